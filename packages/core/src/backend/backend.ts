@@ -1,0 +1,64 @@
+/**
+ * The interface that everything hangs on. A Backend is a machine; loading a Program into it gives an Executable with a KV
+ * arena, which runs Steps. Validation of programs and steps is done once, in validate.ts, before a backend sees them.
+ */
+import type { Program } from "./program.ts";
+import type { Step, StepResult } from "./step.ts";
+
+export type BackendName = "native" | "reference";
+export type Isa = "scalar" | "avx2" | "avxvnni" | "avx512vnni" | "amx" | "neon-dotprod" | "neon-i8mm";
+export type KvType = "f16" | "f32";
+
+/** Tokens per KV page; a multiple of 16 (numerics). */
+export const pageTokens = 32;
+
+/** A kernel variant that was not taken, and why. */
+export interface RejectedVariant {
+  isa: Isa;
+  reason: string;
+}
+
+export interface LoadOptions {
+  kvType: KvType;
+  /** Pages in the arena; memory is committed as pages are written. */
+  nPages: number;
+  /** The most rows a step will hold. */
+  maxRows: number;
+  /** Fraction done, 0…1. */
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+}
+
+export interface MemoryReport {
+  /** Bytes that only this executable uses (activations, private copies of weights, committed KV pages). */
+  privateBytes: number;
+  /** Bytes of mapped files, shared with the page cache. */
+  mappedBytes: number;
+  /** Bytes of KV cache that one token of context takes, all layers. */
+  kvBytesPerToken: number;
+}
+
+export interface Executable {
+  readonly program: Program;
+  /**
+   * Runs one whole forward pass off the JavaScript thread. One run at a time per executable: a second one waits.
+   * @throws BitNetError NUMERIC_FAILURE when NaN or infinity reaches a quantiser or the logits, BACKEND_FAILED when a
+   * mapped file changed underneath, INVALID_ARGUMENT for a step that contradicts the program, DISPOSED.
+   */
+  run(step: Step): Promise<StepResult>;
+  /** Gives the memory of pages back to the system; their contents are lost. */
+  releasePages(pages: Int32Array): void;
+  memory(): MemoryReport;
+  /** Waits for a run in flight, then frees everything at once. Idempotent. */
+  dispose(): Promise<void>;
+}
+
+export interface Backend {
+  readonly name: BackendName;
+  readonly isa: Isa;
+  /** Threads that a run uses, the pool's own included. */
+  readonly threads: number;
+  /** Variants tried before the chosen one, best first. */
+  readonly rejected: readonly RejectedVariant[];
+  load(program: Program, options: LoadOptions): Promise<Executable>;
+}

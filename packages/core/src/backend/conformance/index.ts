@@ -1,0 +1,16 @@
+/**
+ * The conformance suite: every operation of the contract, with ragged rows, odd sizes and real ones, as data for any test
+ * runner. A backend that passes gives the bits of the reference.
+ */
+import { attentionCases } from "./attention-cases.ts";
+import type { ConformanceCase } from "./case.ts";
+import { headCases } from "./head-cases.ts";
+import { rowCases } from "./row-cases.ts";
+
+export type { ConformanceCase } from "./case.ts";
+export { checkConformance } from "./compare.ts";
+
+/** All cases, in a fixed order. Every name is unique. */
+export function conformanceCases(): ConformanceCase[] {
+  return [...rowCases(), ...attentionCases(), ...headCases()];
+}

@@ -1,0 +1,83 @@
+/**
+ * Answers head requests from the full logits of one row: ranking, candidates, perturbed winner, log-sum-exp, as
+ * docs/numerics.md decides them.
+ */
+import { expF32, logF32 } from "../../base/elementary.ts";
+import { gumbel, type NoisePoint } from "../../base/noise.ts";
+import type { HeadRequest, HeadResult } from "../step.ts";
+import { foldStripes } from "./rows.ts";
+
+const f32 = Math.fround;
+
+/** `logits` [vocab] are finite. */
+export function answerHead(request: HeadRequest, logits: Float32Array): HeadResult {
+  const apart = request.apart ?? new Int32Array();
+  const result: HeadResult = {
+    row: request.row,
+    ...candidates(request, logits),
+    apartLogits: pick(logits, apart),
+  };
+  if (request.logSumExp) result.logSumExp = logSumExp(logits);
+  return result;
+}
+
+/** log Σ exp(logit) with the stripes running over token ids. */
+export function logSumExp(logits: Float32Array): number {
+  let max = Number.NEGATIVE_INFINITY;
+  for (const logit of logits) max = Math.max(max, logit);
+  const chains = new Float32Array(16);
+  for (let id = 0; id < logits.length; id++)
+    chains[id & 15] = (chains[id & 15] as number) + expF32(f32((logits[id] as number) - max));
+  return f32(max + logF32(foldStripes(chains)));
+}
+
+function candidates(request: HeadRequest, logits: Float32Array): { ids: Int32Array; logits: Float32Array } {
+  const { want } = request;
+  if (want.kind === "all") return { ids: new Int32Array(), logits: logits.slice() };
+  const ids = rankable(request, logits.length);
+  const byRank = (a: number, b: number) => (logits[b] as number) - (logits[a] as number) || a - b;
+  switch (want.kind) {
+    case "top":
+      return listed(ids.sort(byRank).slice(0, want.k), logits);
+    case "above": {
+      let highest = Number.NEGATIVE_INFINITY;
+      for (const id of ids) highest = Math.max(highest, logits[id] as number);
+      const bound = f32(highest - f32(want.margin));
+      return listed(ids.filter((id) => (logits[id] as number) >= bound).sort(byRank), logits);
+    }
+    case "winner":
+      return listed(winner(ids, logits, want.temperature, want), logits);
+  }
+}
+
+/** Ids in ascending order that take part in the ranking. */
+function rankable({ apart, allow }: HeadRequest, vocabSize: number): number[] {
+  const leftOut = new Set(apart);
+  const ids: number[] = [];
+  for (let id = 0; id < vocabSize; id++) {
+    if (allow && (((allow[id >> 5] ?? 0) >>> (id & 31)) & 1) === 0) continue;
+    if (!leftOut.has(id)) ids.push(id);
+  }
+  return ids;
+}
+
+function winner(ids: number[], logits: Float32Array, temperature: number, noise: NoisePoint): number[] {
+  let best = -1;
+  let highest = Number.NEGATIVE_INFINITY;
+  for (const id of ids) {
+    const value = f32(f32((logits[id] as number) / f32(temperature)) + gumbel(noise, id));
+    if (best < 0 || value > highest) {
+      best = id;
+      highest = value;
+    }
+  }
+  return best < 0 ? [] : [best];
+}
+
+function listed(ids: number[], logits: Float32Array): { ids: Int32Array; logits: Float32Array } {
+  return { ids: Int32Array.from(ids), logits: pick(logits, ids) };
+}
+
+function pick(logits: Float32Array, ids: ArrayLike<number>): Float32Array {
+  return Float32Array.from(ids, (id) => logits[id] as number);
+}

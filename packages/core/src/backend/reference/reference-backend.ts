@@ -1,0 +1,333 @@
+/**
+ * The reference backend: runs Programs in plain TypeScript, anywhere, and is the judge of every other backend. It reads
+ * weights into memory as they are packed and gives the event loop a turn between operations.
+ */
+import { type ByteSource, bytesSource } from "../../base/byte-source.ts";
+import { BitNetError, throwIfAborted } from "../../base/errors.ts";
+import { computeRowBytes } from "../../packing/compute-layout.ts";
+import { denseByteLength, widenRows } from "../../packing/dense.ts";
+import {
+  type Backend,
+  type Executable,
+  type LoadOptions,
+  type MemoryReport,
+  pageTokens,
+} from "../backend.ts";
+import type { BufferId, DenseTensor, HeadOp, Op, Program, RopeKvOp, TernaryTensor } from "../program.ts";
+import type { BufferOutput, HeadResult, Step, StepResult } from "../step.ts";
+import { validateProgram, validateStep } from "../validate.ts";
+import { attend, KvLayer } from "./attention.ts";
+import { answerHead } from "./head.ts";
+import { absMaxBits, dot, gatedActivation, isFiniteBits, quantise, rmsNorm, rope } from "./rows.ts";
+import { bitLinear, type QuantisedRows } from "./ternary.ts";
+
+export interface ReferenceOptions {
+  /** Opens `file` sources; without it a program may only name sources in memory. */
+  openFile?: (path: string) => Promise<ByteSource>;
+}
+
+/** A backend that needs nothing but JavaScript. */
+export function createReferenceBackend(options: ReferenceOptions = {}): Backend {
+  return {
+    name: "reference",
+    isa: "scalar",
+    threads: 1,
+    rejected: [],
+    async load(program, loadOptions) {
+      validateProgram(program);
+      const weights = await readWeights(program, options, loadOptions);
+      return new ReferenceExecutable(program, loadOptions, weights);
+    },
+  };
+}
+
+/** Bytes of every weight buffer, by buffer id. */
+async function readWeights(
+  program: Program,
+  { openFile }: ReferenceOptions,
+  { onProgress, signal }: LoadOptions,
+): Promise<Map<BufferId, Uint8Array>> {
+  const opened: ByteSource[] = [];
+  try {
+    for (const source of program.sources) {
+      if (source.kind === "bytes") opened.push(bytesSource(source.bytes, source.name));
+      else if (openFile) opened.push(await openFile(source.path));
+      else
+        throw new BitNetError(
+          "BACKEND_FAILED",
+          `${source.path}: this backend was given no way to open files`,
+        );
+    }
+    const weights = new Map<BufferId, Uint8Array>();
+    for (const [id, buffer] of program.buffers.entries()) {
+      throwIfAborted(signal);
+      if (buffer.class !== "weight") continue;
+      const { tensor } = buffer;
+      const source = opened[tensor.source];
+      if (source) weights.set(id, await source.read(tensor.offset, tensorByteLength(tensor)));
+      onProgress?.((id + 1) / program.buffers.length);
+    }
+    return weights;
+  } finally {
+    await Promise.all(opened.map((source) => source.close()));
+  }
+}
+
+function tensorByteLength(tensor: TernaryTensor | DenseTensor): number {
+  return tensor.kind === "ternary"
+    ? tensor.rows * computeRowBytes(tensor.cols)
+    : denseByteLength(tensor.type, tensor.rows * tensor.cols);
+}
+
+class ReferenceExecutable implements Executable {
+  readonly program: Program;
+  private readonly options: LoadOptions;
+  private weights: Map<BufferId, Uint8Array>;
+  private readonly kv = new Map<BufferId, KvLayer>();
+  private queue: Promise<unknown> = Promise.resolve();
+  private isDisposed = false;
+
+  constructor(program: Program, options: LoadOptions, weights: Map<BufferId, Uint8Array>) {
+    this.program = program;
+    this.options = options;
+    this.weights = weights;
+    for (const [id, buffer] of program.buffers.entries())
+      if (buffer.class === "kv") this.kv.set(id, new KvLayer(buffer, options.kvType));
+  }
+
+  async run(step: Step): Promise<StepResult> {
+    this.checkAlive();
+    validateStep(this.program, this.options, step);
+    const result = this.queue.then(() => {
+      this.checkAlive();
+      return new StepRun(this.program, this.weights, this.kv, step).run();
+    });
+    this.queue = result.catch(() => {});
+    return result;
+  }
+
+  releasePages(pages: Int32Array): void {
+    this.checkAlive();
+    for (const layer of this.kv.values()) for (const page of pages) layer.release(page);
+  }
+
+  memory(): MemoryReport {
+    this.checkAlive();
+    let privateBytes = 0;
+    let kvBytesPerToken = 0;
+    for (const bytes of this.weights.values()) privateBytes += bytes.byteLength;
+    for (const layer of this.kv.values()) {
+      const floats = 2 * layer.shape.nKvHeads * layer.shape.headDim;
+      kvBytesPerToken += floats * Float32Array.BYTES_PER_ELEMENT;
+      privateBytes += layer.nPages * pageTokens * floats * Float32Array.BYTES_PER_ELEMENT;
+    }
+    return { privateBytes, mappedBytes: 0, kvBytesPerToken };
+  }
+
+  async dispose(): Promise<void> {
+    this.isDisposed = true;
+    await this.queue;
+    this.weights = new Map();
+    this.kv.clear();
+  }
+
+  private checkAlive(): void {
+    if (this.isDisposed) throw new BitNetError("DISPOSED", "this executable has been disposed");
+  }
+}
+
+/** One step in progress: the activations and the operations that change them. */
+class StepRun {
+  private readonly program: Program;
+  private readonly weights: Map<BufferId, Uint8Array>;
+  private readonly kv: Map<BufferId, KvLayer>;
+  private readonly step: Step;
+  private readonly nRows: number;
+  private readonly floats = new Map<BufferId, Float32Array>();
+  private readonly quantised = new Map<BufferId, QuantisedRows>();
+  private heads: HeadResult[] = [];
+
+  constructor(program: Program, weights: Map<BufferId, Uint8Array>, kv: Map<BufferId, KvLayer>, step: Step) {
+    this.program = program;
+    this.weights = weights;
+    this.kv = kv;
+    this.step = step;
+    this.nRows = step.tokens.length;
+    for (const [id, buffer] of program.buffers.entries()) {
+      if (buffer.class !== "activation") continue;
+      const size = this.nRows * buffer.cols;
+      if (buffer.type === "f32") this.floats.set(id, new Float32Array(size));
+      else this.quantised.set(id, { values: new Int8Array(size), scales: new Float32Array(this.nRows) });
+    }
+  }
+
+  async run(): Promise<StepResult> {
+    for (const { buffer, values } of this.step.inputs ?? []) this.f32(buffer).set(values);
+    const copies = this.step.pageCopies ?? new Int32Array();
+    for (let i = 0; i < copies.length; i += 2)
+      for (const layer of this.kv.values()) layer.copy(copies[i] ?? -1, copies[i + 1] ?? -1);
+    let sliceStart = performance.now();
+    for (const op of this.program.ops) {
+      this.execute(op);
+      if (performance.now() - sliceStart > 8) {
+        await new Promise((resolve) => setTimeout(resolve));
+        sliceStart = performance.now();
+      }
+    }
+    return { heads: this.heads, outputs: (this.step.outputs ?? []).map((buffer) => this.output(buffer)) };
+  }
+
+  private execute(op: Op): void {
+    switch (op.op) {
+      case "embed": {
+        const table = this.dense(op.table);
+        for (let i = 0; i < this.nRows; i++)
+          widenRows(table.type, table.bytes, table.cols, this.step.tokens[i] ?? 0, 1, this.row(op.out, i));
+        return;
+      }
+      case "rmsNormQuant":
+        this.rmsNormQuant(op.x, op.weight, op.eps, op.out);
+        return;
+      case "bitLinear":
+        for (const [i, id] of op.weights.entries()) {
+          const tensor = this.ternary(id);
+          bitLinear(tensor, this.bytes(id), this.q8(op.x), this.nRows, this.f32(op.outs[i] ?? -1));
+        }
+        return;
+      case "ropeKv":
+        this.ropeKv(op);
+        return;
+      case "attention": {
+        const layer = this.layer(op.kv);
+        for (let i = 0; i < this.nRows; i++) {
+          attend(layer, {
+            q: this.row(op.q, i),
+            out: this.row(op.out, i),
+            table: this.table(i),
+            position: this.step.positions[i] ?? 0,
+            nHeads: op.nHeads,
+            scale: Math.fround(op.scale),
+          });
+        }
+        return;
+      }
+      case "gatedActivation":
+        gatedActivation(op.fn, this.f32(op.gate), this.f32(op.up), this.f32(op.out));
+        return;
+      case "residual": {
+        const x = this.f32(op.x);
+        const y = this.f32(op.y);
+        for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) + (y[i] as number);
+        return;
+      }
+      case "head":
+        this.heads = this.step.heads.map((request) => answerHead(request, this.logits(op, request.row)));
+    }
+  }
+
+  private rmsNormQuant(x: BufferId, weight: BufferId, eps: number, out: BufferId): void {
+    const norm = this.vector(weight);
+    const { values, scales } = this.q8(out);
+    const normed = new Float32Array(norm.length);
+    for (let i = 0; i < this.nRows; i++) {
+      rmsNorm(this.row(x, i), norm, eps, normed);
+      const scale = quantise(normed, values.subarray(i * norm.length, (i + 1) * norm.length));
+      if (scale === null) throw notFinite(i, "rmsNormQuant");
+      scales[i] = scale;
+    }
+  }
+
+  private ropeKv(op: RopeKvOp): void {
+    const layer = this.layer(op.kv);
+    const { headDim, nKvHeads } = layer.shape;
+    const table = this.dense(op.table);
+    const angles = new Float32Array(headDim);
+    for (let i = 0; i < this.nRows; i++) {
+      const position = this.step.positions[i] ?? 0;
+      widenRows(table.type, table.bytes, headDim, position, 1, angles);
+      const q = this.row(op.q, i);
+      const k = this.row(op.k, i);
+      for (let head = 0; head < op.nHeads; head++) rope(q, head * headDim, angles, headDim, op.pairing);
+      for (let head = 0; head < nKvHeads; head++) rope(k, head * headDim, angles, headDim, op.pairing);
+      layer.write(this.table(i), position, k, this.row(op.v, i));
+    }
+  }
+
+  private logits(op: HeadOp, row: number): Float32Array {
+    const table = this.dense(op.table);
+    const x = new Float32Array(table.cols);
+    rmsNorm(this.row(op.x, row), this.vector(op.weight), op.eps, x);
+    const logits = new Float32Array(table.rows);
+    const weightRow = new Float32Array(table.cols);
+    for (let id = 0; id < table.rows; id++) {
+      widenRows(table.type, table.bytes, table.cols, id, 1, weightRow);
+      logits[id] = dot(weightRow, 0, x, 0, table.cols);
+    }
+    if (!isFiniteBits(absMaxBits(logits))) throw notFinite(row, "head");
+    return logits;
+  }
+
+  private output(buffer: BufferId): BufferOutput {
+    const values = this.floats.get(buffer);
+    return values ? { buffer, values } : { buffer, quantised: this.q8(buffer) };
+  }
+
+  private row(buffer: BufferId, i: number): Float32Array {
+    const values = this.f32(buffer);
+    const cols = values.length / this.nRows;
+    return values.subarray(i * cols, (i + 1) * cols);
+  }
+
+  private table(row: number): Int32Array {
+    return this.step.pageTables[this.step.sequences[row] ?? -1] ?? new Int32Array();
+  }
+
+  private f32(buffer: BufferId): Float32Array {
+    return this.floats.get(buffer) ?? missing(buffer);
+  }
+
+  private q8(buffer: BufferId): QuantisedRows {
+    return this.quantised.get(buffer) ?? missing(buffer);
+  }
+
+  private layer(buffer: BufferId): KvLayer {
+    return this.kv.get(buffer) ?? missing(buffer);
+  }
+
+  private bytes(buffer: BufferId): Uint8Array {
+    return this.weights.get(buffer) ?? missing(buffer);
+  }
+
+  private dense(buffer: BufferId): DenseTensor & { bytes: Uint8Array } {
+    const decl = this.program.buffers[buffer];
+    return decl?.class === "weight" && decl.tensor.kind === "dense"
+      ? { ...decl.tensor, bytes: this.bytes(buffer) }
+      : missing(buffer);
+  }
+
+  private ternary(buffer: BufferId): TernaryTensor {
+    const decl = this.program.buffers[buffer];
+    return decl?.class === "weight" && decl.tensor.kind === "ternary" ? decl.tensor : missing(buffer);
+  }
+
+  private vector(buffer: BufferId): Float32Array {
+    const table = this.dense(buffer);
+    const values = new Float32Array(table.cols);
+    widenRows(table.type, table.bytes, table.cols, 0, 1, values);
+    return values;
+  }
+}
+
+function missing(buffer: BufferId): never {
+  throw new BitNetError("INTERNAL", `reference backend: buffer ${buffer} is not what its operation expects`);
+}
+
+function notFinite(row: number, op: string): BitNetError {
+  return new BitNetError(
+    "NUMERIC_FAILURE",
+    `${op}: row ${row} holds NaN or infinity; the model file may be corrupt`,
+    {
+      details: { row, op },
+    },
+  );
+}

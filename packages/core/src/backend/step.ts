@@ -1,0 +1,73 @@
+/**
+ * A Step: one ragged batch of rows to run through a Program, and what to answer. Decode rows of many sequences and
+ * prefill chunks mix freely; a row knows its sequence and position only through the page tables. Plain typed arrays.
+ */
+import type { BufferId } from "./program.ts";
+
+export interface Step {
+  /** [nRows] token ids; ignored by a program without `embed`. */
+  tokens: Int32Array;
+  /** [nRows] position of each row within its sequence. A sequence's rows stand in ascending order of position. */
+  positions: Int32Array;
+  /** [nRows] index into `pageTables`. */
+  sequences: Int32Array;
+  /** Per sequence the arena pages that hold its positions in order: position p lies in page `table[⌊p / pageTokens⌋]`. */
+  pageTables: readonly Int32Array[];
+  /** Pairs (from, to) of pages to copy, all layers, before any row is written. */
+  pageCopies?: Int32Array;
+  /** At most one request per row. */
+  heads: readonly HeadRequest[];
+  /** Values for f32 activation buffers, [nRows, cols], set before the first operation. */
+  inputs?: readonly { buffer: BufferId; values: Float32Array }[];
+  /** Activation buffers to return as they stand after the last operation. */
+  outputs?: readonly BufferId[];
+}
+
+/** What a sampler wants to know of one row's logits. Ties rank the lower id first. */
+export type HeadWant =
+  /** The `k` highest logits. */
+  | { kind: "top"; k: number }
+  /** Every id whose logit ≥ (highest logit − margin), compared in f32. */
+  | { kind: "above"; margin: number }
+  /** The id with the highest f32(logit / temperature) + gumbel(seed, choice, index, id) (sampling noise, base/noise.ts). */
+  | { kind: "winner"; temperature: number; seed: number; choice: number; index: number }
+  /** All logits. */
+  | { kind: "all" };
+
+export interface HeadRequest {
+  row: number;
+  want: HeadWant;
+  /** Ids left out of the ranking whose logits are answered separately (those that penalties or biases touch). Distinct. */
+  apart?: Int32Array;
+  /** Bit set [ceil(vocab / 32)]: bit id & 31 of word id >> 5 allows the id to be ranked. Does not apply to `apart`. */
+  allow?: Uint32Array;
+  /** Ask for the log of the sum of exp over all logits, whatever `apart` and `allow` say. */
+  logSumExp?: boolean;
+}
+
+export interface HeadResult {
+  row: number;
+  /** The candidates, highest logit first (`winner`: one); empty when nothing is allowed. For `all`: empty. */
+  ids: Int32Array;
+  /** Logits of `ids`; for `all` every logit by id, [vocab]. */
+  logits: Float32Array;
+  /** Logits of the request's `apart`, in its order. */
+  apartLogits: Float32Array;
+  /** Present when asked for. */
+  logSumExp?: number;
+}
+
+export interface BufferOutput {
+  buffer: BufferId;
+  /** f32 buffers: [nRows, cols]. */
+  values?: Float32Array;
+  /** q8 buffers: [nRows, cols] and [nRows]. */
+  quantised?: { values: Int8Array; scales: Float32Array };
+}
+
+export interface StepResult {
+  /** In the order of `Step.heads`. */
+  heads: readonly HeadResult[];
+  /** In the order of `Step.outputs`. */
+  outputs: readonly BufferOutput[];
+}

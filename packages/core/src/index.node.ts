@@ -1,0 +1,2 @@
+/** The parts of core that need Node. */
+export { openFileSource } from "./base/byte-source.node.ts";

@@ -1,0 +1,229 @@
+/**
+ * Turns a Recording into a Program: finds each named weight in the files, checks its shape, and refers to its bytes where they
+ * lie. Ternary tensors that are not in the compute layout are transcoded into memory; master weights are ternarised.
+ */
+
+import type {
+  BufferDecl,
+  DenseTensor,
+  Program,
+  SourceId,
+  SourceRef,
+  TernaryTensor,
+} from "../backend/program.ts";
+import { BitNetError, throwIfAborted } from "../base/errors.ts";
+import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
+import {
+  checkReadable,
+  isPackingId,
+  matrixShape,
+  readTensor,
+  type TensorInfo,
+  typeName,
+} from "../formats/tensor.ts";
+import { isComputeLayout, rowsToComputeLayout, toComputeLayout } from "../packing/compute-layout.ts";
+import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
+import type { DenseType, Scale } from "../packing/packing.ts";
+import { packings } from "../packing/registry.ts";
+import { type MasterType, ternarise } from "../packing/ternarise.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Recording, WeightRequest } from "./recorder.ts";
+import { ropeTable } from "./rope-table.ts";
+
+/** Where the weights of a model are, under the names of their own format. */
+export interface WeightFiles {
+  tensors: ReadonlyMap<string, TensorInfo>;
+  /** File name of a weight that a recording asks for by its GGUF name without ".weight". */
+  fileName(name: string): string;
+  weightScale: ModelConfig["weightScale"];
+}
+
+export interface BindOptions {
+  /** Fraction done, 0…1. */
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+}
+
+const denseTypes: readonly string[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"] satisfies DenseType[];
+const masterTypes: readonly string[] = ["f32", "f16", "bf16"] satisfies MasterType[];
+
+/**
+ * @throws BitNetError MODEL_INVALID for a missing tensor or a wrong shape, FORMAT_UNSUPPORTED for a type that cannot serve,
+ * FORMAT_TRUNCATED or IO_FAILED from reading.
+ */
+export async function bindWeights(
+  recording: Recording,
+  files: WeightFiles,
+  options: BindOptions = {},
+): Promise<Program> {
+  const binder = new Binder(files);
+  const buffers: BufferDecl[] = [];
+  const total = recording.buffers.reduce((sum, buffer) => sum + requestSize(buffer), 0);
+  let done = 0;
+  for (const buffer of recording.buffers) {
+    throwIfAborted(options.signal);
+    if (buffer.class !== "request") {
+      buffers.push(buffer);
+      continue;
+    }
+    buffers.push({ class: "weight", name: buffer.name, tensor: await binder.bind(buffer) });
+    done += requestSize(buffer);
+    options.onProgress?.(done / total);
+  }
+  const { name, contextLength, vocabSize, ops } = recording;
+  return { name, contextLength, vocabSize, sources: binder.sources, buffers, ops };
+}
+
+function requestSize(buffer: Recording["buffers"][number]): number {
+  return buffer.class === "request" && buffer.kind !== "ropeTable" ? buffer.rows * buffer.cols : 0;
+}
+
+class Binder {
+  readonly sources: SourceRef[] = [];
+  private readonly files: WeightFiles;
+  private readonly fileSources = new Map<string, SourceId>();
+
+  constructor(files: WeightFiles) {
+    this.files = files;
+  }
+
+  async bind(request: WeightRequest): Promise<TernaryTensor | DenseTensor> {
+    switch (request.kind) {
+      case "ropeTable": {
+        const { contextLength, headDim, theta } = request;
+        const table = ropeTable(contextLength, headDim, theta);
+        const source = this.addBytes(request.name, new Uint8Array(table.buffer));
+        return { kind: "dense", type: "f32", source, offset: 0, rows: contextLength, cols: headDim };
+      }
+      case "dense":
+        return this.bindDense(this.find(request), request.rows, request.cols);
+      case "ternary":
+        return this.bindTernary(this.find(request), request.rows, request.cols);
+    }
+  }
+
+  private find({ name, rows, cols }: { name: string; rows: number; cols: number }): TensorInfo {
+    const fileName = this.files.fileName(name);
+    const tensor = this.files.tensors.get(fileName);
+    if (!tensor) {
+      throw new BitNetError("MODEL_INVALID", `tensor "${fileName}" is missing from the model file`, {
+        details: { tensor: fileName },
+      });
+    }
+    checkReadable(tensor);
+    const shape = matrixShape(tensor.shape);
+    if (shape.rows !== rows || shape.cols !== cols) {
+      throw new BitNetError(
+        "MODEL_INVALID",
+        `tensor "${fileName}" is ${shape.rows} × ${shape.cols}, but the configuration wants ${rows} × ${cols}`,
+        { details: { tensor: fileName, found: tensor.shape, expected: [rows, cols] } },
+      );
+    }
+    return tensor;
+  }
+
+  private async bindDense(tensor: TensorInfo, rows: number, cols: number): Promise<DenseTensor> {
+    if (!isOneOf<DenseType>(tensor.type, denseTypes))
+      throw wrongType(tensor, `one of ${denseTypes.join(", ")}`);
+    const { source, offset } = await this.refer(tensor);
+    return { kind: "dense", type: tensor.type, source, offset, rows, cols };
+  }
+
+  private async bindTernary(tensor: TensorInfo, rows: number, cols: number): Promise<TernaryTensor> {
+    const shape = { rows, cols };
+    const made = (bytes: Uint8Array, scale: Scale): TernaryTensor => {
+      checkScale(tensor, scale);
+      return { kind: "ternary", source: this.addBytes(tensor.name, bytes), offset: 0, rows, cols, scale };
+    };
+    if (isOneOf<MasterType>(tensor.type, masterTypes)) {
+      const { scale, unpackRows } = ternarise(tensor.type, await readTensor(tensor), shape);
+      return made(rowsToComputeLayout(unpackRows, shape), scale);
+    }
+    if (!isPackingId(tensor.type))
+      throw wrongType(tensor, "a ternary packing or f32, f16, bf16 master weights");
+    if (isComputeLayout(tensor.type, shape)) {
+      const scale = await readTailScale(tensor);
+      checkScale(tensor, scale);
+      return { kind: "ternary", ...(await this.refer(tensor)), rows, cols, scale };
+    }
+    const bytes = await readTensor(tensor);
+    const scale = packings[tensor.type].readScale(bytes, shape) ?? (await this.separateScale(tensor));
+    return made(toComputeLayout(tensor.type, bytes, shape), scale);
+  }
+
+  /** The `weight_scale` tensor beside a packed one. */
+  private async separateScale(tensor: TensorInfo): Promise<Scale> {
+    const name = tensor.name.replace(/\.weight$/, ".weight_scale");
+    const scaleTensor = this.files.tensors.get(name);
+    if (
+      !scaleTensor ||
+      !isOneOf<MasterType>(scaleTensor.type, masterTypes) ||
+      scaleTensor.shape.some((n) => n !== 1)
+    ) {
+      throw new BitNetError(
+        "MODEL_INVALID",
+        `tensor "${tensor.name}" needs a single number "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${scaleTensor.shape.join(", ")}]` : "nothing"}`,
+        { details: { tensor: name } },
+      );
+    }
+    const bytes = await readTensor(scaleTensor);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const stored =
+      scaleTensor.type === "f32"
+        ? view.getFloat32(0, true)
+        : (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
+    return {
+      kind: "tensor",
+      value: this.files.weightScale === "multiplies" ? stored : Math.fround(1 / stored),
+    };
+  }
+
+  /** Refers to a tensor's bytes in its file, or reads them where the source is no file. */
+  private async refer(tensor: TensorInfo): Promise<{ source: SourceId; offset: number }> {
+    const { path, size } = tensor.source;
+    if (path === undefined)
+      return { source: this.addBytes(tensor.name, await readTensor(tensor)), offset: 0 };
+    let source = this.fileSources.get(path);
+    if (source === undefined) {
+      source = this.sources.push({ kind: "file", path, size }) - 1;
+      this.fileSources.set(path, source);
+    }
+    return { source, offset: tensor.offset };
+  }
+
+  private addBytes(name: string, bytes: Uint8Array): SourceId {
+    return this.sources.push({ kind: "bytes", name, bytes }) - 1;
+  }
+}
+
+/** The scale in the tail of an I2_S tensor, without reading its weights. */
+async function readTailScale({ source, offset, byteLength }: TensorInfo): Promise<Scale> {
+  const tail = await source.read(offset + byteLength - i2sTailBytes, i2sTailBytes);
+  return { kind: "tensor", value: readI2sScale(tail, i2sTailBytes) };
+}
+
+function checkScale(tensor: TensorInfo, scale: Scale): void {
+  const values = scale.kind === "tensor" ? [scale.value] : scale.values;
+  for (const value of values) {
+    if (Number.isFinite(value)) continue;
+    throw new BitNetError(
+      "MODEL_INVALID",
+      `tensor "${tensor.name}" has a scale of ${value}; the file may be corrupt`,
+      {
+        details: { tensor: tensor.name },
+      },
+    );
+  }
+}
+
+function isOneOf<T extends string>(type: unknown, list: readonly string[]): type is T {
+  return typeof type === "string" && list.includes(type);
+}
+
+function wrongType(tensor: TensorInfo, expected: string): BitNetError {
+  return new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `tensor "${tensor.name}" is stored as ${typeName(tensor.type)}, expected ${expected}`,
+    { details: { tensor: tensor.name, type: tensor.type } },
+  );
+}

@@ -1,0 +1,83 @@
+import { describe, expect, test } from "vitest";
+import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
+import { denseByteLength, widenRows } from "./dense.ts";
+import type { DenseType } from "./packing.ts";
+
+function randomBytes(n: number): Uint8Array {
+  return Uint8Array.from({ length: n }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 15);
+}
+
+/** Element e of a run, by the formats' definitions in exact arithmetic, rounded once. */
+const definitions: Record<DenseType, (view: DataView, e: number) => number> = {
+  f32: (v, e) => v.getFloat32(4 * e, true),
+  f16: (v, e) => f16ToF32(v.getUint16(2 * e, true)),
+  bf16: (v, e) => bf16ToF32(v.getUint16(2 * e, true)),
+  q8_0: (v, e) => f16ToF32(v.getUint16(34 * (e >> 5), true)) * v.getInt8(34 * (e >> 5) + 2 + (e % 32)),
+  q4_0(v, e) {
+    const at = 18 * (e >> 5);
+    const pair = v.getUint8(at + 2 + (e % 16));
+    return f16ToF32(v.getUint16(at, true)) * ((e % 32 < 16 ? pair % 16 : pair >> 4) - 8);
+  },
+  q6_k(v, e) {
+    const at = 210 * (e >> 8);
+    const [half, k, l] = [(e >> 7) % 2, (e >> 5) % 4, e % 32];
+    const low = (v.getUint8(at + 64 * half + 32 * (k % 2) + l) >> (k >= 2 ? 4 : 0)) % 16;
+    const high = (v.getUint8(at + 128 + 32 * half + l) >> (2 * k)) % 4;
+    const sub = v.getInt8(at + 192 + Math.floor((e % 256) / 16));
+    return f16ToF32(v.getUint16(at + 208, true)) * sub * (low + 16 * high - 32);
+  },
+};
+
+const sizes: Record<DenseType, { cols: number; rowBytes: number }> = {
+  f32: { cols: 5, rowBytes: 20 },
+  f16: { cols: 5, rowBytes: 10 },
+  bf16: { cols: 5, rowBytes: 10 },
+  q8_0: { cols: 96, rowBytes: 102 },
+  q4_0: { cols: 96, rowBytes: 54 },
+  q6_k: { cols: 512, rowBytes: 420 },
+};
+
+describe.each(Object.keys(sizes) as DenseType[])("%s", (type) => {
+  const { cols, rowBytes } = sizes[type];
+  const rows = 7;
+  const bytes = randomBytes(rows * rowBytes + 1).subarray(1); // unaligned
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+  test("widens every element as defined", () => {
+    expect(denseByteLength(type, rows * cols)).toBe(bytes.length);
+    const out = new Float32Array(rows * cols);
+    widenRows(type, bytes, cols, 0, rows, out);
+    const expected = Float32Array.from(out, (_, e) => definitions[type](view, e));
+    expect(new Uint32Array(out.buffer)).toEqual(new Uint32Array(expected.buffer));
+  });
+
+  test("widens a run of rows and nothing beyond it", () => {
+    const out = new Float32Array(2 * cols + 1).fill(9);
+    widenRows(type, bytes, cols, 3, 2, out);
+    const expected = Float32Array.from({ length: 2 * cols }, (_, i) => definitions[type](view, 3 * cols + i));
+    expect(out.subarray(0, 2 * cols)).toEqual(expected);
+    expect(out.at(-1)).toBe(9);
+  });
+
+  test("refuses rows past the end, a small output, broken blocks", () => {
+    const out = new Float32Array(2 * cols);
+    expect(() => widenRows(type, bytes, cols, 6, 2, out)).toThrow(/need \d+ bytes, found/);
+    expect(() => widenRows(type, bytes, cols, -1, 2, out)).toThrow(/rows -1/);
+    expect(() => widenRows(type, bytes, cols, 0, 3, out)).toThrow(/the output holds/);
+    if (cols >= 32) expect(() => denseByteLength(type, cols + 1)).toThrow(/do not fill blocks/);
+    expect(() => denseByteLength(type, -1)).toThrow(/do not fill blocks/);
+  });
+});
+
+test("every f16 and bf16 pattern widens to the bits of the scalar conversion", () => {
+  const patterns = Uint16Array.from({ length: 0x10000 }, (_, i) => i);
+  const bytes = new Uint8Array(patterns.buffer);
+  for (const [type, scalar] of [
+    ["f16", f16ToF32],
+    ["bf16", bf16ToF32],
+  ] as const) {
+    const out = new Float32Array(0x10000);
+    widenRows(type, bytes, 0x10000, 0, 1, out);
+    expect(patterns.findIndex((bits) => !Object.is(out[bits], scalar(bits)))).toBe(-1);
+  }
+});

@@ -1,0 +1,147 @@
+/**
+ * Ordinary element types: their sizes and their exact widening to f32. A quantised weight is (d · sub) · q, each product
+ * rounded to f32. Block layouts from llama.cpp. Knows nothing of names or files.
+ */
+
+import { BitNetError } from "../base/errors.ts";
+import { f16ToF32 } from "../base/float16.ts";
+import { checkRows } from "./bounds.ts";
+import type { DenseType } from "./packing.ts";
+
+/** Elements and bytes of one block; plain types have blocks of one element. */
+const blocks: Readonly<Record<DenseType, { elements: number; bytes: number }>> = {
+  f32: { elements: 1, bytes: 4 },
+  f16: { elements: 1, bytes: 2 },
+  bf16: { elements: 1, bytes: 2 },
+  q8_0: { elements: 32, bytes: 34 }, // f16 d, i8 q[32]
+  q4_0: { elements: 32, bytes: 18 }, // f16 d, u4 q[32]
+  q6_k: { elements: 256, bytes: 210 }, // u4 low[256], u2 high[256], i8 sub[16], f16 d
+};
+
+/**
+ * Bytes of `nElements` consecutive elements.
+ * @throws BitNetError FORMAT_UNSUPPORTED when they do not fill whole blocks.
+ */
+export function denseByteLength(type: DenseType, nElements: number): number {
+  const { elements, bytes } = blocks[type];
+  if (!Number.isSafeInteger(nElements) || nElements < 0 || nElements % elements !== 0) {
+    throw new BitNetError(
+      "FORMAT_UNSUPPORTED",
+      `${type}: ${nElements} elements do not fill blocks of ${elements}`,
+    );
+  }
+  return (nElements / elements) * bytes;
+}
+
+/**
+ * Widens rows `[firstRow, firstRow + nRows)` of a matrix with `cols` columns, each row contiguous, to `out`
+ * [nRows, cols].
+ * @throws BitNetError FORMAT_UNSUPPORTED when a row does not fill whole blocks, FORMAT_TRUNCATED when `bytes` ends
+ * before the rows do, INVALID_ARGUMENT when `out` is too small.
+ */
+export function widenRows(
+  type: DenseType,
+  bytes: Uint8Array,
+  cols: number,
+  firstRow: number,
+  nRows: number,
+  out: Float32Array,
+): void {
+  const rowBytes = denseByteLength(type, cols);
+  const shape = { rows: rowBytes === 0 ? 0 : Math.floor(bytes.byteLength / rowBytes), cols };
+  if (firstRow + nRows > shape.rows) {
+    throw new BitNetError(
+      "FORMAT_TRUNCATED",
+      `${type}: rows ${firstRow}…${firstRow + nRows} of ${cols} need ${(firstRow + nRows) * rowBytes} bytes, found ${bytes.byteLength}`,
+    );
+  }
+  checkRows(type, shape, firstRow, nRows, out.length);
+  const rows = bytes.subarray(firstRow * rowBytes, (firstRow + nRows) * rowBytes);
+  widen[type](rows, out.subarray(0, nRows * cols));
+}
+
+/** Widens all of `bytes` into all of `out`. */
+type Widen = (bytes: Uint8Array, out: Float32Array) => void;
+
+const widen: Readonly<Record<DenseType, Widen>> = {
+  f32: widenF32,
+  f16: widenF16,
+  bf16: widenBf16,
+  q8_0: widenQ8,
+  q4_0: widenQ4,
+  q6_k: widenQ6,
+};
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function widenF32(bytes: Uint8Array, out: Float32Array): void {
+  const view = viewOf(bytes);
+  for (let i = 0; i < out.length; i++) out[i] = view.getFloat32(4 * i, true);
+}
+
+let f16Values: Float32Array | undefined;
+
+/** The value of every f16 pattern, built at first use: a look-up is several times faster than the conversion. */
+function f16Table(): Float32Array {
+  f16Values ??= Float32Array.from({ length: 0x10000 }, (_, bits) => f16ToF32(bits));
+  return f16Values;
+}
+
+function widenF16(bytes: Uint8Array, out: Float32Array): void {
+  const table = f16Table();
+  for (let i = 0; i < out.length; i++) {
+    out[i] = table[(bytes[2 * i] ?? 0) | ((bytes[2 * i + 1] ?? 0) << 8)] ?? 0;
+  }
+}
+
+function widenBf16(bytes: Uint8Array, out: Float32Array): void {
+  const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0; i < bits.length; i++) {
+    bits[i] = ((bytes[2 * i] ?? 0) << 16) | ((bytes[2 * i + 1] ?? 0) << 24);
+  }
+}
+
+function widenQ8(bytes: Uint8Array, out: Float32Array): void {
+  const view = viewOf(bytes);
+  for (let i = 0; i < out.length; i += 32) {
+    const at = (i / 32) * 34;
+    const d = f16ToF32(view.getUint16(at, true));
+    for (let j = 0; j < 32; j++) out[i + j] = d * view.getInt8(at + 2 + j);
+  }
+}
+
+function widenQ4(bytes: Uint8Array, out: Float32Array): void {
+  const view = viewOf(bytes);
+  for (let i = 0; i < out.length; i += 32) {
+    const at = (i / 32) * 18;
+    const d = f16ToF32(view.getUint16(at, true));
+    for (let j = 0; j < 16; j++) {
+      const pair = bytes[at + 2 + j] ?? 0;
+      out[i + j] = d * ((pair & 15) - 8);
+      out[i + 16 + j] = d * ((pair >> 4) - 8);
+    }
+  }
+}
+
+/**
+ * Q6_K: a block is two halves of 128 weights; weight 32k + l of a half takes four low bits from low[32(k % 2) + l] (the
+ * upper four for k ≥ 2), two high bits from high[l] at 2k, minus 32, and the sub-scale 2k + l / 16.
+ */
+function widenQ6(bytes: Uint8Array, out: Float32Array): void {
+  const view = viewOf(bytes);
+  for (let i = 0; i < out.length; i += 128) {
+    const block = Math.floor(i / 256) * 210;
+    const half = (i / 128) % 2;
+    const d = f16ToF32(view.getUint16(block + 208, true));
+    for (let k = 0; k < 4; k++) {
+      for (let l = 0; l < 32; l++) {
+        const low = ((bytes[block + 64 * half + 32 * (k % 2) + l] ?? 0) >> (k < 2 ? 0 : 4)) & 15;
+        const high = ((bytes[block + 128 + 32 * half + l] ?? 0) >> (2 * k)) & 3;
+        const sub = view.getInt8(block + 192 + 8 * half + 2 * k + (l >> 4));
+        out[i + 32 * k + l] = Math.fround(d * sub) * ((low | (high << 4)) - 32);
+      }
+    }
+  }
+}

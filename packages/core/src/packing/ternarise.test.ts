@@ -1,0 +1,75 @@
+import { describe, expect, test } from "vitest";
+import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import { type MasterType, ternarise } from "./ternarise.ts";
+
+const stored: Record<MasterType, { bytes: number; write: (v: DataView, i: number, x: number) => void }> = {
+  f32: { bytes: 4, write: (v, i, x) => v.setFloat32(4 * i, x, true) },
+  f16: { bytes: 2, write: (v, i, x) => v.setUint16(2 * i, f32ToF16(x), true) },
+  bf16: { bytes: 2, write: (v, i, x) => v.setUint16(2 * i, f32ToBf16(x), true) },
+};
+
+function bytesOf(type: MasterType, weights: ArrayLike<number>): Uint8Array {
+  const view = new DataView(new ArrayBuffer(weights.length * stored[type].bytes));
+  for (let i = 0; i < weights.length; i++) stored[type].write(view, i, weights[i] ?? 0);
+  return new Uint8Array(view.buffer);
+}
+
+function trits(type: MasterType, weights: ArrayLike<number>, rows: number) {
+  const shape = { rows, cols: weights.length / rows };
+  const ternarised = ternarise(type, bytesOf(type, weights), shape);
+  const out = new Int8Array(weights.length);
+  ternarised.unpackRows(0, rows, out);
+  return { scale: ternarised.scale.value, trits: Array.from(out) };
+}
+
+describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
+  test("rounds half to even against the mean magnitude", () => {
+    // Mean magnitude 1: the trits are the weights rounded, halves to zero.
+    const weights = [0.5, -0.5, 0.50390625, -0.50390625, 1.5, -2.5, 2, 0, -0, 0.25, 3.5, -0.2421875];
+    const sum = weights.reduce((total, w) => total + Math.abs(w), 0);
+    expect(sum).toBe(12);
+    expect(trits(type, weights, 2)).toEqual({ scale: 1, trits: [0, 0, 1, -1, 1, -1, 1, 0, 0, 0, 1, 0] });
+  });
+
+  test("the scale is rounded to the checkpoint's type", () => {
+    const { scale } = trits(type, [1, 1, 0], 1);
+    const mean = Math.fround(2 / 3);
+    const expected = { f32: mean, f16: f16ToF32(f32ToF16(mean)), bf16: bf16ToF32(f32ToBf16(mean)) };
+    expect(scale).toBe(expected[type]);
+  });
+
+  test("a tensor of zeros gives zeros and scale zero", () => {
+    expect(trits(type, new Float32Array(6), 2)).toEqual({ scale: 0, trits: [0, 0, 0, 0, 0, 0] });
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])("%s among the weights is refused", (bad) => {
+    expect(() => trits(type, [1, bad, 2, 3], 1)).toThrow(/NaN or infinity/);
+  });
+
+  test("too few bytes are refused", () => {
+    expect(() => ternarise(type, bytesOf(type, [1, 2, 3]), { rows: 2, cols: 2 })).toThrow(/found/);
+  });
+});
+
+test("tensors of several slices and runs of rows give what single elements give", () => {
+  const shape = { rows: 300, cols: 1001 };
+  const weights = Float32Array.from(
+    { length: shape.rows * shape.cols },
+    (_, i) => ((Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 24 - 0.5) * 0.1,
+  );
+  const ternarised = ternarise("f32", bytesOf("f32", weights), shape);
+  const mean = Math.fround(weights.reduce((sum, w) => sum + Math.abs(w), 0) / weights.length);
+  expect(ternarised.scale.value).toBe(mean);
+  const inverse = Math.fround(1 / mean);
+  const expected = Int8Array.from(weights, (w) => {
+    const x = Math.fround(w * inverse);
+    return x >= 1 ? 1 : x <= -1 ? -1 : Math.round(Math.abs(x) - 2 ** -40) * Math.sign(x);
+  });
+  const out = new Int8Array(weights.length);
+  ternarised.unpackRows(0, shape.rows, out);
+  expect(out.findIndex((trit, i) => trit !== expected[i])).toBe(-1);
+  const part = new Int8Array(7 * shape.cols);
+  ternarised.unpackRows(113, 7, part);
+  expect(part.findIndex((trit, i) => trit !== expected[113 * shape.cols + i])).toBe(-1);
+  expect(() => ternarised.unpackRows(299, 2, part)).toThrow(/but the tensor has 300/);
+});

@@ -1,0 +1,101 @@
+/**
+ * Master weights to trits (BitNet b1.58, "The Era of 1-bit LLMs", §2): m = mean |W| summed in f64 and rounded to f32,
+ * T = clamp(round-half-even(W · f32(1 / max(m, 1e-5))), −1, 1). The scale that multiplies the trits is m rounded to the
+ * checkpoint's own type, so that bf16 masters give the scale of the packed file.
+ */
+
+import { BitNetError } from "../base/errors.ts";
+import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import { checkRows } from "./bounds.ts";
+import type { RowUnpacker } from "./compute-layout.ts";
+import { denseByteLength, widenRows } from "./dense.ts";
+import type { Scale, TernaryShape } from "./packing.ts";
+
+/** Element types that master weights are stored in. */
+export type MasterType = "f32" | "f16" | "bf16";
+
+export interface Ternarised {
+  scale: Scale & { kind: "tensor" };
+  /** Ternarises rows `[first, first + count)` into `out` [count, cols]. Reads the bytes given to `ternarise`. */
+  unpackRows: RowUnpacker;
+}
+
+/** Elements widened at a time. */
+const sliceElements = 2 ** 18;
+
+/**
+ * Finds the scale of a master tensor [rows, cols] in one pass over its bytes; its trits are made when rows are asked for,
+ * so that neither f32 weights nor trits of the whole tensor ever exist.
+ * @throws BitNetError FORMAT_TRUNCATED for too few bytes, NUMERIC_FAILURE when a weight is NaN or infinite.
+ */
+export function ternarise(type: MasterType, bytes: Uint8Array, shape: TernaryShape): Ternarised {
+  const mean = meanMagnitude(type, bytes, shape.rows * shape.cols);
+  const inverse = Math.fround(1 / Math.max(mean, Math.fround(1e-5)));
+  const scratch = new Float32Array(Math.min(sliceElements, shape.rows * shape.cols));
+  return {
+    scale: { kind: "tensor", value: roundTo(type, mean) },
+    unpackRows(first, count, out) {
+      checkRows(type, shape, first, count, out.length);
+      const start = first * shape.cols;
+      forEachSlice(type, bytes, start, start + count * shape.cols, scratch, (weights, at) => {
+        for (let i = 0; i < weights.length; i++) {
+          const x = Math.fround((weights[i] ?? 0) * inverse);
+          // Half goes to the even neighbour, zero; everything beyond rounds to at least one and is clamped.
+          out[at - start + i] = Number(x > 0.5) - Number(x < -0.5);
+        }
+      });
+    },
+  };
+}
+
+function meanMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): number {
+  let sum = 0;
+  const scratch = new Float32Array(Math.min(sliceElements, nElements));
+  forEachSlice(type, bytes, 0, nElements, scratch, (weights) => {
+    sum += sumMagnitudes(weights);
+  });
+  if (!Number.isFinite(sum)) {
+    throw new BitNetError(
+      "NUMERIC_FAILURE",
+      `master weights (${type}) hold NaN or infinity; the file is damaged`,
+    );
+  }
+  return Math.fround(sum / nElements);
+}
+
+/** Four chains, so that an addition need not wait for the one before. */
+function sumMagnitudes(weights: Float32Array): number {
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  for (let i = 0; i < weights.length; i += 4) {
+    a += Math.abs(weights[i] ?? 0);
+    b += Math.abs(weights[i + 1] ?? 0);
+    c += Math.abs(weights[i + 2] ?? 0);
+    d += Math.abs(weights[i + 3] ?? 0);
+  }
+  return a + b + (c + d);
+}
+
+/** Widens elements `[start, end)` piece by piece; `visit` gets each piece and the index of its first element. */
+function forEachSlice(
+  type: MasterType,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  scratch: Float32Array,
+  visit: (weights: Float32Array, at: number) => void,
+): void {
+  for (let at = start; at < end; at += scratch.length) {
+    const count = Math.min(scratch.length, end - at);
+    const slice = bytes.subarray(denseByteLength(type, at));
+    widenRows(type, slice, count, 0, 1, scratch);
+    visit(scratch.subarray(0, count), at);
+  }
+}
+
+function roundTo(type: MasterType, value: number): number {
+  if (type === "bf16") return bf16ToF32(f32ToBf16(value));
+  return type === "f16" ? f16ToF32(f32ToF16(value)) : value;
+}

@@ -1,0 +1,92 @@
+// The dispatch table: one set of functions per instruction set, all giving the same bits (docs/numerics.md). Kernels get flat
+// buffers and sizes; they neither allocate nor log, know nothing of programs, threads or files, and read no byte outside what their
+// sizes say. Pointers to weights may have any alignment; activations and scratch are 64-byte aligned.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet {
+
+enum class DenseType : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q6_K = 4, Q4_0 = 5 };
+enum class KvType : int32_t { F32 = 0, F16 = 1 };
+enum class GateFn : int32_t { Relu2 = 0, Silu = 1, Gelu = 2 };
+enum class Pairing : int32_t { Half = 0, Adjacent = 1 };
+
+struct NoiseKey {
+  uint32_t seed, choice, index;
+};
+
+struct Kernels {
+  const char* isa;
+
+  // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
+  // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128; a weight row takes cols / 4
+  // bytes and rows are rowBytes apart; x rows are xStride bytes apart; xSums[i] = Σ_k x[i][k].
+  void (*ternaryMatmul)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
+                        const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride);
+  // out[r] = float(acc[r]) · t
+  void (*scaleTensor)(const int32_t* acc, int n, float t, float* out);
+  // out[r] = float(acc[r]) · (scale[r] / s)
+  void (*scaleRow)(const int32_t* acc, int n, const float* scale, float s, float* out);
+  // sum[r] = fma(float(acc[r]), scale[r · scaleStride], sum[r])
+  void (*foldGroup)(const int32_t* acc, int n, const float* scale, size_t scaleStride, float* sum);
+  // x[i] = x[i] · t
+  void (*multiply)(float* x, int n, float t);
+
+  // ---- rows of f32 ----
+  float (*sumSquares)(const float* x, int n);
+  // out[i] = (x[i] · r) · w[i]; returns the largest bits & 0x7fffffff of out
+  uint32_t (*normalise)(const float* x, float r, const float* w, int n, float* out);
+  // q[i] = clamp(rne(y[i] · s), −128, 127), zeros from n to nPadded; returns Σ q
+  int32_t (*quantise)(const float* y, float s, int n, int nPadded, int8_t* q);
+  // Largest bits & 0x7fffffff
+  uint32_t (*absMaxBits)(const float* x, int n);
+  // x[i] += y[i]
+  void (*add)(float* x, const float* y, int n);
+  void (*gate)(GateFn fn, const float* gate, const float* up, int n, float* out);
+  // Rotates one head in place; table: headDim/2 cosines, then headDim/2 sines
+  void (*rope)(float* x, const float* table, int headDim, Pairing pairing);
+  // f16 by rne, saturating
+  void (*narrow)(const float* x, int n, uint16_t* out);
+
+  // ---- dense weights ----
+  // out[i] = f32 of element i of one row
+  void (*widen)(DenseType type, const void* row, int n, float* out);
+  // out[r] = dot(f32(row r), x) for nRows rows that lie rowBytes apart; F32, F16 and BF16 only
+  void (*denseDots)(DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out);
+
+  // ---- attention; keys and values of one head lie headDim elements apart ----
+  // scores[j] = dot(q, key_j) · scale
+  void (*scores)(KvType type, const float* q, const void* keys, int nKeys, int headDim, float scale, float* scores);
+  // Largest of n ≥ 1 values
+  float (*maximum)(const float* x, int n);
+  // x[j] = exp(x[j] − m), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
+  void (*expStripes)(float* x, int n, float m, float stripes[16]);
+  // acc[d] = fma(p[j], value_j[d], acc[d]) in ascending j
+  void (*accumulateValues)(KvType type, const float* p, const void* values, int nKeys, int headDim, float* acc);
+  // out[d] = total[d] / denominator
+  void (*divide)(const float* total, int n, float denominator, float* out);
+
+  // ---- sampling ----
+  // out[i] = float(logits[i] / temperature) + gumbel(key, firstId + i)
+  void (*perturb)(const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out);
+};
+
+// Fold of the 16 chains, then + 0.0f. Static, like every function in a header here: an inline one would be merged across objects
+// that are compiled for different instruction sets.
+static inline float foldStripes(float c[16]) {
+  for (int half = 8; half >= 1; half /= 2)
+    for (int j = 0; j < half; j++) c[j] += c[j + half];
+  return c[0] + 0.0f;
+}
+
+// Null where the binary was built without that instruction set.
+const Kernels* scalarKernels();
+const Kernels* avx2Kernels();
+const Kernels* avxVnniKernels();
+const Kernels* avx512VnniKernels();
+const Kernels* amxKernels();
+const Kernels* neonDotprodKernels();
+const Kernels* neonI8mmKernels();
+
+}  // namespace bitnet

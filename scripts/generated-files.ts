@@ -1,0 +1,23 @@
+/**
+ * Writes every generated file of the repository, or with --check reports those that differ from what would be written.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { renderConstantsHeader } from "@bitnet.ts/native/build";
+
+const root = resolve(import.meta.dirname, "..", "..");
+const files = [
+  { path: join(root, "packages/native/kernels/constants.generated.h"), render: renderConstantsHeader },
+];
+
+let stale = 0;
+for (const { path, render } of files) {
+  const text = render();
+  if (!process.argv.includes("--check")) {
+    writeFileSync(path, text);
+  } else if (readFileSync(path, "utf8") !== text) {
+    console.error(`${relative(root, path)} is stale: run node build/scripts/generated-files.js`);
+    stale++;
+  }
+}
+if (stale > 0) process.exit(1);

@@ -1,0 +1,24 @@
+import { defineConfig } from "vitest/config";
+
+const source = (path: string) => new URL(path, import.meta.url).pathname;
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^@bitnet\.ts\/core$/, replacement: source("./packages/core/src/index.ts") },
+      { find: /^@bitnet\.ts\/core\/node$/, replacement: source("./packages/core/src/index.node.ts") },
+      {
+        find: /^@bitnet\.ts\/core\/conformance$/,
+        replacement: source("./packages/core/src/backend/conformance/index.ts"),
+      },
+      { find: /^@bitnet\.ts\/native$/, replacement: source("./packages/native/src/index.ts") },
+      { find: /^bitnet\.ts$/, replacement: source("./packages/bitnet.ts/src/index.node.ts") },
+      { find: /^@bitnet\.ts\/cli$/, replacement: source("./packages/cli/src/index.ts") },
+    ],
+  },
+  test: {
+    include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
+    pool: "forks",
+    testTimeout: 60_000,
+  },
+});
