@@ -1,13 +1,12 @@
 /** The public types of bitnet.ts. */
 import type {
   BackendName,
-  DenseType,
   I2sLayout,
   Isa,
   KvType,
   MemoryReport,
-  PackingId,
   RejectedVariant,
+  SchedulerStats,
 } from "@bitnet.ts/core";
 
 export interface BitNetLoadOptions {
@@ -51,19 +50,40 @@ export interface ModelInfo {
   readonly contextLength: number;
   readonly nParameters: number;
   /** Types of the tensors in the file, most bytes first. */
-  readonly tensorTypes: readonly (DenseType | PackingId)[];
+  readonly tensorTypes: readonly string[];
   readonly backend: BackendName;
   readonly isa: Isa;
   readonly threads: number;
   readonly kvType: KvType;
   /** Kernel variants that were not taken, with the reason. */
   readonly rejected: readonly RejectedVariant[];
+  /** Bytes of weights that decoding one token reads. */
+  readonly bytesPerToken: number;
   readonly loadMs: number;
 }
 
-/** Pages and rows of the KV cache. */
-export interface ModelStats extends MemoryReport {
-  pagesInUse: number;
-  pagesCached: number;
-  pagesFree: number;
+/** Memory, pages of the KV cache, and the work done so far. */
+export type ModelStats = MemoryReport & SchedulerStats;
+
+/** What `BitNet.load` asks of the platform. */
+export interface BackendRequest {
+  name?: BackendName;
+  isa?: Isa;
+  threads?: number;
+  onNotice: (line: string) => void;
+}
+
+/** One backend as `bitnet doctor` reports it. */
+export interface BackendReport {
+  name: BackendName;
+  isAvailable: boolean;
+  /** Path of the binary, or why there is none. */
+  detail: string;
+  threads: number;
+  /** Kernel variants, best first: what became of each. */
+  variants: readonly {
+    isa: Isa;
+    verdict: "chosen" | "usable" | "rejected" | "unavailable";
+    reason: string;
+  }[];
 }

@@ -5,7 +5,36 @@ export { createReferenceBackend, type ReferenceOptions } from "./backend/referen
 export * from "./backend/step.ts";
 export { validateProgram, validateStep } from "./backend/validate.ts";
 export * from "./base/byte-source.ts";
+export * from "./base/byte-strings.ts";
 export { elementaryConstants } from "./base/elementary.ts";
 export * from "./base/errors.ts";
+export { f32ToF16 } from "./base/float16.ts";
+export type { FileRoot } from "./formats/file-root.ts";
+export { type Gguf, openGguf } from "./formats/gguf/open-gguf.ts";
+export type { I2sLayout } from "./formats/gguf/tensor-types.ts";
+export type { GgufMetadata, GgufValue } from "./formats/gguf/values.ts";
+export { type GgufInput, type GgufTensorInput, writeGguf } from "./formats/gguf/write-gguf.ts";
+export * from "./formats/model-files.ts";
+export { blobRoot, urlRoot } from "./formats/model-files-url.ts";
+export {
+  isPackingId,
+  matrixShape,
+  readTensor,
+  type TensorInfo,
+  type TensorType,
+  typeName,
+} from "./formats/tensor.ts";
+export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
+export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generate/scheduler.ts";
+export type { StopReason } from "./generate/stop.ts";
+export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
+export type { ModelConfig } from "./model/config.ts";
+export * from "./model/load-model.ts";
 export { denseByteLength } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
+export { packings } from "./packing/registry.ts";
+export { type TritHistogram, tritHistogram } from "./packing/trit-histogram.ts";
+export type { ChatMessage, ChatTemplate } from "./tokenizer/chat-template.ts";
+export { chatTemplateFor } from "./tokenizer/default-template.ts";
+export { encodeChat } from "./tokenizer/encode-chat.ts";
+export type { Tokenizer } from "./tokenizer/tokenizer.ts";

@@ -165,7 +165,7 @@ function validateOp(program: Program, op: Op, where: string): void {
       f32(op.q, op.nHeads * cache.headDim);
       f32(op.out, op.nHeads * cache.headDim);
       if (op.q === op.out) fail("q and out must differ");
-      if (!Number.isFinite(op.scale)) fail(`scale ${op.scale} is not finite`);
+      if (!(op.scale > 0 && Number.isFinite(op.scale))) fail(`scale ${op.scale} must be positive`);
       return;
     }
     case "gatedActivation": {

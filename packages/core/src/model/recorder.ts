@@ -35,17 +35,17 @@ export class Recorder {
 
   /** Ternary weight [rows, cols]. */
   ternary(name: string, rows: number, cols: number): BufferId {
-    return this.declare({ class: "request", kind: "ternary", name, rows, cols });
+    return this.addBuffer({ class: "request", kind: "ternary", name, rows, cols });
   }
 
   /** Dense weight [rows, cols]. */
   dense(name: string, rows: number, cols: number): BufferId {
-    return this.declare({ class: "request", kind: "dense", name, rows, cols });
+    return this.addBuffer({ class: "request", kind: "dense", name, rows, cols });
   }
 
   ropeTable(headDim: number, theta: number): BufferId {
     const { contextLength } = this.recording;
-    return this.declare({
+    return this.addBuffer({
       class: "request",
       kind: "ropeTable",
       name: "rope_table",
@@ -57,23 +57,23 @@ export class Recorder {
 
   /** f32 activation [nRows, cols]. */
   f32(name: string, cols: number): BufferId {
-    return this.declare({ class: "activation", name, type: "f32", cols });
+    return this.addBuffer({ class: "activation", name, type: "f32", cols });
   }
 
   /** int8 activation [nRows, cols] with a scale per row. */
   q8(name: string, cols: number): BufferId {
-    return this.declare({ class: "activation", name, type: "q8", cols });
+    return this.addBuffer({ class: "activation", name, type: "q8", cols });
   }
 
   kv(name: string, nKvHeads: number, headDim: number): BufferId {
-    return this.declare({ class: "kv", name, nKvHeads, headDim });
+    return this.addBuffer({ class: "kv", name, nKvHeads, headDim });
   }
 
   add(op: Op): void {
     this.recording.ops.push(op);
   }
 
-  private declare(buffer: Recording["buffers"][number]): BufferId {
+  private addBuffer(buffer: Recording["buffers"][number]): BufferId {
     return this.recording.buffers.push(buffer) - 1;
   }
 }

@@ -39,7 +39,11 @@ export const iq1bn: Packing = {
     const view = new DataView(bytes.buffer, bytes.byteOffset, length);
     const values = new Float32Array(shape.rows);
     for (let r = 0; r < shape.rows; r++) values[r] = f16ToF32(view.getUint16(r * rowBytes(shape.cols), true));
-    return rowScale(values);
+    const trits = new Int8Array(shape.cols);
+    return rowScale(values, (row) => {
+      iq1bn.unpackRows(bytes, shape, row, 1, trits);
+      return trits.every((trit) => trit === 0);
+    });
   },
   pack(trits, shape, scale) {
     const bytes = new Uint8Array(iq1bn.byteLength(shape));

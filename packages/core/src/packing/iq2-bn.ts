@@ -34,7 +34,11 @@ export const iq2bn: Packing = {
     const view = new DataView(bytes.buffer, bytes.byteOffset, length);
     const values = new Float32Array(shape.rows);
     for (let r = 0; r < shape.rows; r++) values[r] = view.getFloat32(r * rowBytes(shape.cols), true);
-    return rowScale(values);
+    const trits = new Int8Array(shape.cols);
+    return rowScale(values, (row) => {
+      iq2bn.unpackRows(bytes, shape, row, 1, trits);
+      return trits.every((trit) => trit === 0);
+    });
   },
   pack(trits, shape, scale) {
     const bytes = new Uint8Array(iq2bn.byteLength(shape));

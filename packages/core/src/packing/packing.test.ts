@@ -278,6 +278,22 @@ describe("scales", () => {
     );
   });
 
+  test.each(["tq1_0", "tq2_0", "iq1_bn", "iq2_bn"] as const)(
+    "%s: scale 0 over zeros does not count, scale 0 over other weights does",
+    (id) => {
+      const packing = packings[id];
+      const emptyRow = trits.slice().fill(0, 0, 512);
+      const scale: Scale = { kind: "row", values: Float32Array.from([0, 0.5]) };
+      expect(packing.readScale(packing.pack(emptyRow, shape, scale), shape)).toEqual({
+        kind: "tensor",
+        value: 0.5,
+      });
+      expect(packing.readScale(packing.pack(trits, shape, scale), shape)?.kind).not.toBe("tensor");
+      const none: Scale = { kind: "tensor", value: 0 };
+      expect(packing.readScale(packing.pack(trits, shape, none), shape)).toEqual(none);
+    },
+  );
+
   test("iq2_bn keeps f32 scales exactly", () => {
     const rows: Scale = { kind: "row", values: Float32Array.from([0.1, 1e20]) };
     expect(packings.iq2_bn.readScale(packings.iq2_bn.pack(trits, shape, rows), shape)).toEqual(rows);

@@ -7,22 +7,29 @@ import { BitNetError } from "../base/errors.ts";
 import { f16ToF32, f32ToF16 } from "../base/float16.ts";
 import type { PackingId, Scale, TernaryShape } from "./packing.ts";
 
-/** One scale per `size` columns, or one for the tensor when all have the same bits. `values` is kept. */
-export function groupScale(values: Float32Array, size: number): Scale {
-  return tensorScaleIfUniform(values) ?? { kind: "group", size, values };
+/**
+ * True when all weights of block `index` are zero. Quantisers store scale 0 for such a block, which must not cost a
+ * tensor its single scale: zero times any scale is zero.
+ */
+type IsEmpty = (index: number) => boolean;
+
+/** One scale per `size` columns, or one for the tensor where all are equal. `values` is kept. */
+export function groupScale(values: Float32Array, size: number, isEmpty: IsEmpty): Scale {
+  return tensorScaleIfUniform(values, isEmpty) ?? { kind: "group", size, values };
 }
 
-/** One scale per row, or one for the tensor when all have the same bits. `values` is kept. */
-export function rowScale(values: Float32Array): Scale {
-  return tensorScaleIfUniform(values) ?? { kind: "row", values };
+/** One scale per row, or one for the tensor where all are equal. `values` is kept. */
+export function rowScale(values: Float32Array, isEmpty: IsEmpty): Scale {
+  return tensorScaleIfUniform(values, isEmpty) ?? { kind: "row", values };
 }
 
-function tensorScaleIfUniform(values: Float32Array): Scale | null {
-  const first = values[0] ?? 0;
-  for (const value of values) {
-    if (!Object.is(value, first)) return null;
+function tensorScaleIfUniform(values: Float32Array, isEmpty: IsEmpty): Scale | null {
+  const common = values.find((value) => value !== 0) ?? 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] ?? 0;
+    if (!Object.is(value, common) && (value !== 0 || !isEmpty(i))) return null;
   }
-  return { kind: "tensor", value: first };
+  return { kind: "tensor", value: common };
 }
 
 /** The single scale of a tensor. @throws BitNetError FORMAT_UNSUPPORTED for a layout that holds no finer one. */

@@ -44,7 +44,11 @@ export const tq1: Packing = {
     for (let block = 0; block < values.length; block++) {
       values[block] = f16ToF32(view.getUint16(block * tq1BlockBytes + scaleByte, true));
     }
-    return groupScale(values, blockWeights);
+    const trits = new Int8Array(blockWeights);
+    return groupScale(values, blockWeights, (block) => {
+      unpackBlock(bytes, block * tq1BlockBytes, trits, 0);
+      return trits.every((trit) => trit === 0);
+    });
   },
   pack(trits, shape, scale) {
     const bytes = new Uint8Array(tq1.byteLength(shape));

@@ -12,6 +12,8 @@ const id = "tq2_0";
 const blockWeights = 256;
 export const tq2BlockBytes = 66;
 const scaleByte = 64;
+/** Four weights of zero. */
+const allZeros = 0b01010101;
 const layout: TwoBitLayout = { lanes: 32, highFirst: false };
 
 export const tq2: Packing = {
@@ -39,7 +41,10 @@ export const tq2: Packing = {
     for (let block = 0; block < values.length; block++) {
       values[block] = f16ToF32(view.getUint16(block * tq2BlockBytes + scaleByte, true));
     }
-    return groupScale(values, blockWeights);
+    return groupScale(values, blockWeights, (block) => {
+      const from = block * tq2BlockBytes;
+      return bytes.subarray(from, from + scaleByte).every((byte) => byte === allZeros);
+    });
   },
   pack(trits, shape, scale) {
     const bytes = new Uint8Array(tq2.byteLength(shape));

@@ -87,13 +87,14 @@ export function attend(layer: KvLayer, row: AttentionRow): void {
     for (let j = 0; j < nKeys; j++) {
       const { keys } = layer.page(row.table[Math.floor(j / pageTokens)] ?? -1);
       const offset = ((j % pageTokens) * nKvHeads + kvHead) * headDim;
-      const score = f32(dot(row.q, head * headDim, keys, offset, headDim) * row.scale);
+      const score = dot(row.q, head * headDim, keys, offset, headDim);
       scores[j] = score;
       max = Math.max(max, score);
     }
+    const scaledMax = f32(max * row.scale);
     const chains = new Float32Array(16);
     for (let j = 0; j < nKeys; j++) {
-      const p = expF32(f32((scores[j] as number) - max));
+      const p = expF32(fma(scores[j] as number, row.scale, -scaledMax));
       scores[j] = p;
       chains[j & 15] = (chains[j & 15] as number) + p;
     }

@@ -1,0 +1,233 @@
+/**
+ * A loaded model: the public class of bitnet.ts. It joins formats, model, backend and scheduler; everything that differs
+ * between platforms comes from #platform.
+ */
+
+import {
+  type Backend,
+  BitNetError,
+  bindModel,
+  blobRoot,
+  type ChatTemplate,
+  chatTemplateFor,
+  countParameters,
+  describeModel,
+  type Executable,
+  type FileRoot,
+  type GenerateOptions,
+  type Generation,
+  listTensorTypes,
+  type ModelConfig,
+  openModelFiles,
+  type Program,
+  pageTokens,
+  readTokenizer,
+  Scheduler,
+  type Tokenizer,
+  throwIfAborted,
+} from "@bitnet.ts/core";
+import { availableMemory, createBackend, openLocation } from "#platform";
+import { Chat, type ChatOptions } from "./chat.ts";
+import { bytesPerToken, kvBytesPerToken, weightBytes } from "./program-bytes.ts";
+import type { BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
+
+/** Rows of one step: bounds how long prefill keeps others waiting, and the size of activations. */
+const maxRows = 512;
+/** Share of the loading progress that transcoding the weights takes; the backend takes the rest. */
+const bindShare = 0.8;
+
+/**
+ * @example
+ * const model = await BitNet.load("model.gguf");
+ * for await (const piece of model.generate("Once", { maxTokens: 64, seed: 1 })) process.stdout.write(piece.text);
+ * await model.dispose();
+ */
+export class BitNet {
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  /** The chat template: the file's own, or BitNet's where the file has none or a wrong one. */
+  readonly template: ChatTemplate;
+  private readonly executable: Executable;
+  private readonly scheduler: Scheduler;
+  private disposal: Promise<void> | null = null;
+
+  private constructor(parts: {
+    info: ModelInfo;
+    tokenizer: Tokenizer;
+    template: ChatTemplate;
+    executable: Executable;
+    scheduler: Scheduler;
+  }) {
+    this.info = parts.info;
+    this.tokenizer = parts.tokenizer;
+    this.template = parts.template;
+    this.executable = parts.executable;
+    this.scheduler = parts.scheduler;
+  }
+
+  /**
+   * Loads a model.
+   * @param source Path or URL of a GGUF file or of a folder in Hugging Face layout, or a Blob with a GGUF file.
+   * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, FORMAT_…, MODEL_…, TOKENIZER_INVALID for the files; INVALID_ARGUMENT,
+   * CONTEXT_EXCEEDED or OUT_OF_MEMORY for the options; BACKEND_UNAVAILABLE for a forced backend; ABORTED.
+   */
+  static async load(source: string | URL | Blob, options: BitNetLoadOptions = {}): Promise<BitNet> {
+    const start = performance.now();
+    checkOptions(options);
+    throwIfAborted(options.signal);
+    const name = source instanceof Blob ? "blob" : String(source);
+    const root: FileRoot =
+      source instanceof Blob ? blobRoot(source) : await openLocation(name, options.signal);
+    const files = await openModelFiles(root, options.i2sLayout ? { i2sLayout: options.i2sLayout } : {});
+    try {
+      const model = describeModel(files, name);
+      const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
+      const tokenizer = readTokenizer(files, config);
+      const template = chatTemplateFor(model.chatTemplate, name);
+      const onProgress = options.onProgress ?? (() => {});
+      const signal = options.signal ? { signal: options.signal } : {};
+      const program = await bindModel(model, config, {
+        onProgress: (fraction) => onProgress(fraction * bindShare),
+        ...signal,
+      });
+      const kvType = options.kvType ?? "f16";
+      const nPages = choosePages(program, config.contextLength, kvType, options.cacheTokens);
+      const backend = await createBackend({
+        ...(options.backend ? { name: options.backend } : {}),
+        ...(options.isa ? { isa: options.isa } : {}),
+        ...(options.threads ? { threads: options.threads } : {}),
+        onNotice: options.onNotice ?? ((line) => console.warn(line)),
+      });
+      const executable = await backend.load(program, {
+        kvType,
+        nPages,
+        maxRows,
+        onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
+        ...signal,
+      });
+      onProgress(1);
+      const scheduler = new Scheduler(executable, {
+        tokenizer,
+        nPages,
+        maxRows,
+      });
+      const info = Object.freeze({
+        ...describeConfig(model.config),
+        source: name,
+        contextLength: config.contextLength,
+        nParameters: countParameters(model.tensors),
+        tensorTypes: listTensorTypes(model.tensors),
+        ...describeBackend(backend),
+        kvType,
+        bytesPerToken: bytesPerToken(program),
+        loadMs: performance.now() - start,
+      });
+      return new BitNet({ info, tokenizer, template, executable, scheduler });
+    } finally {
+      await files.close();
+    }
+  }
+
+  /**
+   * Continues a text, or token ids. A text gets the beginning-of-text token when the model wants it, and control tokens
+   * written out in it stay ordinary text; ids are taken as they are. All generations of a model run in one batch.
+   * @throws BitNetError INVALID_ARGUMENT for options, CONTEXT_EXCEEDED for a prompt that does not fit, DISPOSED.
+   */
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
+    this.checkAlive();
+    const ids =
+      typeof prompt === "string"
+        ? this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos })
+        : Int32Array.from(prompt);
+    return this.scheduler.generate(ids, options);
+  }
+
+  /** Starts a conversation. */
+  createChat(options: ChatOptions = {}): Chat {
+    this.checkAlive();
+    const { tokenizer, template } = this;
+    return new Chat(
+      {
+        tokenizer,
+        template,
+        contextLength: this.info.contextLength,
+        generate: (ids, generateOptions) => this.generate(ids, generateOptions),
+      },
+      options,
+    );
+  }
+
+  /** Memory and cache in use. */
+  stats(): ModelStats {
+    this.checkAlive();
+    return { ...this.executable.memory(), ...this.scheduler.stats() };
+  }
+
+  /** Aborts what runs and frees all memory at once. Idempotent; any later use throws DISPOSED. */
+  dispose(): Promise<void> {
+    this.disposal ??= this.scheduler.dispose();
+    return this.disposal;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  private checkAlive(): void {
+    if (this.disposal) throw new BitNetError("DISPOSED", `${this.info.source}: this model has been disposed`);
+  }
+}
+
+function checkOptions({ threads, contextLength, cacheTokens }: BitNetLoadOptions): void {
+  for (const [name, value] of Object.entries({ threads, contextLength, cacheTokens })) {
+    if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
+    throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
+  }
+}
+
+function chooseContext({ contextLength }: ModelConfig, wanted: number | undefined): number {
+  if (wanted === undefined || wanted <= contextLength) return wanted ?? contextLength;
+  throw new BitNetError(
+    "CONTEXT_EXCEEDED",
+    `a context of ${wanted} tokens was asked for, but the model was trained with ${contextLength}`,
+    { details: { wanted, trained: contextLength } },
+  );
+}
+
+/** Pages of the arena: four contexts unless told otherwise, less where memory is short, at least one context. */
+function choosePages(
+  program: Program,
+  contextLength: number,
+  kvType: "f16" | "f32",
+  cacheTokens: number | undefined,
+): number {
+  const perToken = kvBytesPerToken(program, kvType);
+  const memory = availableMemory();
+  const room = memory === null ? Number.POSITIVE_INFINITY : memory - weightBytes(program);
+  const needed = (cacheTokens ?? contextLength) * perToken;
+  if (needed > room) {
+    const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+    throw new BitNetError(
+      "OUT_OF_MEMORY",
+      `a context of ${contextLength} tokens needs ${gigabytes(needed)} of KV cache, but beside the weights only ` +
+        `${gigabytes(Math.max(0, room))} of memory are left; ask for a shorter context`,
+      { details: { needed, room } },
+    );
+  }
+  const tokens =
+    cacheTokens ?? Math.max(contextLength, Math.min(4 * contextLength, Math.floor(room / 2 / perToken)));
+  return Math.ceil(Math.max(tokens, contextLength) / pageTokens);
+}
+
+function describeConfig(config: ModelConfig) {
+  const { name, architecture, nLayers, hiddenSize, ffnSize, nHeads, nKvHeads, headDim, vocabSize } = config;
+  const trainedContextLength = config.contextLength;
+  return {
+    ...{ name, architecture, nLayers, hiddenSize, ffnSize, nHeads, nKvHeads, headDim, vocabSize },
+    trainedContextLength,
+  };
+}
+
+function describeBackend({ name, isa, threads, rejected }: Backend) {
+  return { backend: name, isa, threads, rejected };
+}

@@ -1,0 +1,88 @@
+/** The Node side of platform.ts: local files, the native backend where a binary fits, memory limits, BITNET_ variables. */
+import { totalmem } from "node:os";
+import {
+  type Backend,
+  type BackendName,
+  BitNetError,
+  createReferenceBackend,
+  type FileRoot,
+  urlRoot,
+} from "@bitnet.ts/core";
+import { openFileSource, openPath } from "@bitnet.ts/core/node";
+import type { BackendReport, BackendRequest } from "./types.ts";
+
+const backendNames: readonly BackendName[] = ["native", "reference"];
+
+/** Opens a URL or a local path. */
+export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
+  if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
+  return openPath(location.startsWith("file:") ? new URL(location).pathname : location);
+}
+
+/**
+ * The backend that was asked for, by option or by BITNET_BACKEND, else native, else (with a notice) the reference.
+ * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
+ */
+export async function createBackend(request: BackendRequest): Promise<Backend> {
+  const forced = request.name ?? process.env.BITNET_BACKEND ?? "";
+  if (forced !== "" && !backendNames.some((name) => name === forced)) {
+    throw new BitNetError(
+      "BACKEND_UNAVAILABLE",
+      `backend "${forced}" does not exist; valid names: ${backendNames.join(", ")}`,
+    );
+  }
+  if (forced === "reference") return reference();
+  const isa = request.isa ?? process.env.BITNET_ISA;
+  try {
+    const { createNativeBackend } = await import("@bitnet.ts/native");
+    return await createNativeBackend({
+      ...(request.threads === undefined ? {} : { threads: request.threads }),
+      ...(isa === undefined || isa === "" ? {} : { isa }),
+    });
+  } catch (error) {
+    const isMissing = !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
+    if (forced === "native" || isa || !isMissing) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    request.onNotice(`bitnet: no native backend (${reason}); the slow reference backend serves`);
+    return reference();
+  }
+}
+
+function reference(): Backend {
+  return createReferenceBackend({ openFile: openFileSource });
+}
+
+/** The machine's memory, or the container's limit where that is lower. */
+export function availableMemory(): number | null {
+  const limit = process.constrainedMemory?.() ?? 0;
+  const total = totalmem();
+  return limit > 0 && limit < total ? limit : total;
+}
+
+/** What `doctor` shows: every backend, and every kernel variant with the verdict on it. */
+export async function backendReport(): Promise<BackendReport[]> {
+  const plain = {
+    name: "reference",
+    isAvailable: true,
+    detail: "plain TypeScript",
+    threads: 1,
+    variants: [],
+  } as const;
+  try {
+    const { nativeStatus } = await import("@bitnet.ts/native");
+    return [await nativeStatus(), plain];
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    return [{ name: "native", isAvailable: false, detail, threads: 0, variants: [] }, plain];
+  }
+}
+
+export async function measureReadBandwidth(threads?: number): Promise<number | null> {
+  try {
+    const native = await import("@bitnet.ts/native");
+    return await native.measureReadBandwidth(threads === undefined ? {} : { threads });
+  } catch (error) {
+    if (error instanceof BitNetError && error.code === "BACKEND_UNAVAILABLE") return null;
+    throw error;
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * What differs between Node and everything else: where models can be opened from, which backends exist, how much memory
+ * there is. This file is the portable side; platform.node.ts is chosen by the "node" condition.
+ */
+import { type Backend, BitNetError, createReferenceBackend, type FileRoot, urlRoot } from "@bitnet.ts/core";
+import type { BackendReport, BackendRequest } from "./types.ts";
+
+/** Opens what `BitNet.load` was given as text: a URL. */
+export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
+  if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `${location}: expected an http(s) URL or a Blob; files need Node`,
+  );
+}
+
+export async function createBackend({ name }: BackendRequest): Promise<Backend> {
+  if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
+  return createReferenceBackend();
+}
+
+/** Memory that a model may take in bytes; null where the platform does not say. */
+export function availableMemory(): number | null {
+  return null;
+}
+
+export async function backendReport(): Promise<BackendReport[]> {
+  return [{ name: "reference", isAvailable: true, detail: "plain TypeScript", threads: 1, variants: [] }];
+}
+
+/** Bytes per second of a bare read; null without native code. */
+export async function measureReadBandwidth(_threads?: number): Promise<number | null> {
+  return null;
+}

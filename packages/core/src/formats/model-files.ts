@@ -1,0 +1,114 @@
+/**
+ * Opens a model wherever it lies: a GGUF file or a Hugging Face folder. What is inside stays as the format gives it;
+ * the model layer interprets it.
+ */
+import type { ByteSource } from "../base/byte-source.ts";
+import { BitNetError } from "../base/errors.ts";
+import { describeBytes } from "./describe-bytes.ts";
+import type { FileRoot } from "./file-root.ts";
+import { type Gguf, openGguf } from "./gguf/open-gguf.ts";
+import type { I2sLayout } from "./gguf/tensor-types.ts";
+import { readJsonFile, readTextFile } from "./json-file.ts";
+import { openSafetensors } from "./safetensors/open-safetensors.ts";
+import type { TensorInfo } from "./tensor.ts";
+
+export interface HfFiles {
+  kind: "hf";
+  /** config.json */
+  config: unknown;
+  /** tokenizer.json */
+  tokenizerJson: unknown;
+  /** tokenizer_config.json; a chat_template.jinja beside it is put in as its `chat_template`. */
+  tokenizerConfig?: unknown;
+  /** generation_config.json */
+  generationConfig?: unknown;
+  tensors: ReadonlyMap<string, TensorInfo>;
+  close(): Promise<void>;
+}
+
+export type ModelFiles = { kind: "gguf"; gguf: Gguf; close(): Promise<void> } | HfFiles;
+
+export interface ModelFilesOptions {
+  /** The layout of I2_S tensors of a GGUF file; "128/32" unless given. */
+  i2sLayout?: I2sLayout;
+}
+
+/**
+ * Opens a model; headers and JSON files are read, tensors are not. The result owns the sources: close it. On failure
+ * everything is closed, the root's own source included.
+ * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, FORMAT_INVALID, FORMAT_TRUNCATED, FORMAT_UNSUPPORTED.
+ */
+export async function openModelFiles(root: FileRoot, options: ModelFilesOptions = {}): Promise<ModelFiles> {
+  return root.kind === "file" ? openFile(root, options) : openFolder(root);
+}
+
+async function openFile(root: FileRoot & { kind: "file" }, options: ModelFilesOptions): Promise<ModelFiles> {
+  const { source, openSibling } = root;
+  try {
+    await refuseSafetensors(source);
+    const gguf = await openGguf(source, {
+      ...options,
+      ...(openSibling === undefined ? {} : { openSibling }),
+    });
+    return { kind: "gguf", gguf, close: () => gguf.close() };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function refuseSafetensors(source: ByteSource): Promise<void> {
+  const found = describeBytes(await source.read(0, Math.min(source.size, 100)));
+  if (found !== "a safetensors file") return;
+  throw new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `${source.name}: a safetensors file alone holds no configuration; give the folder that also has its config.json`,
+  );
+}
+
+async function openFolder(root: FileRoot & { kind: "folder" }): Promise<ModelFiles> {
+  const config = await requiredJson(root, "config.json");
+  const tokenizerJson = await requiredJson(root, "tokenizer.json");
+  const tokenizerConfig = await readTokenizerConfig(root);
+  const generationConfig = await optional(root, "generation_config.json", readJsonFile);
+  const { tensors, close } = await openSafetensors((fileName) => root.open(fileName));
+  return {
+    kind: "hf",
+    config,
+    tokenizerJson,
+    ...(tokenizerConfig === undefined ? {} : { tokenizerConfig }),
+    ...(generationConfig === undefined ? {} : { generationConfig }),
+    tensors,
+    close,
+  };
+}
+
+async function requiredJson(root: FileRoot & { kind: "folder" }, fileName: string): Promise<unknown> {
+  const value = await optional(root, fileName, async (source) => ({ json: await readJsonFile(source) }));
+  if (value !== undefined) return value.json;
+  throw new BitNetError(
+    "FILE_NOT_FOUND",
+    `${root.name}: expected ${fileName} (a Hugging Face model folder), found none; download all files of the model`,
+  );
+}
+
+async function readTokenizerConfig(root: FileRoot & { kind: "folder" }): Promise<unknown> {
+  const config = await optional(root, "tokenizer_config.json", readJsonFile);
+  const template = await optional(root, "chat_template.jinja", readTextFile);
+  if (template === undefined) return config;
+  return { ...(typeof config === "object" ? config : {}), chat_template: template };
+}
+
+async function optional<T>(
+  root: FileRoot & { kind: "folder" },
+  fileName: string,
+  read: (source: ByteSource) => Promise<T>,
+): Promise<T | undefined> {
+  const source = await root.open(fileName);
+  if (source === null) return undefined;
+  try {
+    return await read(source);
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * Opens the tensors of a Hugging Face checkpoint: `model.safetensors`, or the shards that
+ * `model.safetensors.index.json` lists. The index and the shards must agree.
+ */
+import type { ByteSource } from "../../base/byte-source.ts";
+import { BitNetError } from "../../base/errors.ts";
+import { isPlainFileName } from "../file-root.ts";
+import { readTextFile } from "../json-file.ts";
+import { JsonReader } from "../json-reader.ts";
+import type { TensorInfo } from "../tensor.ts";
+import { readSafetensors } from "./read-safetensors.ts";
+
+interface Safetensors {
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  close(): Promise<void>;
+}
+
+const singleName = "model.safetensors";
+const indexName = "model.safetensors.index.json";
+const maxShards = 4096;
+
+/**
+ * Opens all tensors of a folder; `open` gives a file of it or null.
+ * @throws BitNetError FILE_NOT_FOUND when there is neither a single file nor an index, or a shard is missing;
+ * FORMAT_INVALID, FORMAT_TRUNCATED, IO_FAILED.
+ */
+export async function openSafetensors(
+  open: (fileName: string) => Promise<ByteSource | null>,
+): Promise<Safetensors> {
+  const single = await open(singleName);
+  if (single !== null) return closingOnFailure([single], async () => readSafetensors(single));
+  const index = await open(indexName);
+  if (index === null) {
+    throw new BitNetError(
+      "FILE_NOT_FOUND",
+      `expected ${singleName} or ${indexName} beside config.json; other weight files, such as pytorch_model.bin, are not read`,
+    );
+  }
+  const shardOf = await readIndex(index);
+  const opened: ByteSource[] = [];
+  return closingOnFailure(opened, async () => {
+    const tensors = new Map<string, TensorInfo>();
+    for (const file of new Set(shardOf.values())) {
+      const shard = await open(file);
+      if (shard === null) {
+        throw new BitNetError(
+          "FILE_NOT_FOUND",
+          `${index.name} lists "${file}", which is missing; download all shards`,
+        );
+      }
+      opened.push(shard);
+      for (const [name, tensor] of await readSafetensors(shard)) {
+        if (shardOf.get(name) !== file) disagree(index, name, file, shardOf.get(name));
+        tensors.set(name, tensor);
+      }
+    }
+    const missing = [...shardOf].find(([name]) => !tensors.has(name));
+    if (missing !== undefined) disagree(index, missing[0], undefined, missing[1]);
+    return tensors;
+  });
+}
+
+async function closingOnFailure(
+  sources: ByteSource[],
+  read: () => Promise<ReadonlyMap<string, TensorInfo>>,
+): Promise<Safetensors> {
+  const close = async () => {
+    for (const source of sources) await source.close();
+  };
+  try {
+    return { tensors: await read(), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Tensor name → shard. */
+async function readIndex(index: ByteSource): Promise<Map<string, string>> {
+  try {
+    return parseIndex(await readTextFile(index), index.name);
+  } finally {
+    await index.close();
+  }
+}
+
+function parseIndex(text: string, label: string): Map<string, string> {
+  const reader = new JsonReader(text, label);
+  const shardOf = new Map<string, string>();
+  const shards = new Set<string>();
+  reader.object((key) => {
+    if (key !== "weight_map") return reader.skip();
+    reader.object((name) => {
+      const file = reader.string();
+      if (!isPlainFileName(file))
+        reader.fail(`expected the name of a file in the same folder, found ${JSON.stringify(file)}`);
+      shardOf.set(name, file);
+      shards.add(file);
+      if (shards.size > maxShards) reader.fail(`more than ${maxShards} shards`);
+    });
+  });
+  reader.end();
+  if (shardOf.size === 0) reader.fail("lists no tensors (weight_map)");
+  return shardOf;
+}
+
+function disagree(
+  index: ByteSource,
+  name: string,
+  found: string | undefined,
+  expected: string | undefined,
+): never {
+  const where = (file: string | undefined) => (file === undefined ? "nowhere" : `in "${file}"`);
+  throw new BitNetError(
+    "FORMAT_INVALID",
+    `${index.name}: tensor "${name}" is listed ${where(expected)}, but found ${where(found)}`,
+  );
+}

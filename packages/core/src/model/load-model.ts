@@ -1,0 +1,106 @@
+/**
+ * From opened model files to what a backend and a user need: the configuration, the tokenizer, the chat template's source, and the
+ * Program with its weights bound. Knows no backend.
+ */
+import type { Program } from "../backend/program.ts";
+import { BitNetError } from "../base/errors.ts";
+import type { ModelFiles } from "../formats/model-files.ts";
+import type { TensorInfo } from "../formats/tensor.ts";
+import { chatTemplateSource } from "../tokenizer/default-template.ts";
+import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
+import { tokenizerFromJson } from "../tokenizer/from-json.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type BindOptions, bindWeights } from "./bind-weights.ts";
+import { recordBitnetB158 } from "./bitnet-b158.ts";
+import { type ModelConfig, parseGgufConfig, parseHfConfig } from "./config.ts";
+import { ggufWeightName, hfWeightName } from "./weight-names.ts";
+
+export interface ModelDescription {
+  config: ModelConfig;
+  tensors: ReadonlyMap<string, TensorInfo>;
+  /** Source text of the file's own chat template, if it has one. */
+  chatTemplate: string | null;
+  /** File name of a weight by its GGUF name without ".weight". */
+  weightName: (name: string) => string;
+}
+
+/** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
+export function describeModel(files: ModelFiles, name: string): ModelDescription {
+  if (files.kind === "gguf") {
+    const fields = new Map(Array.from(files.gguf.metadata, ([key, { value }]) => [key, value]));
+    const { tensors } = files.gguf;
+    const vocabRows = tensors.get(ggufWeightName("token_embd"))?.shape[0] ?? 0;
+    const config = parseGgufConfig(fields, name, vocabRows);
+    const template = fields.get("tokenizer.chat_template");
+    return { config, tensors, chatTemplate: textOrNull(template), weightName: ggufWeightName };
+  }
+  const config = parseHfConfig(files.config, `${name}/config.json`);
+  const { tensors } = files;
+  return {
+    config,
+    tensors,
+    chatTemplate: chatTemplateSource(files.tokenizerConfig),
+    weightName: hfWeightName,
+  };
+}
+
+/** @throws BitNetError TOKENIZER_INVALID or FORMAT_UNSUPPORTED; MODEL_INVALID when it has more tokens than the model has rows. */
+export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): Tokenizer {
+  const tokenizer =
+    files.kind === "gguf"
+      ? tokenizerFromGguf(ggufTokenizerFields({ get: (key) => files.gguf.metadata.get(key)?.value }))
+      : tokenizerFromJson({
+          tokenizer: files.tokenizerJson,
+          config: files.tokenizerConfig,
+          generationConfig: files.generationConfig,
+        });
+  if (tokenizer.vocabSize > vocabSize) {
+    throw new BitNetError(
+      "MODEL_INVALID",
+      `the tokenizer has ${tokenizer.vocabSize} tokens, but the model only ${vocabSize} embeddings`,
+      { details: { tokens: tokenizer.vocabSize, embeddings: vocabSize } },
+    );
+  }
+  return tokenizer;
+}
+
+/**
+ * Records the architecture's Program and binds its weights. `config` may have a shorter context than the file's.
+ * @throws BitNetError MODEL_INVALID, FORMAT_UNSUPPORTED, FORMAT_TRUNCATED, IO_FAILED or ABORTED.
+ */
+export async function bindModel(
+  { tensors, weightName }: ModelDescription,
+  config: ModelConfig,
+  options: BindOptions = {},
+): Promise<Program> {
+  const hasHead = config.isTied !== true && tensors.has(weightName("output"));
+  if (config.isTied === false && !hasHead)
+    throw new BitNetError(
+      "MODEL_INVALID",
+      `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
+    );
+  const recording = recordBitnetB158(config, hasHead);
+  return bindWeights(recording, { tensors, fileName: weightName, weightScale: config.weightScale }, options);
+}
+
+/** Number of weights: elements of every matrix and vector, scales left out. */
+export function countParameters(tensors: ReadonlyMap<string, TensorInfo>): number {
+  let total = 0;
+  for (const { name, shape } of tensors.values())
+    if (!name.endsWith("weight_scale")) total += shape.reduce((product, n) => product * n, 1);
+  return total;
+}
+
+/** Types that packed or dense tensors are stored as, most bytes first. */
+export function listTensorTypes(tensors: ReadonlyMap<string, TensorInfo>): string[] {
+  const bytes = new Map<string, number>();
+  for (const { type, byteLength } of tensors.values()) {
+    if (typeof type !== "string") continue;
+    bytes.set(type, (bytes.get(type) ?? 0) + byteLength);
+  }
+  return [...bytes].sort(([, a], [, b]) => b - a).map(([type]) => type);
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === "string" && value !== "" ? value : null;
+}

@@ -1,0 +1,87 @@
+/** Every format against the answers of an independent implementation, on every backend. */
+import type { Backend, Executable, KvType } from "@bitnet.ts/core";
+import { describe, expect, it } from "vitest";
+import { bindTiny, type GoldenPrompt, golden, nativeFor, reference, tinyModels, usableIsas } from "./tiny-model.ts";
+
+/** One sequence in the first pages of the arena. */
+class Session {
+  private readonly executable: Executable;
+  private position = 0;
+
+  constructor(executable: Executable) {
+    this.executable = executable;
+  }
+
+  /** All logits after the last of `tokens`. */
+  async feed(tokens: readonly number[]): Promise<Float32Array> {
+    const first = this.position;
+    this.position += tokens.length;
+    const { heads } = await this.executable.run({
+      tokens: Int32Array.from(tokens),
+      positions: Int32Array.from(tokens, (_, i) => first + i),
+      sequences: new Int32Array(tokens.length),
+      pageTables: [Int32Array.from({ length: 8 }, (_, i) => i)],
+      heads: [{ row: tokens.length - 1, want: { kind: "all" } }],
+    });
+    return heads[0]?.logits ?? new Float32Array();
+  }
+}
+
+function argmax(logits: Float32Array): number {
+  return logits.reduce((best, logit, id) => (logit > (logits[best] ?? 0) ? id : best), 0);
+}
+
+/** Largest difference from the golden logits of the last prompt position. */
+function logitError(logits: Float32Array, { last_logits_top10, last_logits_first16 }: GoldenPrompt): number {
+  const expected = [...last_logits_top10, ...last_logits_first16.map((logit, id) => [id, logit] as const)];
+  return Math.max(...expected.map(([id, logit]) => Math.abs((logits[id] ?? Number.NaN) - logit)));
+}
+
+interface Tolerance {
+  kvType: KvType;
+  logit: (prompt: GoldenPrompt) => number;
+  /** Greedy steps whose golden margin is larger must agree. */
+  margin: number;
+}
+
+const exact: Tolerance = { kvType: "f32", logit: (p) => Math.max(3e-3, 3 * p.f32_f64_max_abs_diff), margin: 0.01 };
+const halfPrecision: Tolerance = { kvType: "f16", logit: (p) => 0.05 + 3 * p.f32_f64_max_abs_diff, margin: 0.05 };
+
+async function checkPrompts(path: string, backend: Backend, { kvType, logit, margin }: Tolerance): Promise<void> {
+  const { program, tokenizer } = await bindTiny(path);
+  const executable = await backend.load(program, { kvType, nPages: 8, maxRows: 64 });
+  try {
+    for (const prompt of golden.prompts) {
+      expect(Array.from(tokenizer.encode(prompt.text, { bos: true }))).toEqual(prompt.ids);
+      const session = new Session(executable);
+      let logits = await session.feed(prompt.ids);
+      expect(logitError(logits, prompt), prompt.text).toBeLessThanOrEqual(logit(prompt));
+      // From the first near tie on, two correct implementations may part.
+      const nearTie = prompt.greedy_margins.findIndex((value) => value <= margin);
+      const sure = nearTie < 0 ? prompt.greedy_ids : prompt.greedy_ids.slice(0, nearTie);
+      const ids: number[] = [];
+      while (ids.length < sure.length) {
+        ids.push(argmax(logits));
+        logits = await session.feed(ids.slice(-1));
+      }
+      expect(ids, prompt.text).toEqual(sure);
+      if (nearTie < 0) expect(tokenizer.decode(ids)).toBe(prompt.greedy_text);
+    }
+  } finally {
+    await executable.dispose();
+  }
+}
+
+const formats = Object.entries(tinyModels);
+const [best] = await usableIsas();
+
+describe("golden answers, reference backend", () => {
+  it.each(formats)("%s, f32 cache", (_, path) => checkPrompts(path, reference(), exact));
+  it("i2_s, f16 cache", () => checkPrompts(tinyModels.i2_s, reference(), halfPrecision));
+});
+
+describe.skipIf(best === undefined)("golden answers, native backend", () => {
+  const native = () => nativeFor(best ?? "scalar", 2);
+  it.each(formats)("%s, f32 cache", async (_, path) => checkPrompts(path, await native(), exact));
+  it.each(formats)("%s, f16 cache", async (_, path) => checkPrompts(path, await native(), halfPrecision));
+});
