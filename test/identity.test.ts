@@ -25,9 +25,17 @@ interface Scenario {
 }
 
 /** Answers to the four prompts; with a batch of 16 each is asked four times. */
-async function answers(backend: Backend, { prefillChunk, batch, warm }: Scenario): Promise<GenerationResult[]> {
+async function answers(
+  backend: Backend,
+  { prefillChunk, batch, warm }: Scenario,
+): Promise<GenerationResult[]> {
   const executable = await backend.load(program, { kvType: "f16", nPages: 256, maxRows: 512 });
-  const scheduler = new Scheduler(executable, { tokenizer, nPages: 256, prefillChunk, prefillChunkWhileDecoding: prefillChunk });
+  const scheduler = new Scheduler(executable, {
+    tokenizer,
+    nPages: 256,
+    prefillChunk,
+    prefillChunkWhileDecoding: prefillChunk,
+  });
   try {
     const ask = (i: number, extra: GenerateOptions = {}) =>
       scheduler.generate(idsOf(prompts[i % prompts.length] ?? ""), { ...options, ...extra }).result;
@@ -53,7 +61,7 @@ function fingerprints(results: readonly GenerationResult[]): string[] {
   ];
 }
 
-const isas = await usableIsas();
+const isas = usableIsas();
 let expected: string[] = [];
 
 beforeAll(async () => {
@@ -83,9 +91,12 @@ describe.each(isas)("native %s", (isa) => {
       [1, 16].flatMap((batch) => [false, true].map((warm) => ({ threads, prefillChunk, batch, warm }))),
     ),
   );
-  it.each(scenarios)("$threads threads, chunks of $prefillChunk, batch of $batch, shared prefix $warm", async (scenario) => {
-    const backend = await nativeFor(isa, scenario.threads);
-    expect(backend.isa).toBe(isa);
-    await checkIdentity(backend, scenario);
-  });
+  it.each(scenarios)(
+    "$threads threads, chunks of $prefillChunk, batch of $batch, shared prefix $warm",
+    async (scenario) => {
+      const backend = await nativeFor(isa, scenario.threads);
+      expect(backend.isa).toBe(isa);
+      await checkIdentity(backend, scenario);
+    },
+  );
 });

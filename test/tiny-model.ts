@@ -54,11 +54,12 @@ export async function bindTiny(path: string): Promise<{ program: Program; tokeni
 export const reference = (): Backend => createReferenceBackend({ openFile: openFileSource });
 
 /** Instruction sets of the native backend that this machine can run; empty where there is no native backend. */
-export async function usableIsas(): Promise<readonly Parameters<typeof nativeFor>[0][]> {
-  const { variants } = await nativeStatus();
-  return variants.filter(({ verdict }) => verdict === "chosen" || verdict === "usable").map(({ isa }) => isa);
+export function usableIsas(): string[] {
+  return nativeStatus()
+    .variants.filter(({ rejected }) => rejected === null)
+    .map(({ isa }) => isa);
 }
 
-export function nativeFor(isa: Backend["isa"], threads: number): Promise<Backend> {
+export function nativeFor(isa: string, threads: number): Promise<Backend> {
   return createNativeBackend({ isa, threads });
 }

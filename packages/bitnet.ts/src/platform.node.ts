@@ -69,8 +69,20 @@ export async function backendReport(): Promise<BackendReport[]> {
     variants: [],
   } as const;
   try {
-    const { nativeStatus } = await import("@bitnet.ts/native");
-    return [await nativeStatus(), plain];
+    const { availableThreads, nativeStatus } = await import("@bitnet.ts/native");
+    const { path, reason, variants, chosen } = nativeStatus();
+    const native: BackendReport = {
+      name: "native",
+      isAvailable: reason === null,
+      detail: reason ?? path ?? "",
+      threads: availableThreads(),
+      variants: variants.map(({ isa, rejected }) => ({
+        isa,
+        verdict: rejected !== null ? "rejected" : isa === chosen ? "chosen" : "usable",
+        reason: rejected ?? "",
+      })),
+    };
+    return [native, plain];
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     return [{ name: "native", isAvailable: false, detail, threads: 0, variants: [] }, plain];

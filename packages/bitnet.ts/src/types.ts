@@ -82,8 +82,8 @@ export interface BackendReport {
   threads: number;
   /** Kernel variants, best first: what became of each. */
   variants: readonly {
-    isa: Isa;
-    verdict: "chosen" | "usable" | "rejected" | "unavailable";
+    isa: string;
+    verdict: "chosen" | "usable" | "rejected";
     reason: string;
   }[];
 }

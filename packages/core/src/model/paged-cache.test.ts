@@ -72,6 +72,43 @@ describe("sharing", () => {
     expect(cache.open(tokens, pageTokens + 3).written).toBe(pageTokens + 3);
   });
 
+  test("a few equal rows are not worth a copy", () => {
+    const cache = new PagedCache(8);
+    const tokens = tokensOf(6, 30);
+    cache.close(write(cache, tokens), tokens);
+    expect(cache.open([...tokens.slice(0, 3), 5000, 5001], 4).written).toBe(0);
+    expect(cache.open([...tokens.slice(0, 4), 5000, 5001], 5).written).toBe(4);
+  });
+
+  test("a whole page replaces a copy of its beginning, and rows computed meanwhile", () => {
+    const cache = new PagedCache(8);
+    const tokens = tokensOf(7, pageTokens + 5);
+    const early = tokens.slice(0, 10);
+    cache.close(write(cache, early), early);
+    const [a, b, c] = [0, 1, 2].map(() => cache.open(tokens, tokens.length - 1));
+    if (a === undefined || b === undefined || c === undefined) throw new Error("three sequences");
+    for (const sequence of [a, b, c]) expect(sequence.written).toBe(10);
+    for (const sequence of [a, b, c]) cache.reserve(sequence, tokens.length);
+    cache.commit(c, tokens, 20);
+    const limit = tokens.length - 1;
+    expect(cache.computesNextPage({ sequence: a, tokens }, { sequence: b, tokens, limit })).toBe(true);
+    expect(cache.computesNextPage({ sequence: a, tokens }, { sequence: c, tokens, limit })).toBe(false);
+    expect(cache.computesNextPage({ sequence: c, tokens }, { sequence: a, tokens, limit })).toBe(true);
+    cache.commit(a, tokens, tokens.length);
+    for (const sequence of [b, c]) {
+      cache.shareFull(sequence, tokens, limit);
+      expect(sequence).toMatchObject({
+        written: pageTokens,
+        copy: null,
+        pages: [a.pages[0], expect.any(Number)],
+      });
+      cache.commit(sequence, tokens, tokens.length);
+    }
+    expect(cache.stats.rowsSkipped).toBe(10 + pageTokens + (10 + pageTokens - 20));
+    for (const sequence of [a, b, c]) cache.close(sequence, tokens);
+    expect(cache.stats.pagesInUse).toBe(0);
+  });
+
   test("two sequences that wrote the same page end up with one", () => {
     const cache = new PagedCache(8);
     const tokens = tokensOf(5, pageTokens + 1);
@@ -160,9 +197,13 @@ test("equal hashes are not enough for a hit", () => {
   index.add(index.root, 0, Int32Array.from(page));
   expect(index.findFull(index.root, page, 0)?.page).toBe(0);
   expect(index.findFull(index.root, twin, 0)).toBe(undefined);
-  // Nor is the right page after the wrong one.
-  const elsewhere = index.add(index.root, 1, Int32Array.from(twin));
-  expect(index.findFull(elsewhere, page, 0)).toBe(undefined);
+  // Nor is the right page after another one of the same hash.
+  const parent = index.findFull(index.root, page, 0);
+  if (parent === undefined) throw new Error("the page is not in the index");
+  index.add(parent, 1, Int32Array.from(tokensOf(21, pageTokens)));
+  const elsewhere = index.add(index.root, 2, Int32Array.from(twin));
+  expect(index.findFull(parent, tokensOf(21, pageTokens), 0)?.page).toBe(1);
+  expect(index.findFull(elsewhere, tokensOf(21, pageTokens), 0)).toBe(undefined);
 });
 
 /** What an arena would hold: per row the hash of all tokens up to it, so that a row under a wrong prefix is noticed. */

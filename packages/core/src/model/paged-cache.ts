@@ -41,6 +41,9 @@ export interface PagedCacheStats {
   rowsSkipped: number;
 }
 
+/** Copying a page of all layers costs about as much as computing a few rows. */
+const leastCopied = 4;
+
 export class PagedCache {
   readonly nPages: number;
   readonly #index = new PrefixIndex();
@@ -95,19 +98,19 @@ export class PagedCache {
   }
 
   /**
-   * Takes over full pages that other sequences have written meanwhile, in place of rows not yet computed. `limit`: rows
-   * from there on are to be computed whatever is cached.
+   * Takes over full pages that other sequences have written, in place of rows not yet computed; also in place of the page
+   * that the sequence is at work on. `limit`: rows from there on are to be computed whatever is cached.
    */
   shareFull(sequence: PagedSequence, tokens: ArrayLike<number>, limit: number): void {
-    if (sequence.copy !== null || sequence.written % pageTokens !== 0) return;
-    for (let from = sequence.written; from + pageTokens <= limit; from += pageTokens) {
+    for (let from = pageStart(sequence.written); from + pageTokens <= limit; from += pageTokens) {
       const hit = this.#index.findFull(sequence.tip, tokens, from);
       if (hit === undefined) return;
+      this.#giveUpCopy(sequence);
       this.#retain(hit.page);
       this.#place(sequence, from / pageTokens, hit.page);
       sequence.tip = hit;
-      sequence.written += pageTokens;
-      sequence.unconfirmed += pageTokens;
+      sequence.unconfirmed += from + pageTokens - sequence.written;
+      sequence.written = from + pageTokens;
     }
   }
 
@@ -118,7 +121,7 @@ export class PagedCache {
     // A whole page is never copied: shareFull takes it as it is.
     const to = Math.min(limit, from + pageTokens - 1);
     const match = this.#index.findLongest(sequence.tip, tokens, from, to);
-    if (match === undefined) return;
+    if (match === undefined || match.length < leastCopied) return;
     this.#retain(match.node.page);
     const page = sequence.pages[from / pageTokens] ?? this.#take();
     if (page === undefined) {
@@ -155,8 +158,7 @@ export class PagedCache {
     sequence.unconfirmed = 0;
     if (sequence.copy !== null) this.#release(sequence.copy.from);
     sequence.copy = null;
-    const firstOpen = sequence.written - (sequence.written % pageTokens);
-    for (let from = firstOpen; from + pageTokens <= written; from += pageTokens)
+    for (let from = pageStart(sequence.written); from + pageTokens <= written; from += pageTokens)
       this.#publish(sequence, tokens, from);
     sequence.written = written;
   }
@@ -172,17 +174,18 @@ export class PagedCache {
   }
 
   /**
-   * Whether `a`, which runs first, is about to compute the very page that `b` needs next, so that `b` had better wait
-   * and share it. The limits are those of `shareFull`.
+   * Whether `a`, which runs in the next step, is on its way to complete the very page that `b` needs next, so that `b` had
+   * better wait and share it. The limit is that of `shareFull`.
    */
   computesNextPage(
     a: { sequence: PagedSequence; tokens: ArrayLike<number> },
     b: { sequence: PagedSequence; tokens: ArrayLike<number>; limit: number },
   ): boolean {
-    if (a.sequence.tip !== b.sequence.tip || b.sequence.written % pageTokens !== 0) return false;
-    const end = b.sequence.written + pageTokens;
-    if (end > b.limit || end > a.tokens.length || b.sequence.copy !== null) return false;
-    for (let i = b.sequence.written; i < end; i++) if (a.tokens[i] !== b.tokens[i]) return false;
+    if (a.sequence.tip !== b.sequence.tip || a.sequence.written < b.sequence.written) return false;
+    const from = pageStart(b.sequence.written);
+    const end = from + pageTokens;
+    if (end > b.limit || end > a.tokens.length) return false;
+    for (let i = from; i < end; i++) if (a.tokens[i] !== b.tokens[i]) return false;
     return true;
   }
 
@@ -218,7 +221,7 @@ export class PagedCache {
   }
 
   #publishUnfinished(sequence: PagedSequence, tokens: ArrayLike<number>): void {
-    const from = sequence.written - (sequence.written % pageTokens);
+    const from = pageStart(sequence.written);
     if (from === sequence.written) return;
     const known = this.#index.findLongest(sequence.tip, tokens, from, sequence.written);
     if (known?.length === sequence.written - from) return;
@@ -290,6 +293,11 @@ export class PagedCache {
     if (this.#indexed[page] === undefined) this.#freeTouched.push(page);
     else this.#idle.add(page);
   }
+}
+
+/** First position of the page that holds `position`. */
+function pageStart(position: number): number {
+  return position - (position % pageTokens);
 }
 
 function copyTokens(tokens: ArrayLike<number>, from: number, to: number): Int32Array {

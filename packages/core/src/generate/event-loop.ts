@@ -1,0 +1,16 @@
+/**
+ * Lets timers and input have their turn. A machine that answers without ever leaving the JavaScript thread would otherwise
+ * keep everything else waiting for as long as there is work.
+ */
+
+/** Resolves in a new task of the event loop. */
+export function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}

@@ -1,0 +1,124 @@
+import { describe, expect, test } from "vitest";
+import { BitNetError } from "../base/errors.ts";
+import { parseGenerateOptions } from "./options.ts";
+
+function problemsOf(options: unknown): unknown {
+  try {
+    parseGenerateOptions(options, 100);
+  } catch (error) {
+    if (error instanceof BitNetError && error.code === "INVALID_ARGUMENT") return error.details.problems;
+    throw error;
+  }
+  return [];
+}
+
+describe("generation options", () => {
+  test("defaults", () => {
+    const { sampling, ...rest } = parseGenerateOptions({}, 100);
+    expect(sampling).toEqual({
+      temperature: Math.fround(0.7),
+      topK: 0,
+      topP: 0.9,
+      minP: 0,
+      typicalP: 1,
+      repeatPenalty: Math.fround(1.05),
+      repeatLastN: 64,
+      frequencyPenalty: 0,
+      presencePenalty: 0,
+      logitBias: new Map(),
+      seed: expect.any(Number),
+    });
+    expect(rest).toEqual({
+      maxTokens: Number.MAX_SAFE_INTEGER,
+      stop: [],
+      stopTokens: new Set(),
+      ignoreEos: false,
+      logprobs: null,
+      promptLogprobs: null,
+      special: false,
+      signal: null,
+    });
+  });
+
+  test("a seed is drawn when there is none, and kept when there is", () => {
+    const draw = () => parseGenerateOptions(undefined, 100).sampling.seed;
+    const seeds = new Set(Array.from({ length: 8 }, draw));
+    expect(seeds.size).toBeGreaterThan(1);
+    for (const seed of seeds) expect(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32).toBe(true);
+    expect(parseGenerateOptions({ seed: 4294967295 }, 100).sampling.seed).toBe(4294967295);
+  });
+
+  test.each<[string, unknown]>([
+    ["temperature", -1],
+    ["temperature", Number.NaN],
+    ["temperature", "0.7"],
+    ["temperature", Number.POSITIVE_INFINITY],
+    ["topK", 1.5],
+    ["topK", -1],
+    ["topP", 0],
+    ["topP", 1.01],
+    ["minP", -0.1],
+    ["minP", 2],
+    ["typicalP", 0],
+    ["repeatPenalty", 0],
+    ["repeatPenalty", 1e-60],
+    ["repeatLastN", -2],
+    ["frequencyPenalty", Number.NaN],
+    ["presencePenalty", 1e39],
+    ["seed", -1],
+    ["seed", 2 ** 32],
+    ["seed", 0.5],
+    ["maxTokens", -1],
+    ["stop", ""],
+    ["stop", ["a", 5]],
+    ["stop", new Array(65).fill("x")],
+    ["stop", "x".repeat(1025)],
+    ["stopTokens", [100]],
+    ["stopTokens", [undefined]],
+    ["stopTokens", 5],
+    ["ignoreEos", 1],
+    ["logprobs", -1],
+    ["logprobs", 257],
+    ["logprobs", true],
+    ["promptLogprobs", 1.5],
+    ["logitBias", [1, 2]],
+    ["logitBias", { 100: 1 }],
+    ["logitBias", { "": 1 }],
+    ["logitBias", { "1.0": 1 }],
+    ["logitBias", { 5: Number.POSITIVE_INFINITY }],
+    ["logitBias", new Map([[5, Number.NaN]])],
+    ["signal", {}],
+    ["top_p", 0.9],
+    ["__proto__x", 1],
+  ])("%s = %s is refused", (name, value) => {
+    expect(problemsOf({ [name]: value })).toEqual([
+      expect.stringMatching(new RegExp(`^${name}(\\[\\d+\\])?:`)),
+    ]);
+  });
+
+  test("every problem is listed", () => {
+    const problems = problemsOf({ temperature: -1, topP: 0, topK: 0.5, stop: ["", ""], nonsense: 1 });
+    expect(problems).toHaveLength(6);
+    expect(problemsOf(5)).toEqual(["options: expected an object, found 5"]);
+    expect(problemsOf(null)).toHaveLength(1);
+  });
+
+  test("biases may be a Map or an object; 0 is none", () => {
+    const bias = { 3: 1.1, 4: -Infinity, 5: 0 };
+    const expected = new Map([
+      [3, Math.fround(1.1)],
+      [4, -Infinity],
+    ]);
+    expect(parseGenerateOptions({ logitBias: bias }, 100).sampling.logitBias).toEqual(expected);
+    const map = new Map(Object.entries(bias).map(([id, value]) => [Number(id), value]));
+    expect(parseGenerateOptions({ logitBias: map }, 100).sampling.logitBias).toEqual(expected);
+  });
+
+  test("one stop text stands for a list of one", () => {
+    expect(parseGenerateOptions({ stop: "x" }, 100).stop).toEqual(["x"]);
+  });
+
+  test("temperatures near 0 are greedy", () => {
+    expect(parseGenerateOptions({ temperature: 1e-30 }, 100).sampling.temperature).toBe(0);
+  });
+});

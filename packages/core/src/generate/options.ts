@@ -1,0 +1,290 @@
+/**
+ * The options of one generation, their defaults, and the check at the border that turns what a caller wrote into
+ * settings that the rest of this folder trusts. The order in which the samplers act is in docs/numerics.md.
+ */
+import { BitNetError } from "../base/errors.ts";
+
+export interface SamplingOptions {
+  /** Divides the logits; 0 takes the highest logit. Default 0.7. */
+  temperature?: number;
+  /** Keeps the k highest; 0 = all. Default 0. */
+  topK?: number;
+  /** Keeps the shortest ranking whose probability reaches this; in (0, 1], 1 = all. Default 0.9. */
+  topP?: number;
+  /** Keeps tokens at least this probable relative to the best one; in [0, 1], 0 = all. Default 0. */
+  minP?: number;
+  /** Keeps the tokens nearest to the expected log-probability until their sum reaches this; in (0, 1], 1 = all. Default 1. */
+  typicalP?: number;
+  /** Divides positive and multiplies negative logits of tokens seen in the window; 1 = off. Default 1.05. */
+  repeatPenalty?: number;
+  /** The window of all three penalties: so many last tokens, the prompt's included; 0 = off, −1 = all. Default 64. */
+  repeatLastN?: number;
+  /** Subtracted from a logit for every occurrence in the window. Default 0. */
+  frequencyPenalty?: number;
+  /** Subtracted once when the token occurs in the window. Default 0. */
+  presencePenalty?: number;
+  /** Added to the logits of these ids; −Infinity forbids a token. */
+  logitBias?: ReadonlyMap<number, number> | Readonly<Record<string, number>>;
+  /** Unsigned 32-bit; the same seed gives the same text whatever else runs. Drawn at random when absent, and reported. */
+  seed?: number;
+}
+
+export interface GenerateOptions extends SamplingOptions {
+  /** The most tokens to generate; default: until the context is full. 0 only processes the prompt. */
+  maxTokens?: number;
+  /** Texts that end the generation; they are not part of its text. */
+  stop?: string | readonly string[];
+  /** Tokens that end the generation. */
+  stopTokens?: readonly number[];
+  /** Never sample an end-of-sequence token. Default false. */
+  ignoreEos?: boolean;
+  /** Report the log-probability of every generated token and of so many best ones (0: only its own). */
+  logprobs?: number;
+  /** The same for the tokens of the prompt. */
+  promptLogprobs?: number;
+  /** Show special tokens in the text. Default false. */
+  special?: boolean;
+  signal?: AbortSignal;
+}
+
+/** Checked options. Numbers that take part in f32 arithmetic are f32 values. */
+export interface SamplingSettings {
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  typicalP: number;
+  repeatPenalty: number;
+  repeatLastN: number;
+  frequencyPenalty: number;
+  presencePenalty: number;
+  logitBias: ReadonlyMap<number, number>;
+  seed: number;
+}
+
+export interface GenerateSettings {
+  sampling: SamplingSettings;
+  maxTokens: number;
+  stop: readonly string[];
+  stopTokens: ReadonlySet<number>;
+  ignoreEos: boolean;
+  logprobs: number | null;
+  promptLogprobs: number | null;
+  special: boolean;
+  signal: AbortSignal | null;
+}
+
+/** Below this, dividing ordinary logits would leave f32; the choice is greedy long before. */
+const lowestTemperature = 2 ** -20;
+const maxLogprobs = 256;
+const maxStops = 64;
+const maxStopLength = 1024;
+
+const known: Readonly<Record<keyof GenerateOptions, true>> = {
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  typicalP: true,
+  repeatPenalty: true,
+  repeatLastN: true,
+  frequencyPenalty: true,
+  presencePenalty: true,
+  logitBias: true,
+  seed: true,
+  maxTokens: true,
+  stop: true,
+  stopTokens: true,
+  ignoreEos: true,
+  logprobs: true,
+  promptLogprobs: true,
+  special: true,
+  signal: true,
+};
+
+/** @throws BitNetError INVALID_ARGUMENT that lists every problem, also in `details.problems`. */
+export function parseGenerateOptions(options: unknown, vocabSize: number): GenerateSettings {
+  const read = new OptionReader(options, vocabSize);
+  const temperature = read.number("temperature", 0.7, "a number from 0 up", (x) => x >= 0);
+  const settings: GenerateSettings = {
+    sampling: {
+      temperature: temperature < lowestTemperature ? 0 : Math.fround(temperature),
+      topK: read.integer("topK", 0, 0, Number.MAX_SAFE_INTEGER),
+      topP: read.number("topP", 0.9, "a number in (0, 1]", (x) => x > 0 && x <= 1),
+      minP: read.number("minP", 0, "a number in [0, 1]", (x) => x >= 0 && x <= 1),
+      typicalP: read.number("typicalP", 1, "a number in (0, 1]", (x) => x > 0 && x <= 1),
+      repeatPenalty: read.f32("repeatPenalty", 1.05, "a positive number", (x) => x > 0),
+      repeatLastN: read.integer("repeatLastN", 64, -1, Number.MAX_SAFE_INTEGER),
+      frequencyPenalty: read.f32("frequencyPenalty", 0, "a number", () => true),
+      presencePenalty: read.f32("presencePenalty", 0, "a number", () => true),
+      logitBias: read.bias(),
+      seed: read.integer("seed", -1, 0, 2 ** 32 - 1),
+    },
+    maxTokens: read.integer("maxTokens", Number.MAX_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER),
+    stop: read.stop(),
+    stopTokens: read.ids("stopTokens"),
+    ignoreEos: read.flag("ignoreEos"),
+    logprobs: read.optionalCount("logprobs"),
+    promptLogprobs: read.optionalCount("promptLogprobs"),
+    special: read.flag("special"),
+    signal: read.signal(),
+  };
+  read.finish();
+  if (settings.sampling.seed < 0) settings.sampling.seed = randomSeed();
+  return settings;
+}
+
+function randomSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}
+
+function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  return String(value);
+}
+
+/** Reads options one by one and collects what is wrong with them. A faulty option reads as its default. */
+class OptionReader {
+  readonly #values: Readonly<Record<string, unknown>>;
+  readonly #vocabSize: number;
+  readonly #problems: string[] = [];
+
+  constructor(options: unknown, vocabSize: number) {
+    this.#vocabSize = vocabSize;
+    const isObject = typeof options === "object" && options !== null;
+    this.#values = isObject ? (options as Record<string, unknown>) : {};
+    if (!isObject && options !== undefined)
+      this.#problems.push(`options: expected an object, found ${show(options)}`);
+    for (const name of Object.keys(this.#values))
+      if (!Object.hasOwn(known, name)) this.#problems.push(`${name}: no such option`);
+  }
+
+  finish(): void {
+    if (this.#problems.length === 0) return;
+    throw new BitNetError("INVALID_ARGUMENT", `generate: ${this.#problems.join("; ")}`, {
+      details: { problems: this.#problems },
+    });
+  }
+
+  number(
+    name: keyof GenerateOptions,
+    byDefault: number,
+    expected: string,
+    isValid: (x: number) => boolean,
+  ): number {
+    const value = this.#values[name];
+    if (value === undefined) return byDefault;
+    if (typeof value === "number" && Number.isFinite(value) && isValid(value)) return value;
+    return this.#reject(name, expected, value, byDefault);
+  }
+
+  /** A number that stays finite and valid as f32. */
+  f32(
+    name: keyof GenerateOptions,
+    byDefault: number,
+    expected: string,
+    isValid: (x: number) => boolean,
+  ): number {
+    const isValidF32 = (x: number) => Number.isFinite(Math.fround(x)) && isValid(Math.fround(x));
+    return Math.fround(this.number(name, byDefault, `${expected} within the range of f32`, isValidF32));
+  }
+
+  integer(name: keyof GenerateOptions, byDefault: number, lowest: number, highest: number): number {
+    const value = this.#values[name];
+    if (value === undefined) return byDefault;
+    if (Number.isSafeInteger(value) && (value as number) >= lowest && (value as number) <= highest)
+      return value as number;
+    const range = highest === Number.MAX_SAFE_INTEGER ? `from ${lowest} up` : `in ${lowest}…${highest}`;
+    return this.#reject(name, `an integer ${range}`, value, byDefault);
+  }
+
+  optionalCount(name: "logprobs" | "promptLogprobs"): number | null {
+    return this.#values[name] === undefined ? null : this.integer(name, 0, 0, maxLogprobs);
+  }
+
+  flag(name: keyof GenerateOptions): boolean {
+    const value = this.#values[name];
+    if (value === undefined || typeof value === "boolean") return value === true;
+    return this.#reject(name, "true or false", value, false);
+  }
+
+  ids(name: "stopTokens"): ReadonlySet<number> {
+    const value = this.#values[name];
+    if (value === undefined) return new Set();
+    const expected = `an array of token ids in 0…${this.#vocabSize - 1}`;
+    if (!Array.isArray(value)) return this.#reject(name, expected, value, new Set<number>());
+    const ids = value.filter((id: unknown) => this.#isId(id));
+    if (ids.length < value.length) {
+      const wrong = value.findIndex((id: unknown) => !this.#isId(id));
+      this.#reject(`${name}[${wrong}]`, expected, value[wrong], undefined);
+    }
+    return new Set(ids);
+  }
+
+  stop(): readonly string[] {
+    const value = this.#values.stop;
+    if (value === undefined) return [];
+    const stops: unknown[] = Array.isArray(value) ? value : [value];
+    const expected = `at most ${maxStops} texts of 1…${maxStopLength} characters`;
+    if (stops.length > maxStops) return this.#reject("stop", expected, `${stops.length} of them`, []);
+    const texts: string[] = [];
+    for (const text of stops) {
+      if (typeof text === "string" && text.length > 0 && text.length <= maxStopLength) texts.push(text);
+      else this.#reject("stop", expected, text, undefined);
+    }
+    return texts;
+  }
+
+  /** Biases other than 0, as f32. */
+  bias(): ReadonlyMap<number, number> {
+    const value = this.#values.logitBias;
+    const biases = new Map<number, number>();
+    if (value === undefined) return biases;
+    const expected = "a Map or an object from token ids to numbers";
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      return this.#reject("logitBias", expected, value, biases);
+    const entries: [unknown, unknown][] =
+      value instanceof Map ? [...value] : Object.entries(value).map(([key, bias]) => [idOf(key), bias]);
+    for (const [id, bias] of entries) {
+      if (!this.#isId(id)) this.#reject("logitBias", `ids in 0…${this.#vocabSize - 1}`, id, undefined);
+      else if (!isBias(bias))
+        this.#reject(`logitBias[${id}]`, "a finite number or −Infinity", bias, undefined);
+      else if (bias !== 0) biases.set(id, Math.fround(bias));
+    }
+    return biases;
+  }
+
+  signal(): AbortSignal | null {
+    const value = this.#values.signal;
+    if (value === undefined) return null;
+    if (isSignal(value)) return value;
+    return this.#reject("signal", "an AbortSignal", value, null);
+  }
+
+  #isId(id: unknown): id is number {
+    return Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < this.#vocabSize;
+  }
+
+  #reject<T>(name: string, expected: string, found: unknown, byDefault: T): T {
+    this.#problems.push(`${name}: expected ${expected}, found ${show(found)}`);
+    return byDefault;
+  }
+}
+
+/** An object's key as a token id; keys such as "1.0" or "" are left as they are and rejected. */
+function idOf(key: string): unknown {
+  return /^\d+$/.test(key) ? Number(key) : key;
+}
+
+/** Also true for the signal of another realm or of a polyfill. */
+function isSignal(value: unknown): value is AbortSignal {
+  const signal = value as Partial<AbortSignal> | null;
+  return typeof signal?.aborted === "boolean" && typeof signal.addEventListener === "function";
+}
+
+function isBias(bias: unknown): bias is number {
+  return (
+    typeof bias === "number" && (Number.isFinite(Math.fround(bias)) || bias === Number.NEGATIVE_INFINITY)
+  );
+}

@@ -1,0 +1,75 @@
+/**
+ * Which logits a request changes, and how: penalties for tokens seen in a window of the last tokens, and biases. Every
+ * operation in f32, in the order of docs/numerics.md, "Samplers".
+ */
+import type { SamplingSettings } from "./options.ts";
+
+const f32 = Math.fround;
+const largestF32 = 3.4028234663852886e38;
+
+export class Penalties {
+  readonly #settings: SamplingSettings;
+  /** The window as a ring, the oldest token at `#oldest` once it is full; null: everything counts. */
+  readonly #ring: Int32Array | null;
+  #filled = 0;
+  #oldest = 0;
+  /** How often each token stands in the window; empty while no penalty is on. */
+  readonly #counts = new Map<number, number>();
+  readonly #isOn: boolean;
+
+  /** @param contextLength Bounds the window. */
+  constructor(settings: SamplingSettings, contextLength: number) {
+    this.#settings = settings;
+    const { repeatPenalty, frequencyPenalty, presencePenalty, repeatLastN } = settings;
+    this.#isOn =
+      repeatLastN !== 0 && (repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0);
+    this.#ring =
+      repeatLastN < 0 ? null : new Int32Array(this.#isOn ? Math.min(repeatLastN, contextLength) : 0);
+  }
+
+  /** Takes the next token of the context into the window. */
+  see(token: number): void {
+    if (!this.#isOn) return;
+    this.#counts.set(token, (this.#counts.get(token) ?? 0) + 1);
+    const ring = this.#ring;
+    if (ring === null) return;
+    if (this.#filled < ring.length) {
+      ring[this.#filled++] = token;
+      return;
+    }
+    this.#forget(ring[this.#oldest] ?? 0);
+    ring[this.#oldest] = token;
+    this.#oldest = (this.#oldest + 1) % ring.length;
+  }
+
+  #forget(token: number): void {
+    const count = (this.#counts.get(token) ?? 0) - 1;
+    if (count > 0) this.#counts.set(token, count);
+    else this.#counts.delete(token);
+  }
+
+  /** Ids whose logits `apply` changes. Distinct. */
+  touched(): Int32Array {
+    const { logitBias } = this.#settings;
+    const ids = [...this.#counts.keys()];
+    for (const id of logitBias.keys()) if (!this.#counts.has(id)) ids.push(id);
+    return Int32Array.from(ids);
+  }
+
+  /** The logit after penalties and bias: −Infinity when forbidden, else within ± the largest f32. */
+  apply(id: number, logit: number): number {
+    const { repeatPenalty, frequencyPenalty, presencePenalty, logitBias } = this.#settings;
+    const bias = logitBias.get(id) ?? 0;
+    if (bias === Number.NEGATIVE_INFINITY) return bias;
+    const count = this.#counts.get(id) ?? 0;
+    let changed = logit;
+    if (count > 0) {
+      changed = f32(changed > 0 ? changed / repeatPenalty : changed * repeatPenalty);
+      changed = f32(f32(changed - f32(count * frequencyPenalty)) - presencePenalty);
+    }
+    changed = f32(changed + bias);
+    // Opposite infinities give NaN; both comparisons leave it, and it ends at the lower bound.
+    if (changed >= largestF32) return largestF32;
+    return changed > -largestF32 ? changed : -largestF32;
+  }
+}

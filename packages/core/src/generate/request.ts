@@ -1,0 +1,224 @@
+/**
+ * One request on its way through the scheduler: its tokens, sampler, text and stop rules. It says which rows it needs and
+ * what to ask of their heads, and turns answers into tokens. Knows nothing of other requests or of pages beyond its own.
+ */
+import type { HeadRequest, HeadResult } from "../backend/step.ts";
+import type { PagedSequence } from "../model/paged-cache.ts";
+import { readLogprob, type TokenLogprob } from "./logprobs.ts";
+import type { GenerateSettings } from "./options.ts";
+import { Sampler, type SamplerLimits } from "./sampler.ts";
+import { StopMatcher, type StopReason } from "./stop.ts";
+import type { GenerationResult, PieceStream } from "./stream.ts";
+import { RequestClock } from "./timings.ts";
+
+/** What is needed of a tokenizer to turn tokens into text. */
+export interface TextSource {
+  readonly vocabSize: number;
+  /** Tokens that end a generation. */
+  readonly eosIds: readonly number[];
+  createDecoder(options?: { special?: boolean }): { push(id: number): string; end(): string };
+}
+
+export type RequestState = "waiting" | "running" | "paused" | "done";
+
+export interface RequestParts {
+  /** Ascending with the time of arrival. */
+  order: number;
+  prompt: Int32Array;
+  settings: GenerateSettings;
+  limits: SamplerLimits;
+  /** Null when tokens stay without text. */
+  text: TextSource | null;
+  stream: PieceStream;
+}
+
+export class ActiveRequest {
+  readonly order: number;
+  readonly settings: GenerateSettings;
+  readonly stream: PieceStream;
+  readonly clock = new RequestClock();
+  /** Prompt and generated tokens. */
+  readonly tokens: number[];
+  readonly nPrompt: number;
+  state: RequestState = "waiting";
+  /** Its pages, while it holds any. */
+  sequence: PagedSequence | null = null;
+  /** The last step that ran rows of this request. */
+  lastServed = -1;
+
+  /** Prompt rows taken from the cache before the request first lost its pages. */
+  #nCached = 0;
+  #wasPreempted = false;
+  readonly #limits: SamplerLimits;
+  readonly #text: TextSource | null;
+  readonly #eosIds: ReadonlySet<number>;
+  readonly #decoder: { push(id: number): string; end(): string } | null;
+  readonly #stops: StopMatcher;
+  readonly #sampler: Sampler;
+  readonly #texts: string[] = [];
+  readonly #logprobs: TokenLogprob[] = [];
+  readonly #promptLogprobs: (TokenLogprob | null)[] = [null];
+  /** The head request of the row whose token is to be sampled. */
+  #asked: HeadRequest | null = null;
+
+  constructor({ order, prompt, settings, limits, text, stream }: RequestParts) {
+    this.order = order;
+    this.settings = settings;
+    this.stream = stream;
+    this.tokens = Array.from(prompt);
+    this.nPrompt = prompt.length;
+    this.#limits = limits;
+    this.#text = text;
+    this.#eosIds = new Set(text?.eosIds);
+    this.#decoder = text?.createDecoder({ special: settings.special }) ?? null;
+    this.#stops = new StopMatcher(settings.stop);
+    this.#sampler = new Sampler(this.#samplingSettings(), limits, settings.logprobs);
+    for (const token of prompt) this.#sampler.see(token);
+  }
+
+  /** Rows still to run before the next token can be sampled. */
+  get nPending(): number {
+    return this.tokens.length - (this.sequence?.written ?? 0);
+  }
+
+  /** Rows that the cache may supply: all but the last, whose logits are needed, and those whose log-probabilities are known. */
+  get shareLimit(): number {
+    const mayShareAll = this.settings.promptLogprobs === null || this.#promptLogprobs.length === this.nPrompt;
+    return mayShareAll ? this.tokens.length - 1 : this.#promptLogprobs.length - 1;
+  }
+
+  /** So many rows more (or fewer, when a copy was given up) come from the cache. */
+  noteShared(nRows: number): void {
+    if (!this.#wasPreempted) this.#nCached += nRows;
+  }
+
+  /** The pages are lost, and their rows will be computed again. */
+  notePreempted(): void {
+    this.#wasPreempted = true;
+  }
+
+  /** The head requests of the rows at positions `from … from + count)`, the first of which is row `firstRow` of the step. */
+  headRequests(from: number, count: number, firstRow: number): HeadRequest[] {
+    const heads: HeadRequest[] = [];
+    for (let position = from; position < from + count; position++) {
+      const row = firstRow + position - from;
+      if (position === this.tokens.length - 1) {
+        this.#asked = this.#canSample() ? this.#sampler.request(row, this.#nGenerated) : null;
+        if (this.#asked !== null) heads.push(this.#asked);
+      } else if (this.#asksPrompt(position)) {
+        heads.push(this.#promptRequest(row, position));
+      }
+    }
+    return heads;
+  }
+
+  /**
+   * Takes the answers to `headRequests`, in order, once the rows up to `end` have run.
+   * @returns Why the request has ended, or null when it goes on.
+   */
+  accept(end: number, results: readonly HeadResult[]): StopReason | null {
+    const isComplete = end === this.tokens.length;
+    if (isComplete) this.clock.markPromptDone();
+    const nPromptResults = results.length - (isComplete && this.#asked !== null ? 1 : 0);
+    for (const result of results.slice(0, nPromptResults)) this.#acceptPrompt(result);
+    if (!isComplete) return null;
+    const last = results[nPromptResults];
+    if (last === undefined) return this.settings.maxTokens === 0 ? "length" : "context";
+    return this.#acceptToken(last);
+  }
+
+  /** The result as it stands. */
+  resultOf(stopReason: StopReason): GenerationResult {
+    return {
+      ids: Int32Array.from(this.tokens.slice(this.nPrompt)),
+      text: this.#texts.join(""),
+      stopReason,
+      seed: this.settings.sampling.seed,
+      promptTokens: this.nPrompt,
+      cachedTokens: this.#nCached,
+      timings: this.clock.timings(this.nPrompt - this.#nCached),
+      ...(this.settings.promptLogprobs === null ? {} : { promptLogprobs: this.#promptLogprobs }),
+      ...(this.settings.logprobs === null ? {} : { logprobs: this.#logprobs }),
+    };
+  }
+
+  get #nGenerated(): number {
+    return this.tokens.length - this.nPrompt;
+  }
+
+  #samplingSettings() {
+    const { sampling, ignoreEos } = this.settings;
+    if (!ignoreEos) return sampling;
+    const logitBias = new Map(sampling.logitBias);
+    for (const id of this.#eosIds)
+      if (id < this.#limits.vocabSize) logitBias.set(id, Number.NEGATIVE_INFINITY);
+    return { ...sampling, logitBias };
+  }
+
+  #canSample(): boolean {
+    return this.#nGenerated < this.settings.maxTokens && this.tokens.length < this.#limits.contextLength;
+  }
+
+  /** Whether the row at `position` is asked for the log-probability of the prompt token after it. */
+  #asksPrompt(position: number): boolean {
+    const { promptLogprobs } = this.settings;
+    return (
+      promptLogprobs !== null && position + 1 < this.nPrompt && position + 1 >= this.#promptLogprobs.length
+    );
+  }
+
+  #promptRequest(row: number, position: number): HeadRequest {
+    const k = Math.min(Math.max(this.settings.promptLogprobs ?? 0, 1), this.#limits.vocabSize);
+    const apart = Int32Array.of(this.tokens[position + 1] ?? 0);
+    return { row, want: { kind: "top", k }, apart, logSumExp: true };
+  }
+
+  #acceptPrompt(result: HeadResult): void {
+    const id = this.tokens[this.#promptLogprobs.length] ?? 0;
+    this.#promptLogprobs.push(readLogprob(result, Int32Array.of(id), id, this.settings.promptLogprobs ?? 0));
+  }
+
+  #acceptToken(result: HeadResult): StopReason | null {
+    this.clock.markToken();
+    const { settings } = this;
+    const id = this.#sampler.choose(result, this.#nGenerated);
+    if (this.#eosIds.has(id)) return this.#endBefore(id, "", "eos");
+    if (settings.stopTokens.has(id)) return this.#endBefore(id, "", "stop");
+    const text = this.#stops.push(this.#decode(id));
+    if (this.#stops.hasStopped) return this.#endBefore(id, text, "stop");
+    const report =
+      settings.logprobs === null
+        ? null
+        : readLogprob(result, this.#asked?.apart ?? new Int32Array(), id, settings.logprobs);
+    if (report !== null) this.#logprobs.push(report);
+    this.tokens.push(id);
+    this.#sampler.see(id);
+    const reason = this.#canSample() ? null : this.#nGenerated < settings.maxTokens ? "context" : "length";
+    this.#emit(id, reason === null ? text : text + this.#flush(), report);
+    return reason;
+  }
+
+  /** Ends with a token that is not part of the result; text that it sets free gets a piece of its own. */
+  #endBefore(id: number, text: string, reason: StopReason): StopReason {
+    const rest = text + this.#flush();
+    if (rest !== "") this.#emit(id, rest, null);
+    return reason;
+  }
+
+  #emit(id: number, text: string, report: TokenLogprob | null): void {
+    if (text !== "") this.#texts.push(text);
+    this.stream.push(report === null ? { id, text } : { id, text, logprob: report.logprob, top: report.top });
+  }
+
+  /** Ids beyond the tokenizer's vocabulary (padding of an embedding) have no text. */
+  #decode(id: number): string {
+    if (this.#decoder === null || id >= (this.#text?.vocabSize ?? 0)) return "";
+    return this.#decoder.push(id);
+  }
+
+  /** What decoder and stop rules still hold at the end. */
+  #flush(): string {
+    if (this.#stops.hasStopped) return "";
+    return this.#stops.push(this.#decoder?.end() ?? "") + this.#stops.end();
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Who runs next: admits requests in order of arrival while pages are obtainable, divides the rows of a step, and takes
+ * pages back when they run out, first from requests that wait for a reader, then from the youngest. The oldest running
+ * request never loses its pages to another, so there is always progress. Acts between steps only.
+ */
+import { pageTokens } from "../backend/backend.ts";
+import type { PagedCache } from "../model/paged-cache.ts";
+import type { ActiveRequest } from "./request.ts";
+import { shareRows } from "./step-plan.ts";
+
+export interface RosterLimits {
+  /** The most rows of a step and the most running requests. */
+  maxRows: number;
+  /** The most prompt rows of a step. */
+  prefillChunk: number;
+  /** The same for a step that also decodes. */
+  prefillChunkWhileDecoding: number;
+  /** Positions of a sequence; the arena holds at least so many. */
+  contextLength: number;
+}
+
+export class Roster {
+  readonly #cache: PagedCache;
+  readonly #limits: RosterLimits;
+  /** Every request that is not done, oldest first. */
+  readonly #requests = new Set<ActiveRequest>();
+  #nPreemptions = 0;
+  #nPlanned = 0;
+
+  constructor(cache: PagedCache, limits: RosterLimits) {
+    this.#cache = cache;
+    this.#limits = limits;
+  }
+
+  /** How often a request lost its pages to another. */
+  get nPreemptions(): number {
+    return this.#nPreemptions;
+  }
+
+  get requests(): readonly ActiveRequest[] {
+    return [...this.#requests];
+  }
+
+  add(request: ActiveRequest): void {
+    this.#requests.add(request);
+  }
+
+  /** Takes out a request that is done. Its pages go when `release` is called. */
+  remove(request: ActiveRequest): void {
+    request.state = "done";
+    this.#requests.delete(request);
+  }
+
+  /** Gives up the pages of a request; what has been written stays cached. */
+  release(request: ActiveRequest): void {
+    if (request.sequence === null) return;
+    this.#cache.close(request.sequence, request.tokens);
+    request.sequence = null;
+  }
+
+  /** Lets waiting requests run, the oldest first, until one does not find its pages. */
+  admit(): void {
+    let nRunning = this.#inState("running").length;
+    for (const request of this.#inState("waiting")) {
+      if (nRunning >= this.#limits.maxRows || !this.#providePages(request, nRunning)) return;
+      request.state = "running";
+      request.clock.markAdmitted();
+      nRunning++;
+    }
+  }
+
+  /** Chooses the rows of the next step: how many of each request; empty when nothing can run. */
+  plan(): Map<ActiveRequest, number> {
+    const step = this.#nPlanned++;
+    const counts = new Map<ActiveRequest, number>();
+    for (const request of this.#decoding()) counts.set(request, 1);
+    const { maxRows, prefillChunk, prefillChunkWhileDecoding } = this.#limits;
+    const chunk = counts.size > 0 ? prefillChunkWhileDecoding : prefillChunk;
+    const room = Math.min(maxRows - counts.size, chunk);
+    const prompts = this.#prompts();
+    const shares = shareRows(
+      prompts.map((request) => request.nPending),
+      room,
+    );
+    prompts.forEach((request, i) => {
+      if (shares[i]) counts.set(request, shares[i]);
+    });
+    for (const request of counts.keys()) request.lastServed = step;
+    return counts;
+  }
+
+  /** Running requests that need one row to go on, with a page for it. */
+  #decoding(): ActiveRequest[] {
+    const ready = this.#inState("running").filter(isDecoding);
+    for (const request of ready) {
+      while (request.sequence !== null && !this.#cache.reserve(request.sequence, request.tokens.length))
+        this.#preempt(this.#idleHolder(request) ?? this.#youngestRunning() ?? request);
+    }
+    return ready.filter((request) => request.state === "running");
+  }
+
+  /**
+   * Running requests with prompt rows to compute, those served longest ago first. One that is about to compute a page
+   * which an older one computes already is left out: it will share that page.
+   */
+  #prompts(): ActiveRequest[] {
+    const chosen: { request: ActiveRequest; sequence: NonNullable<ActiveRequest["sequence"]> }[] = [];
+    for (const request of this.#inState("running")) {
+      const { sequence, tokens, shareLimit: limit } = request;
+      if (sequence === null || isDecoding(request)) continue;
+      const before = sequence.written;
+      this.#cache.shareFull(sequence, tokens, limit);
+      const next = { sequence, tokens, limit };
+      const isComputed = chosen.some((other) =>
+        this.#cache.computesNextPage({ sequence: other.sequence, tokens: other.request.tokens }, next),
+      );
+      if (!isComputed) {
+        this.#cache.sharePartial(sequence, tokens, limit);
+        chosen.push({ request, sequence });
+      }
+      request.noteShared(sequence.written - before);
+    }
+    chosen.sort((a, b) => a.request.lastServed - b.request.lastServed || a.request.order - b.request.order);
+    return chosen.map(({ request }) => request);
+  }
+
+  /** Finds pages for all tokens of a request and the next one, at the expense of idle holders if need be. */
+  #providePages(request: ActiveRequest, nRunning: number): boolean {
+    while (!this.#tryPages(request, nRunning)) {
+      const holder = this.#idleHolder(request);
+      if (holder === undefined) return false;
+      this.#preempt(holder);
+    }
+    return true;
+  }
+
+  /** Beside running requests, a page is left for each of them, which will need it soon. */
+  #tryPages(request: ActiveRequest, nRunning: number): boolean {
+    const nRows = Math.min(request.tokens.length + 1, this.#limits.contextLength);
+    if (request.sequence !== null) return this.#cache.reserve(request.sequence, nRows);
+    const sequence = this.#cache.open(request.tokens, request.shareLimit);
+    const nMissing = Math.ceil(nRows / pageTokens) - sequence.pages.length;
+    const isCrowded = nRunning > 0 && this.#cache.nObtainable < nMissing + nRunning;
+    if (isCrowded || !this.#cache.reserve(sequence, nRows)) {
+      this.#cache.close(sequence, request.tokens);
+      return false;
+    }
+    request.sequence = sequence;
+    request.noteShared(sequence.written);
+    return true;
+  }
+
+  #preempt(request: ActiveRequest): void {
+    this.release(request);
+    if (request.state === "running") request.state = "waiting";
+    request.notePreempted();
+    this.#nPreemptions++;
+  }
+
+  /** The youngest request that holds pages without running, other than `request`. */
+  #idleHolder(request: ActiveRequest): ActiveRequest | undefined {
+    return this.requests.findLast(
+      (other) => other !== request && other.state !== "running" && other.sequence !== null,
+    );
+  }
+
+  #youngestRunning(): ActiveRequest | undefined {
+    return this.requests.findLast((request) => request.state === "running");
+  }
+
+  #inState(state: ActiveRequest["state"]): ActiveRequest[] {
+    return this.requests.filter((request) => request.state === state);
+  }
+}
+
+/** Whether only the row of the last generated token is missing. */
+function isDecoding(request: ActiveRequest): boolean {
+  return request.nPending === 1 && request.tokens.length > request.nPrompt;
+}

@@ -1,0 +1,151 @@
+/**
+ * Chooses tokens. It asks the head only for what the choice needs (a winner, a few candidates, or all logits) and gives the
+ * same token as the same filters on all logits would. Knows nothing of text or scheduling.
+ */
+
+import type { HeadRequest, HeadResult, HeadWant } from "../backend/step.ts";
+import { logF32 } from "../base/elementary.ts";
+import { BitNetError } from "../base/errors.ts";
+import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window } from "./filters.ts";
+import type { SamplingSettings } from "./options.ts";
+import { Penalties } from "./penalties.ts";
+import { type Ranking, RankingBuilder } from "./ranking.ts";
+
+export interface SamplerLimits {
+  vocabSize: number;
+  contextLength: number;
+}
+
+export class Sampler {
+  readonly #settings: SamplingSettings;
+  readonly #limits: SamplerLimits;
+  readonly #nReported: number | null;
+  readonly #penalties: Penalties;
+  /** Of the last request: ids whose logits change, and whether all logits were asked for. */
+  #touched: Int32Array = new Int32Array();
+  #askedAll = false;
+
+  /**
+   * @param nReported How many best log-probabilities are reported besides the token's own; null: none at all.
+   */
+  constructor(settings: SamplingSettings, limits: SamplerLimits, nReported: number | null) {
+    this.#settings = settings;
+    this.#limits = limits;
+    this.#nReported = nReported;
+    this.#penalties = new Penalties(settings, limits.contextLength);
+  }
+
+  /** Takes the next token of the context, prompt or generated, into the window of the penalties. */
+  see(token: number): void {
+    this.#penalties.see(token);
+  }
+
+  /** What to ask of `row` for the generated token number `index`. */
+  request(row: number, index: number): HeadRequest {
+    const want = this.#want(index);
+    this.#askedAll = want.kind === "all";
+    this.#touched = this.#penalties.touched();
+    return {
+      row,
+      want,
+      ...(this.#touched.length > 0 && !this.#askedAll ? { apart: this.#touched } : {}),
+      ...(this.#nReported === null ? {} : { logSumExp: true }),
+    };
+  }
+
+  /**
+   * The token, given the answer to the last `request`.
+   * @throws BitNetError INVALID_ARGUMENT when biases forbid every token.
+   */
+  choose(result: HeadResult, index: number): number {
+    const { temperature, seed } = this.#settings;
+    const id =
+      temperature === 0
+        ? this.#best(result)
+        : this.#draw(result, new Draw(temperature, { seed, choice: 0, index }));
+    if (id < 0)
+      throw new BitNetError("INVALID_ARGUMENT", "logitBias: every token is forbidden, none can be chosen");
+    return id;
+  }
+
+  #want(index: number): HeadWant {
+    const { temperature, topK, topP, minP, typicalP, seed } = this.#settings;
+    const { vocabSize } = this.#limits;
+    const nReported = this.#nReported ?? 0;
+    const top = (k: number): HeadWant => ({ kind: "top", k: Math.min(Math.max(k, nReported), vocabSize) });
+    if (temperature === 0) return top(1);
+    if (topK > 0 && topK < vocabSize) return top(topK);
+    if (typicalP < 1 || topP < 1 || nReported > 0) return { kind: "all" };
+    if (minP > 0) return { kind: "above", margin: minPMargin(temperature, minP) };
+    return { kind: "winner", temperature, seed, choice: 0, index };
+  }
+
+  #best(result: HeadResult): number {
+    return this.#candidates(result).ids[0] ?? -1;
+  }
+
+  #draw(result: HeadResult, draw: Draw): number {
+    const { temperature, topK, topP: p, typicalP: typical, minP: min } = this.#settings;
+    if (this.#askedAll) {
+      const logits = this.#changed(result.logits);
+      if (typical === 1 && p === 1 && min === 0) return drawFromAll(logits, draw);
+      if (typical === 1 && p < 1)
+        return this.#drawRanked(topPOfAll(logits, temperature, p), draw, "afterTopP");
+      return this.#drawRanked(rankAll(logits), draw, "all");
+    }
+    const candidates = this.#candidates(result);
+    const kept = topK > 0 ? Math.min(topK, candidates.ids.length) : candidates.ids.length;
+    return this.#drawRanked(
+      { ids: candidates.ids.subarray(0, kept), logits: candidates.logits.subarray(0, kept) },
+      draw,
+      "all",
+    );
+  }
+
+  #drawRanked(ranking: Ranking, draw: Draw, remaining: "all" | "afterTopP"): number {
+    const { temperature, topP: p, typicalP: typical, minP: min } = this.#settings;
+    let window: Window = { start: 0, end: ranking.ids.length };
+    if (window.end === 0) return -1;
+    if (remaining === "all" && typical < 1) window = typicalP(ranking, window, temperature, typical);
+    if (remaining === "all" && p < 1) window = topP(ranking, window, temperature, p);
+    if (min > 0) window = minP(ranking, window, temperature, min);
+    for (let i = window.start; i < window.end; i++) draw.offer(ranking.ids[i] ?? 0, ranking.logits[i] ?? 0);
+    return draw.id;
+  }
+
+  /** All logits after penalties and biases; the answer itself stays as it is, log-probabilities are taken from it. */
+  #changed(logits: Float32Array): Float32Array {
+    const changed = logits.slice();
+    for (const id of this.#touched) changed[id] = this.#penalties.apply(id, logits[id] ?? 0);
+    return changed;
+  }
+
+  /** The ranked candidates and the changed ones, merged. */
+  #candidates(result: HeadResult): Ranking {
+    const builder = new RankingBuilder(result.ids.length + this.#touched.length);
+    result.ids.forEach((id, i) => {
+      builder.add(id, result.logits[i] ?? 0);
+    });
+    this.#touched.forEach((id, i) => {
+      builder.add(id, this.#penalties.apply(id, result.apartLogits[i] ?? 0));
+    });
+    return builder.finish();
+  }
+}
+
+function drawFromAll(logits: Float32Array, draw: Draw): number {
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id] ?? 0;
+    if (logit > Number.NEGATIVE_INFINITY) draw.offer(id, logit);
+  }
+  return draw.id;
+}
+
+/**
+ * A margin below the best logit within which all tokens of weight ≥ minP lie: −temperature · ln(minP), widened beyond every
+ * rounding of exp, log and the f32 operations between. Weights below e^−87.3 are 0.
+ */
+function minPMargin(temperature: number, p: number): number {
+  const nearest = -logF32(Math.max(Math.fround(p), 1.2e-38));
+  return Math.fround(temperature * (Math.min(nearest, 87.5) * (1 + 1e-5) + 1e-5));
+}

@@ -1,0 +1,310 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { pageTokens } from "../backend/backend.ts";
+import { BitNetError } from "../base/errors.ts";
+import { FakeExecutable, type FakeOptions } from "./fake-executable.test.kit.ts";
+import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
+
+const prompt = Int32Array.of(3, 1, 4, 1, 5);
+
+function setUp(options: Partial<FakeOptions> & Partial<SchedulerOptions> = {}) {
+  const fake = new FakeExecutable({ nPages: 16, ...options });
+  const { maxUnread = 256, maxRows = 512 } = options;
+  return { fake, scheduler: new Scheduler(fake, { nPages: options.nPages ?? 16, maxUnread, maxRows }) };
+}
+
+/** Lets everything that can go on without outside help go on. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 4; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+const unhandled: unknown[] = [];
+const record = (error: unknown) => unhandled.push(error);
+beforeEach(() => {
+  unhandled.length = 0;
+  process.on("unhandledRejection", record);
+});
+afterEach(async () => {
+  await settle();
+  process.off("unhandledRejection", record);
+  expect(unhandled).toEqual([]);
+});
+
+describe("cancelling", () => {
+  test("between steps frees the pages at once", async () => {
+    const { scheduler } = setUp({ maxUnread: 1 });
+    const controller = new AbortController();
+    const generation = scheduler.generate(prompt, { seed: 1, signal: controller.signal });
+    await generation[Symbol.asyncIterator]().next();
+    await settle();
+    expect(scheduler.stats()).toMatchObject({ paused: 1, pagesInUse: 1 });
+    controller.abort();
+    expect(scheduler.stats()).toMatchObject({ paused: 0, running: 0, pagesInUse: 0 });
+    expect((await generation.result).stopReason).toBe("abort");
+  });
+
+  test("during a step answers at once and frees the pages right after it", async () => {
+    const { fake, scheduler } = setUp();
+    const controller = new AbortController();
+    const open = fake.hold();
+    const generation = scheduler.generate(prompt, { seed: 1, signal: controller.signal });
+    await settle();
+    controller.abort();
+    expect(await generation.result).toMatchObject({ stopReason: "abort", ids: new Int32Array() });
+    expect(scheduler.stats()).toMatchObject({ running: 0, pagesInUse: 1 });
+    open();
+    await settle();
+    expect(scheduler.stats()).toMatchObject({ pagesInUse: 0, steps: 1 });
+    // What the step has written may be shared all the same.
+    const { cachedTokens } = await scheduler.generate(prompt, { seed: 1, maxTokens: 1 }).result;
+    expect(cachedTokens).toBe(4);
+  });
+
+  test("while waiting, and before the start", async () => {
+    const { fake, scheduler } = setUp({ maxRows: 1 });
+    const controller = new AbortController();
+    const first = scheduler.generate(prompt, { seed: 1, maxTokens: 3 });
+    const second = scheduler.generate(prompt, { seed: 1, signal: controller.signal });
+    controller.abort();
+    expect((await second.result).stopReason).toBe("abort");
+    const third = scheduler.generate(prompt, { seed: 1, signal: controller.signal });
+    expect((await third.result).stopReason).toBe("abort");
+    expect((await first.result).ids).toHaveLength(3);
+    expect(fake.steps.every((step) => step.pageTables.length === 1)).toBe(true);
+  });
+
+  test("leaving the loop", async () => {
+    const { scheduler } = setUp();
+    const generation = scheduler.generate(prompt, { seed: 1 });
+    let n = 0;
+    for await (const _ of generation) if (++n === 5) break;
+    const { stopReason, ids } = await generation.result;
+    expect(stopReason).toBe("abort");
+    expect(ids.length).toBeGreaterThanOrEqual(5);
+    await settle();
+    expect(scheduler.stats().pagesInUse).toBe(0);
+    for await (const _ of generation) throw new Error("the stream was left");
+  });
+
+  test("the signal is let go of when the generation ends", async () => {
+    const { scheduler } = setUp();
+    const controller = new AbortController();
+    const listeners = new Set<unknown>();
+    const { signal } = controller;
+    const [add, remove] = [signal.addEventListener, signal.removeEventListener].map((f) => f.bind(signal));
+    signal.addEventListener = (...args: Parameters<typeof signal.addEventListener>) => {
+      listeners.add(args[1]);
+      add?.(...args);
+    };
+    signal.removeEventListener = (...args: Parameters<typeof signal.removeEventListener>) => {
+      listeners.delete(args[1]);
+      remove?.(...args);
+    };
+    const generation = scheduler.generate(prompt, { seed: 1, maxTokens: 2, signal });
+    expect(listeners.size).toBe(1);
+    await generation.result;
+    expect(listeners.size).toBe(0);
+  });
+});
+
+describe("slow readers", () => {
+  test("pause their generation, lose no piece, and get the same text", async () => {
+    const { fake, scheduler } = setUp({ maxUnread: 8 });
+    const options = { seed: 1, maxTokens: 100 };
+    const expected = await scheduler.generate(prompt, options).result;
+    const nSteps = fake.steps.length;
+    const generation = scheduler.generate(prompt, options);
+    const reader = generation[Symbol.asyncIterator]();
+    const ids = [(await reader.next()).value?.id];
+    await settle();
+    expect(scheduler.stats().paused).toBe(1);
+    expect(fake.steps.length - nSteps).toBeLessThanOrEqual(10);
+    const pausedAt = fake.steps.length;
+    await settle();
+    expect(fake.steps).toHaveLength(pausedAt);
+    ids.push((await reader.next()).value?.id);
+    await settle();
+    expect(scheduler.stats().paused).toBe(1);
+    for (let i = 0; i < 5; i++) ids.push((await reader.next()).value?.id);
+    await settle();
+    expect(fake.steps.length).toBeGreaterThan(pausedAt);
+    for await (const { id } of generation) ids.push(id);
+    expect(ids).toEqual([...expected.ids]);
+  });
+
+  test("give their pages to those who wait", async () => {
+    const { scheduler } = setUp({ nPages: 3, maxUnread: 4 });
+    const slow = scheduler.generate(
+      Int32Array.from({ length: 60 }, (_, i) => i),
+      { seed: 1, maxTokens: 20 },
+    );
+    const reader = slow[Symbol.asyncIterator]();
+    await reader.next();
+    await settle();
+    expect(scheduler.stats().paused).toBe(1);
+    const other = scheduler.generate(
+      Int32Array.from({ length: 70 }, (_, i) => 63 - (i % 64)),
+      { seed: 1, maxTokens: 3 },
+    );
+    expect((await other.result).ids).toHaveLength(3);
+    expect(scheduler.stats()).toMatchObject({ paused: 1, preemptions: 1 });
+    while (!(await reader.next()).done);
+    expect((await slow.result).ids).toHaveLength(20);
+  });
+
+  test("give their pages to those who run, first of all", async () => {
+    const { scheduler } = setUp({ nPages: 3, maxUnread: 4 });
+    const slow = scheduler.generate(
+      Int32Array.from({ length: 40 }, (_, i) => i),
+      { seed: 1, maxTokens: 20 },
+    );
+    const reader = slow[Symbol.asyncIterator]();
+    await reader.next();
+    await settle();
+    expect(scheduler.stats()).toMatchObject({ paused: 1, pagesInUse: 2 });
+    const other = scheduler.generate(prompt, { seed: 1, maxTokens: 80 });
+    expect((await other.result).ids).toHaveLength(80);
+    expect(scheduler.stats()).toMatchObject({ paused: 1, preemptions: 1 });
+    await reader.return?.();
+  });
+
+  test("nobody reading is not slow", async () => {
+    const { scheduler } = setUp({ maxUnread: 2 });
+    const generation = scheduler.generate(prompt, { seed: 1, maxTokens: 50 });
+    const { ids } = await generation.result;
+    const late: number[] = [];
+    for await (const { id } of generation) late.push(id);
+    expect(late).toEqual([...ids]);
+  });
+
+  test("reads may be asked for ahead", async () => {
+    const { scheduler } = setUp();
+    const generation = scheduler.generate(prompt, { seed: 1, maxTokens: 2 });
+    const reader = generation[Symbol.asyncIterator]();
+    const reads = await Promise.all([reader.next(), reader.next(), reader.next(), reader.next()]);
+    expect(reads.map(({ done }) => done)).toEqual([false, false, true, true]);
+  });
+});
+
+describe("failing steps", () => {
+  const bad = 63;
+  const isBad = (history: readonly number[]) => history.includes(bad);
+  const failure = (code: BitNetError["code"], named: boolean) =>
+    new BitNetError(code, "it went wrong", { details: { named } });
+
+  function three(options: Partial<FakeOptions>) {
+    const { fake, scheduler } = setUp({ maxRows: 64, ...options });
+    const prompts = [prompt, Int32Array.of(9, bad, 2), Int32Array.from({ length: pageTokens }, (_, i) => i)];
+    const ban = { logitBias: { [bad]: Number.NEGATIVE_INFINITY } };
+    const runs = prompts.map((each) => scheduler.generate(each, { seed: 1, maxTokens: 5, ...ban }));
+    return { fake, scheduler, runs, results: Promise.allSettled(runs.map(({ result }) => result)) };
+  }
+
+  test("a named row fails its request only; the others run again", async () => {
+    const { scheduler, results } = three({
+      failsOn: (history) => (isBad(history) ? failure("NUMERIC_FAILURE", true) : null),
+    });
+    const settled = await results;
+    expect(settled.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    expect(settled[1]).toMatchObject({ reason: { code: "NUMERIC_FAILURE" } });
+    expect(scheduler.stats()).toMatchObject({ pagesInUse: 0, running: 0 });
+    // Rows of the step that failed were not taken into the cache.
+    const again = await scheduler.generate(Int32Array.of(9, 2, 9), { seed: 1, maxTokens: 1 }).result;
+    expect(again.cachedTokens).toBe(0);
+  });
+
+  test("without a row the whole step fails, and later requests are served", async () => {
+    const { scheduler, results } = three({
+      failsOn: (history) => (isBad(history) ? failure("NUMERIC_FAILURE", false) : null),
+    });
+    expect((await results).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+    expect((await scheduler.generate(prompt, { seed: 1, maxTokens: 4 }).result).ids).toHaveLength(4);
+  });
+
+  test("a failing backend fails everything, what waits included", async () => {
+    let isBroken = true;
+    const { scheduler, runs, results } = three({
+      maxRows: 1,
+      failsOn: () => (isBroken ? failure("BACKEND_FAILED", true) : null),
+    });
+    expect((await results).map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+    expect(scheduler.stats()).toMatchObject({ pagesInUse: 0, running: 0, waiting: 0 });
+    await expect(runs[0]?.[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "BACKEND_FAILED" });
+    isBroken = false;
+    expect((await scheduler.generate(prompt, { seed: 1, maxTokens: 4 }).result).ids).toHaveLength(4);
+  });
+
+  test("a reader sees the pieces so far, then the error, then the end", async () => {
+    const { scheduler } = setUp({
+      failsOn: (history) => (history.length > 7 ? failure("NUMERIC_FAILURE", true) : null),
+    });
+    const reader = scheduler.generate(prompt, { seed: 1 })[Symbol.asyncIterator]();
+    for (let i = 0; i < 3; i++) expect((await reader.next()).done).toBe(false);
+    await expect(reader.next()).rejects.toMatchObject({ code: "NUMERIC_FAILURE" });
+    expect((await reader.next()).done).toBe(true);
+  });
+
+  test("a request without a possible token fails alone", async () => {
+    const { scheduler } = setUp({ vocabSize: 2 });
+    const ban = { logitBias: { 0: Number.NEGATIVE_INFINITY, 1: Number.NEGATIVE_INFINITY } };
+    const failing = scheduler.generate(Int32Array.of(0), { seed: 1, ...ban });
+    const other = scheduler.generate(Int32Array.of(1), { seed: 1, maxTokens: 5 });
+    await expect(failing.result).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    expect((await other.result).ids).toHaveLength(5);
+  });
+});
+
+describe("the end", () => {
+  test("disposing ends everything, waits for the step in flight and refuses what comes after", async () => {
+    const { fake, scheduler } = setUp({ maxRows: 8 });
+    const open = fake.hold();
+    const runs = [scheduler.generate(prompt, { seed: 1 }), scheduler.generate(prompt, { seed: 2 })];
+    await settle();
+    const disposal = scheduler.dispose();
+    for (const run of runs) expect((await run.result).stopReason).toBe("abort");
+    await settle();
+    expect(fake.isDisposed).toBe(false);
+    open();
+    await disposal;
+    expect(fake.isDisposed).toBe(true);
+    expect(scheduler.dispose()).toBe(disposal);
+    for (const call of [
+      () => scheduler.generate(prompt),
+      () => scheduler.stats(),
+      () => scheduler.clearCache(),
+    ])
+      expect(call).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+  });
+
+  test("timers run while a machine answers without leaving the thread", async () => {
+    const { scheduler } = setUp({ nPages: 128 });
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort(), 30);
+    const { stopReason } = await scheduler.generate(prompt, { seed: 1, signal: controller.signal }).result;
+    clearTimeout(timer);
+    expect(stopReason).toBe("abort");
+  });
+});
+
+describe("what callers may get wrong", () => {
+  const { scheduler } = setUp();
+  test.each<[string, Int32Array]>([
+    ["an empty prompt", new Int32Array()],
+    ["a negative id", Int32Array.of(1, -1)],
+    ["an id beyond the vocabulary", Int32Array.of(64)],
+  ])("%s", (_, ids) => {
+    expect(() => scheduler.generate(ids)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+  });
+
+  test("options", () => {
+    expect(() => scheduler.generate(prompt, { temperature: -1 })).toThrow(/temperature/);
+    expect(scheduler.stats()).toMatchObject({ running: 0, waiting: 0 });
+  });
+
+  test.each(["nPages", "maxRows", "prefillChunk", "prefillChunkWhileDecoding", "maxUnread"])(
+    "%s of 0",
+    (name) => {
+      const make = () => new Scheduler(new FakeExecutable({ nPages: 4 }), { nPages: 4, [name]: 0 });
+      expect(make).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    },
+  );
+});

@@ -1,0 +1,332 @@
+/**
+ * Runs many generations on one executable: continuous batching with chunked prompts over a paged cache, one step after the
+ * other as long as there is work. No text depends on what else runs: rows give the same bits in every batch, and noise
+ * depends on seed and token number only. Which request runs when is decided in roster.ts.
+ */
+import { type Executable, pageTokens } from "../backend/backend.ts";
+import type { HeadResult } from "../backend/step.ts";
+import { BitNetError } from "../base/errors.ts";
+import { PagedCache } from "../model/paged-cache.ts";
+import { nextTask } from "./event-loop.ts";
+import { type GenerateOptions, type GenerateSettings, parseGenerateOptions } from "./options.ts";
+import { checkVocabularySize } from "./ranking.ts";
+import { ActiveRequest, type TextSource } from "./request.ts";
+import { Roster } from "./roster.ts";
+import { type PlannedRows, planStep, type StepPlan } from "./step-plan.ts";
+import type { StopReason } from "./stop.ts";
+import { type Generation, PieceStream } from "./stream.ts";
+
+export interface SchedulerOptions {
+  /** Pages of the executable's arena (`LoadOptions.nPages`). */
+  nPages: number;
+  /** Turns tokens into text and knows the end-of-sequence tokens. Without it all text is empty. */
+  tokenizer?: TextSource;
+  /** The most rows of a step, at most `LoadOptions.maxRows`, and the most requests that run at once. Default 512. */
+  maxRows?: number;
+  /** The most prompt rows of a step. Default 512. */
+  prefillChunk?: number;
+  /** The same for steps that also decode, so that a long prompt does not hold up running texts. Default 128. */
+  prefillChunkWhileDecoding?: number;
+  /** A request pauses when its reader has let so many pieces lie, and goes on when half of them are read. Default 256. */
+  maxUnread?: number;
+}
+
+export interface SchedulerStats {
+  running: number;
+  waiting: number;
+  /** Requests whose reader has fallen behind. */
+  paused: number;
+  pagesInUse: number;
+  /** Pages without a user, kept for later sequences that begin alike. */
+  pagesCached: number;
+  pagesFree: number;
+  /** Rows taken from the cache, and rows computed, since the start. */
+  rowsSkipped: number;
+  rowsComputed: number;
+  steps: number;
+  /** How often a request lost its pages to another and had to recompute them. */
+  preemptions: number;
+}
+
+/** Free pages go back to the system in lots of at least so many. */
+const releaseLot = 64;
+/** How long steps may follow each other before the event loop gets a turn. */
+const maxUninterruptedMs = 20;
+
+export class Scheduler {
+  /** Positions that a sequence can have: the model's, or the arena's when those are fewer. */
+  readonly contextLength: number;
+  readonly #executable: Executable;
+  readonly #tokenizer: TextSource | null;
+  readonly #maxUnread: number;
+  readonly #cache: PagedCache;
+  readonly #roster: Roster;
+  readonly #signalHandlers = new Map<ActiveRequest, () => void>();
+  #inFlight: StepPlan | null = null;
+  #pumping: Promise<void> | null = null;
+  #disposal: Promise<void> | null = null;
+  #mustClearCache = false;
+  #nextOrder = 0;
+  #nSteps = 0;
+  #rowsComputed = 0;
+
+  /**
+   * @param executable Belongs to the scheduler from now on; nobody else may run or dispose it.
+   * @throws BitNetError INVALID_ARGUMENT for options that are not positive integers.
+   */
+  constructor(executable: Executable, options: SchedulerOptions) {
+    const {
+      nPages,
+      maxRows = 512,
+      prefillChunk = 512,
+      prefillChunkWhileDecoding = 128,
+      maxUnread = 256,
+    } = options;
+    checkPositive({ nPages, maxRows, prefillChunk, prefillChunkWhileDecoding, maxUnread });
+    checkVocabularySize(executable.program.vocabSize);
+    this.#executable = executable;
+    this.#tokenizer = options.tokenizer ?? null;
+    this.#maxUnread = maxUnread;
+    this.contextLength = Math.min(executable.program.contextLength, nPages * pageTokens);
+    this.#cache = new PagedCache(nPages);
+    const limits = { maxRows, prefillChunk, prefillChunkWhileDecoding, contextLength: this.contextLength };
+    this.#roster = new Roster(this.#cache, limits);
+  }
+
+  /**
+   * Starts a generation.
+   * @param promptIds Token ids, at least one; copied.
+   * @throws BitNetError INVALID_ARGUMENT listing every faulty option, CONTEXT_EXCEEDED when the prompt is too long,
+   * DISPOSED. Later failures reject `result` and the iteration.
+   */
+  generate(promptIds: Int32Array, options: GenerateOptions = {}): Generation {
+    this.#checkAlive();
+    const { vocabSize } = this.#executable.program;
+    const settings = parseGenerateOptions(options, vocabSize);
+    this.#checkRequest(promptIds, settings);
+    const stream = new PieceStream({
+      onRead: () => this.#resume(request),
+      onLeave: () => this.#end(request, "abort"),
+    });
+    const request: ActiveRequest = new ActiveRequest({
+      order: this.#nextOrder++,
+      prompt: promptIds,
+      settings,
+      limits: { vocabSize, contextLength: this.contextLength },
+      text: this.#tokenizer,
+      stream,
+    });
+    this.#roster.add(request);
+    this.#obeySignal(request);
+    this.#wake();
+    return stream;
+  }
+
+  stats(): SchedulerStats {
+    this.#checkAlive();
+    const count = (state: ActiveRequest["state"]) =>
+      this.#roster.requests.filter((request) => request.state === state).length;
+    return {
+      running: count("running"),
+      waiting: count("waiting"),
+      paused: count("paused"),
+      ...this.#cache.stats,
+      rowsComputed: this.#rowsComputed,
+      steps: this.#nSteps,
+      preemptions: this.#roster.nPreemptions,
+    };
+  }
+
+  /** Forgets all prefixes that no running request uses and gives their memory back, after the step in flight. */
+  clearCache(): void {
+    this.#checkAlive();
+    this.#mustClearCache = true;
+    if (this.#inFlight === null) this.#tidy();
+  }
+
+  /** Ends all generations ("abort"), waits for the step in flight and disposes the executable. Idempotent. */
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#disposeNow();
+    return this.#disposal;
+  }
+
+  async #disposeNow(): Promise<void> {
+    for (const request of this.#roster.requests) this.#end(request, "abort");
+    await this.#pumping;
+    await this.#executable.dispose();
+  }
+
+  #checkAlive(): void {
+    if (this.#disposal !== null) throw new BitNetError("DISPOSED", "scheduler: it has been disposed");
+  }
+
+  #checkRequest(prompt: Int32Array, settings: GenerateSettings): void {
+    const { vocabSize } = this.#executable.program;
+    const fail = (message: string): never => {
+      throw new BitNetError("INVALID_ARGUMENT", `generate: ${message}`);
+    };
+    if (prompt.length === 0) fail("the prompt is empty; it needs at least one token");
+    const wrong = prompt.findIndex((id) => !(id >= 0 && id < vocabSize));
+    if (wrong >= 0) fail(`prompt token ${wrong} is ${prompt[wrong]}, expected an id in 0…${vocabSize - 1}`);
+    if (settings.stop.length > 0 && this.#tokenizer === null) fail("stop texts need a tokenizer");
+    if (prompt.length <= this.contextLength) return;
+    throw new BitNetError(
+      "CONTEXT_EXCEEDED",
+      `generate: the prompt has ${prompt.length} tokens, but the context holds ${this.contextLength}; shorten the prompt`,
+      { details: { promptTokens: prompt.length, contextLength: this.contextLength } },
+    );
+  }
+
+  #obeySignal(request: ActiveRequest): void {
+    const { signal } = request.settings;
+    if (signal === null) return;
+    if (signal.aborted) {
+      this.#end(request, "abort");
+      return;
+    }
+    const handler = () => this.#end(request, "abort");
+    this.#signalHandlers.set(request, handler);
+    signal.addEventListener("abort", handler, { once: true });
+  }
+
+  #wake(): void {
+    this.#pumping ??= this.#pump();
+  }
+
+  /** Runs steps until nothing is left to run. */
+  async #pump(): Promise<void> {
+    // Requests that are made in one go shall share the first step.
+    await Promise.resolve();
+    let since = performance.now();
+    for (let plan = this.#nextPlan(); plan !== null; plan = this.#nextPlan()) {
+      await this.#runStep(plan);
+      if (performance.now() - since < maxUninterruptedMs) continue;
+      await nextTask();
+      since = performance.now();
+    }
+    this.#pumping = null;
+  }
+
+  #nextPlan(): StepPlan | null {
+    try {
+      this.#tidy();
+      this.#roster.admit();
+      const counts = this.#roster.plan();
+      return counts.size === 0 ? null : planStep(counts);
+    } catch (error) {
+      this.#failAll(error);
+      return null;
+    }
+  }
+
+  async #runStep(plan: StepPlan): Promise<void> {
+    this.#inFlight = plan;
+    try {
+      const { heads } = await this.#executable.run(plan.step);
+      this.#inFlight = null;
+      this.#complete(plan, heads);
+    } catch (error) {
+      this.#inFlight = null;
+      this.#failStep(plan, error);
+    }
+  }
+
+  /** Takes the results of a step: first what was written, then the tokens. */
+  #complete({ step, parts }: StepPlan, heads: readonly HeadResult[]): void {
+    if (heads.length !== step.heads.length)
+      throw new BitNetError(
+        "INTERNAL",
+        `step: ${step.heads.length} heads were asked for, ${heads.length} answered`,
+      );
+    this.#nSteps++;
+    this.#rowsComputed += step.tokens.length;
+    for (const { request, sequence, from, count } of parts)
+      this.#cache.commit(sequence, request.tokens, from + count);
+    let nTaken = 0;
+    for (const part of parts) {
+      this.#accept(part, heads.slice(nTaken, nTaken + part.nHeads));
+      nTaken += part.nHeads;
+    }
+  }
+
+  #accept({ request, from, count }: PlannedRows, heads: readonly HeadResult[]): void {
+    if (request.state === "done") {
+      this.#roster.release(request);
+      return;
+    }
+    try {
+      const reason = request.accept(from + count, heads);
+      if (reason !== null) this.#end(request, reason);
+      else if (request.stream.nUnread >= this.#maxUnread) request.state = "paused";
+    } catch (error) {
+      this.#fail(request, error);
+    }
+  }
+
+  /** A step has failed: nothing of it counts. Requests that are not at fault will run the same rows again. */
+  #failStep(plan: StepPlan, error: unknown): void {
+    for (const { request } of plan.parts) if (request.state === "done") this.#roster.release(request);
+    const atFault = partsAtFault(plan, error);
+    if (atFault === null) this.#failAll(error);
+    else for (const { request } of atFault) this.#fail(request, error);
+  }
+
+  #failAll(error: unknown): void {
+    for (const request of this.#roster.requests) this.#fail(request, error);
+  }
+
+  #fail(request: ActiveRequest, error: unknown): void {
+    if (this.#retire(request)) request.stream.fail(error);
+  }
+
+  #end(request: ActiveRequest, reason: StopReason): void {
+    if (this.#retire(request)) request.stream.finish(request.resultOf(reason));
+  }
+
+  /** @returns false when the request was done before. */
+  #retire(request: ActiveRequest): boolean {
+    if (request.state === "done") return false;
+    this.#roster.remove(request);
+    const handler = this.#signalHandlers.get(request);
+    if (handler !== undefined) request.settings.signal?.removeEventListener("abort", handler);
+    this.#signalHandlers.delete(request);
+    // Pages that a run is writing to are given up when it has ended.
+    const isInFlight = this.#inFlight?.parts.some((part) => part.request === request) ?? false;
+    if (!isInFlight) this.#roster.release(request);
+    if (this.#disposal === null) this.#wake();
+    return true;
+  }
+
+  #resume(request: ActiveRequest): void {
+    if (request.state !== "paused" || request.stream.nUnread > this.#maxUnread / 2) return;
+    request.state = "waiting";
+    this.#wake();
+  }
+
+  /** Gives memory back between steps. */
+  #tidy(): void {
+    if (this.#mustClearCache) this.#cache.dropCached();
+    const pages = this.#cache.takeReleasable(this.#mustClearCache ? 1 : releaseLot);
+    this.#mustClearCache = false;
+    if (pages !== null) this.#executable.releasePages(pages);
+  }
+}
+
+/** The rows that a failure belongs to; null when it concerns everything. */
+function partsAtFault({ parts }: StepPlan, error: unknown): readonly PlannedRows[] | null {
+  if (!(error instanceof BitNetError)) return null;
+  if (error.code !== "NUMERIC_FAILURE" && error.code !== "INVALID_ARGUMENT") return null;
+  const { row } = error.details;
+  if (typeof row !== "number") return parts;
+  const owner = parts.find(({ firstRow, count }) => row >= firstRow && row < firstRow + count);
+  return owner === undefined ? parts : [owner];
+}
+
+function checkPositive(options: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(options))
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `scheduler: ${name}: expected a positive integer, found ${value}`,
+      );
+}

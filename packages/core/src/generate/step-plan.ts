@@ -1,0 +1,74 @@
+/**
+ * Packs rows of several requests into one Step, and divides the room of a step among prompts. Knows nothing of when or why
+ * a request runs.
+ */
+import type { HeadRequest, Step } from "../backend/step.ts";
+import { BitNetError } from "../base/errors.ts";
+import type { PagedSequence } from "../model/paged-cache.ts";
+import type { ActiveRequest } from "./request.ts";
+
+/** Rows that a step runs of one request: positions `from … from + count)`. */
+export interface PlannedRows {
+  readonly request: ActiveRequest;
+  readonly sequence: PagedSequence;
+  readonly from: number;
+  readonly count: number;
+  /** Row of the step that holds position `from`. */
+  readonly firstRow: number;
+  /** How many of the step's head requests belong to these rows; they follow those of the parts before. */
+  readonly nHeads: number;
+}
+
+export interface StepPlan {
+  readonly step: Step;
+  readonly parts: readonly PlannedRows[];
+}
+
+/** @param counts Rows to run per request; every request holds pages for them. */
+export function planStep(counts: ReadonlyMap<ActiveRequest, number>): StepPlan {
+  const nRows = [...counts.values()].reduce((sum, count) => sum + count, 0);
+  const tokens = new Int32Array(nRows);
+  const positions = new Int32Array(nRows);
+  const sequences = new Int32Array(nRows);
+  const pageTables: Int32Array[] = [];
+  const pageCopies: number[] = [];
+  const heads: HeadRequest[] = [];
+  const parts: PlannedRows[] = [];
+  let row = 0;
+  for (const [request, count] of counts) {
+    const { sequence } = request;
+    if (sequence === null)
+      throw new BitNetError("INTERNAL", "scheduler: a request without pages was planned");
+    const from = sequence.written;
+    const ownHeads = request.headRequests(from, count, row);
+    parts.push({ request, sequence, from, count, firstRow: row, nHeads: ownHeads.length });
+    heads.push(...ownHeads);
+    for (let i = 0; i < count; i++, row++) {
+      tokens[row] = request.tokens[from + i] ?? 0;
+      positions[row] = from + i;
+      sequences[row] = pageTables.length;
+    }
+    pageTables.push(Int32Array.from(sequence.pages));
+    if (sequence.copy !== null) pageCopies.push(sequence.copy.from, sequence.copy.to);
+  }
+  const copies = pageCopies.length > 0 ? { pageCopies: Int32Array.from(pageCopies) } : {};
+  return { step: { tokens, positions, sequences, pageTables, heads, ...copies }, parts };
+}
+
+/**
+ * Divides `room` rows among prompts of the given lengths, as evenly as their lengths allow; those at the front get a row
+ * first when there is less than one for each.
+ * @returns Rows per prompt, in the order of `lengths`.
+ */
+export function shareRows(lengths: readonly number[], room: number): number[] {
+  const shares = lengths.map(() => 0);
+  const byLength = lengths.map((_, i) => i).slice(0, Math.max(room, 0));
+  byLength.sort((a, b) => (lengths[a] ?? 0) - (lengths[b] ?? 0));
+  let left = room;
+  byLength.forEach((i, done) => {
+    const share = Math.min(lengths[i] ?? 0, Math.floor(left / (byLength.length - done)));
+    shares[i] = share;
+    left -= share;
+  });
+  return shares;
+}

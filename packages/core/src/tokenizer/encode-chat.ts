@@ -1,0 +1,67 @@
+/**
+ * Messages to token ids: renders a chat template and encodes the result so that control tokens come from the template
+ * alone. Knows nothing of models.
+ */
+import { createChatMarkers } from "./chat-markers.ts";
+import { type ChatMessage, type ChatTemplate, toolsText } from "./chat-template.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface EncodeChatOptions {
+  /** End with the beginning of an answer, for the model to continue. */
+  readonly addGenerationPrompt: boolean;
+  /** As in `ChatTemplateInput`. */
+  readonly tools?: readonly unknown[] | undefined;
+  readonly now?: Date | undefined;
+}
+
+export interface EncodedChat {
+  /** What the template rendered, control tokens written out. */
+  readonly text: string;
+  /** Begins with exactly one beginning-of-text token where the template prints one or the model expects one. */
+  readonly ids: Int32Array;
+}
+
+/**
+ * Renders and encodes a conversation. Control tokens that users write out in messages are encoded as ordinary text.
+ * @example
+ * const { ids } = encodeChat(tokenizer, template, [{ role: "user", content: "Hi" }], { addGenerationPrompt: true });
+ * @throws BitNetError INVALID_ARGUMENT for malformed messages, TEMPLATE_FAILED as `ChatTemplate.render`.
+ */
+export function encodeChat(
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  options: EncodeChatOptions,
+): EncodedChat {
+  const { bosId, eosIds } = tokenizer;
+  const textOf = (id: number | null | undefined) => (typeof id === "number" ? tokenizer.decode([id]) : "");
+  const markers = createChatMarkers(tokenizer, [
+    template.source,
+    ...messages.map((message) => String(message.content)),
+    toolsText(options.tools),
+  ]);
+  const rendered = template.render({
+    messages,
+    addGenerationPrompt: options.addGenerationPrompt,
+    bosToken: markers.mark(textOf(bosId)),
+    eosToken: markers.mark(textOf(eosIds[0])),
+    tools: options.tools,
+    now: options.now,
+    mapLiteral: markers.mark,
+  });
+  const segments = markers.resolve(rendered);
+  const text = segments.map((part) => (typeof part === "string" ? part : textOf(part))).join("");
+  return { text, ids: tokenizer.encodeSegments(withOneBeginning(segments, tokenizer)) };
+}
+
+/** Template and tokenizer may both ask for the beginning token, or neither. */
+function withOneBeginning(
+  segments: readonly (string | number)[],
+  { bosId, addBos }: Tokenizer,
+): (string | number)[] {
+  if (bosId === null) return [...segments];
+  const first = segments.findIndex((part) => part !== bosId);
+  const leading = first < 0 ? segments.length : first;
+  const rest = segments.slice(leading);
+  return leading > 0 || addBos ? [bosId, ...rest] : rest;
+}
