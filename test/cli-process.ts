@@ -19,12 +19,14 @@ export interface RunOptions {
   env?: Record<string, string>;
   /** Standard input; closed when there is none. */
   input?: string | Uint8Array;
+  onStart?: (child: ChildProcessWithoutNullStreams) => void;
   /** Called once, when the first bytes of standard output have arrived. */
   onOutput?: (child: ChildProcessWithoutNullStreams) => void;
 }
 
 export async function bitnet(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   const child = spawn(process.execPath, [entry, ...args], { env: environment(options.env), cwd: root });
+  options.onStart?.(child);
   const output = { stdout: "", stderr: "" };
   let isFirst = true;
   for (const name of ["stdout", "stderr"] as const) {

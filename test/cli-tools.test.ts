@@ -1,5 +1,5 @@
 /** The commands around generation: inspect, tokenize, doctor, bench, dummy, and the help. */
-import { readFileSync } from "node:fs";
+import { readFileSync, watch } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -218,5 +218,17 @@ describe("dummy", () => {
     expect(promptIds[0]).toBe(31997);
     const { tensors } = await bitnetJson<Inspection>(["inspect", first, "--weights"]);
     for (const { weights } of tensors) expect(weights?.invalid ?? 0).toBe(0);
+  });
+
+  it("leaves nothing behind when it is interrupted", async () => {
+    const place = await mkdtemp(join(folder, "interrupted-"));
+    const watcher = watch(place);
+    const { status, stdout, stderr } = await bitnet(
+      ["dummy", "--shape", "700m", "-o", join(place, "big.gguf")],
+      { onStart: (child) => watcher.once("change", () => child.kill("SIGINT")) },
+    );
+    watcher.close();
+    expect({ status, stdout, stderr }).toEqual({ status: 130, stdout: "", stderr: "bitnet: interrupted\n" });
+    expect(await readdir(place)).toEqual([]);
   });
 });

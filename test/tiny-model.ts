@@ -26,7 +26,7 @@ export interface GoldenPrompt {
   greedy_text: string;
 }
 
-export const repositoryFile = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
+const repositoryFile = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 export const golden: { prompts: GoldenPrompt[] } = JSON.parse(
   readFileSync(repositoryFile("test/golden/golden.json"), "utf8"),

@@ -56,12 +56,12 @@ struct Kernels {
   void (*denseDots)(DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out);
 
   // ---- attention; keys and values of one head lie headDim elements apart ----
-  // scores[j] = dot(q, key_j) · scale
-  void (*scores)(KvType type, const float* q, const void* keys, int nKeys, int headDim, float scale, float* scores);
+  // scores[j] = dot(q, key_j)
+  void (*scores)(KvType type, const float* q, const void* keys, int nKeys, int headDim, float* scores);
   // Largest of n ≥ 1 values
   float (*maximum)(const float* x, int n);
-  // x[j] = exp(x[j] − m), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
-  void (*expStripes)(float* x, int n, float m, float stripes[16]);
+  // x[j] = exp(fma(x[j], scale, −m)), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
+  void (*expStripes)(float* x, int n, float scale, float m, float stripes[16]);
   // acc[d] = fma(p[j], value_j[d], acc[d]) in ascending j
   void (*accumulateValues)(KvType type, const float* p, const void* values, int nKeys, int headDim, float* acc);
   // out[d] = total[d] / denominator

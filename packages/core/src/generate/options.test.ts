@@ -29,7 +29,7 @@ describe("generation options", () => {
       seed: expect.any(Number),
     });
     expect(rest).toEqual({
-      maxTokens: Number.MAX_SAFE_INTEGER,
+      maxTokens: 256,
       stop: [],
       stopTokens: new Set(),
       ignoreEos: false,

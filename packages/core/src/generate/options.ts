@@ -30,7 +30,7 @@ export interface SamplingOptions {
 }
 
 export interface GenerateOptions extends SamplingOptions {
-  /** The most tokens to generate; default: until the context is full. 0 only processes the prompt. */
+  /** The most tokens to generate; fewer fit where the context ends first. 0 only processes the prompt. Default 256. */
   maxTokens?: number;
   /** Texts that end the generation; they are not part of its text. */
   stop?: string | readonly string[];
@@ -120,7 +120,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
       logitBias: read.bias(),
       seed: read.integer("seed", -1, 0, 2 ** 32 - 1),
     },
-    maxTokens: read.integer("maxTokens", Number.MAX_SAFE_INTEGER, 0, Number.MAX_SAFE_INTEGER),
+    maxTokens: read.integer("maxTokens", 256, 0, Number.MAX_SAFE_INTEGER),
     stop: read.stop(),
     stopTokens: read.ids("stopTokens"),
     ignoreEos: read.flag("ignoreEos"),

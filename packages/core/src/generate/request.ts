@@ -19,9 +19,9 @@ export interface TextSource {
   createDecoder(options?: { special?: boolean }): { push(id: number): string; end(): string };
 }
 
-export type RequestState = "waiting" | "running" | "paused" | "done";
+type RequestState = "waiting" | "running" | "paused" | "done";
 
-export interface RequestParts {
+interface RequestParts {
   /** Ascending with the time of arrival. */
   order: number;
   prompt: Int32Array;

@@ -8,7 +8,7 @@ import type { PagedCache } from "../model/paged-cache.ts";
 import type { ActiveRequest } from "./request.ts";
 import { shareRows } from "./step-plan.ts";
 
-export interface RosterLimits {
+interface RosterLimits {
   /** The most rows of a step and the most running requests. */
   maxRows: number;
   /** The most prompt rows of a step. */

@@ -124,6 +124,7 @@ describe("slow readers", () => {
     ids.push((await reader.next()).value?.id);
     await settle();
     expect(scheduler.stats().paused).toBe(1);
+    expect(fake.steps).toHaveLength(pausedAt);
     for (let i = 0; i < 5; i++) ids.push((await reader.next()).value?.id);
     await settle();
     expect(fake.steps.length).toBeGreaterThan(pausedAt);
@@ -165,6 +166,21 @@ describe("slow readers", () => {
     expect((await other.result).ids).toHaveLength(80);
     expect(scheduler.stats()).toMatchObject({ paused: 1, preemptions: 1 });
     await reader.return?.();
+  });
+
+  test("coming back all at once get their turns", async () => {
+    const { fake, scheduler } = setUp({ maxUnread: 1, maxRows: 2 });
+    const options = { seed: 1, maxTokens: 12 };
+    const expected = await scheduler.generate(prompt, options).result;
+    const readers = Array.from({ length: 5 }, () =>
+      scheduler.generate(prompt, options)[Symbol.asyncIterator](),
+    );
+    for (const id of expected.ids) {
+      const reads = await Promise.all(readers.map((reader) => reader.next()));
+      expect(reads.map(({ value }) => value?.id)).toEqual(new Array(5).fill(id));
+      await settle();
+    }
+    expect(Math.max(...fake.steps.slice(12).map((step) => step.tokens.length))).toBe(2);
   });
 
   test("nobody reading is not slow", async () => {
@@ -279,7 +295,11 @@ describe("the end", () => {
     const { scheduler } = setUp({ nPages: 128 });
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(), 30);
-    const { stopReason } = await scheduler.generate(prompt, { seed: 1, signal: controller.signal }).result;
+    const { stopReason } = await scheduler.generate(prompt, {
+      seed: 1,
+      maxTokens: 1e6,
+      signal: controller.signal,
+    }).result;
     clearTimeout(timer);
     expect(stopReason).toBe("abort");
   });

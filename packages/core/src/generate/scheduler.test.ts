@@ -129,15 +129,16 @@ describe("many generations", () => {
     const { fake, scheduler } = setUp({ nPages: 16, prefillChunk: 2 });
     const prompts = [80, 81, 82].map((seed) => promptOf(seed, 12));
     await Promise.all(prompts.map((prompt) => scheduler.generate(prompt, { maxTokens: 1 }).result));
-    // 36 rows in 18 steps; none is ever more than one row ahead of another.
-    expect(fake.steps).toHaveLength(18);
-    const done = new Map<number, number>();
-    for (const step of fake.steps) {
-      for (const table of step.pageTables) done.set(table[0] ?? -1, (done.get(table[0] ?? -1) ?? 0) + 1);
-      if (done.size === 3)
-        expect(Math.max(...done.values()) - Math.min(...done.values())).toBeLessThanOrEqual(1);
+    expect(fake.steps.every((step) => step.tokens.length <= 2)).toBe(true);
+    const served = new Map<number, number[]>();
+    fake.steps.forEach((step, i) => {
+      for (const [page = -1] of step.pageTables) served.set(page, [...(served.get(page) ?? []), i]);
+    });
+    expect(served.size).toBe(3);
+    for (const steps of served.values()) {
+      const gaps = steps.map((step, i) => step - (steps[i - 1] ?? -1));
+      expect(Math.max(...gaps)).toBeLessThanOrEqual(2);
     }
-    expect([...done.values()]).toEqual([12, 12, 12]);
   });
 
   test("a long prompt does not hold up decoding", async () => {
@@ -288,8 +289,10 @@ describe("pages running out", () => {
         }),
       ),
     );
-    results.forEach(({ ids }, i) => {
+    results.forEach(({ ids, cachedTokens }, i) => {
       expect([...ids]).toEqual(alone(prompts[i] ?? new Int32Array(), options));
+      // What it finds of itself in the cache after it had to give way does not count.
+      expect(cachedTokens).toBe(0);
     });
     expect(scheduler.stats().preemptions).toBeGreaterThan(0);
     expect(finished[0]).toBe(0);

@@ -42,7 +42,7 @@ export function planStep(counts: ReadonlyMap<ActiveRequest, number>): StepPlan {
     const from = sequence.written;
     const ownHeads = request.headRequests(from, count, row);
     parts.push({ request, sequence, from, count, firstRow: row, nHeads: ownHeads.length });
-    heads.push(...ownHeads);
+    for (const head of ownHeads) heads.push(head);
     for (let i = 0; i < count; i++, row++) {
       tokens[row] = request.tokens[from + i] ?? 0;
       positions[row] = from + i;

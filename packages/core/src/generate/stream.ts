@@ -62,7 +62,7 @@ export interface Generation extends AsyncIterable<TokenPiece> {
 }
 
 /** What the scheduler wants to hear from a stream. */
-export interface StreamEvents {
+interface StreamEvents {
   /** The reader took a piece. */
   onRead(): void;
   /** The reader left. */

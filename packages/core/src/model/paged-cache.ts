@@ -11,7 +11,7 @@ import { BitNetError } from "../base/errors.ts";
 import { type IndexedPage, PrefixIndex } from "./paged-index.ts";
 
 /** A page to copy before the sequence's next rows are written. */
-export interface PageCopy {
+interface PageCopy {
   readonly from: number;
   readonly to: number;
 }
@@ -31,7 +31,7 @@ export interface PagedSequence {
   isClosed: boolean;
 }
 
-export interface PagedCacheStats {
+interface PagedCacheStats {
   /** Pages that a sequence references. */
   pagesInUse: number;
   /** Pages kept only because a later sequence may share them. */

@@ -17,7 +17,7 @@ export interface IndexedPage {
   readonly children: IndexedPage[];
 }
 
-export interface PrefixMatch {
+interface PrefixMatch {
   readonly node: IndexedPage;
   /** Rows that agree. */
   readonly length: number;

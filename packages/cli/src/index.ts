@@ -1,0 +1,85 @@
+/** The `bitnet` command: arguments to commands, errors to one line and an exit status. */
+import { readFileSync } from "node:fs";
+import { BitNetError } from "@bitnet.ts/core";
+import { Command, CommanderError } from "commander";
+import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
+import { registerBench } from "./commands/bench.ts";
+import { registerChat } from "./commands/chat.ts";
+import { registerDoctor } from "./commands/doctor.ts";
+import { registerDummy } from "./commands/dummy.ts";
+import { registerInspect } from "./commands/inspect.ts";
+import { registerRun } from "./commands/run.ts";
+import { registerTokenize } from "./commands/tokenize.ts";
+import { openSession, type Session } from "./session.ts";
+
+/** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const session = openSession();
+  const onCrash = (error: unknown) => {
+    report(error, session);
+    process.exit(1);
+  };
+  process.on("uncaughtException", onCrash);
+  try {
+    const program = createProgram(session);
+    await program.parseAsync(rewriteArguments(argv, program), { from: "user" });
+  } catch (error) {
+    report(error, session);
+  } finally {
+    session.close();
+    process.off("uncaughtException", onCrash);
+  }
+}
+
+function createProgram(session: Session): Command {
+  const program = new Command("bitnet")
+    .description("Run, chat with, inspect and measure 1-bit language models.")
+    .version(packageVersion(), "-V, --version", "print the version")
+    .enablePositionalOptions()
+    .helpOption("-h, --help", "print this help")
+    .configureOutput({ outputError: () => {} }) // report() prints the error
+    .exitOverride();
+  registerRun(program, session);
+  registerChat(program, session);
+  registerInspect(program, session);
+  registerTokenize(program, session);
+  registerDoctor(program, session);
+  registerBench(program, session);
+  registerDummy(program, session);
+  for (const command of program.commands) prepare(command);
+  return program;
+}
+
+/** Commander reads the environment while it parses, so that it has to be in order before. */
+function prepare(command: Command): void {
+  const problem = cleanEnvironment(command, process.env);
+  if (problem !== null)
+    command.hook("preAction", () => {
+      throw new BitNetError("INVALID_ARGUMENT", problem);
+    });
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** One line on stderr, unless the end is no error or nobody is there to read it. */
+function report(error: unknown, session: Session): void {
+  if (error instanceof CommanderError && error.exitCode === 0) return;
+  if (session.endedBy === "EPIPE") return;
+  session.fail();
+  if (error instanceof CommanderError && error.code === "commander.help") return; // its text is the message
+  session.note(`bitnet: ${errorLine(error, session)}`);
+  if (process.env.BITNET_DEBUG === "1" && error instanceof Error) session.note(error.stack ?? "");
+}
+
+function errorLine(error: unknown, session: Session): string {
+  if (session.endedBy !== null && error instanceof BitNetError && error.code === "ABORTED")
+    return "interrupted";
+  const message = error instanceof Error ? error.message : String(error);
+  return message
+    .replace(/^error: /, "")
+    .replaceAll(/\s*[\r\n]+\s*/g, " ")
+    .trim();
+}

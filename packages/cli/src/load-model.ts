@@ -1,0 +1,43 @@
+/** Loads the model that the flags name, with a progress bar, and says which model it was when that fails. */
+import { BitNetError } from "@bitnet.ts/core";
+import { BitNet } from "bitnet.ts";
+import { embeddedModelPath } from "./embedded-model.ts";
+import { loadOptions, type ModelFlags } from "./options.ts";
+import type { Session } from "./session.ts";
+import { startProgress } from "./terminal.ts";
+
+export function modelSource({ model }: { model?: string }): string {
+  return model ?? embeddedModelPath();
+}
+
+/**
+ * The caller disposes the model.
+ * @throws BitNetError whatever loading ends in, its message starting with the model's name.
+ */
+export async function loadModel(
+  flags: ModelFlags,
+  session: Session,
+  signal = session.signal,
+): Promise<BitNet> {
+  const source = modelSource(flags);
+  const progress = startProgress("Loading");
+  try {
+    return await BitNet.load(source, {
+      ...loadOptions(flags),
+      onProgress: progress.update,
+      onNotice: session.note,
+      signal,
+    });
+  } catch (error) {
+    throw namingSource(error, source);
+  } finally {
+    progress.end();
+  }
+}
+
+/** Errors about the contents of a file often speak of the place in it only. */
+export function namingSource(error: unknown, source: string): unknown {
+  if (!(error instanceof BitNetError) || error.message.includes(source)) return error;
+  if (!/^(FORMAT|MODEL|TOKENIZER|IO)_/.test(error.code)) return error;
+  return new BitNetError(error.code, `${source}: ${error.message}`, { cause: error, details: error.details });
+}

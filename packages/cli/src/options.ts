@@ -1,0 +1,183 @@
+/**
+ * The flags that several commands share, and what they mean to the library. Every flag is also an environment variable
+ * BITNET_…; flags win.
+ */
+import type { BackendName, I2sLayout, Isa, KvType } from "@bitnet.ts/core";
+import type { BitNetLoadOptions, GenerateOptions } from "bitnet.ts";
+import { type Command, Option } from "commander";
+import {
+  collect,
+  parseFraction,
+  parseInteger,
+  parseLogitBias,
+  parseNumber,
+  parseNumberFrom,
+  parsePositive,
+  parseShare,
+} from "./values.ts";
+
+const backends: readonly BackendName[] = ["native", "reference"];
+/** As an object, so that the compiler notices a missing name. */
+const isas: Readonly<Record<Isa, true>> = {
+  scalar: true,
+  avx2: true,
+  avxvnni: true,
+  avx512vnni: true,
+  amx: true,
+  "neon-dotprod": true,
+  "neon-i8mm": true,
+};
+const kvTypes: readonly KvType[] = ["f16", "f32"];
+const i2sLayouts: readonly I2sLayout[] = ["128/32", "64/16", "rows4"];
+
+/** An option with its environment variable: `--top-k` is BITNET_TOP_K. */
+export function option(flags: string, description: string, variable?: string): Option {
+  const made = new Option(flags, description);
+  const name = variable ?? (made.long ?? "").replace(/^--/, "").replaceAll("-", "_").toUpperCase();
+  return made.env(`BITNET_${name}`);
+}
+
+export interface ModelFlags {
+  model?: string;
+  threads?: number;
+  ctxSize?: number;
+  kv: KvType;
+  backend?: BackendName;
+  isa?: Isa;
+  i2sLayout: I2sLayout;
+}
+
+export function modelOption(): Option {
+  return option(
+    "-m, --model <path>",
+    "GGUF file, Hugging Face folder, or URL of either (default: the embedded model)",
+  );
+}
+
+export function i2sLayoutOption(): Option {
+  return option("--i2s-layout <layout>", "layout of I2_S tensors; published files are 128/32")
+    .choices(i2sLayouts)
+    .default("128/32");
+}
+
+export function jsonOption(what: string): Option {
+  return option("--json", `print ${what} as one JSON object`);
+}
+
+export function addModelOptions(command: Command): Command {
+  return command
+    .addOption(modelOption())
+    .addOption(
+      option("-t, --threads <n>", "compute threads (default: the cores available to the process)").argParser(
+        parseInteger(1, 1024),
+      ),
+    )
+    .addOption(
+      option(
+        "-c, --ctx-size <tokens>",
+        "tokens of context (default: what the model was trained with)",
+      ).argParser(parseInteger(1)),
+    )
+    .addOption(option("--kv <type>", "type of the key/value cache").choices(kvTypes).default("f16"))
+    .addOption(
+      option("--backend <name>", "force a backend (default: native where it runs)").choices(backends),
+    )
+    .addOption(
+      option("--isa <name>", "force an instruction set (default: the best that proves itself)").choices(
+        Object.keys(isas),
+      ),
+    )
+    .addOption(i2sLayoutOption());
+}
+
+/** What the library is told of the flags; nothing for those that were not given. */
+export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
+  return {
+    kvType: flags.kv,
+    i2sLayout: flags.i2sLayout,
+    ...(flags.threads === undefined ? {} : { threads: flags.threads }),
+    ...(flags.ctxSize === undefined ? {} : { contextLength: flags.ctxSize }),
+    ...(flags.backend === undefined ? {} : { backend: flags.backend }),
+    ...(flags.isa === undefined ? {} : { isa: flags.isa }),
+  };
+}
+
+export interface SamplingFlags {
+  nPredict: number;
+  temp: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  typical: number;
+  repeatPenalty: number;
+  repeatLastN: number;
+  frequencyPenalty: number;
+  presencePenalty: number;
+  logitBias?: ReadonlyMap<number, number>;
+  seed?: number;
+  stop?: readonly string[];
+  ignoreEos?: boolean;
+}
+
+export function addSamplingOptions(command: Command): Command {
+  const options = [
+    option("-n, --n-predict <n>", "tokens to generate at most; -1: until the context is full")
+      .argParser(parseInteger(-1))
+      .default(256),
+    option("--temp <t>", "temperature; 0 always takes the most probable token")
+      .argParser(parseNumberFrom(0))
+      .default(0.7),
+    option("--top-k <k>", "keep the k most probable tokens; 0: all").argParser(parseInteger(0)).default(0),
+    option("--top-p <p>", "keep the most probable tokens up to this sum; 1: all")
+      .argParser(parseShare)
+      .default(0.9),
+    option("--min-p <p>", "keep tokens at least this probable relative to the best; 0: all")
+      .argParser(parseFraction)
+      .default(0),
+    option("--typical <p>", "keep the most typical tokens up to this sum; 1: all")
+      .argParser(parseShare)
+      .default(1),
+    option("--repeat-penalty <x>", "penalty on tokens of the window; 1: none")
+      .argParser(parsePositive)
+      .default(1.05),
+    option("--repeat-last-n <n>", "window of the penalties in tokens; 0: none, -1: all")
+      .argParser(parseInteger(-1))
+      .default(64),
+    option("--frequency-penalty <x>", "subtracted from a logit per occurrence in the window")
+      .argParser(parseNumber)
+      .default(0),
+    option("--presence-penalty <x>", "subtracted from a logit when the token is in the window")
+      .argParser(parseNumber)
+      .default(0),
+    option(
+      "--logit-bias <id=value>",
+      "add to the logit of a token, -inf forbids it; repeatable, or separated by commas",
+    ).argParser(parseLogitBias),
+    option("-s, --seed <n>", "seed of the sampling noise (default: random)").argParser(
+      parseInteger(0, 2 ** 32 - 1),
+    ),
+    option("--stop <text>", "end before this text; repeatable").argParser(collect),
+    option("--ignore-eos", "never end at an end-of-text token"),
+  ];
+  for (const each of options) command.addOption(each);
+  return command;
+}
+
+export function samplingOptions(flags: SamplingFlags): GenerateOptions {
+  return {
+    ...(flags.nPredict < 0 ? {} : { maxTokens: flags.nPredict }),
+    temperature: flags.temp,
+    topK: flags.topK,
+    topP: flags.topP,
+    minP: flags.minP,
+    typicalP: flags.typical,
+    repeatPenalty: flags.repeatPenalty,
+    repeatLastN: flags.repeatLastN,
+    frequencyPenalty: flags.frequencyPenalty,
+    presencePenalty: flags.presencePenalty,
+    ignoreEos: flags.ignoreEos === true,
+    ...(flags.logitBias === undefined ? {} : { logitBias: flags.logitBias }),
+    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+    ...(flags.stop === undefined ? {} : { stop: flags.stop }),
+  };
+}

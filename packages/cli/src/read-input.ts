@@ -1,0 +1,75 @@
+/**
+ * Text from files and from standard input. Bytes that are not UTF-8 become U+FFFD; one newline at the end is the shell's, not the
+ * prompt's.
+ */
+import { createReadStream } from "node:fs";
+import { BitNetError } from "@bitnet.ts/core";
+
+/** Far beyond any context; more would only fill memory. */
+const maxBytes = 64 * 2 ** 20;
+
+/** @throws BitNetError FILE_NOT_FOUND, IO_FAILED or INVALID_ARGUMENT (too large). */
+export async function readTextFile(path: string): Promise<string> {
+  try {
+    return await readAll(createReadStream(path), path);
+  } catch (cause) {
+    if (cause instanceof BitNetError) throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const isMissing = code === "ENOENT";
+    throw new BitNetError(
+      isMissing ? "FILE_NOT_FOUND" : "IO_FAILED",
+      isMissing ? `${path}: no such file` : `${path}: cannot be read (${message})`,
+      { cause },
+    );
+  }
+}
+
+/** All of standard input. */
+export async function readStandardInput(signal: AbortSignal): Promise<string> {
+  const stop = () =>
+    process.stdin.destroy(new BitNetError("ABORTED", "interrupted while reading standard input"));
+  signal.addEventListener("abort", stop);
+  try {
+    return await readAll(process.stdin, "standard input");
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+async function readAll(stream: AsyncIterable<Uint8Array>, name: string): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let nBytes = 0;
+  for await (const chunk of stream) {
+    nBytes += chunk.length;
+    if (nBytes > maxBytes) {
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `${name}: holds more than ${maxBytes} bytes; no context is that long`,
+      );
+    }
+    text += decoder.decode(chunk, { stream: true });
+  }
+  text += decoder.decode();
+  return text.replace(/\r?\n$/, "");
+}
+
+/** The lines of standard input as they come, without their line ends; a last line needs none. */
+export async function* readLines(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  for await (const chunk of stream) {
+    const [first = "", ...lines] = decoder.decode(chunk, { stream: true }).split("\n");
+    lines.unshift(rest + first);
+    rest = lines.pop() ?? "";
+    if (rest.length > maxBytes) {
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `standard input: a line holds more than ${maxBytes} characters`,
+      );
+    }
+    for (const line of lines) yield line.replace(/\r$/, "");
+  }
+  rest += decoder.decode();
+  if (rest !== "") yield rest.replace(/\r$/, "");
+}

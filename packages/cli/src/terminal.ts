@@ -1,0 +1,54 @@
+/**
+ * What a terminal gets beyond plain text: a progress bar, dim lines. All of it goes to stderr, and only when that is a terminal;
+ * colours also respect NO_COLOR. Data never passes through here.
+ */
+
+/** A bar that appears once the work has lasted this long. */
+const barDelayMs = 1000;
+const barIntervalMs = 100;
+const barWidth = 30;
+
+export interface Progress {
+  /** Fraction done, 0…1. */
+  update(fraction: number): void;
+  /** Removes the bar. */
+  end(): void;
+}
+
+/** A progress bar on stderr; nothing at all when stderr is not a terminal. */
+export function startProgress(label: string): Progress {
+  const stream = process.stderr;
+  if (!stream.isTTY) return { update() {}, end() {} };
+  const start = performance.now();
+  let lastDraw = start + barDelayMs - barIntervalMs;
+  let isDrawn = false;
+  return {
+    update(fraction) {
+      const now = performance.now();
+      if (now - lastDraw < barIntervalMs) return;
+      lastDraw = now;
+      isDrawn = true;
+      stream.write(`\r${label} ${renderBar(fraction)}`);
+    },
+    end() {
+      if (isDrawn) stream.write("\r\u001b[2K");
+    },
+  };
+}
+
+/** `[█████░░░░░]  50%` */
+export function renderBar(fraction: number): string {
+  const clamped = Math.min(1, Math.max(0, fraction));
+  const filled = Math.round(clamped * barWidth);
+  const percent = String(Math.floor(clamped * 100)).padStart(3);
+  return `[${"█".repeat(filled)}${"░".repeat(barWidth - filled)}] ${percent}%`;
+}
+
+/** `text` in faint letters where stderr shows colours. */
+export function dim(text: string): string {
+  return usesColour() ? `\u001b[2m${text}\u001b[22m` : text;
+}
+
+function usesColour(): boolean {
+  return process.stderr.isTTY === true && (process.env.NO_COLOR ?? "") === "" && process.env.TERM !== "dumb";
+}

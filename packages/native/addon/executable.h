@@ -1,0 +1,175 @@
+// A loaded program: its weights where they lie, and all memory that its steps need. Built in three moves, so that long work can be
+// done in pieces and off the JavaScript thread: `create`, then the bytes of each source in memory, then `finish`.
+#pragma once
+#include <atomic>
+
+#include "../kernels/kernels.h"
+#include "kv-arena.h"
+#include "mapping.h"
+#include "program.h"
+
+namespace bitnet::addon {
+
+struct SourceDecl {
+  const char* path;  // null: bytes in memory
+  uint64_t size;
+};
+
+struct LoadLimits {
+  int32_t maxRows;
+  int32_t nPages;
+  KvType kvType;
+  int32_t threads;
+};
+
+// Rows of an activation begin at multiples of 64 bytes.
+struct F32Rows {
+  float* data;
+  size_t stride;
+  float* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
+};
+
+struct Q8Rows {
+  int8_t* data;
+  size_t stride;    // the columns padded to a multiple of 128
+  float* scales;    // [maxRows] s, where q = x · s
+  int32_t* sums;    // [maxRows] of the row's values
+  // Sums of 128 columns each, [maxRows, stride / 128]; null unless a weight with group scales reads this buffer.
+  int32_t* blockSums;
+  int8_t* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
+};
+
+// What one thread works in.
+struct Scratch {
+  float* row;       // a normalised row
+  int32_t* acc;     // accScratch sums
+  int32_t* sums;    // a panel's sums of one group
+  float* scores;    // [heads of a group][scoreStride]
+  float* values;    // [2][heads of a group][headDim]
+  float* denominators;  // [heads of a group]
+  float* widened;   // widenedRows rows of the head
+  float* logits;    // logitScratch
+};
+
+constexpr int32_t maxThreads = 256;
+constexpr int32_t accScratch = 16384;
+constexpr int32_t maxPanel = 128;      // rows of activations that one ternaryMatmul call takes
+constexpr int32_t widenedRows = 4;
+constexpr int32_t logitScratch = 4096;
+constexpr int32_t headPanel = 32;      // head requests that share one pass over the table
+constexpr int32_t valueBlock = 256;    // positions (numerics: values)
+
+// Operations [first, end) that one thread may run after another for a row, or a single operation of any other kind.
+struct Phase {
+  int32_t first, end;
+  bool rowWise;
+  int32_t counters;  // index of the first of its work counters
+};
+
+struct alignas(64) WorkCounter {
+  std::atomic<uint32_t> next;
+};
+
+class Executable {
+ public:
+  Executable(const Kernels* kernels, LoadLimits limits) : kernels_(kernels), limits_(limits) {}
+  ~Executable();
+  Executable(const Executable&) = delete;
+  Executable& operator=(const Executable&) = delete;
+
+  // Decodes the program.
+  bool create(const EncodedProgram& encoded, const SourceDecl* sources, size_t nSources, Failure& failure);
+  // Copies a piece of a source in memory.
+  bool fillSource(size_t source, uint64_t offset, const void* bytes, size_t n, Failure& failure);
+  // Uses memory that outlives this and cannot be moved, instead of a copy.
+  bool shareSource(size_t source, const void* bytes, size_t n, Failure& failure);
+  // Maps the files and makes everything ready. May run on any thread.
+  bool finish(Failure& failure);
+
+  bool intact() const;
+  uint64_t privateBytes() const;
+  uint64_t mappedBytes() const;
+  uint64_t kvBytesPerToken() const { return arena_.pageBytes() / pageTokens; }
+
+  const Kernels& kernels() const { return *kernels_; }
+  const LoadLimits& limits() const { return limits_; }
+  const Program& program() const { return program_; }
+  KvArena& arena() { return arena_; }
+
+  const uint8_t* weightBytes(int32_t buffer) const { return views_[index(buffer)].bytes; }
+  const float* vector(int32_t buffer) const { return views_[index(buffer)].widened; }
+  const F32Rows& f32(int32_t buffer) const { return views_[index(buffer)].f32; }
+  const Q8Rows& q8(int32_t buffer) const { return views_[index(buffer)].q8; }
+  // Where the keys of a KV head begin within an arena page; its values follow `kvHalf` bytes later.
+  size_t kvOffset(int32_t buffer) const { return views_[index(buffer)].kvOffset; }
+  size_t kvHeadBytes(int32_t buffer) const;
+  size_t kvHalf(int32_t buffer) const;
+
+  const Array<Phase>& phases() const { return phases_; }
+  WorkCounter* counters(int32_t first) const { return counters_ + first; }
+  void resetCounters();
+  const Scratch& scratch(int thread) const { return scratch_[static_cast<size_t>(thread)]; }
+  size_t scoreStride() const { return scoreStride_; }
+  // Shared by all threads: scores and partial values of an attention that is split by blocks.
+  float* splitScratch() const { return splitScratch_; }
+  size_t splitFloats() const { return splitFloats_; }
+  // The head's normalised rows [headPanel, headStride] and logits [headPanel, logitStride].
+  const F32Rows& headRows() const { return headRows_; }
+  const F32Rows& logits() const { return logits_; }
+
+ private:
+  struct Source {
+    FileMapping mapping;
+    const char* path = nullptr;
+    uint8_t* copy = nullptr;
+    const uint8_t* shared = nullptr;
+    uint64_t size = 0;
+    bool isRead = false;   // some weight that an operation reads lies in it
+    bool isInPlace = false;  // and is read there by every step
+    const uint8_t* data() const { return copy ? copy : shared ? shared : mapping.data(); }
+  };
+  struct View {
+    const uint8_t* bytes;  // weights in place
+    float* widened;        // vectors and RoPE tables as f32
+    bool isVector, isInPlace, hasGroupReader;  // how operations read a weight or a q8 activation
+    F32Rows f32;
+    Q8Rows q8;
+    size_t kvOffset;
+  };
+  // Hands out 64-byte aligned parts of one block: a first pass counts, a second one gives addresses.
+  struct Layout;
+
+  static size_t index(int32_t id) { return static_cast<size_t>(id); }
+  bool checkLimits(Failure& failure) const;
+  bool mapSources(Failure& failure);
+  void markReaders();
+  bool placeBuffers(Failure& failure);
+  void layOut(Layout& layout);
+  void layOutScratch(Layout& layout);
+  void widenVectors();
+  void dropUnreadSources();
+  bool planPhases();
+  bool reserveArena(Failure& failure);
+
+  const Kernels* kernels_;
+  LoadLimits limits_;
+  Program program_;
+  Source* sources_ = nullptr;
+  size_t nSources_ = 0;
+  Array<char> paths_;
+  Array<View> views_;
+  Array<Scratch> scratch_;
+  Array<uint8_t> memory_;  // activations, widened vectors and scratch
+  Array<Phase> phases_;
+  Array<uint8_t> counterMemory_;
+  WorkCounter* counters_ = nullptr;
+  size_t nCounters_ = 0;
+  KvArena arena_;
+  size_t scoreStride_ = 0;
+  float* splitScratch_ = nullptr;
+  size_t splitFloats_ = 0;
+  F32Rows headRows_ = {};
+  F32Rows logits_ = {};
+};
+
+}  // namespace bitnet::addon

@@ -1,0 +1,154 @@
+// The step from its first page copy to its last operation, and the operations that work row by row.
+#include <cmath>
+#include <cstring>
+
+#include "worker.h"
+
+namespace bitnet::addon {
+
+Worker::Worker(StepJob& job, Team& team, int thread)
+    : job_(job),
+      exe_(job.executable_),
+      program_(exe_.program()),
+      step_(job.step_),
+      k_(exe_.kernels()),
+      team_(team),
+      thread_(thread),
+      scratch_(exe_.scratch(thread)) {}
+
+void Worker::run() {
+  if (setUp()) return;
+  for (const Phase& phase : exe_.phases()) {
+    if (phase.first == phase.end) return;
+    if (runPhase(phase) || team_.barrier()) return;
+  }
+}
+
+// Copies pages and sets inputs, where the step asks for it.
+bool Worker::setUp() {
+  if (step_.nCopies == 0 && step_.inputs.size() == 0) return team_.barrier();
+  copyPages();
+  for (const StepInput& input : step_.inputs) {
+    const F32Rows& rows = exe_.f32(input.buffer);
+    const size_t cols = static_cast<size_t>(program_.buffer(input.buffer).cols);
+    for (int32_t row = thread_; row < step_.nRows; row += team_.size())
+      std::memcpy(rows.row(row), input.values + static_cast<size_t>(row) * cols, cols * sizeof(float));
+  }
+  return team_.barrier();
+}
+
+// Every thread makes all copies in order, but only of its own part of a page.
+void Worker::copyPages() {
+  const size_t bytes = exe_.arena().pageBytes();
+  const size_t part = (bytes / static_cast<size_t>(team_.size()) + 64) / 64 * 64;
+  const size_t from = std::min(bytes, part * static_cast<size_t>(thread_));
+  const size_t n = std::min(bytes - from, part);
+  if (n == 0) return;
+  for (int32_t i = 0; i < step_.nCopies; i++) {
+    const int32_t source = step_.copies[2 * i], target = step_.copies[2 * i + 1];
+    if (source != target) std::memcpy(exe_.arena().page(target) + from, exe_.arena().page(source) + from, n);
+  }
+}
+
+bool Worker::runPhase(const Phase& phase) {
+  const Op& op = program_.ops[static_cast<size_t>(phase.first)];
+  WorkCounter* counters = exe_.counters(phase.counters);
+  if (op.kind == OpKind::BitLinear) {
+    bitLinear(op, counters);
+  } else if (op.kind == OpKind::Attention) {
+    return attention(op, counters);
+  } else if (op.kind == OpKind::Head) {
+    return head(op, phase.first, counters);
+  } else {
+    runRows(phase);
+  }
+  return false;
+}
+
+void Worker::runRows(const Phase& phase) {
+  WorkCounter& counter = *exe_.counters(phase.counters);
+  const uint32_t nRows = static_cast<uint32_t>(step_.nRows);
+  for (uint32_t row = take(counter); row < nRows; row = take(counter)) {
+    for (int32_t i = phase.first; i < phase.end; i++) runRow(program_.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
+  }
+}
+
+void Worker::runRow(const Op& op, int32_t opIndex, int32_t row) {
+  switch (op.kind) {
+    case OpKind::Embed: return embed(op, row);
+    case OpKind::RmsNormQuant: return rmsNormQuant(op, opIndex, row);
+    case OpKind::RopeKv: return ropeKv(op, row);
+    case OpKind::GatedActivation:
+      return k_.gate(op.fn, exe_.f32(op.gate).row(row), exe_.f32(op.up).row(row), program_.buffer(op.out).cols, exe_.f32(op.out).row(row));
+    case OpKind::Residual: return k_.add(exe_.f32(op.x).row(row), exe_.f32(op.y).row(row), program_.buffer(op.x).cols);
+    default: return;
+  }
+}
+
+void Worker::embed(const Op& op, int32_t row) {
+  const Buffer& table = program_.buffer(op.table);
+  const size_t rowBytes = denseRowBytes(table.type, table.cols);
+  k_.widen(table.type, exe_.weightBytes(op.table) + static_cast<size_t>(step_.tokens[row]) * rowBytes, table.cols, exe_.f32(op.out).row(row));
+}
+
+void Worker::normalise(const float* x, const float* weight, int32_t cols, float eps, float* out, uint32_t* absMax) {
+  const float mean = k_.sumSquares(x, cols) / static_cast<float>(cols);
+  const float r = 1.0f / std::sqrt(mean + eps);
+  *absMax = k_.normalise(x, r, weight, cols, out);
+}
+
+void Worker::rmsNormQuant(const Op& op, int32_t opIndex, int32_t row) {
+  const int32_t cols = program_.buffer(op.x).cols;
+  uint32_t bits;
+  normalise(exe_.f32(op.x).row(row), exe_.vector(op.weight), cols, op.real, scratch_.row, &bits);
+  if (bits >= 0x7f800000u) return job_.numericFailure(opIndex, row);
+  float absMax;
+  std::memcpy(&absMax, &bits, sizeof absMax);
+  quantiseRow(exe_.q8(op.out), row, cols, 127.0f / (absMax > 1e-5f ? absMax : 1e-5f));
+}
+
+void Worker::quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float scale) {
+  const int32_t padded = static_cast<int32_t>(out.stride);
+  out.scales[row] = scale;
+  if (!out.blockSums) {
+    out.sums[row] = k_.quantise(scratch_.row, scale, cols, padded, out.row(row));
+    return;
+  }
+  // Scales by group need the sums of the groups: quantise block by block.
+  int32_t* blockSums = out.blockSums + static_cast<size_t>(row) * (out.stride / 128);
+  int32_t sum = 0;
+  for (int32_t from = 0; from < padded; from += 128) {
+    const int32_t n = std::min(128, cols - from);
+    blockSums[from / 128] = k_.quantise(scratch_.row + from, scale, n, 128, out.row(row) + from);
+    sum += blockSums[from / 128];
+  }
+  out.sums[row] = sum;
+}
+
+void Worker::ropeKv(const Op& op, int32_t row) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int32_t headDim = kv.headDim, position = step_.positions[row];
+  const float* table = exe_.vector(op.table) + static_cast<size_t>(position) * static_cast<size_t>(headDim);
+  float* q = exe_.f32(op.q).row(row);
+  for (int32_t h = 0; h < op.nHeads; h++) k_.rope(q + static_cast<size_t>(h) * static_cast<size_t>(headDim), table, headDim, op.pairing);
+
+  const PageTable& pages = step_.tableOfRow(row);
+  uint8_t* base = exe_.arena().page(pages.pages[position / pageTokens]) + exe_.kvOffset(op.kv);
+  const size_t headBytes = exe_.kvHeadBytes(op.kv), half = exe_.kvHalf(op.kv);
+  const size_t slot = static_cast<size_t>(position % pageTokens) * (headBytes / pageTokens);
+  float* k = exe_.f32(op.k).row(row);
+  const float* v = exe_.f32(op.v).row(row);
+  for (int32_t h = 0; h < kv.nKvHeads; h++, k += headDim, v += headDim) {
+    k_.rope(k, table, headDim, op.pairing);
+    uint8_t* key = base + static_cast<size_t>(h) * headBytes + slot;
+    if (exe_.limits().kvType == KvType::F16) {
+      k_.narrow(k, headDim, reinterpret_cast<uint16_t*>(key));
+      k_.narrow(v, headDim, reinterpret_cast<uint16_t*>(key + half));
+    } else {
+      std::memcpy(key, k, static_cast<size_t>(headDim) * sizeof(float));
+      std::memcpy(key + half, v, static_cast<size_t>(headDim) * sizeof(float));
+    }
+  }
+}
+
+}  // namespace bitnet::addon

@@ -1,0 +1,88 @@
+// The one compute pool of the process: a dispatcher thread takes jobs in the order they came and runs each with as many helpers as it
+// asks for. All threads of a job run the same function and meet at barriers. Waiting spins briefly, then sleeps. Knows nothing of models.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace bitnet::addon {
+
+class Job;
+
+// The threads that run one job.
+class Team {
+ public:
+  int size() const { return size_; }
+  // Returns when all threads of the job have arrived. True when the job is to stop; all threads get the same answer.
+  bool barrier();
+
+ private:
+  friend class Pool;
+
+  Job* job_ = nullptr;
+  int size_ = 1;
+  int64_t spinNanoseconds_ = 0;
+  bool stop_ = false;  // written by the last to arrive, read by the others after it
+  alignas(64) std::atomic<uint32_t> arrived_{0};
+  alignas(64) std::atomic<uint32_t> phase_{0};
+  alignas(64) std::atomic<uint32_t> running_{0};  // helpers that have not left the job
+};
+
+class Job {
+ public:
+  // `owner`: what `Pool::cancel` names.
+  Job(int threads, const void* owner) : threads_(threads), owner_(owner) {}
+  virtual ~Job() = default;
+  // Called by each thread of the team, `thread` being 0 … size − 1.
+  virtual void run(Team& team, int thread) = 0;
+  // Asked at each barrier, by one thread, while the others wait.
+  virtual bool shouldStop() = 0;
+  // Called once, by the dispatcher after `run` or by the canceller instead of it. May free the job.
+  virtual void done(bool cancelled) = 0;
+
+ private:
+  friend class Pool;
+  int threads_;
+  const void* owner_;
+  Job* next_ = nullptr;
+};
+
+class Pool {
+ public:
+  // Never destroyed: its threads may still run while the process exits.
+  static Pool& instance();
+
+  // Starts the dispatcher and up to threads − 1 helpers. Returns how many threads a job may then have; 0 when not even the dispatcher
+  // could be started.
+  int reserve(int threads);
+  // Only after `reserve` returned at least 1. The job is to live until its `done`.
+  void submit(Job* job);
+  // Drops the owner's waiting jobs and returns when none of its jobs runs any more.
+  void cancel(const void* owner);
+
+ private:
+  struct Helper;
+
+  static constexpr int maxTeam = 256;
+  static void* dispatcherMain(void* pool);
+  static void* helperMain(void* helper);
+  [[noreturn]] void dispatch();
+  Job* take();
+  void runJob(Job* job);
+
+  std::mutex mutex_;
+  std::condition_variable queued_;
+  std::condition_variable idle_;
+  Job* first_ = nullptr;
+  Job* last_ = nullptr;
+  bool busy_ = false;                   // a job runs, and this is its owner
+  const void* busyOwner_ = nullptr;
+  std::atomic<uint32_t> nQueued_{0};
+  bool dispatcherStarted_ = false;
+  int nHelpers_ = 0;
+  Helper* helpers_[maxTeam] = {};
+  Team team_;
+};
+
+}  // namespace bitnet::addon

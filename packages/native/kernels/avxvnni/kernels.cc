@@ -1,0 +1,50 @@
+// AVX2 with the byte dot products of AVX-VNNI (Intel since Alder Lake, AMD since Zen 5).
+#include "../kernels.h"
+
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__) && defined(__AVXVNNI__)
+#include "../avx2/lanes.h"
+
+#include "../avx2/blocks.h"
+#include "../f32-kernels.inl.h"
+
+namespace bitnet {
+namespace {
+
+using Running = __m256i;  // 8 × int32, safe for as many steps as columns are allowed
+inline constexpr int maxSteps = INT32_MAX;
+inline constexpr int decodeChains = 2;
+inline constexpr int rowActivations = 2;
+inline constexpr int vectorsAtOnce = 1;
+inline constexpr int tileActivations = 6;
+inline constexpr int tileFrom = 12;
+
+inline Running zeroRunning() { return _mm256_setzero_si256(); }
+inline Running multiplyAdd(Running sums, Bytes codes, Bytes x) { return _mm256_dpbusd_avx_epi32(sums, codes, x); }
+inline Total widenAdd(Total total, Running sums) { return _mm256_add_epi32(total, sums); }
+inline void addRunning(Running sums, int32_t* acc) { addTotal(sums, acc); }
+
+}  // namespace
+}  // namespace bitnet
+
+#include "../ternary.inl.h"
+
+namespace bitnet {
+namespace {
+
+constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul);
+
+}  // namespace
+
+const Kernels* avxVnniKernels() { return &table; }
+
+}  // namespace bitnet
+
+#else
+
+namespace bitnet {
+
+const Kernels* avxVnniKernels() { return nullptr; }
+
+}  // namespace bitnet
+
+#endif

@@ -1,0 +1,236 @@
+#include "probes.h"
+
+#include <cstring>
+#include <initializer_list>
+
+namespace bitnet {
+namespace {
+
+float* floats(uint8_t* out, int shift) { return reinterpret_cast<float*>(out) + shift; }
+
+int roundUp(int n, int step) { return (n + step - 1) / step * step; }
+
+constexpr int elementBytes(DenseType type) { return type == DenseType::F32 ? 4 : 2; }
+
+// Samples that are finite numbers of that type.
+const void* elementsOf(DenseType type, const Samples& s, int shift) {
+  if (type == DenseType::F32) return s.b + shift;
+  return (type == DenseType::F16 ? s.halves : s.brains) + shift;
+}
+
+// n weight rows of 1 … 6 blocks, against counts of activation rows on both sides of every register tile. Rows overlap, so that few
+// samples serve many rows.
+void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  constexpr size_t rowBytes = 33, xStride = 64;
+  auto* acc = reinterpret_cast<int32_t*>(out) + shift;
+  for (const int nX : {1, 2, 3, 5, 8, 17, 33}) {
+    const int cols = 128 * (1 + (n + nX) % 6);
+    const size_t accStride = static_cast<size_t>(n) + 3;
+    int32_t sums[33] = {};
+    for (int i = 0; i < nX; i++) {
+      for (int j = 0; j < cols; j++) sums[i] += s.activations[i * xStride + j];
+    }
+    k.ternaryMatmul(s.bytes + shift, rowBytes, n, s.activations, xStride, sums, nX, cols, acc, accStride);
+    acc += nX * accStride;
+  }
+}
+
+void probeScaleTensor(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  k.scaleTensor(s.ints + shift, n, s.a[0], floats(out, shift));
+}
+
+void probeScaleRow(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  k.scaleRow(s.ints + shift, n, s.a + shift, 37.25f, floats(out, shift));
+}
+
+void probeFoldGroup(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  std::memcpy(floats(out, shift), s.b, n * sizeof(float));
+  k.foldGroup(s.ints + shift, n, s.a + shift, 1, floats(out, shift));
+  k.foldGroup(s.ints, n, s.a + shift, 3, floats(out, shift));
+}
+
+void probeMultiply(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  std::memcpy(floats(out, shift), s.b, n * sizeof(float));
+  k.multiply(floats(out, shift), n, s.a[1]);
+}
+
+void probeSumSquares(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  floats(out, shift)[0] = k.sumSquares(s.a + shift, n);
+}
+
+void probeNormalise(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  const uint32_t most = k.normalise(s.a + shift, 0.8125f, s.b + shift, n, floats(out, shift));
+  std::memcpy(floats(out, shift) + n + 1, &most, sizeof most);
+}
+
+void probeQuantise(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  // Ties, values past both ends, and every rounding in between.
+  for (const float scale : {0.5f, 41.7f}) {
+    const int nPadded = roundUp(n, 128);
+    auto* q = reinterpret_cast<int8_t*>(out) + shift + (scale == 0.5f ? 0 : nPadded + 1);
+    const int32_t sum = k.quantise(s.a + shift, scale, n, nPadded, q);
+    std::memcpy(out + 4 * n + 1024 + (scale == 0.5f ? 0 : 4), &sum, sizeof sum);
+  }
+}
+
+void probeAbsMaxBits(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  const uint32_t most = k.absMaxBits(s.a + shift, n);
+  std::memcpy(out, &most, sizeof most);
+}
+
+void probeAdd(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  std::memcpy(floats(out, shift), s.b, n * sizeof(float));
+  k.add(floats(out, shift), s.a + shift, n);
+}
+
+void probeGate(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  for (const GateFn fn : {GateFn::Relu2, GateFn::Silu, GateFn::Gelu}) {
+    k.gate(fn, s.a + shift, s.b + shift, n, floats(out, shift) + static_cast<int>(fn) * (n + 1));
+  }
+}
+
+void probeRope(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  for (const Pairing pairing : {Pairing::Half, Pairing::Adjacent}) {
+    float* x = floats(out, shift) + static_cast<int>(pairing) * (2 * n + 1);
+    std::memcpy(x, s.a, 2 * n * sizeof(float));
+    k.rope(x, s.b + shift, 2 * n, pairing);
+  }
+}
+
+void probeNarrow(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  auto* halves = reinterpret_cast<uint16_t*>(out) + shift;
+  float* scaled = floats(out, shift) + 5 * n;
+  // As they are, near the subnormals, near the largest value and past it.
+  for (const float factor : {1.0f, 0x1p-17f, 0x1p-22f, 0x1p9f, 0x1p14f}) {
+    for (int i = 0; i < n; i++) scaled[i] = s.a[shift + i] * factor;
+    k.narrow(scaled, n, halves);
+    halves += n + 1;
+  }
+}
+
+void probeWiden(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  float* to = floats(out, shift);
+  for (const DenseType type : {DenseType::F32, DenseType::F16, DenseType::BF16}) {
+    k.widen(type, elementsOf(type, s, shift), n, to);
+    to += n + 1;
+  }
+  for (const DenseType type : {DenseType::Q8_0, DenseType::Q4_0, DenseType::Q6_K}) {
+    const int elements = roundUp(n, type == DenseType::Q6_K ? 256 : 32);
+    // Random bytes, with finite scales written into every block.
+    alignas(2) uint8_t blocks[2048];
+    const int used = elements < 512 ? elements : 512;
+    const size_t bytes = denseRowBytes(type, used);
+    std::memcpy(blocks + shift, s.bytes, bytes);
+    const size_t blockBytes = type == DenseType::Q8_0 ? 34 : type == DenseType::Q4_0 ? 18 : 210;
+    for (size_t at = 0; at < bytes; at += blockBytes) {
+      std::memcpy(blocks + shift + at + (type == DenseType::Q6_K ? 208 : 0), s.halves + at, 2);
+    }
+    k.widen(type, blocks + shift, used, to);
+    to += used + 1;
+  }
+}
+
+void probeDenseDots(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  float* to = floats(out, shift);
+  for (const DenseType type : {DenseType::F32, DenseType::F16, DenseType::BF16}) {
+    const size_t rowBytes = static_cast<size_t>(n + 1) * elementBytes(type);
+    for (const int nRows : {4, 7}) {
+      k.denseDots(type, elementsOf(type, s, shift), rowBytes, nRows, s.a + shift, n, to);
+      to += nRows + 1;
+    }
+  }
+}
+
+void probeScores(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  float* to = floats(out, shift);
+  for (const int nKeys : {1, 6, 13}) {
+    k.scores(KvType::F32, s.a + shift, s.b, nKeys, n, to);
+    k.scores(KvType::F16, s.a + shift, s.halves, nKeys, n, to + 20);
+    to += 40;
+  }
+}
+
+void probeMaximum(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  floats(out, shift)[0] = k.maximum(s.a + shift, n);
+  float* negative = floats(out, shift) + 1;
+  for (int i = 0; i < n; i++) negative[i] = -1.0f - s.a[i] * s.a[i];
+  floats(out, shift)[n + 1] = k.maximum(negative, n);
+}
+
+void probeExpStripes(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  for (const float m : {3.5f, -86.0f}) {
+    float* x = floats(out, shift) + (m > 0 ? 0 : n + 32);
+    std::memcpy(x, s.a, n * sizeof(float));
+    for (int i = 0; i < 16; i++) x[n + 8 + i] = 0.25f * static_cast<float>(i);
+    k.expStripes(x, n, m > 0 ? 1.0f : 0.088388346f, m, x + n + 8);
+  }
+}
+
+void probeAccumulateValues(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  for (const KvType type : {KvType::F32, KvType::F16}) {
+    float* acc = floats(out, shift) + static_cast<int>(type) * (n + 1);
+    std::memcpy(acc, s.b, n * sizeof(float));
+    const void* values = type == KvType::F16 ? static_cast<const void*>(s.halves) : s.b + shift;
+    k.accumulateValues(type, s.a + shift, values, 9, n, acc);
+  }
+}
+
+void probeDivide(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  k.divide(s.a + shift, n, 7.3f, floats(out, shift));
+}
+
+void probePerturb(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  const NoiseKey key = {0xdeadbeef, 3, static_cast<uint32_t>(n)};
+  k.perturb(s.a + shift, n, 128000u + static_cast<uint32_t>(shift), 0.7f, key, floats(out, shift));
+}
+
+constexpr Probe probes[] = {
+    {"ternaryMatmul", probeTernary},
+    {"scaleTensor", probeScaleTensor},
+    {"scaleRow", probeScaleRow},
+    {"foldGroup", probeFoldGroup},
+    {"multiply", probeMultiply},
+    {"sumSquares", probeSumSquares},
+    {"normalise", probeNormalise},
+    {"quantise", probeQuantise},
+    {"absMaxBits", probeAbsMaxBits},
+    {"add", probeAdd},
+    {"gate", probeGate},
+    {"rope", probeRope},
+    {"narrow", probeNarrow},
+    {"widen", probeWiden},
+    {"denseDots", probeDenseDots},
+    {"scores", probeScores},
+    {"maximum", probeMaximum},
+    {"expStripes", probeExpStripes},
+    {"accumulateValues", probeAccumulateValues},
+    {"divide", probeDivide},
+    {"perturb", probePerturb},
+};
+
+}  // namespace
+
+const Probe* kernelProbes(int* count) {
+  *count = static_cast<int>(sizeof probes / sizeof probes[0]);
+  return probes;
+}
+
+size_t denseRowBytes(DenseType type, int n) {
+  const auto elements = static_cast<size_t>(n);
+  switch (type) {
+    case DenseType::F32:
+      return elements * 4;
+    case DenseType::F16:
+    case DenseType::BF16:
+      return elements * 2;
+    case DenseType::Q8_0:
+      return elements / 32 * 34;
+    case DenseType::Q4_0:
+      return elements / 32 * 18;
+    case DenseType::Q6_K:
+      return elements / 256 * 210;
+  }
+  return 0;
+}
+
+}  // namespace bitnet

@@ -1,0 +1,212 @@
+// The ternary product, written once over the vectors of one instruction set. Two ways: few rows of activations go along the row, so that
+// weights stream from memory once and unpack in registers; many rows go by tiles, for which weights unpack once into a panel.
+//
+// Both compute Σ code · x − Σ x with codes 0 … 3. Include after a blocks.h, which defines in an anonymous namespace:
+// - Bytes (codes or activations) and Running (sums that are safe for `maxSteps` calls of multiplyAdd); zeroRunning, multiplyAdd;
+// - along the row: rowVectorBytes (16 or 32 of the 32 bytes of a block) and rowsPerVector; loadPacked(row, nextRow); plane<s>(packed), the
+//   codes of weights 32s … 32s + 31; loadActivations; reduce4(four totals, out), one int32 a row; Total, zeroTotal, widenAdd;
+// - by tiles: tileRows, rows of one vector that holds 4 codes of each; tileVectors and tileActivations, the register tile; panelBlocks;
+//   unpackBlock(rows, out), 32 vectors of a block in ascending k; loadCodes; broadcast(4 activations); addRunning(sums, int32_t*).
+#pragma once
+#include "kernels.h"
+
+namespace bitnet {
+namespace {
+
+// ---- along the row ----
+
+// Rows of a group: four vectors.
+inline constexpr int groupRows = 4 * rowsPerVector;
+
+// Independent sums of one row: multiplyAdd waits for the one before it, and a single row of activations gives too few.
+template <int nX>
+inline constexpr int chains = nX == 1 ? decodeChains : 1;
+
+// sums[i · groupRows + r] for the rows of one group. `aheadBytes` further lie rows that will be read soon: asked for now, since so many
+// streams are more than a prefetcher follows.
+template <int nX>
+void groupDots(const uint8_t* const rows[groupRows], size_t aheadBytes, const int8_t* x, size_t xStride, int nBlocks,
+               int32_t* sums) {
+  Total totals[nX][4];
+  for (auto& ofX : totals) {
+    for (auto& total : ofX) total = zeroTotal();
+  }
+  const int spanBlocks = maxSteps / (4 * 32 / rowVectorBytes);
+  for (int first = 0; first < nBlocks; first += spanBlocks) {
+    const int end = nBlocks - first < spanBlocks ? nBlocks : first + spanBlocks;
+    Running running[nX][4][chains<nX>];
+    for (auto& ofX : running) {
+      for (auto& ofVector : ofX) {
+        for (auto& sum : ofVector) sum = zeroRunning();
+      }
+    }
+    for (int block = first; block < end; block++) {
+      for (int half = 0; half < 32; half += rowVectorBytes) {
+        const size_t at = 32 * static_cast<size_t>(block) + half;
+        const int8_t* xBlock = x + 128 * static_cast<size_t>(block) + half;
+        for (int v = 0; v < 4; v += vectorsAtOnce) {
+          Bytes packed[vectorsAtOnce];
+          for (int u = 0; u < vectorsAtOnce; u++) {
+            const uint8_t* row = rows[(v + u) * rowsPerVector];
+            const uint8_t* nextRow = rows[(v + u) * rowsPerVector + rowsPerVector - 1];
+            if (half == 0) {
+              __builtin_prefetch(row + at + aheadBytes);
+              if (rowsPerVector == 2) __builtin_prefetch(nextRow + at + aheadBytes);
+            }
+            packed[u] = loadPacked(row + at, nextRow + at);
+          }
+          const auto addPlane = [&]<int s>() {
+            Bytes codes[vectorsAtOnce];
+            for (int u = 0; u < vectorsAtOnce; u++) codes[u] = plane<s>(packed[u]);
+            for (int i = 0; i < nX; i++) {
+              const Bytes part = loadActivations(xBlock + i * xStride + 32 * s);
+              for (int u = 0; u < vectorsAtOnce; u++) {
+                Running& sum = running[i][v + u][s % chains<nX>];
+                sum = multiplyAdd(sum, codes[u], part);
+              }
+            }
+          };
+          addPlane.template operator()<0>();
+          addPlane.template operator()<1>();
+          addPlane.template operator()<2>();
+          addPlane.template operator()<3>();
+        }
+      }
+    }
+    for (int i = 0; i < nX; i++) {
+      for (int v = 0; v < 4; v++) {
+        for (const Running& sum : running[i][v]) totals[i][v] = widenAdd(totals[i][v], sum);
+      }
+    }
+  }
+  for (int i = 0; i < nX; i++) reduce4(totals[i], sums + i * groupRows);
+}
+
+using GroupDots = void (*)(const uint8_t* const*, size_t, const int8_t*, size_t, int, int32_t*);
+
+constexpr GroupDots groupDotsBySize[] = {nullptr, groupDots<1>, groupDots<2>, groupDots<3>, groupDots<4>};
+static_assert(rowActivations <= 4);
+
+void rowsMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums,
+                int nX, int cols, int32_t* acc, size_t accStride) {
+  const size_t aheadBytes = 2 * groupRows * rowBytes;
+  for (int r = 0; r < nRows; r += groupRows) {
+    const int count = nRows - r < groupRows ? nRows - r : groupRows;
+    const uint8_t* rows[groupRows];
+    for (int j = 0; j < groupRows; j++) rows[j] = weights + (r + (j < count ? j : count - 1)) * rowBytes;
+    for (int i = 0; i < nX; i += rowActivations) {
+      const int some = nX - i < rowActivations ? nX - i : rowActivations;
+      int32_t sums[rowActivations * groupRows];
+      groupDotsBySize[some](rows, aheadBytes, x + i * xStride, xStride, cols / 128, sums);
+      for (int k = 0; k < some; k++) {
+        for (int j = 0; j < count; j++) acc[(i + k) * accStride + r + j] = sums[k * groupRows + j] - xSums[i + k];
+      }
+    }
+  }
+}
+
+// ---- by tiles ----
+
+// Steps of the inner loop; compilers copy every sum once a turn.
+inline constexpr int tileUnroll = 2;
+
+inline constexpr int panelRows = tileVectors * tileRows;
+inline constexpr int vectorBytes = 4 * tileRows;
+inline constexpr int blockBytes = 32 * vectorBytes;  // one block of tileRows rows, unpacked
+inline constexpr int panelBytes = tileVectors * panelBlocks * blockBytes;
+
+// acc[i · accStride + r] += Σ code · x over nBlocks blocks, for the panel's rows. Vector v of the panel starts at v · panelBlocks · blockBytes.
+template <int nX>
+void addTile(const uint8_t* panel, int nBlocks, const int8_t* x, size_t xStride, int32_t* acc, size_t accStride) {
+  const int spanBlocks = maxSteps / 32;
+  for (int first = 0; first < nBlocks; first += spanBlocks) {
+    const int end = nBlocks - first < spanBlocks ? nBlocks : first + spanBlocks;
+    Running sums[nX][tileVectors];
+    for (auto& ofX : sums) {
+      for (auto& sum : ofX) sum = zeroRunning();
+    }
+    for (int k = 32 * first; k < 32 * end; k += tileUnroll) {
+      for (int u = 0; u < tileUnroll; u++) {
+        Bytes codes[tileVectors];
+        for (int v = 0; v < tileVectors; v++) codes[v] = loadCodes(panel + v * panelBlocks * blockBytes + (k + u) * vectorBytes);
+        for (int i = 0; i < nX; i++) {
+          const Bytes four = broadcast(x + i * xStride + 4 * (k + u));
+          for (int v = 0; v < tileVectors; v++) sums[i][v] = multiplyAdd(sums[i][v], codes[v], four);
+        }
+      }
+    }
+    for (int i = 0; i < nX; i++) {
+      for (int v = 0; v < tileVectors; v++) addRunning(sums[i][v], acc + i * accStride + v * tileRows);
+    }
+  }
+}
+
+using AddTile = void (*)(const uint8_t*, int, const int8_t*, size_t, int32_t*, size_t);
+
+constexpr AddTile addTileBySize[] = {nullptr,    addTile<1>, addTile<2>, addTile<3>, addTile<4>,
+                                     addTile<5>, addTile<6>, addTile<7>, addTile<8>};
+static_assert(tileActivations <= 8);
+
+// A part of a panel against every row of activations.
+struct VectorTiles {
+  // Rows of activations that the last, narrower panel takes at a time.
+  static constexpr int step = tileActivations;
+
+  static void add(const uint8_t* panel, int nBlocks, const int8_t* x, size_t xStride, int nX, int32_t* acc, size_t accStride) {
+    for (int i = 0; i < nX; i += step) {
+      const int count = nX - i < step ? nX - i : step;
+      addTileBySize[count](panel, nBlocks, x + i * xStride, xStride, acc + i * accStride, accStride);
+    }
+  }
+};
+
+// One panel; `acc` has room for panelRows sums a row.
+template <class Tiles>
+void addPanel(const uint8_t* const rows[panelRows], const int8_t* x, size_t xStride, int nX, int cols, int32_t* acc,
+              size_t accStride) {
+  alignas(64) uint8_t panel[panelBytes];
+  for (int first = 0; first < cols / 128; first += panelBlocks) {
+    const int nBlocks = cols / 128 - first < panelBlocks ? cols / 128 - first : panelBlocks;
+    for (int v = 0; v < tileVectors; v++) {
+      for (int b = 0; b < nBlocks; b++) {
+        unpackBlock(rows + v * tileRows, 32 * static_cast<size_t>(first + b), panel + (v * panelBlocks + b) * blockBytes);
+      }
+    }
+    Tiles::add(panel, nBlocks, x + 128 * static_cast<size_t>(first), xStride, nX, acc, accStride);
+  }
+}
+
+template <class Tiles>
+void tileMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums,
+                int nX, int cols, int32_t* acc, size_t accStride) {
+  for (int r = 0; r < nRows; r += panelRows) {
+    const int count = nRows - r < panelRows ? nRows - r : panelRows;
+    const uint8_t* rows[panelRows];
+    for (int j = 0; j < panelRows; j++) rows[j] = weights + (r + (j < count ? j : count - 1)) * rowBytes;
+    if (count == panelRows) {
+      for (int i = 0; i < nX; i++) {
+        for (int j = 0; j < panelRows; j++) acc[i * accStride + r + j] = -xSums[i];
+      }
+      addPanel<Tiles>(rows, x, xStride, nX, cols, acc + r, accStride);
+      continue;
+    }
+    // The last panel goes through a buffer, so that no sum is written past the row.
+    for (int i = 0; i < nX; i += Tiles::step) {
+      const int some = nX - i < Tiles::step ? nX - i : Tiles::step;
+      int32_t sums[Tiles::step * panelRows] = {};
+      addPanel<Tiles>(rows, x + i * xStride, xStride, some, cols, sums, panelRows);
+      for (int k = 0; k < some; k++) {
+        for (int j = 0; j < count; j++) acc[(i + k) * accStride + r + j] = sums[k * panelRows + j] - xSums[i + k];
+      }
+    }
+  }
+}
+
+void ternaryMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
+                   const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride) {
+  if (nX < tileFrom) return rowsMatmul(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
+  tileMatmul<VectorTiles>(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
+}
+
+}  // namespace
+}  // namespace bitnet

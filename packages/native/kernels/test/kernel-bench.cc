@@ -1,0 +1,239 @@
+// Speed of the kernels on one core: bytes/s of decode against a bare read of the same memory, multiply-adds/s of tiles against a bare loop
+// of the same instruction. Working sets for bytes/s are larger than the last-level cache. Best of several repeats.
+// Usage: kernel-bench [isa].
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "../isa.h"
+
+#if defined(__x86_64__)
+#include "../avx512/intrinsics.h"
+#endif
+
+namespace bitnet::bench {
+namespace {
+
+constexpr size_t workingSet = size_t{256} << 20;
+constexpr int cols = 2560;
+constexpr int ffn = 6912;
+
+template <class Fn>
+double bestSeconds(int repeats, Fn fn) {
+  double best = 1e30;
+  for (int i = 0; i < repeats; i++) {
+    const auto start = std::chrono::steady_clock::now();
+    fn();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (seconds < best) best = seconds;
+  }
+  return best;
+}
+
+uint8_t* allocate(size_t bytes) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 4096, bytes) != 0) std::abort();
+  return static_cast<uint8_t*>(memory);
+}
+
+uint8_t* randomBytes(size_t bytes) {
+  auto* words = reinterpret_cast<uint32_t*>(allocate(bytes));
+  uint32_t state = 1;
+  for (size_t i = 0; i < bytes / 4; i++) words[i] = state = state * 1664525u + 1013904223u;
+  return reinterpret_cast<uint8_t*>(words);
+}
+
+volatile uint64_t sink;
+
+// Eight streams of one array, like the eight rows of a decode step.
+double bareRead(const uint8_t* data) {
+  const auto* words = reinterpret_cast<const uint64_t*>(data);
+  const size_t n = workingSet / 8;
+  return workingSet / bestSeconds(7, [&] {
+    uint64_t sums[16] = {};
+    for (size_t i = 0; i < n; i += 16) {
+      for (int j = 0; j < 16; j++) sums[j] += words[i + j];
+    }
+    for (const uint64_t sum : sums) sink = sink + sum;
+  });
+}
+
+// ---- bare loops of the instruction that a table lives on, in multiply-adds per second ----
+
+constexpr int spins = 2'000'000;
+
+#if defined(__x86_64__)
+
+// Sums live in registers: as many as are needed to hide the latency.
+#define BITNET_SPIN(features, name, vector, zero, multiply, lane, nSums)                    \
+  __attribute__((target(features), noinline)) void name(int rounds) {                       \
+    vector sums[nSums];                                                                     \
+    for (auto& sum : sums) sum = zero;                                                      \
+    vector a = zero, b = zero;                                                              \
+    __asm__ volatile("" : "+v"(a), "+v"(b));                                                \
+    for (int i = 0; i < rounds; i++) {                                                      \
+      for (auto& sum : sums) sum = multiply;                                                \
+      __asm__ volatile("" : "+v"(b));                                                       \
+    }                                                                                       \
+    for (auto& sum : sums) sink = sink + static_cast<uint64_t>(lane);                       \
+  }
+
+BITNET_SPIN("avx512f,avx512vnni", spinAvx512, __m512i, _mm512_setzero_si512(), _mm512_dpbusd_epi32(sum, a, b),
+            _mm_cvtsi128_si32(_mm512_castsi512_si128(sum)), 16)
+BITNET_SPIN("avx2,avxvnni", spinAvxVnni, __m256i, _mm256_setzero_si256(), _mm256_dpbusd_avx_epi32(sum, a, b),
+            _mm_cvtsi128_si32(_mm256_castsi256_si128(sum)), 12)
+BITNET_SPIN("avx2", spinAvx2, __m256i, _mm256_setzero_si256(), _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b)),
+            _mm_cvtsi128_si32(_mm256_castsi256_si128(sum)), 12)
+
+double perSecond(void (*spin)(int), int macsPerRound) {
+  return static_cast<double>(macsPerRound) * spins / bestSeconds(5, [&] { spin(spins); });
+}
+
+double bareMultiply(const char* isa) {
+  if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinAvx512, 64 * 16);
+  if (std::strcmp(isa, "avxvnni") == 0) return perSecond(spinAvxVnni, 32 * 12);
+  if (std::strcmp(isa, "avx2") == 0) return perSecond(spinAvx2, 32 * 12);
+  return 0;
+}
+
+#else
+
+double bareMultiply(const char*) { return 0; }
+
+#endif
+
+// ---- the kernels ----
+
+struct Buffers {
+  uint8_t* weights;  // workingSet
+  int8_t* x;         // [512, ffn]
+  float* floats;     // [ffn]
+  int32_t* sums;
+  int32_t* acc;
+};
+
+void benchDecode(const Kernels& k, const Buffers& b, double readSpeed) {
+  for (const int columns : {cols, ffn}) {
+    const size_t rowBytes = columns / 4;
+    const int nRows = static_cast<int>(workingSet / rowBytes);
+    const double seconds = bestSeconds(7, [&] {
+      k.ternaryMatmul(b.weights, rowBytes, nRows, b.x, ffn, b.sums, 1, columns, b.acc, nRows);
+    });
+    const double speed = nRows * rowBytes / seconds;
+    std::printf("%-11s ternary decode, %d columns: %6.1f GB/s, %3.0f %% of a bare read\n", k.isa, columns, speed * 1e-9,
+                100 * speed / readSpeed);
+  }
+}
+
+void benchTiles(const Kernels& k, const Buffers& b) {
+  const double peak = bareMultiply(k.isa);
+  if (peak > 0) std::printf("%-11s bare multiply loop: %6.1f GMAC/s\n", k.isa, peak * 1e-9);
+  for (const int columns : {cols, ffn}) {
+    const int nRows = columns == cols ? ffn : cols;
+    for (const int nX : {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 128, 512}) {
+      const double seconds = bestSeconds(nX > 100 ? 4 : 10, [&] {
+        k.ternaryMatmul(b.weights, columns / 4, nRows, b.x, ffn, b.sums, nX, columns, b.acc, nRows);
+      });
+      const double speed = 1.0 * nRows * columns * nX / seconds;
+      std::printf("%-11s ternary %d × %d, %3d activations: %6.1f GMAC/s", k.isa, nRows, columns, nX, speed * 1e-9);
+      if (peak > 0) std::printf(", %3.0f %% of the bare loop", 100 * speed / peak);
+      std::printf("\n");
+    }
+  }
+}
+
+void benchDense(const Kernels& k, const Buffers& b, double readSpeed) {
+  constexpr struct {
+    DenseType type;
+    const char* name;
+    int bytes;
+  } types[] = {{DenseType::F16, "f16", 2}, {DenseType::BF16, "bf16", 2}, {DenseType::F32, "f32", 4}};
+  for (const auto& [type, name, bytes] : types) {
+    const size_t rowBytes = static_cast<size_t>(cols) * bytes;
+    const int nRows = static_cast<int>(workingSet / rowBytes);
+    auto* out = reinterpret_cast<float*>(b.acc);
+    const auto run = [&, type = type] { k.denseDots(type, b.weights, rowBytes, nRows, b.floats, cols, out); };
+    const double speed = nRows * rowBytes / bestSeconds(5, run);
+    std::printf("%-11s denseDots %-4s: %6.1f GB/s, %3.0f %% of a bare read\n", k.isa, name, speed * 1e-9,
+                100 * speed / readSpeed);
+  }
+}
+
+void benchAttention(const Kernels& k, const Buffers& b) {
+  constexpr int nKeys = 2048, headDim = 128;
+  auto* scores = reinterpret_cast<float*>(b.acc);
+  const auto* cache = b.weights;
+  const double score = bestSeconds(20, [&] {
+    k.scores(KvType::F16, b.floats, cache, nKeys, headDim, scores);
+  });
+  for (int i = 0; i < nKeys; i++) scores[i] = 0.001f * static_cast<float>(i);
+  float sums[headDim] = {};
+  const double values = bestSeconds(20, [&] {
+    k.accumulateValues(KvType::F16, scores, cache, nKeys, headDim, sums);
+  });
+  float stripes[16] = {};
+  const double exps = bestSeconds(20, [&] { k.expStripes(scores, nKeys, 0.088f, 1.0f, stripes); });
+  std::printf("%-11s per key of 128 (f16): score %.1f ns, values %.1f ns, exp %.2f ns\n", k.isa, score / nKeys * 1e9,
+              values / nKeys * 1e9, exps / nKeys * 1e9);
+}
+
+void benchRows(const Kernels& k, const Buffers& b) {
+  auto* x = reinterpret_cast<float*>(b.acc);
+  for (int i = 0; i < 3 * ffn; i++) x[i] = 0.01f * static_cast<float>(i % 300) - 1.5f;
+  float* out = x + 2 * ffn;
+  const auto time = [&](const char* name, auto fn) {
+    std::printf(" %s %.2f", name, bestSeconds(200, fn) / ffn * 1e9);
+  };
+  std::printf("%-11s ns per element:", k.isa);
+  time("sumSquares", [&] { sink = sink + (k.sumSquares(x, ffn) > 0); });
+  time("normalise", [&] { sink = sink + k.normalise(x, 0.5f, x + ffn, ffn, out); });
+  time("quantise", [&] { sink = sink + k.quantise(x, 40.0f, ffn, ffn, reinterpret_cast<int8_t*>(out)); });
+  time("relu2", [&] { k.gate(GateFn::Relu2, x, x + ffn, ffn, out); });
+  time("silu", [&] { k.gate(GateFn::Silu, x, x + ffn, ffn, out); });
+  time("scaleTensor", [&] { k.scaleTensor(reinterpret_cast<const int32_t*>(x), ffn, 0.1f, out); });
+  time("perturb", [&] { k.perturb(x, ffn, 0, 0.7f, {1, 2, 3}, out); });
+  time("q6_k", [&] { k.widen(DenseType::Q6_K, b.weights, ffn, out); });
+  std::printf("\n");
+}
+
+void benchTable(const Kernels& k, const Buffers& b) {
+  const double readSpeed = bareRead(b.weights);
+  std::printf("%-11s bare read: %6.1f GB/s\n", k.isa, readSpeed * 1e-9);
+  benchDecode(k, b, readSpeed);
+  benchDense(k, b, readSpeed);
+  benchAttention(k, b);
+  benchRows(k, b);
+  benchTiles(k, b);
+  std::fflush(stdout);
+}
+
+int benchMain(const char* isa) {
+  Buffers b = {};
+  b.weights = randomBytes(workingSet);
+  // Bytes of finite numbers, whatever the type: exponents far from the ends.
+  for (size_t i = 1; i < workingSet; i += 2) b.weights[i] &= 0xb7;
+  b.x = reinterpret_cast<int8_t*>(randomBytes(512 * static_cast<size_t>(ffn)));
+  b.floats = reinterpret_cast<float*>(allocate(ffn * sizeof(float)));
+  for (int i = 0; i < ffn; i++) b.floats[i] = 0.001f * static_cast<float>(i % 1000) - 0.5f;
+  b.sums = reinterpret_cast<int32_t*>(allocate(512 * sizeof(int32_t)));
+  std::memset(b.sums, 0, 512 * sizeof(int32_t));
+  b.acc = reinterpret_cast<int32_t*>(allocate(512 * static_cast<size_t>(ffn) * sizeof(int32_t)));
+  std::memset(b.acc, 0, 512 * static_cast<size_t>(ffn) * sizeof(int32_t));
+  int count = 0, run = 0;
+  const Variant* variants = kernelVariants(&count);
+  for (int i = 0; i < count; i++) {
+    if (isa != nullptr ? std::strcmp(isa, variants[i].isa) != 0 : std::strcmp("scalar", variants[i].isa) == 0) continue;
+    const Kernels* kernels = variants[i].kernels();
+    if (kernels == nullptr || !variants[i].supported()) continue;
+    benchTable(*kernels, b);
+    run++;
+  }
+  if (run == 0) std::fprintf(stderr, "kernel-bench: no such table on this machine\n");
+  return run == 0 ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace bitnet::bench
+
+int main(int argc, char** argv) { return bitnet::bench::benchMain(argc > 1 ? argv[1] : nullptr); }

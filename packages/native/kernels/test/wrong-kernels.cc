@@ -1,0 +1,153 @@
+#include "wrong-kernels.h"
+
+namespace bitnet::test {
+namespace {
+
+// The table that the wrong functions spoil.
+Kernels right;
+
+float nextUp(float x) { return x + (x < 0 ? -x : x) * 0x1p-23f + 0x1p-140f; }
+
+// Each is right but for what the comment beside it says.
+void spoil(Kernels& k, int index) {
+  switch (index) {
+    case 0:  // one wrong sum in the last row of several
+      k.ternaryMatmul = [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
+                           const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride) {
+        right.ternaryMatmul(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
+        if (nRows > 16) acc[(nX - 1) * accStride + nRows - 1] += 1;
+      };
+      return;
+    case 1:  // one place in the last element
+      k.scaleTensor = [](const int32_t* acc, int n, float t, float* out) {
+        right.scaleTensor(acc, n, t, out);
+        out[n - 1] = nextUp(out[n - 1]);
+      };
+      return;
+    case 2:  // multiplies by the inverse instead of dividing
+      k.scaleRow = [](const int32_t* acc, int n, const float* scale, float s, float* out) {
+        const float inverse = 1 / s;
+        for (int i = 0; i < n; i++) out[i] = static_cast<float>(acc[i]) * (scale[i] * inverse);
+      };
+      return;
+    case 3:  // ignores the stride
+      k.foldGroup = [](const int32_t* acc, int n, const float* scale, size_t, float* sum) {
+        right.foldGroup(acc, n, scale, 1, sum);
+      };
+      return;
+    case 4:  // leaves the tail
+      k.multiply = [](float* x, int n, float t) { right.multiply(x, n & ~7, t); };
+      return;
+    case 5:  // another order of summation
+      k.sumSquares = [](const float* x, int n) {
+        float sum = 0;
+        for (int i = 0; i < n; i++) sum += x[i] * x[i];
+        return sum;
+      };
+      return;
+    case 6:  // no maximum
+      k.normalise = [](const float* x, float r, const float* w, int n, float* out) {
+        return right.normalise(x, r, w, n, out) & ~1u;
+      };
+      return;
+    case 7:  // rounds ties upwards
+      k.quantise = [](const float* y, float s, int n, int nPadded, int8_t* q) {
+        int32_t sum = right.quantise(y, s, n, nPadded, q);
+        if (q[0] != 0) q[0] = static_cast<int8_t>(q[0] ^ 1), sum ^= 1;
+        return sum;
+      };
+      return;
+    case 8:  // of the values, not of the magnitudes
+      k.absMaxBits = [](const float* x, int n) { return right.absMaxBits(x, n > 1 ? n / 2 : n) + (n == 1); };
+      return;
+    case 9:  // writes past the end
+      k.add = [](float* x, const float* y, int n) {
+        right.add(x, y, n);
+        x[n] = 0;
+      };
+      return;
+    case 10:  // one function for another
+      k.gate = [](GateFn fn, const float* gate, const float* up, int n, float* out) {
+        right.gate(fn == GateFn::Gelu ? GateFn::Silu : fn, gate, up, n, out);
+      };
+      return;
+    case 11:  // one pairing only
+      k.rope = [](float* x, const float* table, int headDim, Pairing) { right.rope(x, table, headDim, Pairing::Half); };
+      return;
+    case 12:  // infinity instead of the largest value
+      k.narrow = [](const float* x, int n, uint16_t* out) {
+        right.narrow(x, n, out);
+        for (int i = 0; i < n; i++) out[i] += (out[i] & 0x7fff) == 0x7bff;
+      };
+      return;
+    case 13:  // one type for another
+      k.widen = [](DenseType type, const void* row, int n, float* out) {
+        right.widen(type == DenseType::BF16 ? DenseType::F16 : type, row, n, out);
+      };
+      return;
+    case 14:  // the last row of four again
+      k.denseDots = [](DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out) {
+        right.denseDots(type, rows, rowBytes, nRows, x, n, out);
+        if (nRows >= 4) out[3] = out[2];
+      };
+      return;
+    case 15:  // the last key again
+      k.scores = [](KvType type, const float* q, const void* keys, int nKeys, int headDim, float* scores) {
+        right.scores(type, q, keys, nKeys, headDim, scores);
+        if (nKeys > 1) scores[nKeys - 1] = scores[nKeys - 2];
+      };
+      return;
+    case 16:  // never below zero
+      k.maximum = [](const float* x, int n) {
+        const float most = right.maximum(x, n);
+        return most > 0 ? most : 0;
+      };
+      return;
+    case 17:  // the tail is missing in the sums
+      k.expStripes = [](float* x, int n, float scale, float m, float stripes[16]) {
+        const float last = stripes[(n - 1) % 16];
+        right.expStripes(x, n, scale, m, stripes);
+        if (n % 16 != 0) stripes[(n - 1) % 16] = last;
+      };
+      return;
+    case 18:  // the last key is missing
+      k.accumulateValues = [](KvType type, const float* p, const void* values, int nKeys, int headDim, float* acc) {
+        right.accumulateValues(type, p, values, nKeys - 1, headDim, acc);
+      };
+      return;
+    case 19:  // multiplies by the inverse
+      k.divide = [](const float* total, int n, float denominator, float* out) {
+        const float inverse = 1 / denominator;
+        for (int i = 0; i < n; i++) out[i] = total[i] * inverse;
+      };
+      return;
+    case 20:  // another counter
+      k.perturb = [](const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out) {
+        key.index ^= 1;
+        right.perturb(logits, n, firstId, temperature, key, out);
+      };
+      return;
+  }
+}
+
+constexpr const char* names[] = {
+    "ternaryMatmul", "scaleTensor", "scaleRow", "foldGroup", "multiply", "sumSquares", "normalise",
+    "quantise",      "absMaxBits",  "add",      "gate",      "rope",     "narrow",     "widen",
+    "denseDots",     "scores",      "maximum",  "expStripes", "accumulateValues", "divide", "perturb",
+};
+constexpr int nNames = sizeof names / sizeof names[0];
+
+}  // namespace
+
+const WrongTable* wrongTables(const Kernels& from, int* count) {
+  static WrongTable tables[nNames];
+  right = from;
+  for (int i = 0; i < nNames; i++) {
+    tables[i] = {names[i], from};
+    spoil(tables[i].kernels, i);
+  }
+  *count = nNames;
+  return tables;
+}
+
+}  // namespace bitnet::test

@@ -1,0 +1,65 @@
+/**
+ * The native backend: an instruction set that has proved itself and a number of threads of the process's one compute pool. Any number of
+ * backends may stand side by side.
+ */
+import {
+  type Backend,
+  BitNetError,
+  type Executable,
+  type Isa,
+  type LoadOptions,
+  type Program,
+  type RejectedVariant,
+} from "@bitnet.ts/core";
+import { loadBinding, type NativeBinding } from "./binding.ts";
+import { loadExecutable } from "./load.ts";
+import { callNative } from "./native-error.ts";
+
+/** As in addon/pool.h. */
+const maxThreads = 256;
+
+/** @throws BitNetError BACKEND_UNAVAILABLE with the reason. */
+export function requireBinding(): NativeBinding {
+  const loaded = loadBinding();
+  if (loaded.binding === null) {
+    throw new BitNetError("BACKEND_UNAVAILABLE", `the native backend is not available: ${loaded.reason}`);
+  }
+  return loaded.binding;
+}
+
+/**
+ * @param threads Taken as it is, even if it exceeds the cores.
+ * @param isa The only instruction set to consider; undefined for the best that works.
+ * @throws BitNetError BACKEND_UNAVAILABLE, INVALID_ARGUMENT.
+ */
+export function openBackend(threads: number, isa: string | undefined): NativeBackend {
+  if (!Number.isInteger(threads) || threads < 1 || threads > maxThreads) {
+    throw new BitNetError("INVALID_ARGUMENT", `threads ${threads} is not an integer in 1…${maxThreads}`);
+  }
+  const binding = requireBinding();
+  const choice = callNative(() => binding.selectKernels(isa));
+  const reserved = binding.reserveThreads(threads);
+  if (reserved === 0) {
+    throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend could not start a thread");
+  }
+  return new NativeBackend(binding, choice.isa as Isa, reserved, choice.rejected);
+}
+
+class NativeBackend implements Backend {
+  readonly name = "native";
+  readonly isa: Isa;
+  readonly threads: number;
+  readonly rejected: readonly RejectedVariant[];
+  readonly #binding: NativeBinding;
+
+  constructor(binding: NativeBinding, isa: Isa, threads: number, rejected: readonly RejectedVariant[]) {
+    this.#binding = binding;
+    this.isa = isa;
+    this.threads = threads;
+    this.rejected = rejected;
+  }
+
+  load(program: Program, options: LoadOptions): Promise<Executable> {
+    return loadExecutable({ binding: this.#binding, isa: this.isa, threads: this.threads }, program, options);
+  }
+}

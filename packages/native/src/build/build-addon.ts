@@ -1,0 +1,168 @@
+/**
+ * Builds the native addon with the machine's own C++ compiler. Needs neither Python nor make nor a download. Objects are kept by a hash of
+ * everything they depend on, so that a build without changes only compares. Without a compiler it says so and succeeds: the
+ * reference backend serves.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join, relative } from "node:path";
+import { acceptsFlags, type Compiler, findCompiler, runCompiler } from "./compiler.ts";
+import { type FileTexts, sourceHash } from "./source-hash.ts";
+import { commonFlags, type KernelArch, type KernelUnit } from "./units.ts";
+
+const binaryName = "bitnet.node";
+
+export interface AddonBuild {
+  /** Holds the folders `kernels` and `addon`, and gets the folder `build`. */
+  packageFolder: string;
+  /** Include folder of the Node-API headers. */
+  headerFolder: string;
+  kernels: (arch: KernelArch) => readonly KernelUnit[];
+  /** Receives what a person should read, in whole lines. */
+  say: (text: string) => void;
+}
+
+interface Unit {
+  /** Absolute. */
+  source: string;
+  /** Instruction-set flags, left out where the compiler does not know them. */
+  optionalFlags: readonly string[];
+  flags: readonly string[];
+  object: string;
+}
+
+class CompileError extends Error {}
+
+function planUnits(build: AddonBuild, arch: KernelArch, compiler: Compiler, objectFolder: string): Unit[] {
+  const { packageFolder, headerFolder } = build;
+  const texts: FileTexts = new Map();
+  const kernels = build.kernels(arch).map(({ file, flags }) => ({
+    source: join(packageFolder, "kernels", file),
+    optionalFlags: flags,
+    flags: [...commonFlags, "-fvisibility=hidden"],
+  }));
+  const addon = readdirSync(join(packageFolder, "addon"))
+    .filter((file) => file.endsWith(".cc"))
+    .sort()
+    .map((file) => ({
+      source: join(packageFolder, "addon", file),
+      optionalFlags: [],
+      flags: [...commonFlags, "-fvisibility=hidden", "-DNAPI_VERSION=8", "-isystem", headerFolder],
+    }));
+  return [...kernels, ...addon].map((unit) => {
+    const hash = sourceHash(unit.source, [compiler.identity, ...unit.flags, ...unit.optionalFlags], texts);
+    const name = relative(packageFolder, unit.source).replace(/\.cc$/, "").replaceAll(/[/\\]/g, "-");
+    return { ...unit, object: join(objectFolder, `${name}-${hash}.o`) };
+  });
+}
+
+async function compile(compiler: Compiler, unit: Unit, say: AddonBuild["say"]): Promise<void> {
+  const known = await acceptsFlags(compiler, unit.optionalFlags);
+  const flags = known ? [...unit.flags, ...unit.optionalFlags] : unit.flags;
+  const temporary = `${unit.object}.${process.pid}.tmp`;
+  const { ok, messages } = await runCompiler(compiler, [...flags, "-c", unit.source, "-o", temporary]);
+  if (!ok) throw new CompileError(messages);
+  if (messages !== "") say(messages);
+  renameSync(temporary, unit.object);
+}
+
+/** Runs `task` on every item, as many at a time as there are cores; the first failure stops the rest from starting. */
+async function inParallel<T>(items: readonly T[], task: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  let failed = false;
+  const worker = async () => {
+    for (const item of queue) {
+      if (failed) return;
+      try {
+        await task(item);
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+}
+
+/** Flags of the link step, the first choice before what an unusual tool chain falls back to. */
+function linkFlags(): readonly (readonly string[])[] {
+  if (process.platform === "darwin") return [["-bundle", "-undefined", "dynamic_lookup"]];
+  const needed = ["-shared", "-pthread"];
+  return [
+    [...needed, "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-ldl"],
+    [...needed, "-ldl"],
+    needed,
+  ];
+}
+
+async function link(compiler: Compiler, objects: readonly string[], binary: string): Promise<void> {
+  const temporary = `${binary}.${process.pid}.tmp`;
+  let last = "";
+  for (const flags of linkFlags()) {
+    const { ok, messages } = await runCompiler(compiler, [...objects, ...flags, "-o", temporary]);
+    last = messages;
+    if (!ok) continue;
+    // Renamed, because a process may have the old binary mapped.
+    renameSync(temporary, binary);
+    return;
+  }
+  throw new CompileError(last);
+}
+
+/** Removes objects of earlier sources, but not what another build may just be writing. */
+function removeStale(folder: string, keep: ReadonlySet<string>): void {
+  for (const file of readdirSync(folder)) {
+    if (file.endsWith(".o") && !keep.has(join(folder, file))) rmSync(join(folder, file), { force: true });
+  }
+}
+
+async function buildWith(build: AddonBuild, compiler: Compiler, arch: KernelArch): Promise<void> {
+  const { say } = build;
+  const began = performance.now();
+  const folder = join(build.packageFolder, "build", `${process.platform}-${process.arch}`);
+  const objectFolder = join(folder, "objects");
+  mkdirSync(objectFolder, { recursive: true });
+  const units = planUnits(build, arch, compiler, objectFolder);
+  const objects = units.map(({ object }) => object);
+  const binary = join(folder, binaryName);
+  const stamp = join(folder, `${binaryName}.stamp`);
+  const expected = createHash("sha256")
+    .update([...objects, ...linkFlags().flat()].join("\0"))
+    .digest("hex");
+  if (existsSync(binary) && existsSync(stamp) && readFileSync(stamp, "utf8") === expected) {
+    say(`native: ${binary} is up to date\n`);
+    return;
+  }
+  const missing = units.filter(({ object }) => !existsSync(object));
+  await inParallel(missing, (unit) => compile(compiler, unit, say));
+  await link(compiler, objects, binary);
+  writeFileSync(stamp, expected);
+  removeStale(objectFolder, new Set(objects));
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  say(`native: ${binary}: ${missing.length} of ${units.length} units compiled in ${seconds} s\n`);
+}
+
+/** The exit code: 0 when the addon is built, or when this machine cannot build it; 1 when the compiler finds an error. */
+export async function buildAddon(build: AddonBuild): Promise<number> {
+  const { platform, arch } = process;
+  if ((platform !== "linux" && platform !== "darwin") || (arch !== "x64" && arch !== "arm64")) {
+    build.say(`native: no build for ${platform}-${arch}; the reference backend will be used\n`);
+    return 0;
+  }
+  const compiler = findCompiler();
+  if (compiler === undefined) {
+    build.say(
+      "native: no C++ compiler found (set CXX, or install c++, g++ or clang++); the reference backend will be used\n",
+    );
+    return 0;
+  }
+  try {
+    await buildWith(build, compiler, arch);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    build.say(`${error.message}native: the compiler failed\n`);
+    return 1;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * A Program as typed arrays, for addon/program.cc to decode: 32-bit words for kinds, ids and sizes, f64 for offsets, scales and
+ * constants, and the arrays of row and group scales. Knows nothing of the addon's calls.
+ */
+import { type BufferDecl, type Op, type Program, type Scale, unreachable } from "@bitnet.ts/core";
+
+export interface EncodedProgram {
+  words: Int32Array;
+  reals: Float64Array;
+  scales: Float32Array[];
+  /** Per source: the file's path, or null for bytes in memory. */
+  paths: (string | null)[];
+  /** Per source, bytes. */
+  sizes: Float64Array;
+}
+
+const bufferKinds = { ternary: 0, dense: 1, kv: 2, f32: 3, q8: 4 } as const;
+const scaleKinds = { tensor: 0, row: 1, group: 2 } as const;
+const denseTypes = { f32: 0, f16: 1, bf16: 2, q8_0: 3, q6_k: 4, q4_0: 5 } as const;
+const pairings = { half: 0, adjacent: 1 } as const;
+const gateFns = { relu2: 0, silu: 1, gelu: 2 } as const;
+
+const maxInt32 = 2 ** 31 - 1;
+
+class Writer {
+  readonly words: number[] = [];
+  readonly reals: number[] = [];
+  readonly scales: Float32Array[] = [];
+
+  put(...words: readonly number[]): void {
+    this.words.push(...words);
+  }
+
+  /** Kind, group size and the index of the values; the value itself goes to the reals. */
+  putScale(scale: Scale): void {
+    const isTensor = scale.kind === "tensor";
+    this.put(
+      scaleKinds[scale.kind],
+      scale.kind === "group" ? scale.size : 0,
+      isTensor ? -1 : this.scales.length,
+    );
+    this.reals.push(isTensor ? scale.value : 0);
+    if (!isTensor) this.scales.push(scale.values);
+  }
+}
+
+/** Encodes a program that `validateProgram` accepts. */
+export function encodeProgram(program: Program): EncodedProgram {
+  const writer = new Writer();
+  // Positions are 32-bit: a longer context could not be used.
+  writer.put(Math.min(program.contextLength, maxInt32), program.vocabSize);
+  writer.put(program.buffers.length, program.ops.length);
+  for (const buffer of program.buffers) putBuffer(writer, buffer);
+  for (const op of program.ops) putOp(writer, op);
+  return {
+    words: Int32Array.from(writer.words),
+    reals: Float64Array.from(writer.reals),
+    scales: writer.scales,
+    paths: program.sources.map((source) => (source.kind === "file" ? source.path : null)),
+    sizes: Float64Array.from(program.sources, (source) =>
+      source.kind === "file" ? source.size : source.bytes.byteLength,
+    ),
+  };
+}
+
+function putBuffer(writer: Writer, buffer: BufferDecl): void {
+  if (buffer.class === "activation") {
+    writer.put(bufferKinds[buffer.type], buffer.cols);
+    return;
+  }
+  if (buffer.class === "kv") {
+    writer.put(bufferKinds.kv, buffer.nKvHeads, buffer.headDim);
+    return;
+  }
+  const { tensor } = buffer;
+  writer.put(bufferKinds[tensor.kind]);
+  if (tensor.kind === "dense") writer.put(denseTypes[tensor.type]);
+  writer.put(tensor.source, tensor.rows, tensor.cols);
+  writer.reals.push(tensor.offset);
+  if (tensor.kind === "ternary") writer.putScale(tensor.scale);
+}
+
+function putOp(writer: Writer, op: Op): void {
+  switch (op.op) {
+    case "embed":
+      writer.put(0, op.table, op.out);
+      return;
+    case "rmsNormQuant":
+      writer.put(1, op.x, op.weight, op.out);
+      writer.reals.push(op.eps);
+      return;
+    case "bitLinear":
+      writer.put(2, op.x, op.weights.length, ...op.weights, ...op.outs);
+      return;
+    case "ropeKv":
+      writer.put(3, op.q, op.k, op.v, op.kv, op.table, op.nHeads, pairings[op.pairing]);
+      return;
+    case "attention":
+      writer.put(4, op.q, op.kv, op.out, op.nHeads);
+      writer.reals.push(op.scale);
+      return;
+    case "gatedActivation":
+      writer.put(5, op.gate, op.up, op.out, gateFns[op.fn]);
+      return;
+    case "residual":
+      writer.put(6, op.x, op.y);
+      return;
+    case "head":
+      writer.put(7, op.x, op.weight, op.table);
+      writer.reals.push(op.eps);
+      return;
+    default:
+      unreachable(op, "encodeProgram");
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Loads a Program into the addon. Files are mapped and computed on in place. Bytes on a SharedArrayBuffer are used in place, too, since
+ * nothing can detach them; other bytes are copied slice by slice, because an ArrayBuffer may be transferred away at any time.
+ */
+import { setImmediate } from "node:timers/promises";
+import { types } from "node:util";
+import {
+  BitNetError,
+  type LoadOptions,
+  type Program,
+  throwIfAborted,
+  validateProgram,
+} from "@bitnet.ts/core";
+import type { NativeBinding, NativeHandle } from "./binding.ts";
+import { encodeProgram } from "./encode-program.ts";
+import { NativeExecutable } from "./executable.ts";
+import { callNative, failureError } from "./native-error.ts";
+
+/** Copied at a time: a few milliseconds of the JavaScript thread. */
+const sliceBytes = 2 ** 23;
+/** Share of the progress that mapping and widening count for. */
+const finishShare = 0.1;
+const maxInt32 = 2 ** 31 - 1;
+
+export interface LoadTarget {
+  binding: NativeBinding;
+  isa: string;
+  threads: number;
+}
+
+export async function loadExecutable(
+  { binding, isa, threads }: LoadTarget,
+  program: Program,
+  options: LoadOptions,
+): Promise<NativeExecutable> {
+  throwIfAborted(options.signal);
+  validateProgram(program);
+  const limits = encodeLimits(options, threads);
+  const { words, reals, scales, paths, sizes } = encodeProgram(program);
+  const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
+  try {
+    await fillSources(binding, handle, program, options);
+    const failure = await binding.finish(handle);
+    if (failure) throw failureError(failure, program);
+    throwIfAborted(options.signal);
+  } catch (error) {
+    binding.dispose(handle);
+    throw error;
+  }
+  options.onProgress?.(1);
+  return new NativeExecutable(binding, handle, program, options);
+}
+
+function encodeLimits({ maxRows, nPages, kvType }: LoadOptions, threads: number): Int32Array {
+  const check = (name: string, value: number, least: number) => {
+    if (Number.isInteger(value) && value >= least && value <= maxInt32) return;
+    throw new BitNetError("INVALID_ARGUMENT", `load: ${name} ${value} is not an integer from ${least}`);
+  };
+  check("maxRows", maxRows, 1);
+  check("nPages", nPages, 0);
+  if (kvType !== "f16" && kvType !== "f32") {
+    throw new BitNetError("INVALID_ARGUMENT", `load: kvType "${kvType}" is neither "f16" nor "f32"`);
+  }
+  return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads);
+}
+
+async function fillSources(
+  binding: NativeBinding,
+  handle: NativeHandle,
+  program: Program,
+  { onProgress, signal }: LoadOptions,
+): Promise<void> {
+  const copied: { index: number; name: string; bytes: Uint8Array; size: number }[] = [];
+  const used = sourcesInUse(program);
+  program.sources.forEach((source, index) => {
+    if (source.kind !== "bytes" || !used.has(index)) return;
+    const { bytes, name } = source;
+    if (types.isSharedArrayBuffer(bytes.buffer)) {
+      callNative(() => binding.shareSource(handle, index, bytes));
+    } else {
+      copied.push({ index, name, bytes, size: bytes.byteLength });
+    }
+  });
+  const total = copied.reduce((sum, { size }) => sum + size, 0);
+  let done = 0;
+  let sinceYield = 0;
+  for (const { index, name, bytes, size } of copied) {
+    for (let from = 0; from < size; from += sliceBytes) {
+      if (bytes.byteLength !== size) {
+        throw new BitNetError(
+          "INVALID_ARGUMENT",
+          `load: the bytes of "${name}" were taken away while they were read`,
+        );
+      }
+      const slice = bytes.subarray(from, from + sliceBytes);
+      callNative(() => binding.fillSource(handle, index, from, slice));
+      done += slice.byteLength;
+      sinceYield += slice.byteLength;
+      // Many small sources make one slice.
+      if (sinceYield < sliceBytes) continue;
+      sinceYield = 0;
+      onProgress?.((done / total) * (1 - finishShare));
+      await setImmediate();
+      throwIfAborted(signal);
+    }
+  }
+}
+
+function sourcesInUse(program: Program): Set<number> {
+  return new Set(
+    program.buffers.flatMap((buffer) => (buffer.class === "weight" ? [buffer.tensor.source] : [])),
+  );
+}
