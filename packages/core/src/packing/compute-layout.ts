@@ -106,7 +106,7 @@ function inPlace(bytes: Uint8Array, shape: TernaryShape, onSlice: ComputeSliceSi
 function write(writeRows: RowWriter, shape: TernaryShape, onSlice: ComputeSliceSink | undefined) {
   const rowBytes = computeRowBytes(shape.cols);
   const step = rowsPerSlice(shape);
-  const target = new Uint8Array((onSlice === undefined ? shape.rows : step) * rowBytes);
+  const target = shareableBytes((onSlice === undefined ? shape.rows : step) * rowBytes);
   for (let first = 0; first < shape.rows; first += step) {
     const count = Math.min(step, shape.rows - first);
     const at = onSlice === undefined ? first * rowBytes : 0;
@@ -115,6 +115,13 @@ function write(writeRows: RowWriter, shape: TernaryShape, onSlice: ComputeSliceS
     onSlice?.(slice, first, count);
   }
   return onSlice === undefined ? target : undefined;
+}
+
+/** Memory that other threads and native code may use in place, where the platform has such memory. */
+function shareableBytes(length: number): Uint8Array {
+  return new Uint8Array(
+    typeof SharedArrayBuffer === "undefined" ? new ArrayBuffer(length) : new SharedArrayBuffer(length),
+  );
 }
 
 function writerOfTrits(unpackRows: RowUnpacker, shape: TernaryShape): RowWriter {
