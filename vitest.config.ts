@@ -20,6 +20,7 @@ export default defineConfig({
   test: {
     include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
     pool: "forks",
+    maxWorkers: "100%",
     testTimeout: 60_000,
   },
 });

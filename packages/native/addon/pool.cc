@@ -15,11 +15,10 @@ namespace bitnet::addon {
 namespace {
 
 // About what a sleeping thread takes to wake: spinning longer costs more than it saves.
-constexpr int64_t barrierSpin = 60'000;
+constexpr int64_t longestSpin = 60'000;
+constexpr int64_t shortestSpin = 1'000;
 // Between two steps the JavaScript thread wants a core.
 constexpr int64_t idleSpin = 30'000;
-// With more threads than cores somebody waits for the spinner.
-constexpr int64_t crowdedSpin = 2'000;
 
 int64_t nanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -44,11 +43,6 @@ bool spinWhile(const std::atomic<uint32_t>& word, uint32_t old, int64_t time) {
     }
   } while (nanoseconds() < end);
   return false;
-}
-
-void waitWhile(const std::atomic<uint32_t>& word, uint32_t old, int64_t spin) {
-  if (spinWhile(word, old, spin)) return;
-  word.wait(old, std::memory_order_acquire);
 }
 
 int coreCount() {
@@ -85,6 +79,16 @@ void nameThread(int index) {
 
 }  // namespace
 
+void Team::waitWhile(const std::atomic<uint32_t>& word, uint32_t old) {
+  const int64_t spin = spinNanoseconds_.load(std::memory_order_relaxed);
+  if (spinWhile(word, old, spin)) {
+    if (spin < longestSpin) spinNanoseconds_.store(spin + spin / 16 + 1, std::memory_order_relaxed);
+    return;
+  }
+  spinNanoseconds_.store(spin / 2 < shortestSpin ? shortestSpin : spin / 2, std::memory_order_relaxed);
+  word.wait(old, std::memory_order_acquire);
+}
+
 bool Team::barrier() {
   if (size_ == 1) return stop_ = job_->shouldStop();
   const uint32_t phase = phase_.load(std::memory_order_relaxed);
@@ -94,7 +98,7 @@ bool Team::barrier() {
     phase_.store(phase + 1, std::memory_order_release);
     phase_.notify_all();
   } else {
-    waitWhile(phase_, phase, spinNanoseconds_);
+    waitWhile(phase_, phase);
   }
   return stop_;
 }
@@ -202,7 +206,8 @@ void Pool::runJob(Job* job) {
   }
   team_.job_ = job;
   team_.stop_ = false;
-  team_.spinNanoseconds_ = team_.size_ > coreCount() ? crowdedSpin : barrierSpin;
+  // With more threads than cores somebody waits for the spinner.
+  team_.spinNanoseconds_.store(team_.size_ > coreCount() ? shortestSpin : longestSpin, std::memory_order_relaxed);
   const uint32_t helpers = static_cast<uint32_t>(team_.size_ - 1);
   team_.running_.store(helpers, std::memory_order_relaxed);
   for (uint32_t i = 0; i < helpers; i++) {
@@ -211,7 +216,7 @@ void Pool::runJob(Job* job) {
   }
   job->run(team_, 0);
   for (uint32_t left = team_.running_.load(std::memory_order_acquire); left != 0; left = team_.running_.load(std::memory_order_acquire)) {
-    waitWhile(team_.running_, left, team_.spinNanoseconds_);
+    team_.waitWhile(team_.running_, left);
   }
 }
 
@@ -221,7 +226,7 @@ void* Pool::helperMain(void* argument) {
   setFloatMode(standardFloatMode);
   Team& team = helper->pool->team_;
   for (uint32_t seen = 0;; seen++) {
-    waitWhile(helper->ticket, seen, idleSpin);
+    if (!spinWhile(helper->ticket, seen, idleSpin)) helper->ticket.wait(seen, std::memory_order_acquire);
     team.job_->run(team, helper->index);
     if (team.running_.fetch_sub(1, std::memory_order_acq_rel) == 1) team.running_.notify_one();
   }

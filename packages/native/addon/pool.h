@@ -20,9 +20,12 @@ class Team {
  private:
   friend class Pool;
 
+  void waitWhile(const std::atomic<uint32_t>& word, uint32_t old);
+
   Job* job_ = nullptr;
   int size_ = 1;
-  int64_t spinNanoseconds_ = 0;
+  // How long a wait spins before it sleeps: more where spinning has paid, less where somebody else has the core that is waited for.
+  std::atomic<int64_t> spinNanoseconds_{0};
   bool stop_ = false;  // written by the last to arrive, read by the others after it
   alignas(64) std::atomic<uint32_t> arrived_{0};
   alignas(64) std::atomic<uint32_t> phase_{0};

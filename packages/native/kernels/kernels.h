@@ -20,8 +20,8 @@ struct Kernels {
   const char* isa;
 
   // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
-  // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128; a weight row takes cols / 4
-  // bytes and rows are rowBytes apart; x rows are xStride bytes apart; xSums[i] = Σ_k x[i][k].
+  // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves
+  // int32); a weight row takes cols / 4 bytes and rows are rowBytes apart; x rows are xStride bytes apart; xSums[i] = Σ_k x[i][k].
   void (*ternaryMatmul)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
                         const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride);
   // out[r] = float(acc[r]) · t

@@ -4,9 +4,11 @@
 // Both compute Σ code · x − Σ x with codes 0 … 3. Include after a blocks.h, which defines in an anonymous namespace:
 // - Bytes (codes or activations) and Running (sums that are safe for `maxSteps` calls of multiplyAdd); zeroRunning, multiplyAdd;
 // - along the row: rowVectorBytes (16 or 32 of the 32 bytes of a block) and rowsPerVector; loadPacked(row, nextRow); plane<s>(packed), the
-//   codes of weights 32s … 32s + 31; loadActivations; reduce4(four totals, out), one int32 a row; Total, zeroTotal, widenAdd;
+//   codes of weights 32s … 32s + 31; loadActivations; reduce4(four totals, out), one int32 a row; Total, zeroTotal, widenAdd; and what fits
+//   the registers: rowActivations (rows of activations at a time), vectorsAtOnce (that share a load of activations), decodeChains;
 // - by tiles: tileRows, rows of one vector that holds 4 codes of each; tileVectors and tileActivations, the register tile; panelBlocks;
-//   unpackBlock(rows, out), 32 vectors of a block in ascending k; loadCodes; broadcast(4 activations); addRunning(sums, int32_t*).
+//   unpackBlock(rows, out), 32 vectors of a block in ascending k; loadCodes; broadcast(4 activations); addRunning(sums, int32_t*);
+// - tileFrom, the number of rows of activations from which tiles are faster.
 #pragma once
 #include "kernels.h"
 
@@ -115,7 +117,8 @@ inline constexpr int vectorBytes = 4 * tileRows;
 inline constexpr int blockBytes = 32 * vectorBytes;  // one block of tileRows rows, unpacked
 inline constexpr int panelBytes = tileVectors * panelBlocks * blockBytes;
 
-// acc[i · accStride + r] += Σ code · x over nBlocks blocks, for the panel's rows. Vector v of the panel starts at v · panelBlocks · blockBytes.
+// acc[i · accStride + r] += Σ code · x over nBlocks blocks, for the panel's rows. Vector v of the panel starts at
+// v · panelBlocks · blockBytes.
 template <int nX>
 void addTile(const uint8_t* panel, int nBlocks, const int8_t* x, size_t xStride, int32_t* acc, size_t accStride) {
   const int spanBlocks = maxSteps / 32;
@@ -160,16 +163,18 @@ struct VectorTiles {
   }
 };
 
-// One panel; `acc` has room for panelRows sums a row.
+// One panel; `acc` has room for panelRows sums a row. `aheadBytes` further lie the rows of the next one.
 template <class Tiles>
-void addPanel(const uint8_t* const rows[panelRows], const int8_t* x, size_t xStride, int nX, int cols, int32_t* acc,
+void addPanel(const uint8_t* const rows[panelRows], size_t aheadBytes, const int8_t* x, size_t xStride, int nX, int cols, int32_t* acc,
               size_t accStride) {
   alignas(64) uint8_t panel[panelBytes];
   for (int first = 0; first < cols / 128; first += panelBlocks) {
     const int nBlocks = cols / 128 - first < panelBlocks ? cols / 128 - first : panelBlocks;
     for (int v = 0; v < tileVectors; v++) {
       for (int b = 0; b < nBlocks; b++) {
-        unpackBlock(rows + v * tileRows, 32 * static_cast<size_t>(first + b), panel + (v * panelBlocks + b) * blockBytes);
+        const size_t offset = 32 * static_cast<size_t>(first + b);
+        for (int j = 0; j < tileRows; j++) __builtin_prefetch(rows[v * tileRows + j] + offset + aheadBytes);
+        unpackBlock(rows + v * tileRows, offset, panel + (v * panelBlocks + b) * blockBytes);
       }
     }
     Tiles::add(panel, nBlocks, x + 128 * static_cast<size_t>(first), xStride, nX, acc, accStride);
@@ -187,14 +192,14 @@ void tileMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t
       for (int i = 0; i < nX; i++) {
         for (int j = 0; j < panelRows; j++) acc[i * accStride + r + j] = -xSums[i];
       }
-      addPanel<Tiles>(rows, x, xStride, nX, cols, acc + r, accStride);
+      addPanel<Tiles>(rows, panelRows * rowBytes, x, xStride, nX, cols, acc + r, accStride);
       continue;
     }
     // The last panel goes through a buffer, so that no sum is written past the row.
     for (int i = 0; i < nX; i += Tiles::step) {
       const int some = nX - i < Tiles::step ? nX - i : Tiles::step;
       int32_t sums[Tiles::step * panelRows] = {};
-      addPanel<Tiles>(rows, x + i * xStride, xStride, some, cols, sums, panelRows);
+      addPanel<Tiles>(rows, panelRows * rowBytes, x + i * xStride, xStride, some, cols, sums, panelRows);
       for (int k = 0; k < some; k++) {
         for (int j = 0; j < count; j++) acc[(i + k) * accStride + r + j] = sums[k * panelRows + j] - xSums[i + k];
       }

@@ -60,7 +60,7 @@ export interface NativeBinding {
   dispose(handle: NativeHandle): void;
 }
 
-export type LoadedBinding = { binding: NativeBinding; path: string } | { binding: null; reason: string };
+type LoadedBinding = { binding: NativeBinding; path: string } | { binding: null; reason: string };
 
 let loaded: LoadedBinding | undefined;
 

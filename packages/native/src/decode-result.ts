@@ -34,7 +34,7 @@ class Reader {
 }
 
 /** What a step asked for, as far as its result depends on it. */
-export interface Asked {
+interface Asked {
   nRows: number;
   /** Rows of the head requests. */
   headRows: readonly number[];

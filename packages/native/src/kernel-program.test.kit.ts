@@ -19,7 +19,7 @@ const testUnits: readonly KernelUnit[] = ["kernel-test.cc", "vectors.cc", "wrong
   flags: [],
 }));
 
-export interface KernelProgram {
+interface KernelProgram {
   /** Names the program and its objects. */
   name: string;
   compiler: Compiler;

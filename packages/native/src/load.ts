@@ -22,7 +22,7 @@ const sliceBytes = 2 ** 23;
 const finishShare = 0.1;
 const maxInt32 = 2 ** 31 - 1;
 
-export interface LoadTarget {
+interface LoadTarget {
   binding: NativeBinding;
   isa: string;
   threads: number;

@@ -28,7 +28,7 @@ export function ternaryBytes(length: number, seed: number): Uint8Array<ArrayBuff
   });
 }
 
-export interface ChainShape {
+interface ChainShape {
   cols: number;
   /** How often the one matrix is applied. */
   nLayers: number;

@@ -14,6 +14,8 @@ using Running = __m256i;  // 16 × int16
 
 // A step adds at most 2 · 3 · 128 = 768 to a sum: 42 · 768 = 32256 < 32767.
 inline constexpr int maxSteps = 42;
+
+// Measured on Zen 5.
 inline constexpr int decodeChains = 1;
 inline constexpr int rowActivations = 3;
 inline constexpr int vectorsAtOnce = 1;

@@ -39,6 +39,13 @@ inline I32x16 loadInt(const int32_t* p) {
 inline I32x16 loadIntSome(const int32_t* p, int n) {
   return {_mm256_maskload_epi32(p, lanesBelow(n)), _mm256_maskload_epi32(p + 8, lanesBelow(n - 8))};
 }
+inline __m128i loadEightBytes(const void* p) { return _mm_loadl_epi64(static_cast<const __m128i*>(p)); }
+inline I32x16 loadSignedBytes(const int8_t* p) {
+  return {_mm256_cvtepi8_epi32(loadEightBytes(p)), _mm256_cvtepi8_epi32(loadEightBytes(p + 8))};
+}
+inline I32x16 loadUnsignedBytes(const uint8_t* p) {
+  return {_mm256_cvtepu8_epi32(loadEightBytes(p)), _mm256_cvtepu8_epi32(loadEightBytes(p + 8))};
+}
 inline void store(float* p, F32x16 x) {
   _mm256_storeu_ps(p, x.low);
   _mm256_storeu_ps(p + 8, x.high);

@@ -20,6 +20,9 @@ inline F32x16 loadSome(const float* p, int n, float fill) {
 }
 inline I32x16 loadInt(const int32_t* p) { return _mm512_loadu_si512(p); }
 inline I32x16 loadIntSome(const int32_t* p, int n) { return _mm512_maskz_loadu_epi32(lanesBelow(n), p); }
+inline __m128i loadSixteenBytes(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline I32x16 loadSignedBytes(const int8_t* p) { return _mm512_cvtepi8_epi32(loadSixteenBytes(p)); }
+inline I32x16 loadUnsignedBytes(const uint8_t* p) { return _mm512_cvtepu8_epi32(loadSixteenBytes(p)); }
 inline void store(float* p, F32x16 x) { _mm512_storeu_ps(p, x); }
 inline void storeSome(float* p, int n, F32x16 x) { _mm512_mask_storeu_ps(p, lanesBelow(n), x); }
 

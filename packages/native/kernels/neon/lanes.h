@@ -36,6 +36,18 @@ inline F32x16 loadHalf(const uint16_t* p) {
 inline F32x16 loadBrain(const uint16_t* p) {
   return eachQuad<F32x16>([&](int i) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)); });
 }
+inline I32x16 widenWords(int16x8_t low, int16x8_t high) {
+  return {{vmovl_s16(vget_low_s16(low)), vmovl_s16(vget_high_s16(low)), vmovl_s16(vget_low_s16(high)),
+           vmovl_s16(vget_high_s16(high))}};
+}
+inline I32x16 loadSignedBytes(const int8_t* p) {
+  const int8x16_t bytes = vld1q_s8(p);
+  return widenWords(vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes)));
+}
+inline I32x16 loadUnsignedBytes(const uint8_t* p) {
+  const uint8x16_t bytes = vld1q_u8(p);
+  return widenWords(vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(bytes))), vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(bytes))));
+}
 inline void store(float* p, F32x16 x) {
   for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.v[i]);
 }
@@ -157,8 +169,12 @@ inline I32x16 shiftLeft(I32x16 x) {
 }
 template <int k>
 inline I32x16 shiftRight(I32x16 x) {
-  return eachQuad<I32x16>(
-      [&](int i) { return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x.v[i]), k)); });
+  // The instruction has no form that shifts by 0.
+  if constexpr (k == 0) return x;
+  if constexpr (k > 0) {
+    return eachQuad<I32x16>(
+        [&](int i) { return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x.v[i]), k)); });
+  }
 }
 template <int k>
 inline I32x16 shiftRightSigned(I32x16 x) {

@@ -1,4 +1,4 @@
-// 16 lanes in plain C++: the meaning of every other lanes.h. See f32-kernels.inl.h for the list.
+// 16 lanes in plain C++: the meaning of every other lanes.h. See f32-lanes.inl.h for the list.
 #pragma once
 #include "../elementary.h"
 #include "../half.h"
@@ -45,6 +45,12 @@ inline F32x16 load(const float* p) { return loadSome(p, 16, 0.0f); }
 inline I32x16 loadInt(const int32_t* p) { return loadIntSome(p, 16); }
 inline F32x16 loadHalf(const uint16_t* p) { return loadHalfSome(p, 16); }
 inline F32x16 loadBrain(const uint16_t* p) { return loadBrainSome(p, 16); }
+inline I32x16 loadSignedBytes(const int8_t* p) {
+  return eachLane<I32x16>([&](int i) { return p[i]; });
+}
+inline I32x16 loadUnsignedBytes(const uint8_t* p) {
+  return eachLane<I32x16>([&](int i) { return p[i]; });
+}
 inline void store(float* p, F32x16 x) { storeSome(p, 16, x); }
 inline void storeHalf(uint16_t* p, F32x16 x) { storeHalfSome(p, 16, x); }
 inline void storeBytes(int8_t* p, I32x16 x) {

@@ -65,35 +65,27 @@ constexpr int spins = 2'000'000;
 
 #if defined(__x86_64__)
 
-// Sums live in registers: as many as are needed to hide the latency.
-#define BITNET_SPIN(features, name, vector, zero, multiply, lane, nSums)                    \
-  __attribute__((target(features), noinline)) void name(int rounds) {                       \
-    vector sums[nSums];                                                                     \
-    for (auto& sum : sums) sum = zero;                                                      \
-    vector a = zero, b = zero;                                                              \
-    __asm__ volatile("" : "+v"(a), "+v"(b));                                                \
-    for (int i = 0; i < rounds; i++) {                                                      \
-      for (auto& sum : sums) sum = multiply;                                                \
-      __asm__ volatile("" : "+v"(b));                                                       \
-    }                                                                                       \
-    for (auto& sum : sums) sink = sink + static_cast<uint64_t>(lane);                       \
+// `instructions` adds products of %2 and %3 to the sum %0 and may use %1; ten sums hide the latency.
+#define BITNET_SPIN(features, name, Vector, instructions)                                      \
+  __attribute__((target(features), noinline)) void name(int rounds) {                          \
+    Vector sums[10] = {}, a = {}, b = {}, rest = {};                                           \
+    for (int i = 0; i < rounds; i++) {                                                         \
+      for (auto& sum : sums) __asm__ volatile(instructions : "+v"(sum), "+&v"(rest) : "v"(a), "v"(b)); \
+    }                                                                                          \
   }
 
-BITNET_SPIN("avx512f,avx512vnni", spinAvx512, __m512i, _mm512_setzero_si512(), _mm512_dpbusd_epi32(sum, a, b),
-            _mm_cvtsi128_si32(_mm512_castsi512_si128(sum)), 16)
-BITNET_SPIN("avx2,avxvnni", spinAvxVnni, __m256i, _mm256_setzero_si256(), _mm256_dpbusd_avx_epi32(sum, a, b),
-            _mm_cvtsi128_si32(_mm256_castsi256_si128(sum)), 12)
-BITNET_SPIN("avx2", spinAvx2, __m256i, _mm256_setzero_si256(), _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b)),
-            _mm_cvtsi128_si32(_mm256_castsi256_si128(sum)), 12)
+BITNET_SPIN("avx512f,avx512vl", spinAvx512, __m512i, "vpdpbusd %3, %2, %0")
+BITNET_SPIN("avx2,avxvnni", spinAvxVnni, __m256i, "%{vex%} vpdpbusd %3, %2, %0")
+BITNET_SPIN("avx2", spinAvx2, __m256i, "vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0")
 
 double perSecond(void (*spin)(int), int macsPerRound) {
   return static_cast<double>(macsPerRound) * spins / bestSeconds(5, [&] { spin(spins); });
 }
 
 double bareMultiply(const char* isa) {
-  if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinAvx512, 64 * 16);
-  if (std::strcmp(isa, "avxvnni") == 0) return perSecond(spinAvxVnni, 32 * 12);
-  if (std::strcmp(isa, "avx2") == 0) return perSecond(spinAvx2, 32 * 12);
+  if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinAvx512, 64 * 10);
+  if (std::strcmp(isa, "avxvnni") == 0) return perSecond(spinAvxVnni, 32 * 10);
+  if (std::strcmp(isa, "avx2") == 0) return perSecond(spinAvx2, 32 * 10);
   return 0;
 }
 

@@ -45,19 +45,19 @@ void spoil(Kernels& k, int index) {
         return sum;
       };
       return;
-    case 6:  // no maximum
+    case 6:  // the last bit of the maximum is missing
       k.normalise = [](const float* x, float r, const float* w, int n, float* out) {
         return right.normalise(x, r, w, n, out) & ~1u;
       };
       return;
-    case 7:  // rounds ties upwards
+    case 7:  // one place in the first value
       k.quantise = [](const float* y, float s, int n, int nPadded, int8_t* q) {
         int32_t sum = right.quantise(y, s, n, nPadded, q);
         if (q[0] != 0) q[0] = static_cast<int8_t>(q[0] ^ 1), sum ^= 1;
         return sum;
       };
       return;
-    case 8:  // of the values, not of the magnitudes
+    case 8:  // the second half is missing
       k.absMaxBits = [](const float* x, int n) { return right.absMaxBits(x, n > 1 ? n / 2 : n) + (n == 1); };
       return;
     case 9:  // writes past the end

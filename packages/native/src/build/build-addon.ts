@@ -13,7 +13,7 @@ import { commonFlags, type KernelArch, type KernelUnit } from "./units.ts";
 
 const binaryName = "bitnet.node";
 
-export interface AddonBuild {
+interface AddonBuild {
   /** Holds the folders `kernels` and `addon`, and gets the folder `build`. */
   packageFolder: string;
   /** Include folder of the Node-API headers. */

@@ -1,0 +1,131 @@
+// Attention over a cache and the noise of sampling. Include after a lanes.h.
+#pragma once
+#include "f32-dense.inl.h"
+
+namespace bitnet {
+namespace {
+
+// ---- attention ----
+
+void scores(KvType type, const float* q, const void* keys, int nKeys, int headDim, float* scores) {
+  if (type == KvType::F16) return dotAllRows<F16Elements>(keys, headDim * sizeof(uint16_t), nKeys, q, headDim, scores);
+  return dotAllRows<F32Elements>(keys, headDim * sizeof(float), nKeys, q, headDim, scores);
+}
+
+// + 0.0f so that the sign of a zero does not depend on the order.
+float largest(const float* x, int n) {
+  const float lowest = -std::numeric_limits<float>::infinity();
+  F32x16 most = splat(lowest);
+  int i = 0;
+  for (; i + lanes <= n; i += lanes) most = maximum(most, load(x + i));
+  if (i < n) most = maximum(most, loadSome(x + i, n - i, lowest));
+  return maxOf(most) + 0.0f;
+}
+
+void expStripes(float* x, int n, float scale, float m, float stripes[16]) {
+  const F32x16 factor = splat(scale), offset = splat(-m);
+  F32x16 sums = load(stripes);
+  int i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const F32x16 p = expLanes(mulAdd(load(x + i), factor, offset));
+    store(x + i, p);
+    sums = add(sums, p);
+  }
+  store(stripes, sums);
+  if (i < n) {
+    const F32x16 p = expLanes(mulAdd(loadSome(x + i, n - i, 0.0f), factor, offset));
+    storeSome(x + i, n - i, p);
+    storeSome(stripes, n - i, add(sums, p));
+  }
+}
+
+// `blocks` vectors of the accumulator stay in registers while all keys pass.
+template <class Elements, int blocks>
+void accumulateBlocks(const float* p, const typename Elements::Type* values, int nKeys, int headDim, float* acc) {
+  F32x16 sums[blocks];
+  for (int b = 0; b < blocks; b++) sums[b] = load(acc + lanes * b);
+  for (int j = 0; j < nKeys; j++) {
+    const F32x16 weight = splat(p[j]);
+    const auto* value = values + static_cast<size_t>(j) * headDim;
+    for (int b = 0; b < blocks; b++) sums[b] = mulAdd(weight, Elements::get(value + lanes * b), sums[b]);
+  }
+  for (int b = 0; b < blocks; b++) store(acc + lanes * b, sums[b]);
+}
+
+template <class Elements>
+void accumulateElements(const float* p, const void* first, int nKeys, int headDim, float* acc) {
+  const auto* values = static_cast<const typename Elements::Type*>(first);
+  int d = 0;
+  for (; d + 4 * lanes <= headDim; d += 4 * lanes) {
+    accumulateBlocks<Elements, 4>(p, values + d, nKeys, headDim, acc + d);
+  }
+  for (; d + lanes <= headDim; d += lanes) {
+    accumulateBlocks<Elements, 1>(p, values + d, nKeys, headDim, acc + d);
+  }
+  const int rest = headDim - d;
+  if (rest == 0) return;
+  F32x16 sum = loadSome(acc + d, rest, 0.0f);
+  for (int j = 0; j < nKeys; j++) {
+    sum = mulAdd(splat(p[j]), Elements::getSome(values + static_cast<size_t>(j) * headDim + d, rest), sum);
+  }
+  storeSome(acc + d, rest, sum);
+}
+
+void accumulateValues(KvType type, const float* p, const void* values, int nKeys, int headDim, float* acc) {
+  if (type == KvType::F16) return accumulateElements<F16Elements>(p, values, nKeys, headDim, acc);
+  return accumulateElements<F32Elements>(p, values, nKeys, headDim, acc);
+}
+
+void divideBy(const float* total, int n, float denominator, float* out) {
+  const F32x16 divisor = splat(denominator);
+  int i = 0;
+  for (; i + lanes <= n; i += lanes) store(out + i, divide(load(total + i), divisor));
+  if (i < n) storeSome(out + i, n - i, divide(loadSome(total + i, n - i, 0.0f), divisor));
+}
+
+// ---- sampling ----
+
+// First word of Threefry-2x32-20 (packages/core/src/base/noise.ts).
+I32x16 threefry(NoiseKey key, I32x16 tokens) {
+  const auto word = [](uint32_t value) { return splatInt(static_cast<int32_t>(value)); };
+  const uint32_t keys[3] = {key.seed, key.choice, 0x1bd11bda ^ key.seed ^ key.choice};
+  I32x16 x0 = word(key.index + keys[0]);
+  I32x16 x1 = addInt(tokens, word(keys[1]));
+  for (uint32_t injection = 1; injection <= 5; injection++) {
+    const auto mix = [&](I32x16 rotated) {
+      x1 = xorInt(rotated, x0);
+    };
+    if (injection % 2 == 1) {
+      x0 = addInt(x0, x1), mix(rotateLeft<13>(x1));
+      x0 = addInt(x0, x1), mix(rotateLeft<15>(x1));
+      x0 = addInt(x0, x1), mix(rotateLeft<26>(x1));
+      x0 = addInt(x0, x1), mix(rotateLeft<6>(x1));
+    } else {
+      x0 = addInt(x0, x1), mix(rotateLeft<17>(x1));
+      x0 = addInt(x0, x1), mix(rotateLeft<29>(x1));
+      x0 = addInt(x0, x1), mix(rotateLeft<16>(x1));
+      x0 = addInt(x0, x1), mix(rotateLeft<24>(x1));
+    }
+    x0 = addInt(x0, word(keys[injection % 3]));
+    x1 = addInt(x1, word(keys[(injection + 1) % 3] + injection));
+  }
+  return x0;
+}
+
+F32x16 gumbelLanes(NoiseKey key, I32x16 tokens) {
+  const I32x16 k = shiftRight<9>(threefry(key, tokens));
+  const F32x16 u = multiply(toFloat(addInt(shiftLeft<1>(k), splatInt(1))), splat(0x1p-24f));
+  return negate(logLanes(negate(logLanes(u))));
+}
+
+void perturb(const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out) {
+  const F32x16 divisor = splat(temperature);
+  for (int i = 0; i < n; i += lanes) {
+    const I32x16 ids = addInt(splatInt(static_cast<int32_t>(firstId + static_cast<uint32_t>(i))), laneIds());
+    const F32x16 scaled = divide(loadUpTo(logits + i, n - i), divisor);
+    storeUpTo(out + i, n - i, add(scaled, gumbelLanes(key, ids)));
+  }
+}
+
+}  // namespace
+}  // namespace bitnet
