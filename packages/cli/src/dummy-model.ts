@@ -8,7 +8,9 @@ import { embeddingChunks, normBytes, ternaryChunks } from "./dummy-tensors.ts";
 import { makeVocabulary } from "./dummy-vocabulary.ts";
 import { RandomBits } from "./random-bits.ts";
 
-const architecture = "bitnet-b1.58";
+/** What a file says it is. `bitnet` is the name that llama.cpp opens; it computes SiLU there, at the same cost. */
+export type DummyArchitecture = "bitnet-b1.58" | "bitnet";
+export const dummyArchitectures: readonly DummyArchitecture[] = ["bitnet-b1.58", "bitnet"];
 
 /** `general.file_type` of llama.cpp and bitnet.cpp. */
 const fileTypes: Readonly<Record<DummyPacking, number>> = { i2_s: 40, tq1_0: 36, tq2_0: 37 };
@@ -21,11 +23,16 @@ const chatTemplate =
   "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}";
 
 /** The same seed gives the same file. */
-export function dummyGguf(shape: DummyShape, packing: DummyPacking, seed: number): GgufInput {
+export function dummyGguf(
+  shape: DummyShape,
+  packing: DummyPacking,
+  seed: number,
+  architecture: DummyArchitecture = "bitnet-b1.58",
+): GgufInput {
   const tensors = planTensors(shape).map((tensor, i) =>
     tensorInput(tensor, packing, new RandomBits(seed, i)),
   );
-  return { metadata: metadataOf(shape, packing), tensors };
+  return { metadata: metadataOf(shape, packing, architecture), tensors };
 }
 
 function tensorInput(
@@ -44,7 +51,11 @@ function tensorInput(
   }
 }
 
-function metadataOf(shape: DummyShape, packing: DummyPacking): Map<string, GgufValue> {
+function metadataOf(
+  shape: DummyShape,
+  packing: DummyPacking,
+  architecture: DummyArchitecture,
+): Map<string, GgufValue> {
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const text = (value: string): GgufValue => ({ type: "string", value });
   const strings = (value: string[]): GgufValue => ({

@@ -1,6 +1,6 @@
 /** Loads the model that the flags name, with a progress bar, and says which model it was when that fails. */
 import { BitNetError } from "@bitnet.ts/core";
-import { BitNet } from "bitnet.ts";
+import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
 import { embeddedModelPath } from "./embedded-model.ts";
 import { loadOptions, type ModelFlags } from "./options.ts";
 import type { Session } from "./session.ts";
@@ -12,18 +12,21 @@ export function modelSource({ model }: { model?: string }): string {
 
 /**
  * The caller disposes the model.
+ * @param extra Options that win over the flags.
  * @throws BitNetError whatever loading ends in, its message starting with the model's name.
  */
 export async function loadModel(
   flags: ModelFlags,
   session: Session,
   signal = session.signal,
+  extra: BitNetLoadOptions = {},
 ): Promise<BitNet> {
   const source = modelSource(flags);
   const progress = startProgress("Loading");
   try {
     return await BitNet.load(source, {
       ...loadOptions(flags),
+      ...extra,
       onProgress: progress.update,
       onNotice: session.note,
       signal,

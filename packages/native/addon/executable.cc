@@ -270,6 +270,7 @@ bool Executable::planPhases() {
     const OpKind kind = program_.ops[index(first)].kind;
     int32_t end = first + 1;
     while (isRowWise(kind) && end < nOps && isRowWise(program_.ops[index(end)].kind)) end++;
+    addWork(program_.ops[index(first)]);
     phases_[n] = {first, end, isRowWise(kind), counters};
     const int32_t panels = (limits_.maxRows + headPanel - 1) / headPanel;
     counters += kind == OpKind::Head ? 4 * panels : kind == OpKind::Attention ? 4 : 1;
@@ -281,6 +282,32 @@ bool Executable::planPhases() {
   counters_ = reinterpret_cast<WorkCounter*>(counterMemory_.data());
   for (size_t i = 0; i < nCounters_; i++) new (counters_ + i) WorkCounter;
   return true;
+}
+
+void Executable::addWork(const Op& op) {
+  work_.nPhases++;
+  if (op.kind == OpKind::Attention) work_.perKey += 2 * static_cast<int64_t>(program_.buffer(op.q).cols);
+  if (op.kind == OpKind::Head) {
+    const Buffer& table = program_.buffer(op.table);
+    work_.headWeights += static_cast<int64_t>(table.rows) * table.cols;
+    work_.headBytes += static_cast<int64_t>(table.rows) * static_cast<int64_t>(denseRowBytes(table.type, table.cols));
+  }
+  for (int32_t i = 0; op.kind == OpKind::BitLinear && i < op.nWeights; i++) {
+    const Buffer& weight = program_.buffer(program_.lists[index(op.firstList + i)]);
+    work_.ternaryWeights += static_cast<int64_t>(weight.rows) * paddedCols(weight.cols);
+  }
+}
+
+// From rough speeds of one thread: a phase that is over in less time than threads take to meet is no place for more of them.
+int32_t Executable::threadsFor(const StepSize& size) const {
+  if (limits_.allThreads) return limits_.threads;
+  constexpr double bytesPerNs = 16, ternaryPerNs = 150, floatPerNs = 15, worthNs = 8000;
+  const auto real = [](int64_t n) { return static_cast<double>(n); };
+  double ns = std::max(real(work_.ternaryWeights) / 4 / bytesPerNs, real(work_.ternaryWeights) * real(size.nRows) / ternaryPerNs);
+  if (size.nRequests > 0) ns += std::max(real(work_.headBytes) / bytesPerNs, real(work_.headWeights) * real(size.nRequests) / floatPerNs);
+  ns += real(work_.perKey) * real(size.nKeys) / floatPerNs;
+  const double worth = ns / (worthNs * std::max(1.0, real(work_.nPhases)));
+  return static_cast<int32_t>(std::clamp(worth, 1.0, real(limits_.threads)));
 }
 
 void Executable::resetCounters() {

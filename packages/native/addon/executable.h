@@ -19,7 +19,14 @@ struct LoadLimits {
   int32_t maxRows;
   int32_t nPages;
   KvType kvType;
-  int32_t threads;
+  int32_t threads;  // the most that a step may have
+  bool allThreads;  // every step has them, however small it is
+};
+
+// What a step has to do, as far as it decides how many threads are worth while.
+struct StepSize {
+  int64_t nRows, nRequests;
+  int64_t nKeys;  // of all rows together
 };
 
 // Rows of an activation begin at multiples of 64 bytes.
@@ -105,6 +112,7 @@ class Executable {
   size_t kvHeadBytes(int32_t buffer) const;
   size_t kvHalf(int32_t buffer) const;
 
+  int32_t threadsFor(const StepSize& size) const;
   const Array<Phase>& phases() const { return phases_; }
   WorkCounter* counters(int32_t first) const { return counters_ + first; }
   void resetCounters();
@@ -118,6 +126,12 @@ class Executable {
   const F32Rows& logits() const { return logits_; }
 
  private:
+  // Weights and multiply-adds of all operations together.
+  struct Work {
+    int64_t ternaryWeights = 0, headBytes = 0, headWeights = 0;
+    int64_t perKey = 0;  // multiply-adds of attention for each key of a row
+    int64_t nPhases = 0;
+  };
   struct Source {
     FileMapping mapping;
     const char* path = nullptr;
@@ -149,6 +163,7 @@ class Executable {
   void widenVectors();
   void dropUnreadSources();
   bool planPhases();
+  void addWork(const Op& op);
   bool reserveArena(Failure& failure);
 
   const Kernels* kernels_;
@@ -164,6 +179,7 @@ class Executable {
   Array<uint8_t> counterMemory_;
   WorkCounter* counters_ = nullptr;
   size_t nCounters_ = 0;
+  Work work_;
   KvArena arena_;
   size_t scoreStride_ = 0;
   float* splitScratch_ = nullptr;

@@ -65,13 +65,13 @@ bool readSources(napi_env env, napi_value list, napi_value sizes, Encoded& encod
   return true;
 }
 
-// { maxRows, nPages, f16 ? 1 : 0, threads }
+// { maxRows, nPages, f16 ? 1 : 0, threads, every step on all of them ? 1 : 0 }
 bool readLimits(napi_env env, napi_value value, LoadLimits& limits) {
   js::Bytes words;
   if (!js::readArray(env, value, napi_int32_array, &words)) return false;
-  if (words.length != 4) return js::rejectInvalid(env, "expected four limits");
+  if (words.length != 5) return js::rejectInvalid(env, "expected five limits");
   const int32_t* word = static_cast<const int32_t*>(words.data);
-  limits = {word[0], word[1], word[2] == 1 ? KvType::F16 : KvType::F32, word[3]};
+  limits = {word[0], word[1], word[2] == 1 ? KvType::F16 : KvType::F32, word[3], word[4] == 1};
   return true;
 }
 

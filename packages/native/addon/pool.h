@@ -35,7 +35,7 @@ class Team {
 class Job {
  public:
   // `owner`: what `Pool::cancel` names.
-  Job(int threads, const void* owner) : threads_(threads), owner_(owner) {}
+  explicit Job(const void* owner) : owner_(owner) {}
   virtual ~Job() = default;
   // Called by each thread of the team, `thread` being 0 … size − 1.
   virtual void run(Team& team, int thread) = 0;
@@ -44,9 +44,13 @@ class Job {
   // Called once, by the dispatcher after `run` or by the canceller instead of it. May free the job.
   virtual void done(bool cancelled) = 0;
 
+ protected:
+  // How many threads the job is to have; it gets fewer where the pool has fewer.
+  void askForThreads(int threads) { threads_ = threads; }
+
  private:
   friend class Pool;
-  int threads_;
+  int threads_ = 1;
   const void* owner_;
   Job* next_ = nullptr;
 };

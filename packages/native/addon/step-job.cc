@@ -27,11 +27,15 @@ int32_t segmentLength(int32_t vocabSize, int32_t nSegments) {
 }
 
 StepJob::StepJob(Executable& executable, const void* owner, const std::atomic<bool>& closing)
-    : Job(executable.limits().threads, owner), executable_(executable), closing_(closing) {}
+    : Job(owner), executable_(executable), closing_(closing) {}
 
 bool StepJob::prepare(const int32_t* words, size_t nWords) {
   const StepLimits limits = {executable_.limits().maxRows, executable_.limits().nPages};
-  return decodeStep(words, nWords, executable_.program(), limits, step_, failure_) && prepareHeads() && commitPages();
+  if (!decodeStep(words, nWords, executable_.program(), limits, step_, failure_) || !prepareHeads() || !commitPages()) return false;
+  StepSize size = {step_.nRows, static_cast<int64_t>(step_.heads.size()), 0};
+  for (int32_t row = 0; executable_.program().usesKv && row < step_.nRows; row++) size.nKeys += step_.positions[row] + 1;
+  askForThreads(executable_.threadsFor(size));
+  return true;
 }
 
 int32_t StepJob::segmentsOf(int32_t firstRequest) const {

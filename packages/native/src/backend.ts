@@ -12,7 +12,7 @@ import {
   type RejectedVariant,
 } from "@bitnet.ts/core";
 import { loadBinding, type NativeBinding } from "./binding.ts";
-import { loadExecutable } from "./load.ts";
+import { type LoadTarget, loadExecutable } from "./load.ts";
 import { callNative } from "./native-error.ts";
 
 /** As in addon/pool.h. */
@@ -29,10 +29,11 @@ export function requireBinding(): NativeBinding {
 
 /**
  * @param threads Taken as it is, even if it exceeds the cores.
+ * @param allThreads Every step runs on all of them; otherwise a small step gets only as many as it is worth.
  * @param isa The only instruction set to consider; undefined for the best that works.
  * @throws BitNetError BACKEND_UNAVAILABLE, INVALID_ARGUMENT.
  */
-export function openBackend(threads: number, isa: string | undefined): NativeBackend {
+export function openBackend(threads: number, isa: string | undefined, allThreads = true): NativeBackend {
   if (!Number.isInteger(threads) || threads < 1 || threads > maxThreads) {
     throw new BitNetError("INVALID_ARGUMENT", `threads ${threads} is not an integer in 1…${maxThreads}`);
   }
@@ -42,7 +43,8 @@ export function openBackend(threads: number, isa: string | undefined): NativeBac
   if (reserved === 0) {
     throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend could not start a thread");
   }
-  return new NativeBackend(binding, choice.isa as Isa, reserved, choice.rejected);
+  const target = { binding, isa: choice.isa, threads: reserved, allThreads };
+  return new NativeBackend(target, choice.rejected);
 }
 
 class NativeBackend implements Backend {
@@ -50,16 +52,16 @@ class NativeBackend implements Backend {
   readonly isa: Isa;
   readonly threads: number;
   readonly rejected: readonly RejectedVariant[];
-  readonly #binding: NativeBinding;
+  readonly #target: LoadTarget;
 
-  constructor(binding: NativeBinding, isa: Isa, threads: number, rejected: readonly RejectedVariant[]) {
-    this.#binding = binding;
-    this.isa = isa;
-    this.threads = threads;
+  constructor(target: LoadTarget, rejected: readonly RejectedVariant[]) {
+    this.#target = target;
+    this.isa = target.isa as Isa;
+    this.threads = target.threads;
     this.rejected = rejected;
   }
 
   load(program: Program, options: LoadOptions): Promise<Executable> {
-    return loadExecutable({ binding: this.#binding, isa: this.isa, threads: this.threads }, program, options);
+    return loadExecutable(this.#target, program, options);
   }
 }

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { RejectedVariant } from "@bitnet.ts/core";
 
 /** Must equal `encodingVersion` in addon/addon.cc: a binary of other sources would misread programs. */
-const encodingVersion = 1;
+const encodingVersion = 2;
 
 /** An executable of the addon; opaque. */
 export interface NativeHandle {

@@ -41,8 +41,14 @@ describe.skipIf(missingAddon)("native executable", () => {
       createReferenceBackend().load(chainProgram(shape), options),
       (executable) => executable.run(step),
     );
-    for (const threads of [1, 2, 3, 7]) {
-      const backend = openBackend(threads, undefined);
+    for (const [threads, allThreads] of [
+      [1, true],
+      [2, true],
+      [3, true],
+      [7, true],
+      [4, false],
+    ] as const) {
+      const backend = openBackend(threads, undefined, allThreads);
       const actual = await withExecutable(backend.load(chainProgram(shape), options), (executable) =>
         executable.run(step),
       );
@@ -172,7 +178,7 @@ describe.skipIf(missingAddon)("the addon on its own", () => {
   function create({ words, reals, scales, paths, sizes }: EncodedProgram) {
     const { binding } = theBinding();
     const { isa } = binding.selectKernels("scalar");
-    return binding.create(isa, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2));
+    return binding.create(isa, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1));
   }
 
   /** Seeded numbers that like to be at the edges. */

@@ -11,7 +11,10 @@ export type { NativeVariant } from "./binding.ts";
 export { availableThreads } from "./threads.ts";
 
 export interface NativeBackendOptions {
-  /** Threads of a step, the pool's dispatcher included; never more than `availableThreads()`, which is the default. */
+  /**
+   * Threads of every step, the pool's dispatcher included; never more than `availableThreads()`. Default: up to so many, as far as a
+   * step is large enough to be worth them.
+   */
   threads?: number;
   /** The only instruction set to consider. Default: the variable BITNET_ISA, else the best that proves itself. */
   isa?: string;
@@ -24,7 +27,7 @@ export interface NativeBackendOptions {
 export async function createNativeBackend(options: NativeBackendOptions = {}): Promise<Backend> {
   const available = availableThreads();
   const threads = Math.min(options.threads ?? available, available);
-  return openBackend(threads, options.isa ?? forcedIsa());
+  return openBackend(threads, options.isa ?? forcedIsa(), options.threads !== undefined);
 }
 
 function forcedIsa(): string | undefined {

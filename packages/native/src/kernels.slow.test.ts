@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { findCompiler } from "./build/compiler.ts";
 import { type KernelArch, kernelUnits } from "./build/units.ts";
-import { buildKernelProgram, compilerNamed, runKernelProgram } from "./kernel-program.test.kit.ts";
+import { buildKernelTest, compilerNamed, runKernelProgram } from "./kernel-program.test.kit.ts";
 
 const buildTimeoutMs = 240_000;
 const compiler = findCompiler();
@@ -39,7 +39,7 @@ function passedTables(messages: string): string[] {
 describe.skipIf(skipWithout(compiler))(`on this machine (${compiler?.identity ?? "no C++ compiler"})`, () => {
   const build = (name: string, units = kernelUnits(arch)) => {
     if (compiler === undefined) throw new Error("no C++ compiler: set CXX, or install c++, g++ or clang++");
-    return buildKernelProgram({ name, compiler, units, linkFlags: [] });
+    return buildKernelTest({ name, compiler, units, linkFlags: [] });
   };
 
   test(
@@ -116,7 +116,7 @@ describe.skipIf(skipWithout(crossCompiler) || skipWithout(emulator))(
             "aarch64-linux-gnu-g++ and qemu-aarch64 are needed: install g++-aarch64-linux-gnu and qemu-user",
           );
         }
-        const { path } = await buildKernelProgram({
+        const { path } = await buildKernelTest({
           name: "arm64",
           compiler: crossCompiler,
           units: kernelUnits("arm64"),

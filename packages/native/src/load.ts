@@ -22,20 +22,22 @@ const sliceBytes = 2 ** 23;
 const finishShare = 0.1;
 const maxInt32 = 2 ** 31 - 1;
 
-interface LoadTarget {
+export interface LoadTarget {
   binding: NativeBinding;
   isa: string;
   threads: number;
+  /** Every step runs on all threads, however small it is. */
+  allThreads: boolean;
 }
 
 export async function loadExecutable(
-  { binding, isa, threads }: LoadTarget,
+  { binding, isa, threads, allThreads }: LoadTarget,
   program: Program,
   options: LoadOptions,
 ): Promise<NativeExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
-  const limits = encodeLimits(options, threads);
+  const limits = encodeLimits(options, threads, allThreads);
   const { words, reals, scales, paths, sizes } = encodeProgram(program);
   const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
   try {
@@ -51,7 +53,11 @@ export async function loadExecutable(
   return new NativeExecutable(binding, handle, program, options);
 }
 
-function encodeLimits({ maxRows, nPages, kvType }: LoadOptions, threads: number): Int32Array {
+function encodeLimits(
+  { maxRows, nPages, kvType }: LoadOptions,
+  threads: number,
+  allThreads: boolean,
+): Int32Array {
   const check = (name: string, value: number, least: number) => {
     if (Number.isInteger(value) && value >= least && value <= maxInt32) return;
     throw new BitNetError("INVALID_ARGUMENT", `load: ${name} ${value} is not an integer from ${least}`);
@@ -61,7 +67,7 @@ function encodeLimits({ maxRows, nPages, kvType }: LoadOptions, threads: number)
   if (kvType !== "f16" && kvType !== "f32") {
     throw new BitNetError("INVALID_ARGUMENT", `load: kvType "${kvType}" is neither "f16" nor "f32"`);
   }
-  return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads);
+  return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads, allThreads ? 1 : 0);
 }
 
 async function fillSources(

@@ -1,27 +1,19 @@
 /**
- * `bitnet bench`: how fast a model processes prompts and generates, as a share of what the machine's memory can deliver. Every
- * repetition has a prompt of its own, so that nothing comes from the cache of the one before.
+ * `bitnet bench`: how fast a model processes prompts and generates, as a share of what the machine's memory can deliver; with
+ * --levels what each thing that makes it fast is worth, with --scenario whether it suits a kind of machine.
  */
-import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
 import { type BitNet, measureReadBandwidth } from "bitnet.ts";
 import type { Command } from "commander";
+import { type BenchFlags, checkLength, printResult, sampleInTurn } from "../bench-flags.ts";
+import { formatEnergy, medianJoules } from "../bench-levels.ts";
+import { scenarios } from "../bench-scenarios.ts";
 import { formatBytes, formatRate, formatTable, median, plural } from "../format.ts";
 import { loadModel } from "../load-model.ts";
-import { addModelOptions, jsonOption, type ModelFlags, option } from "../options.ts";
-import { RandomBits } from "../random-bits.ts";
+import { addModelOptions, jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
-import { startProgress } from "../terminal.ts";
 import { parseInteger, parsePositive } from "../values.ts";
-
-interface BenchFlags extends ModelFlags {
-  nPrompt: number;
-  nGen: number;
-  repetitions: number;
-  seed: number;
-  json?: boolean;
-  expectDecodeShare?: number;
-  expectPrefill?: number;
-}
+import { benchLevels } from "./bench-levels.ts";
+import { benchScenario } from "./bench-scenario.ts";
 
 export function registerBench(program: Command, session: Session): void {
   const command = program
@@ -40,6 +32,17 @@ export function registerBench(program: Command, session: Session): void {
         .argParser(parseInteger(0, 2 ** 32 - 1))
         .default(1),
     )
+    .addOption(
+      option(
+        "--levels",
+        "compare one scalar thread (slow: choose small -p and -n for a large model), all cores at their best, and everything optional",
+      ).conflicts("scenario"),
+    )
+    .addOption(
+      option("--scenario <name>", "judge the model for a kind of machine").choices(
+        scenarios.map(({ name }) => name),
+      ),
+    )
     .addOption(jsonOption("the result"))
     .addOption(
       option(
@@ -55,9 +58,16 @@ export function registerBench(program: Command, session: Session): void {
     .action((flags: BenchFlags) => bench(flags, session));
 }
 
+async function bench(flags: BenchFlags, session: Session): Promise<void> {
+  const scenario = scenarios.find(({ name }) => name === flags.scenario);
+  if (flags.levels === true) await benchLevels(flags, session);
+  else if (scenario !== undefined) await benchScenario(scenario, flags, session);
+  else await benchModel(flags, session);
+}
+
 type Result = Awaited<ReturnType<typeof measure>>;
 
-async function bench(flags: BenchFlags, session: Session): Promise<void> {
+async function benchModel(flags: BenchFlags, session: Session): Promise<void> {
   const model = await loadModel(flags, session);
   let result: Result;
   try {
@@ -67,37 +77,19 @@ async function bench(flags: BenchFlags, session: Session): Promise<void> {
     await model.dispose();
   }
   const verdicts = judge(result, flags);
-  await session.write(flags.json ? `${JSON.stringify(result)}\n` : `${describe(result)}\n`);
+  await printResult(session, flags, result, describe(result));
   for (const verdict of verdicts) {
     if (flags.json) session.note(verdict);
     else await session.write(`${verdict}\n`);
   }
 }
 
-function checkLength({ info }: BitNet, { nPrompt, nGen }: BenchFlags): void {
-  if (nPrompt + nGen <= info.contextLength) return;
-  throw new BitNetError(
-    "CONTEXT_EXCEEDED",
-    `bench: ${nPrompt} prompt tokens and ${nGen} to generate are more than the context of ${info.contextLength}; choose smaller -p and -n`,
-  );
-}
-
 async function measure(model: BitNet, flags: BenchFlags, session: Session) {
   const { info } = model;
-  const progress = startProgress("Measuring");
-  const timings = [];
-  try {
-    for (let run = 0; run <= flags.repetitions; run++) {
-      timings.push(await runOnce(model, flags, run, session.signal));
-      progress.update((run + 1) / (flags.repetitions + 1));
-    }
-  } finally {
-    progress.end();
-  }
-  const measured = timings.slice(1);
+  const [samples = []] = await sampleInTurn([model], flags, session.signal);
   const { privateBytes, mappedBytes, kvBytesPerToken } = model.stats();
   const bareRead = info.backend === "native" ? await measureReadBandwidth(info.threads) : null;
-  const decodeRate = median(measured.map(({ decodeTokensPerSecond }) => decodeTokensPerSecond));
+  const decodeRate = median(samples.map(({ decodeTokensPerSecond }) => decodeTokensPerSecond));
   return {
     model: info.source,
     backend: info.backend,
@@ -105,7 +97,7 @@ async function measure(model: BitNet, flags: BenchFlags, session: Session) {
     threads: info.threads,
     prompt: {
       tokens: flags.nPrompt,
-      tokensPerSecond: median(measured.map(({ promptTokensPerSecond }) => promptTokensPerSecond)),
+      tokensPerSecond: median(samples.map(({ promptTokensPerSecond }) => promptTokensPerSecond)),
     },
     decode: { tokens: flags.nGen, tokensPerSecond: decodeRate, bytesPerToken: info.bytesPerToken },
     bandwidth: {
@@ -113,30 +105,21 @@ async function measure(model: BitNet, flags: BenchFlags, session: Session) {
       share: bareRead === null ? null : (info.bytesPerToken * decodeRate) / bareRead,
     },
     memory: { privateBytes, mappedBytes, kvBytesPerToken },
+    energy: medianJoules(samples),
   };
 }
 
-async function runOnce(model: BitNet, { nPrompt, nGen, seed }: BenchFlags, run: number, signal: AbortSignal) {
-  const prompt = randomPrompt(model, nPrompt, new RandomBits(seed, run));
-  // The first token comes out of the prompt: one more makes as many decode steps as were asked for, where the context allows.
-  const maxTokens = Math.min(nGen + 1, model.info.contextLength - nPrompt);
-  const options = { maxTokens, temperature: 0, repeatPenalty: 1, ignoreEos: true, signal };
-  const { timings } = await model.generate(prompt, options).result;
-  throwIfAborted(signal);
-  return timings;
-}
-
-/** Ordinary tokens only; control tokens are few and might mean something. */
-function randomPrompt({ tokenizer }: BitNet, length: number, random: RandomBits): Int32Array {
-  const ids = new Int32Array(length);
-  for (let i = 0; i < length; ) {
-    const id = Math.floor(random.next() * tokenizer.vocabSize);
-    if (!tokenizer.isSpecial(id)) ids[i++] = id;
-  }
-  return ids;
-}
-
-function describe({ model, backend, isa, threads, prompt, decode, bandwidth, memory }: Result): string {
+function describe({
+  model,
+  backend,
+  isa,
+  threads,
+  prompt,
+  decode,
+  bandwidth,
+  memory,
+  energy,
+}: Result): string {
   const { bareReadBytesPerSecond: bareRead, share } = bandwidth;
   return formatTable([
     ["Model", model],
@@ -151,6 +134,7 @@ function describe({ model, backend, isa, threads, prompt, decode, bandwidth, mem
       `${formatBytes(memory.privateBytes)} private, ${formatBytes(memory.mappedBytes)} mapped, ` +
         `${formatBytes(memory.kvBytesPerToken)} per token of context`,
     ],
+    ["Energy", formatEnergy(energy)],
   ]);
 }
 

@@ -6,7 +6,7 @@ import { type FileHandle, open, rename, rm, statfs } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { BitNetError, throwIfAborted, writeGguf } from "@bitnet.ts/core";
 import type { Command } from "commander";
-import { dummyGguf } from "../dummy-model.ts";
+import { type DummyArchitecture, dummyArchitectures, dummyGguf } from "../dummy-model.ts";
 import {
   countWeights,
   type DummyPacking,
@@ -25,6 +25,7 @@ import { parseInteger } from "../values.ts";
 interface DummyFlags {
   shape: string;
   packing: DummyPacking;
+  architecture: DummyArchitecture;
   output: string;
   seed: number;
   layers?: number;
@@ -45,6 +46,11 @@ export function registerDummy(program: Command, session: Session): void {
     )
     .addOption(option("--packing <name>", "ternary packing").choices(dummyPackings).default("i2_s"))
     .addOption(
+      option("--architecture <name>", "architecture that the file names; llama.cpp opens bitnet only")
+        .choices(dummyArchitectures)
+        .default("bitnet-b1.58"),
+    )
+    .addOption(
       option("-o, --output <path>", "GGUF file to write; replaced when it exists").makeOptionMandatory(),
     )
     .addOption(
@@ -64,10 +70,14 @@ async function dummy(flags: DummyFlags, session: Session): Promise<void> {
   const nBytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor, packing), 0);
   await checkDisk(output, nBytes + headerAllowance);
   const start = performance.now();
-  const written = await writeWhole(output, writeGguf(dummyGguf(shape, packing, flags.seed)), {
-    expected: nBytes,
-    signal: session.signal,
-  });
+  const written = await writeWhole(
+    output,
+    writeGguf(dummyGguf(shape, packing, flags.seed, flags.architecture)),
+    {
+      expected: nBytes,
+      signal: session.signal,
+    },
+  );
   const ms = performance.now() - start;
   const parameters = countWeights(tensors);
   const text = flags.json

@@ -23,7 +23,7 @@ import {
 } from "../formats/tensor.ts";
 import { isComputeLayout, rowsToComputeLayout, toComputeLayout } from "../packing/compute-layout.ts";
 import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
-import type { DenseType, Scale } from "../packing/packing.ts";
+import type { DenseType, Scale, TernaryShape } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
 import type { ModelConfig } from "./config.ts";
@@ -36,6 +36,8 @@ export interface WeightFiles {
   /** File name of a weight that a recording asks for by its GGUF name without ".weight". */
   fileName(name: string): string;
   weightScale: ModelConfig["weightScale"];
+  /** Ternary weights in a float type may be products T · v, as bitnet.cpp's converter writes them, rather than masters. */
+  floatsMayBeProducts: boolean;
 }
 
 export interface BindOptions {
@@ -46,10 +48,13 @@ export interface BindOptions {
 
 const denseTypes: readonly string[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"] satisfies DenseType[];
 const masterTypes: readonly string[] = ["f32", "f16", "bf16"] satisfies MasterType[];
+/** Elements of a RoPE table: 1 GiB. A context that needs a larger one is nothing that a model was trained with. */
+const maxRopeElements = 2 ** 28;
 
 /**
  * @throws BitNetError MODEL_INVALID for a missing tensor or a wrong shape, FORMAT_UNSUPPORTED for a type that cannot serve,
- * FORMAT_TRUNCATED or IO_FAILED from reading.
+ * NUMERIC_FAILURE for master weights that are not finite, OUT_OF_MEMORY for a context that is too long, FORMAT_TRUNCATED or IO_FAILED
+ * from reading, ABORTED.
  */
 export async function bindWeights(
   recording: Recording,
@@ -91,6 +96,7 @@ class Binder {
     switch (request.kind) {
       case "ropeTable": {
         const { contextLength, headDim, theta } = request;
+        if (contextLength * headDim > maxRopeElements) throw contextTooLong(contextLength, headDim);
         const table = ropeTable(contextLength, headDim, theta);
         const source = this.addBytes(request.name, new Uint8Array(table.buffer));
         return { kind: "dense", type: "f32", source, offset: 0, rows: contextLength, cols: headDim };
@@ -136,7 +142,7 @@ class Binder {
       return { kind: "ternary", source: this.addBytes(tensor.name, bytes), offset: 0, rows, cols, scale };
     };
     if (isOneOf<MasterType>(tensor.type, masterTypes)) {
-      const { scale, unpackRows } = ternarise(tensor.type, await readTensor(tensor), shape);
+      const { scale, unpackRows } = await this.ternariseFloats(tensor, tensor.type, shape);
       return made(rowsToComputeLayout(unpackRows, shape), scale);
     }
     if (!isPackingId(tensor.type))
@@ -151,9 +157,21 @@ class Binder {
     return made(toComputeLayout(tensor.type, bytes, shape), scale);
   }
 
+  private async ternariseFloats(tensor: TensorInfo, type: MasterType, shape: TernaryShape) {
+    const hasScale = this.files.tensors.has(scaleName(tensor));
+    const bytes = await readTensor(tensor);
+    const ternarised = named(tensor, () =>
+      ternarise(type, bytes, shape, { mayBeProducts: this.files.floatsMayBeProducts || hasScale }),
+    );
+    const { isProduct, scale, unpackRows } = ternarised;
+    // Trits as floats: what saving a packed checkpoint that was unpacked in memory leaves behind.
+    const areTrits = hasScale && isProduct && scale.value === 1;
+    return { unpackRows, scale: areTrits ? await this.separateScale(tensor) : scale };
+  }
+
   /** The `weight_scale` tensor beside a packed one. */
   private async separateScale(tensor: TensorInfo): Promise<Scale> {
-    const name = tensor.name.replace(/\.weight$/, ".weight_scale");
+    const name = scaleName(tensor);
     const scaleTensor = this.files.tensors.get(name);
     if (
       !scaleTensor ||
@@ -196,6 +214,23 @@ class Binder {
   }
 }
 
+function scaleName({ name }: TensorInfo): string {
+  return name.replace(/\.weight$/, ".weight_scale");
+}
+
+/** Says which tensor a failure is about. */
+function named<T>(tensor: TensorInfo, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof BitNetError)) throw error;
+    throw new BitNetError(error.code, `tensor "${tensor.name}": ${error.message}`, {
+      cause: error,
+      details: { ...error.details, tensor: tensor.name },
+    });
+  }
+}
+
 /** The scale in the tail of an I2_S tensor, without reading its weights. */
 async function readTailScale({ source, offset, byteLength }: TensorInfo): Promise<Scale> {
   const tail = await source.read(offset + byteLength - i2sTailBytes, i2sTailBytes);
@@ -214,6 +249,15 @@ function checkScale(tensor: TensorInfo, scale: Scale): void {
       },
     );
   }
+}
+
+function contextTooLong(contextLength: number, headDim: number): BitNetError {
+  const most = Math.floor(maxRopeElements / headDim);
+  return new BitNetError(
+    "OUT_OF_MEMORY",
+    `a context of ${contextLength} tokens was asked for, but with heads of ${headDim} at most ${most} are supported; ask for a shorter context`,
+    { details: { contextLength, most } },
+  );
 }
 
 function isOneOf<T extends string>(type: unknown, list: readonly string[]): type is T {

@@ -3,6 +3,7 @@
  * Knows nothing of weights.
  */
 import { BitNetError } from "../base/errors.ts";
+import { epsRange, FieldReader, limits, show, thetaRange } from "./config-fields.ts";
 
 export interface ModelConfig {
   /** Architecture family, one file of this folder each. */
@@ -32,135 +33,161 @@ const ggufArchitectures = ["bitnet-b1.58", "bitnet-25"];
 const hfArchitectures = ["BitNetForCausalLM", "BitnetForCausalLM"];
 
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
-export function parseGgufConfig(fields: GgufFields, fileName: string, vocabRows: number): ModelConfig {
+export function parseGgufConfig(
+  fields: GgufFields,
+  fileName: string,
+  vocabRows: number | undefined,
+): ModelConfig {
   const architecture = fields.get("general.architecture");
   if (typeof architecture !== "string" || !ggufArchitectures.includes(architecture))
     throw unsupported(fileName, architecture, ggufArchitectures);
-  const problems: string[] = [];
   const key = (name: string) => `${architecture}.${name}`;
-  const integer = (name: string, fallback?: number) =>
-    readInteger(fields.get(key(name)), key(name), problems, fallback);
-  const hiddenSize = integer("embedding_length");
-  const nHeads = integer("attention.head_count");
-  const headDim = integer("attention.key_length", nHeads > 0 ? hiddenSize / nHeads : undefined);
-  const rotated = integer("rope.dimension_count", headDim);
-  if (rotated !== headDim)
-    problems.push(`${key("rope.dimension_count")} is ${rotated}, expected head dimension ${headDim}`);
-  const scaling = fields.get(key("rope.scaling.type"));
-  if (scaling !== undefined && scaling !== "none")
-    problems.push(`${key("rope.scaling.type")} "${scaling}" is not supported`);
+  const reader = new FieldReader((name) => fields.get(key(name)), key);
+  const { problems } = reader;
+  const hiddenSize = reader.integer("embedding_length", limits.hiddenSize);
+  const nHeads = reader.integer("attention.head_count", limits.nHeads);
+  const headDim = reader.headDim("attention.key_length", hiddenSize, nHeads);
+  const rotated = reader.integer("rope.dimension_count", limits.headDim, headDim);
+  if (Math.abs(rotated - headDim) > 0)
+    problems.push(`${key("rope.dimension_count")} is ${rotated}, expected the head dimension ${headDim}`);
+  checkGgufRopeScaling(fields, key, problems);
+  if (vocabRows === undefined) problems.push('tensor "token_embd.weight" is missing');
   return finish(fileName, problems, {
     architecture: "bitnet-b1.58",
     name: stringOr(fields.get("general.name"), fileName),
     hiddenSize,
-    ffnSize: integer("feed_forward_length"),
-    nLayers: integer("block_count"),
+    ffnSize: reader.integer("feed_forward_length", limits.ffnSize),
+    nLayers: reader.integer("block_count", limits.nLayers),
     nHeads,
-    nKvHeads: integer("attention.head_count_kv", nHeads),
+    nKvHeads: reader.integer("attention.head_count_kv", limits.nHeads, nHeads),
     headDim,
-    contextLength: integer("context_length"),
-    vocabSize: vocabRows,
-    normEps: readNumber(
-      fields.get(key("attention.layer_norm_rms_epsilon")),
-      key("attention.layer_norm_rms_epsilon"),
-      problems,
-    ),
-    ropeTheta: readNumber(fields.get(key("rope.freq_base")), key("rope.freq_base"), problems, 10000),
+    contextLength: reader.integer("context_length", limits.contextLength),
+    vocabSize: reader.checked(vocabRows ?? Number.NaN, "rows of token_embd.weight", limits.vocabSize),
+    normEps: reader.number("attention.layer_norm_rms_epsilon", epsRange),
+    ropeTheta: reader.number("rope.freq_base", thetaRange, 10000),
     activation: "relu2",
     isTied: null,
     weightScale: "multiplies",
   });
 }
 
+/** Converters also write "linear" with a factor of 1, which scales nothing. A factor without a type means "linear". */
+function checkGgufRopeScaling(fields: GgufFields, key: (name: string) => string, problems: string[]): void {
+  const type = fields.get(key("rope.scaling.type")) ?? "linear";
+  if (type === "none") return;
+  if (type !== "linear") problems.push(`${key("rope.scaling.type")} ${show(type)} is not supported`);
+  for (const name of ["rope.scaling.factor", "rope.scale_linear"]) {
+    const factor = fields.get(key(name)) ?? 1;
+    if (factor !== 1 && factor !== 0) problems.push(`${key(name)} ${show(factor)} is not supported`);
+  }
+}
+
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
 export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
-  if (!isRecord(json)) throw invalid(fileName, ["expected a JSON object"]);
+  if (!isRecord(json)) throw invalid(fileName, [`expected a JSON object, found ${show(json)}`]);
   const architecture = Array.isArray(json.architectures) ? json.architectures[0] : undefined;
   if (typeof architecture !== "string" || !hfArchitectures.includes(architecture))
     throw unsupported(fileName, architecture ?? json.model_type, hfArchitectures);
-  const problems: string[] = [];
-  const integer = (name: string, fallback?: number) => readInteger(json[name], name, problems, fallback);
-  const hiddenSize = integer("hidden_size");
-  const nHeads = integer("num_attention_heads");
-  if (json.rope_scaling !== undefined && json.rope_scaling !== null)
-    problems.push("rope_scaling is not supported");
+  const reader = new FieldReader((name) => json[name] ?? undefined);
+  const { problems } = reader;
+  const hiddenSize = reader.integer("hidden_size", limits.hiddenSize);
+  const nHeads = reader.integer("num_attention_heads", limits.nHeads);
   if (json.attention_bias === true) problems.push("attention_bias is not supported");
-  const quantization = isRecord(json.quantization_config) ? json.quantization_config : {};
-  if (quantization.use_rms_norm === true) problems.push("quantization_config.use_rms_norm is not supported");
   return finish(fileName, problems, {
     architecture: "bitnet-b1.58",
     name: stringOr(json._name_or_path, fileName),
     hiddenSize,
-    ffnSize: integer("intermediate_size"),
-    nLayers: integer("num_hidden_layers"),
+    ffnSize: reader.integer("intermediate_size", limits.ffnSize),
+    nLayers: reader.integer("num_hidden_layers", limits.nLayers),
     nHeads,
-    nKvHeads: integer("num_key_value_heads", nHeads),
-    headDim: integer("head_dim", nHeads > 0 ? hiddenSize / nHeads : undefined),
-    contextLength: integer("max_position_embeddings"),
-    vocabSize: integer("vocab_size"),
-    normEps: readNumber(json.rms_norm_eps, "rms_norm_eps", problems, 1e-5),
-    ropeTheta: readNumber(ropeTheta(json), "rope_theta", problems, 500000),
-    activation: readActivation(json.hidden_act, problems),
+    nKvHeads: reader.integer("num_key_value_heads", limits.nHeads, nHeads),
+    headDim: reader.headDim("head_dim", hiddenSize, nHeads),
+    contextLength: reader.integer("max_position_embeddings", limits.contextLength),
+    vocabSize: reader.integer("vocab_size", limits.vocabSize),
+    normEps: reader.number("rms_norm_eps", epsRange, 1e-5),
+    ropeTheta: readHfRope(json, problems),
+    activation: readActivation(json.hidden_act ?? undefined, problems),
     isTied: typeof json.tie_word_embeddings === "boolean" ? json.tie_word_embeddings : null,
-    weightScale: quantization.linear_class === "autobitlinear" ? "multiplies" : "divides",
+    weightScale: readWeightScale(json.quantization_config ?? {}, problems),
   });
 }
 
-/** Newer configurations keep θ in `rope_parameters`. */
-function ropeTheta(json: Record<string, unknown>): unknown {
-  const parameters = json.rope_parameters;
-  return json.rope_theta ?? (isRecord(parameters) ? parameters.rope_theta : undefined);
-}
-
-function finish(fileName: string, problems: string[], config: ModelConfig): ModelConfig {
-  const limits: [keyof ModelConfig, number][] = [
-    ["hiddenSize", 2 ** 20],
-    ["ffnSize", 2 ** 21],
-    ["nLayers", 4096],
-    ["nHeads", 4096],
-    ["nKvHeads", 4096],
-    ["headDim", 4096],
-    ["contextLength", 2 ** 24],
-    ["vocabSize", 2 ** 24],
-  ];
-  for (const [name, limit] of limits) {
-    const value = config[name] as number;
-    if (Number.isNaN(value)) continue; // already listed as missing
-    if (!Number.isInteger(value) || value < 1 || value > limit)
-      problems.push(`${name} is ${value}, expected an integer from 1 to ${limit}`);
+/** θ stands in the configuration itself or, in newer ones, in `rope_parameters`, which took over from `rope_scaling`. */
+function readHfRope(json: Record<string, unknown>, problems: string[]): number {
+  const { rope_scaling: scaling, rope_parameters: parameters } = json;
+  checkWholeRotation(json, "", problems);
+  if (isRecord(scaling)) checkDefaultRope(scaling, "rope_scaling", problems);
+  else if (scaling ?? false) problems.push(`rope_scaling is ${show(scaling)}, expected an object`);
+  const outer = new FieldReader((name) => json[name] ?? undefined, undefined, problems);
+  if ((parameters ?? null) === null) return outer.number("rope_theta", thetaRange, 500000);
+  if (!isRecord(parameters)) {
+    problems.push(`rope_parameters is ${show(parameters)}, expected an object`);
+    return Number.NaN;
   }
-  if (problems.length === 0) {
-    if (config.nHeads % config.nKvHeads !== 0)
-      problems.push(`${config.nHeads} heads cannot share ${config.nKvHeads} key/value heads`);
-    if (config.headDim % 2 !== 0) problems.push(`head dimension ${config.headDim} must be even`);
-    if (!(config.normEps > 0 && config.normEps < 1)) problems.push(`norm epsilon is ${config.normEps}`);
-    if (!(config.ropeTheta > 1 && config.ropeTheta < 1e12)) problems.push(`RoPE base is ${config.ropeTheta}`);
-  }
-  if (problems.length > 0) throw invalid(fileName, problems);
-  return Object.freeze(config);
-}
-
-function readInteger(value: unknown, name: string, problems: string[], fallback?: number): number {
-  return readNumber(typeof value === "bigint" ? Number(value) : value, name, problems, fallback);
-}
-
-function readNumber(value: unknown, name: string, problems: string[], fallback?: number): number {
-  if ((value === undefined || value === null) && fallback !== undefined) return fallback;
-  if (typeof value === "number" && Number.isFinite(value)) return value;
-  problems.push(
-    value === undefined ? `${name} is missing` : `${name} is ${JSON.stringify(value)}, expected a number`,
+  checkDefaultRope(parameters, "rope_parameters", problems);
+  const inner = new FieldReader(
+    (name) => parameters[name] ?? undefined,
+    (name) => `rope_parameters.${name}`,
+    problems,
   );
-  return Number.NaN;
+  const older = outer.number("rope_theta", thetaRange, Number.NaN);
+  // Without a θ at either place, the parameters are kept per kind of layer.
+  const theta = inner.number("rope_theta", thetaRange, Number.isNaN(older) ? undefined : older);
+  if (Math.abs(theta - older) > 0)
+    problems.push(`rope_theta is ${older}, but rope_parameters.rope_theta is ${theta}`);
+  return theta;
+}
+
+function checkDefaultRope(fields: Record<string, unknown>, name: string, problems: string[]): void {
+  const type = fields.rope_type ?? fields.type ?? "default";
+  if (type !== "default") problems.push(`${name} of type ${show(type)} is not supported`);
+  else if ((fields.factor ?? 1) !== 1)
+    problems.push(`${name}.factor ${show(fields.factor)} is not supported`);
+  checkWholeRotation(fields, `${name}.`, problems);
+}
+
+function checkWholeRotation(fields: Record<string, unknown>, prefix: string, problems: string[]): void {
+  const factor = fields.partial_rotary_factor ?? 1;
+  if (factor !== 1) problems.push(`${prefix}partial_rotary_factor ${show(factor)} is not supported`);
 }
 
 function readActivation(value: unknown, problems: string[]): ModelConfig["activation"] {
   if (value === undefined || value === "relu2") return "relu2";
   if (value === "silu") return "silu";
   if (value === "gelu_pytorch_tanh") return "gelu";
-  problems.push(
-    `hidden_act ${JSON.stringify(value)} is not supported; supported: relu2, silu, gelu_pytorch_tanh`,
-  );
+  problems.push(`hidden_act ${show(value)} is not supported; supported: relu2, silu, gelu_pytorch_tanh`);
   return "relu2";
+}
+
+/** Which linear layer of transformers reads the file, and thereby what its scales mean. */
+function readWeightScale(quantization: unknown, problems: string[]): ModelConfig["weightScale"] {
+  if (!isRecord(quantization)) {
+    problems.push(`quantization_config is ${show(quantization)}, expected an object`);
+    return "divides";
+  }
+  const choices: Readonly<Record<string, readonly string[]>> = {
+    quant_method: ["bitnet"],
+    linear_class: ["bitlinear", "autobitlinear"],
+    quantization_mode: ["offline", "online"],
+  };
+  for (const [name, supported] of Object.entries(choices)) {
+    const value = quantization[name] ?? supported[0];
+    if (!supported.some((choice) => choice === value))
+      problems.push(
+        `quantization_config.${name} ${show(value)} is not supported; supported: ${supported.join(", ")}`,
+      );
+  }
+  if (quantization.use_rms_norm === true) problems.push("quantization_config.use_rms_norm is not supported");
+  return quantization.linear_class === "autobitlinear" ? "multiplies" : "divides";
+}
+
+function finish(fileName: string, problems: string[], config: ModelConfig): ModelConfig {
+  const { nHeads, nKvHeads, headDim } = config;
+  // Fields that are already listed as faulty are NaN, of which no comparison is true.
+  if (nHeads % nKvHeads > 0) problems.push(`${nHeads} heads cannot share ${nKvHeads} key/value heads`);
+  if (headDim % 2 > 0) problems.push(`head dimension ${headDim} must be even`);
+  if (problems.length > 0) throw invalid(fileName, problems);
+  return Object.freeze(config);
 }
 
 function stringOr(value: unknown, fallback: string): string {
@@ -172,11 +199,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function unsupported(fileName: string, found: unknown, supported: readonly string[]): BitNetError {
-  const name = typeof found === "string" ? `"${found}"` : "nothing";
+  const shown = found === undefined ? "nothing" : show(found);
   return new BitNetError(
     "MODEL_UNSUPPORTED",
-    `${fileName}: unknown architecture: expected one of ${supported.join(", ")}, found ${name}`,
-    { details: { found, supported } },
+    `${fileName}: unknown architecture: expected one of ${supported.join(", ")}, found ${shown}`,
+    { details: { found: shown, supported } },
   );
 }
 
@@ -184,8 +211,6 @@ function invalid(fileName: string, problems: readonly string[]): BitNetError {
   return new BitNetError(
     "MODEL_INVALID",
     `${fileName}: the configuration is invalid: ${problems.join("; ")}`,
-    {
-      details: { problems },
-    },
+    { details: { problems } },
   );
 }

@@ -5,7 +5,7 @@
 import type { Program } from "../backend/program.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
-import type { TensorInfo } from "../formats/tensor.ts";
+import { matrixShape, type TensorInfo } from "../formats/tensor.ts";
 import { chatTemplateSource } from "../tokenizer/default-template.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
@@ -22,6 +22,8 @@ export interface ModelDescription {
   chatTemplate: string | null;
   /** File name of a weight by its GGUF name without ".weight". */
   weightName: (name: string) => string;
+  /** Float tensors hold the very weights that are computed with; Hugging Face's are masters. */
+  floatsMayBeProducts: boolean;
 }
 
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
@@ -29,10 +31,17 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
   if (files.kind === "gguf") {
     const fields = new Map(Array.from(files.gguf.metadata, ([key, { value }]) => [key, value]));
     const { tensors } = files.gguf;
-    const vocabRows = tensors.get(ggufWeightName("token_embd"))?.shape[0] ?? 0;
+    const embedding = tensors.get(ggufWeightName("token_embd"));
+    const vocabRows = embedding && matrixShape(embedding.shape).rows;
     const config = parseGgufConfig(fields, name, vocabRows);
     const template = fields.get("tokenizer.chat_template");
-    return { config, tensors, chatTemplate: textOrNull(template), weightName: ggufWeightName };
+    return {
+      config,
+      tensors,
+      chatTemplate: textOrNull(template),
+      weightName: ggufWeightName,
+      floatsMayBeProducts: true,
+    };
   }
   const config = parseHfConfig(files.config, `${name}/config.json`);
   const { tensors } = files;
@@ -41,6 +50,7 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     tensors,
     chatTemplate: chatTemplateSource(files.tokenizerConfig),
     weightName: hfWeightName,
+    floatsMayBeProducts: false,
   };
 }
 
@@ -69,7 +79,7 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
  * @throws BitNetError MODEL_INVALID, FORMAT_UNSUPPORTED, FORMAT_TRUNCATED, IO_FAILED or ABORTED.
  */
 export async function bindModel(
-  { tensors, weightName }: ModelDescription,
+  { tensors, weightName, floatsMayBeProducts }: ModelDescription,
   config: ModelConfig,
   options: BindOptions = {},
 ): Promise<Program> {
@@ -80,7 +90,8 @@ export async function bindModel(
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
   const recording = recordBitnetB158(config, hasHead);
-  return bindWeights(recording, { tensors, fileName: weightName, weightScale: config.weightScale }, options);
+  const { weightScale } = config;
+  return bindWeights(recording, { tensors, fileName: weightName, weightScale, floatsMayBeProducts }, options);
 }
 
 /** Number of weights: elements of every matrix and vector, scales left out. */

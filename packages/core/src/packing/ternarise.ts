@@ -1,7 +1,8 @@
 /**
  * Master weights to trits (BitNet b1.58, "The Era of 1-bit LLMs", §2): m = mean |W| summed in f64 and rounded to f32,
  * T = clamp(round-half-even(W · f32(1 / max(m, 1e-5))), −1, 1). The scale that multiplies the trits is m rounded to the
- * checkpoint's own type, so that bf16 masters give the scale of the packed file.
+ * checkpoint's own type, so that bf16 masters give the scale of the packed file. Weights that are products T · v already
+ * are not masters: their mean would be v times the share of non-zeros.
  */
 
 import { BitNetError } from "../base/errors.ts";
@@ -16,8 +17,15 @@ export type MasterType = "f32" | "f16" | "bf16";
 
 export interface Ternarised {
   scale: Scale & { kind: "tensor" };
+  /** Whether the weights were products of trits and the scale. */
+  isProduct: boolean;
   /** Ternarises rows `[first, first + count)` into `out` [count, cols]. Reads the bytes given to `ternarise`. */
   unpackRows: RowUnpacker;
+}
+
+export interface TernariseOptions {
+  /** Take weights that are −v, 0 and v, and nothing else, for products: T = W / v, with the scale v. */
+  mayBeProducts?: boolean;
 }
 
 /** Elements widened at a time. */
@@ -28,12 +36,20 @@ const sliceElements = 2 ** 18;
  * so that neither f32 weights nor trits of the whole tensor ever exist.
  * @throws BitNetError FORMAT_TRUNCATED for too few bytes, NUMERIC_FAILURE when a weight is NaN or infinite.
  */
-export function ternarise(type: MasterType, bytes: Uint8Array, shape: TernaryShape): Ternarised {
-  const mean = meanMagnitude(type, bytes, shape.rows * shape.cols);
-  const inverse = Math.fround(1 / Math.max(mean, Math.fround(1e-5)));
-  const scratch = new Float32Array(Math.min(sliceElements, shape.rows * shape.cols));
+export function ternarise(
+  type: MasterType,
+  bytes: Uint8Array,
+  shape: TernaryShape,
+  { mayBeProducts = false }: TernariseOptions = {},
+): Ternarised {
+  const nElements = shape.rows * shape.cols;
+  const product = mayBeProducts ? singleMagnitude(type, bytes, nElements) : null;
+  const scale = product ?? meanMagnitude(type, bytes, nElements);
+  const inverse = Math.fround(1 / (product ?? Math.max(scale, Math.fround(1e-5))));
+  const scratch = new Float32Array(Math.min(sliceElements, nElements));
   return {
-    scale: { kind: "tensor", value: roundTo(type, mean) },
+    scale: { kind: "tensor", value: roundTo(type, scale) },
+    isProduct: product !== null,
     unpackRows(first, count, out) {
       checkRows(type, shape, first, count, out.length);
       const start = first * shape.cols;
@@ -46,6 +62,22 @@ export function ternarise(type: MasterType, bytes: Uint8Array, shape: TernarySha
       });
     },
   };
+}
+
+/** The one magnitude of all weights but the zeros; null when there are several, or none. */
+function singleMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): number | null {
+  let magnitude = 0;
+  for (let at = 0, length = 16; at < nElements; at += length, length = Math.min(2 * length, sliceElements)) {
+    // A short first slice: masters show two magnitudes at once.
+    const weights = new Float32Array(Math.min(length, nElements - at));
+    widenRows(type, bytes.subarray(denseByteLength(type, at)), weights.length, 0, 1, weights);
+    for (const weight of weights) {
+      if (weight === 0) continue;
+      if (magnitude === 0) magnitude = Math.abs(weight);
+      if (Math.abs(weight) !== magnitude) return null;
+    }
+  }
+  return magnitude > 0 && Number.isFinite(magnitude) ? magnitude : null;
 }
 
 function meanMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): number {

@@ -1,6 +1,6 @@
 // Speed of the kernels on one core: bytes/s of decode against a bare read of the same memory, multiply-adds/s of tiles against a bare loop
 // of the same instruction. Working sets for bytes/s are larger than the last-level cache. Best of several repeats.
-// Usage: kernel-bench [isa].
+// Usage: kernel-bench [--bare] [isa]. With --bare only the bare multiply loops run.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -78,11 +78,43 @@ BITNET_SPIN("avx512f,avx512vl", spinAvx512, __m512i, "vpdpbusd %3, %2, %0")
 BITNET_SPIN("avx2,avxvnni", spinAvxVnni, __m256i, "%{vex%} vpdpbusd %3, %2, %0")
 BITNET_SPIN("avx2", spinAvx2, __m256i, "vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0")
 
-double perSecond(void (*spin)(int), int macsPerRound) {
-  return static_cast<double>(macsPerRound) * spins / bestSeconds(5, [&] { spin(spins); });
+double perSecond(void (*spin)(int), int macsPerRound, int rounds = spins) {
+  return static_cast<double>(macsPerRound) * rounds / bestSeconds(5, [&] { spin(rounds); });
 }
 
+#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+
+struct TileConfig {
+  uint8_t palette = 1, startRow = 0, reserved[14] = {};
+  uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t nRows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// Four sums, as in the kernel: all that the tiles have room for beside two factors each.
+__attribute__((target("amx-tile,amx-int8"), noinline)) void spinAmx(int rounds) {
+  alignas(64) const TileConfig config;
+  __asm__ volatile("" ::"r"(&config) : "memory");  // some intrinsics do not say that they read all of it
+  _tile_loadconfig(&config);
+  for (int i = 0; i < rounds; i++) {
+    _tile_dpbsud(0, 4, 6);
+    _tile_dpbsud(1, 4, 7);
+    _tile_dpbsud(2, 5, 6);
+    _tile_dpbsud(3, 5, 7);
+  }
+  _tile_release();
+}
+
+// To be asked only where the table is supported, which includes the permission to use tiles.
+double bareTiles() { return perSecond(spinAmx, 4 * 16 * 16 * 64, 200'000); }
+
+#else
+
+double bareTiles() { return 0; }
+
+#endif
+
 double bareMultiply(const char* isa) {
+  if (std::strcmp(isa, "amx") == 0) return bareTiles();
   if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinAvx512, 64 * 10);
   if (std::strcmp(isa, "avxvnni") == 0) return perSecond(spinAvxVnni, 32 * 10);
   if (std::strcmp(isa, "avx2") == 0) return perSecond(spinAvx2, 32 * 10);
@@ -94,6 +126,13 @@ double bareMultiply(const char* isa) {
 double bareMultiply(const char*) { return 0; }
 
 #endif
+
+// 0 where there is no such loop.
+double printBareMultiply(const char* isa) {
+  const double speed = bareMultiply(isa);
+  if (speed > 0) std::printf("%-11s bare multiply loop: %6.1f GMAC/s\n", isa, speed * 1e-9);
+  return speed;
+}
 
 // ---- the kernels ----
 
@@ -119,8 +158,7 @@ void benchDecode(const Kernels& k, const Buffers& b, double readSpeed) {
 }
 
 void benchTiles(const Kernels& k, const Buffers& b) {
-  const double peak = bareMultiply(k.isa);
-  if (peak > 0) std::printf("%-11s bare multiply loop: %6.1f GMAC/s\n", k.isa, peak * 1e-9);
+  const double peak = printBareMultiply(k.isa);
   for (const int columns : {cols, ffn}) {
     const int nRows = columns == cols ? ffn : cols;
     for (const int nX : {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 128, 512}) {
@@ -200,7 +238,7 @@ void benchTable(const Kernels& k, const Buffers& b) {
   std::fflush(stdout);
 }
 
-int benchMain(const char* isa) {
+Buffers makeBuffers() {
   Buffers b = {};
   b.weights = randomBytes(workingSet);
   // Bytes of finite numbers, whatever the type: exponents far from the ends.
@@ -212,13 +250,22 @@ int benchMain(const char* isa) {
   std::memset(b.sums, 0, 512 * sizeof(int32_t));
   b.acc = reinterpret_cast<int32_t*>(allocate(512 * static_cast<size_t>(ffn) * sizeof(int32_t)));
   std::memset(b.acc, 0, 512 * static_cast<size_t>(ffn) * sizeof(int32_t));
+  return b;
+}
+
+int benchMain(const char* isa, bool isBare) {
+  const Buffers b = isBare ? Buffers{} : makeBuffers();
   int count = 0, run = 0;
   const Variant* variants = kernelVariants(&count);
   for (int i = 0; i < count; i++) {
     if (isa != nullptr ? std::strcmp(isa, variants[i].isa) != 0 : std::strcmp("scalar", variants[i].isa) == 0) continue;
     const Kernels* kernels = variants[i].kernels();
     if (kernels == nullptr || !variants[i].supported()) continue;
-    benchTable(*kernels, b);
+    if (isBare) {
+      printBareMultiply(kernels->isa);
+    } else {
+      benchTable(*kernels, b);
+    }
     run++;
   }
   if (run == 0) std::fprintf(stderr, "kernel-bench: no such table on this machine\n");
@@ -228,4 +275,8 @@ int benchMain(const char* isa) {
 }  // namespace
 }  // namespace bitnet::bench
 
-int main(int argc, char** argv) { return bitnet::bench::benchMain(argc > 1 ? argv[1] : nullptr); }
+int main(int argc, char** argv) {
+  const bool isBare = argc > 1 && std::strcmp(argv[1], "--bare") == 0;
+  const int first = isBare ? 2 : 1;
+  return bitnet::bench::benchMain(argc > first ? argv[first] : nullptr, isBare);
+}

@@ -1,0 +1,86 @@
+/**
+ * Builds programs of the kernels that stand alone: their test and their bench. Objects are kept under `build/` by a hash of what they
+ * depend on, so that a build without changes only links.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { acceptsFlags, type Compiler, findCompiler, runCompiler } from "./compiler.ts";
+import { type FileTexts, sourceHash } from "./source-hash.ts";
+import { commonFlags, type KernelUnit, kernelUnits } from "./units.ts";
+
+const kernelFolder = fileURLToPath(new URL("../../kernels/", import.meta.url));
+const buildFolder = fileURLToPath(new URL("../../build/", import.meta.url));
+
+export interface KernelProgram {
+  /** Folder of the program and its objects, below `build/`. */
+  folder: string;
+  name: string;
+  compiler: Compiler;
+  units: readonly KernelUnit[];
+  linkFlags: readonly string[];
+}
+
+export interface BuiltProgram {
+  path: string;
+  /** Absolute path of the object of every unit, by its source. */
+  objects: ReadonlyMap<string, string>;
+}
+
+/** Compiles what has changed and links. Throws with the compiler's words when it fails or warns. */
+export async function buildKernelProgram(program: KernelProgram): Promise<BuiltProgram> {
+  const folder = join(buildFolder, program.folder);
+  mkdirSync(folder, { recursive: true });
+  const texts: FileTexts = new Map();
+  const plans = program.units.map(({ file, flags }) => {
+    const source = join(kernelFolder, file);
+    const hash = sourceHash(source, [program.compiler.identity, ...commonFlags, ...flags], texts);
+    return { file, source, flags, object: join(folder, `${file.replaceAll(/[/.]/g, "-")}-${hash}.o`) };
+  });
+  const missing = plans.filter(({ object }) => !existsSync(object)).values();
+  const work = async () => {
+    for (const { source, flags, object } of missing) await compile(program.compiler, source, flags, object);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
+  const objects = new Map(plans.map(({ file, object }) => [file, object]));
+  const kept = new Set(objects.values());
+  for (const file of readdirSync(folder).map((name) => join(folder, name))) {
+    if (file.endsWith(".o") && !kept.has(file)) rmSync(file);
+  }
+  const path = join(folder, program.name);
+  await runOrThrow(program.compiler, [...kept, ...program.linkFlags, "-o", path]);
+  return { path, objects };
+}
+
+/** The bench of the kernels of this machine; null where it has no compiler, or kernels for it do not exist. */
+export async function buildKernelBench(): Promise<string | null> {
+  const { arch } = process;
+  const compiler = findCompiler();
+  if (compiler === undefined || (arch !== "x64" && arch !== "arm64")) return null;
+  const { path } = await buildKernelProgram({
+    folder: "kernel-bench",
+    name: "kernel-bench",
+    compiler,
+    units: [...kernelUnits(arch), { file: "test/kernel-bench.cc", flags: [] }],
+    linkFlags: [],
+  });
+  return path;
+}
+
+async function compile(
+  compiler: Compiler,
+  source: string,
+  flags: readonly string[],
+  object: string,
+): Promise<void> {
+  const known = (await acceptsFlags(compiler, flags)) ? flags : [];
+  const temporary = `${object}.tmp`;
+  await runOrThrow(compiler, [...commonFlags, ...known, "-c", source, "-o", temporary]);
+  renameSync(temporary, object);
+}
+
+async function runOrThrow(compiler: Compiler, args: readonly string[]): Promise<void> {
+  const { ok, messages } = await runCompiler(compiler, args);
+  if (!ok || messages !== "") throw new Error(`${compiler.command.join(" ")} ${args.join(" ")}\n${messages}`);
+}

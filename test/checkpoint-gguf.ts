@@ -1,0 +1,191 @@
+/** Writes a random checkpoint as GGUF, in any packing that can hold it, whole or split. */
+import {
+  BitNetError,
+  byteStringsFrom,
+  type DenseType,
+  type GgufTensorInput,
+  type GgufValue,
+  type PackingId,
+  packings,
+  writeGguf,
+} from "@bitnet.ts/core";
+import { byteVocabulary } from "./byte-vocabulary.ts";
+import { encodeDense, encodeFloats, type FloatType } from "./dense-encoding.ts";
+import type { Checkpoint, DenseMatrix, LayerWeights, TernaryMatrix } from "./random-checkpoint.ts";
+
+/**
+ * How ternary matrices are stored: packed, as masters that are to be ternarised, or as the products of trits and scale. What a
+ * packing cannot hold is stored as I2_S.
+ */
+export type TernaryStore =
+  | { kind: "packed"; packing: Exclude<PackingId, "hf_u8"> }
+  | { kind: "masters" | "products"; type: FloatType };
+
+export interface GgufChoices {
+  ternary: TernaryStore;
+  embedding?: DenseType;
+  head?: DenseType;
+  norm?: FloatType;
+  architecture?: "bitnet-b1.58" | "bitnet-25";
+  alignment?: number;
+  /** Replaces or, where undefined, removes metadata. */
+  metadata?: Readonly<Record<string, GgufValue | undefined>>;
+}
+
+const u32 = (value: number): GgufValue => ({ type: "u32", value });
+const f32 = (value: number): GgufValue => ({ type: "f32", value });
+const text = (value: string): GgufValue => ({ type: "string", value });
+
+export async function ggufBytes(checkpoint: Checkpoint, choices: GgufChoices): Promise<Uint8Array> {
+  return joined(metadataOf(checkpoint, choices), tensorsOf(checkpoint, choices));
+}
+
+/** Parts of a split file by the names that they need. */
+export async function splitGgufBytes(
+  checkpoint: Checkpoint,
+  choices: GgufChoices,
+  nParts: number,
+): Promise<Map<string, Uint8Array>> {
+  const tensors = tensorsOf(checkpoint, choices);
+  const perPart = Math.ceil(tensors.length / nParts);
+  const five = (n: number) => String(n).padStart(5, "0");
+  const parts = new Map<string, Uint8Array>();
+  for (let part = 0; part < nParts; part++) {
+    const metadata = new Map<string, GgufValue>([
+      ...(part === 0 ? metadataOf(checkpoint, choices) : []),
+      ["split.no", { type: "u16", value: part }],
+      ["split.count", { type: "u16", value: nParts }],
+      ["split.tensors.count", { type: "i32", value: tensors.length }],
+    ]);
+    const bytes = await joined(metadata, tensors.slice(part * perPart, (part + 1) * perPart));
+    parts.set(`model-${five(part + 1)}-of-${five(nParts)}.gguf`, bytes);
+  }
+  return parts;
+}
+
+async function joined(metadata: Map<string, GgufValue>, tensors: GgufTensorInput[]): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of writeGguf({ metadata, tensors })) chunks.push(chunk.slice());
+  return Buffer.concat(chunks);
+}
+
+function metadataOf({ shape }: Checkpoint, choices: GgufChoices): Map<string, GgufValue> {
+  const { architecture = "bitnet-b1.58", alignment } = choices;
+  const vocabulary = byteVocabulary(shape.tokens);
+  const types = new Int32Array(shape.tokens).fill(1).fill(3, vocabulary.bosId);
+  const strings = (value: string[]): GgufValue => ({
+    type: "array",
+    of: "string",
+    value: byteStringsFrom(value),
+  });
+  const metadata = new Map<string, GgufValue>([
+    ["general.architecture", text(architecture)],
+    ...(alignment === undefined ? [] : ([["general.alignment", u32(alignment)]] as const)),
+    [`${architecture}.context_length`, u32(shape.context)],
+    [`${architecture}.embedding_length`, u32(shape.hidden)],
+    [`${architecture}.block_count`, u32(shape.layers)],
+    [`${architecture}.feed_forward_length`, u32(shape.ffn)],
+    [`${architecture}.attention.head_count`, u32(shape.heads)],
+    [`${architecture}.attention.head_count_kv`, u32(shape.kvHeads)],
+    [`${architecture}.attention.layer_norm_rms_epsilon`, f32(shape.eps)],
+    [`${architecture}.rope.freq_base`, f32(shape.theta)],
+    [`${architecture}.rope.dimension_count`, u32(shape.headDim)],
+    [`${architecture}.vocab_size`, u32(shape.vocab)],
+    ["tokenizer.ggml.model", text("gpt2")],
+    ["tokenizer.ggml.tokens", strings(vocabulary.tokens)],
+    ["tokenizer.ggml.token_type", { type: "array", of: "i32", value: types }],
+    ["tokenizer.ggml.merges", strings(vocabulary.merges)],
+    ["tokenizer.ggml.bos_token_id", u32(vocabulary.bosId)],
+    ["tokenizer.ggml.eos_token_id", u32(vocabulary.eosId)],
+  ]);
+  if (shape.heads * shape.headDim !== shape.hidden)
+    metadata.set(`${architecture}.attention.key_length`, u32(shape.headDim));
+  for (const [key, value] of Object.entries(choices.metadata ?? {}))
+    if (value === undefined) metadata.delete(key);
+    else metadata.set(key, value);
+  return metadata;
+}
+
+const normNames = {
+  attnNorm: "attn_norm",
+  attnSubNorm: "attn_sub_norm",
+  ffnNorm: "ffn_norm",
+  ffnSubNorm: "ffn_sub_norm",
+} as const;
+const matrixNames = {
+  q: "attn_q",
+  k: "attn_k",
+  v: "attn_v",
+  o: "attn_output",
+  gate: "ffn_gate",
+  up: "ffn_up",
+  down: "ffn_down",
+} as const;
+
+function tensorsOf(
+  { embedding, layers, outputNorm, head }: Checkpoint,
+  choices: GgufChoices,
+): GgufTensorInput[] {
+  const {
+    ternary,
+    embedding: embeddingType = "f16",
+    head: headType = embeddingType,
+    norm: normType = "f32",
+  } = choices;
+  const dense = (name: string, type: DenseType, matrix: DenseMatrix): GgufTensorInput => ({
+    name,
+    shape: [matrix.rows, matrix.cols],
+    type,
+    data: () => encodeDense(type, matrix),
+  });
+  const norm = (name: string, values: Float64Array): GgufTensorInput => ({
+    name,
+    shape: [values.length],
+    type: normType,
+    data: () => encodeFloats(normType, values),
+  });
+  const tensors = [dense("token_embd.weight", embeddingType, embedding)];
+  layers.forEach((layer: LayerWeights, l) => {
+    for (const [key, name] of Object.entries(normNames))
+      tensors.push(norm(`blk.${l}.${name}.weight`, layer[key as keyof typeof normNames]));
+    for (const [key, name] of Object.entries(matrixNames))
+      tensors.push(ternaryTensor(`blk.${l}.${name}.weight`, layer[key as keyof typeof matrixNames], ternary));
+  });
+  tensors.push(norm("output_norm.weight", outputNorm));
+  if (head !== null) tensors.push(dense("output.weight", headType, head));
+  return tensors;
+}
+
+function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore): GgufTensorInput {
+  const { rows, cols, trits, scale } = matrix;
+  const shape = [rows, cols];
+  if (store.kind !== "packed") {
+    const { type } = store;
+    const floats =
+      store.kind === "masters" ? masterWeights(matrix) : Float64Array.from(trits, (trit) => trit * scale);
+    return { name, shape, type, data: () => encodeFloats(type, floats) };
+  }
+  const packing = canHold(store.packing, { rows, cols }) ? store.packing : "i2_s";
+  return {
+    name,
+    shape,
+    type: packing,
+    data: () => packings[packing].pack(trits, { rows, cols }, { kind: "tensor", value: scale }),
+  };
+}
+
+/** Weights whose mean magnitude is the scale: half of them are zero, a quarter each 1.5 and 2.5 times the scale. */
+export function masterWeights({ trits, scale }: TernaryMatrix): Float64Array {
+  let nSeen = 0;
+  return Float64Array.from(trits, (trit) => trit * scale * (trit !== 0 && nSeen++ % 2 === 0 ? 1.5 : 2.5));
+}
+
+function canHold(packing: PackingId, shape: { rows: number; cols: number }): boolean {
+  try {
+    packings[packing].byteLength(shape);
+    return true;
+  } catch (error) {
+    if (error instanceof BitNetError && error.code === "FORMAT_UNSUPPORTED") return false;
+    throw error;
+  }
+}

@@ -1,0 +1,162 @@
+/** Writes a random checkpoint as a folder in Hugging Face layout: packed in either meaning of its scales, as masters, or as floats. */
+import { packings } from "@bitnet.ts/core";
+import { byteVocabulary, tokenizerJson } from "./byte-vocabulary.ts";
+import { masterWeights } from "./checkpoint-gguf.ts";
+import { encodeDense, encodeFloats, type FloatType } from "./dense-encoding.ts";
+import type { Checkpoint, TernaryMatrix } from "./random-checkpoint.ts";
+
+export interface HfChoices {
+  /**
+   * How ternary matrices are stored: packed with a scale that multiplies or divides; as masters; as the trits themselves with a scale
+   * that multiplies.
+   */
+  ternary: "multiplies" | "divides" | "masters" | "trits";
+  /** Of embedding, norms, masters and scales that multiply. */
+  floats: FloatType;
+  /** More than one: files of about equal numbers of tensors, with an index. */
+  shards?: number;
+  /** Bytes of white space in front of the data, which shift it off every alignment. */
+  padding?: number;
+  /** Replaces members of config.json or, where undefined, removes them. */
+  config?: Readonly<Record<string, unknown>>;
+}
+
+interface StoredTensor {
+  dtype: string;
+  shape: number[];
+  bytes: Uint8Array;
+}
+
+const dtypes = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+const normNames = {
+  attnNorm: "input_layernorm",
+  attnSubNorm: "self_attn.attn_sub_norm",
+  ffnNorm: "post_attention_layernorm",
+  ffnSubNorm: "mlp.ffn_sub_norm",
+} as const;
+const matrixNames = {
+  q: "self_attn.q_proj",
+  k: "self_attn.k_proj",
+  v: "self_attn.v_proj",
+  o: "self_attn.o_proj",
+  gate: "mlp.gate_proj",
+  up: "mlp.up_proj",
+  down: "mlp.down_proj",
+} as const;
+
+/** Files of the folder by name. */
+export function hfFiles(checkpoint: Checkpoint, choices: HfChoices): Map<string, Uint8Array> {
+  const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
+  const vocabulary = byteVocabulary(checkpoint.shape.tokens);
+  const { bosId, eosId, eotId } = vocabulary;
+  return new Map([
+    ["config.json", json(configOf(checkpoint, choices))],
+    ["tokenizer.json", json(tokenizerJson(vocabulary))],
+    ["generation_config.json", json({ bos_token_id: bosId, eos_token_id: [eosId, eotId] })],
+    ...weightFiles(tensorsOf(checkpoint, choices), choices),
+  ]);
+}
+
+function configOf({ shape }: Checkpoint, { ternary, config }: HfChoices): object {
+  const linearClass = ternary === "divides" ? {} : { linear_class: "autobitlinear" };
+  return {
+    architectures: ["BitNetForCausalLM"],
+    model_type: "bitnet",
+    hidden_act: "relu2",
+    hidden_size: shape.hidden,
+    intermediate_size: shape.ffn,
+    num_hidden_layers: shape.layers,
+    num_attention_heads: shape.heads,
+    num_key_value_heads: shape.kvHeads,
+    ...(shape.heads * shape.headDim === shape.hidden ? {} : { head_dim: shape.headDim }),
+    max_position_embeddings: shape.context,
+    rms_norm_eps: shape.eps,
+    rope_theta: shape.theta,
+    vocab_size: shape.vocab,
+    tie_word_embeddings: shape.isTied,
+    quantization_config: {
+      quant_method: "bitnet",
+      ...linearClass,
+      quantization_mode: ternary === "masters" ? "online" : "offline",
+    },
+    ...config,
+  };
+}
+
+function tensorsOf(checkpoint: Checkpoint, { ternary, floats }: HfChoices): Map<string, StoredTensor> {
+  const { embedding, layers, outputNorm, head } = checkpoint;
+  const tensors = new Map<string, StoredTensor>();
+  const dtype = dtypes[floats];
+  const add = (name: string, shape: number[], bytes: Uint8Array, type: string = dtype) =>
+    tensors.set(name, { dtype: type, shape, bytes });
+  const addMatrix = (name: string, matrix: TernaryMatrix) => {
+    const { rows, cols, trits, scale } = matrix;
+    if (ternary === "masters" || ternary === "trits") {
+      const values = ternary === "masters" ? masterWeights(matrix) : trits;
+      add(`${name}.weight`, [rows, cols], encodeFloats(floats, values));
+    } else {
+      const bytes = packings.hf_u8.pack(trits, { rows, cols }, { kind: "tensor", value: scale });
+      add(`${name}.weight`, [rows / 4, cols], bytes, "U8");
+    }
+    if (ternary === "divides")
+      add(`${name}.weight_scale`, [1], encodeFloats("f32", [reciprocal(scale)]), "F32");
+    else if (ternary !== "masters") add(`${name}.weight_scale`, [1], encodeFloats(floats, [scale]));
+  };
+  add("model.embed_tokens.weight", [embedding.rows, embedding.cols], encodeDense(floats, embedding));
+  layers.forEach((layer, l) => {
+    for (const [key, name] of Object.entries(normNames)) {
+      const values = layer[key as keyof typeof normNames];
+      add(`model.layers.${l}.${name}.weight`, [values.length], encodeFloats(floats, values));
+    }
+    for (const [key, name] of Object.entries(matrixNames))
+      addMatrix(`model.layers.${l}.${name}`, layer[key as keyof typeof matrixNames]);
+  });
+  add("model.norm.weight", [outputNorm.length], encodeFloats(floats, outputNorm));
+  if (head !== null) add("lm_head.weight", [head.rows, head.cols], encodeDense(floats, head));
+  return tensors;
+}
+
+/** The f32 whose reciprocal, rounded to f32, is `value`. */
+function reciprocal(value: number): number {
+  const word = new DataView(new ArrayBuffer(4));
+  word.setFloat32(0, 1 / value);
+  const bits = word.getUint32(0);
+  for (const near of [0, 1, -1]) {
+    word.setUint32(0, bits + near);
+    if (Math.fround(1 / word.getFloat32(0)) === value) return word.getFloat32(0);
+  }
+  throw new Error(`no f32 has the reciprocal ${value}`);
+}
+
+function weightFiles(
+  tensors: Map<string, StoredTensor>,
+  { shards = 1, padding = 0 }: HfChoices,
+): [string, Uint8Array][] {
+  if (shards === 1) return [["model.safetensors", safetensors(tensors, padding)]];
+  const five = (n: number) => String(n).padStart(5, "0");
+  const perShard = Math.ceil(tensors.size / shards);
+  const files: [string, Uint8Array][] = [];
+  const shardOf: Record<string, string> = {};
+  for (let shard = 0; shard < shards; shard++) {
+    const name = `model-${five(shard + 1)}-of-${five(shards)}.safetensors`;
+    const own = [...tensors].slice(shard * perShard, (shard + 1) * perShard);
+    for (const [tensor] of own) shardOf[tensor] = name;
+    files.push([name, safetensors(new Map(own), padding)]);
+  }
+  const index = JSON.stringify({ metadata: { total_size: 0 }, weight_map: shardOf });
+  return [...files, ["model.safetensors.index.json", new TextEncoder().encode(index)]];
+}
+
+/** u64 length of the header, the header as JSON, the data. */
+function safetensors(tensors: ReadonlyMap<string, StoredTensor>, padding: number): Uint8Array {
+  const header: Record<string, object> = { __metadata__: { format: "pt" } };
+  let end = 0;
+  for (const [name, { dtype, shape, bytes }] of tensors) {
+    header[name] = { dtype, shape, data_offsets: [end, end + bytes.length] };
+    end += bytes.length;
+  }
+  const json = Buffer.from(JSON.stringify(header) + " ".repeat(padding));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([length, json, ...[...tensors.values()].map(({ bytes }) => bytes)]);
+}

@@ -1,0 +1,129 @@
+/**
+ * Random checkpoints of any shape, as numbers: what every file format of the tests is written from, and what the naive forward
+ * pass reads. All values are chosen so that each format that can hold a tensor holds it exactly.
+ */
+import { seededIntegers } from "./seeded.ts";
+
+export interface CheckpointShape {
+  hidden: number;
+  ffn: number;
+  layers: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  /** Rows of the embedding. */
+  vocab: number;
+  /** Tokens that the tokenizer knows: as many, or fewer where the embedding is padded. */
+  tokens: number;
+  context: number;
+  theta: number;
+  eps: number;
+  isTied: boolean;
+  /** Bits of an embedding's integers: 4 fits Q4_0, 6 fits Q6_K, 8 fits Q8_0, as do fewer. */
+  embeddingBits: 4 | 6 | 8;
+}
+
+/** W = trits · scale, [rows, cols] row-major. */
+export interface TernaryMatrix {
+  rows: number;
+  cols: number;
+  trits: Int8Array;
+  scale: number;
+}
+
+/** W[i] = integers[i] · units[i / 32]: a power of two for each run of 32 columns. */
+export interface DenseMatrix {
+  rows: number;
+  cols: number;
+  integers: Int8Array;
+  units: Float64Array;
+}
+
+export interface LayerWeights {
+  attnNorm: Float64Array;
+  q: TernaryMatrix;
+  k: TernaryMatrix;
+  v: TernaryMatrix;
+  attnSubNorm: Float64Array;
+  o: TernaryMatrix;
+  ffnNorm: Float64Array;
+  gate: TernaryMatrix;
+  up: TernaryMatrix;
+  ffnSubNorm: Float64Array;
+  down: TernaryMatrix;
+}
+
+export interface Checkpoint {
+  shape: CheckpointShape;
+  embedding: DenseMatrix;
+  layers: LayerWeights[];
+  outputNorm: Float64Array;
+  /** Null when the embedding serves. */
+  head: DenseMatrix | null;
+}
+
+type Random = () => number;
+
+export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoint {
+  const random = seededIntegers(seed);
+  const { hidden, ffn, heads, kvHeads, headDim, vocab } = shape;
+  const dense = () => randomDense(vocab, hidden, shape.embeddingBits, random);
+  const ternary = (rows: number, cols: number) => randomTernary(rows, cols, random);
+  const norm = (cols: number) => Float64Array.from({ length: cols }, () => (96 + (random() % 65)) / 128);
+  return {
+    shape,
+    embedding: dense(),
+    layers: Array.from({ length: shape.layers }, () => ({
+      attnNorm: norm(hidden),
+      q: ternary(heads * headDim, hidden),
+      k: ternary(kvHeads * headDim, hidden),
+      v: ternary(kvHeads * headDim, hidden),
+      attnSubNorm: norm(heads * headDim),
+      o: ternary(hidden, heads * headDim),
+      ffnNorm: norm(hidden),
+      gate: ternary(ffn, hidden),
+      up: ternary(ffn, hidden),
+      ffnSubNorm: norm(ffn),
+      down: ternary(hidden, ffn),
+    })),
+    outputNorm: norm(hidden),
+    head: shape.isTied ? null : dense(),
+  };
+}
+
+/**
+ * Exactly half of the weights are zero, so that masters of magnitude 2 · scale have the mean `scale`. The scale keeps the variance
+ * and has six bits, so that bf16 and f16 hold it; its mantissa is below √2, so that some f32 has it as reciprocal.
+ */
+function randomTernary(rows: number, cols: number, random: Random): TernaryMatrix {
+  const n = rows * cols;
+  const trits = Int8Array.from({ length: n }, (_, i) => (i % 2 === 0 ? 0 : 1 - 2 * (random() & 1)));
+  for (let i = n - 1; i > 0; i--) {
+    const j = random() % (i + 1);
+    [trits[i], trits[j]] = [trits[j] ?? 0, trits[i] ?? 0];
+  }
+  const exponent = Math.round(Math.log2(1 / Math.sqrt(cols / 2)));
+  return { rows, cols, trits, scale: ((32 + (random() % 14)) / 32) * 2 ** exponent };
+}
+
+function randomDense(rows: number, cols: number, bits: number, random: Random): DenseMatrix {
+  const range = 2 ** bits;
+  const unit = 2 ** -(bits - 1 + Math.round(Math.log2(cols) / 2));
+  return {
+    rows,
+    cols,
+    // The lowest value is left out: Q8_0 writers use −127 … 127.
+    integers: Int8Array.from({ length: rows * cols }, () => (random() % (range - 1)) + 1 - range / 2),
+    units: Float64Array.from({ length: (rows * cols) / 32 }, () => unit * 2 ** (random() % 3)),
+  };
+}
+
+export function denseValue({ integers, units }: DenseMatrix, index: number): number {
+  return (integers[index] ?? 0) * (units[index >> 5] ?? 0);
+}
+
+/** Any token ids of the checkpoint. */
+export function randomTokens({ shape }: Checkpoint, count: number, seed: number): number[] {
+  const random = seededIntegers(seed);
+  return Array.from({ length: count }, () => random() % shape.vocab);
+}
