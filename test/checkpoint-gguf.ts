@@ -17,7 +17,7 @@ import type { Checkpoint, DenseMatrix, LayerWeights, TernaryMatrix } from "./ran
  * How ternary matrices are stored: packed, as masters that are to be ternarised, or as the products of trits and scale. What a
  * packing cannot hold is stored as I2_S.
  */
-export type TernaryStore =
+type TernaryStore =
   | { kind: "packed"; packing: Exclude<PackingId, "hf_u8"> }
   | { kind: "masters" | "products"; type: FloatType };
 

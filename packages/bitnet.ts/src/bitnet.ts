@@ -16,10 +16,10 @@ import {
   type FileRoot,
   type GenerateOptions,
   type Generation,
+  type KvType,
   listTensorTypes,
   type ModelConfig,
   openModelFiles,
-  type Program,
   pageTokens,
   readTokenizer,
   Scheduler,
@@ -28,11 +28,14 @@ import {
 } from "@bitnet.ts/core";
 import { availableMemory, createBackend, openLocation } from "#platform";
 import { Chat, type ChatOptions } from "./chat.ts";
-import { bytesPerToken, kvBytesPerToken, weightBytes } from "./program-bytes.ts";
+import { bytesPerToken, kvBytesPerToken, ropeTableBytes, weightBytes } from "./memory-bytes.ts";
+import { checkPromptIds } from "./prompt-ids.ts";
 import type { BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
 
 /** Rows of one step: bounds how long prefill keeps others waiting, and the size of activations. */
 const maxRows = 512;
+/** The longest context that is made without being asked for. */
+const defaultContext = 32_768;
 /** Share of the loading progress that transcoding the weights takes; the backend takes the rest. */
 const bindShare = 0.8;
 
@@ -45,8 +48,8 @@ const bindShare = 0.8;
 export class BitNet {
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
-  /** The chat template: the file's own, or BitNet's where the file has none or a wrong one. */
-  readonly template: ChatTemplate;
+  private readonly templateSource: string | null;
+  private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
   private disposal: Promise<void> | null = null;
@@ -54,13 +57,13 @@ export class BitNet {
   private constructor(parts: {
     info: ModelInfo;
     tokenizer: Tokenizer;
-    template: ChatTemplate;
+    chatTemplate: string | null;
     executable: Executable;
     scheduler: Scheduler;
   }) {
     this.info = parts.info;
     this.tokenizer = parts.tokenizer;
-    this.template = parts.template;
+    this.templateSource = parts.chatTemplate;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
   }
@@ -82,47 +85,50 @@ export class BitNet {
     try {
       const model = describeModel(files, name);
       const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
+      const kvType = options.kvType ?? "f16";
+      const nPages = choosePages(config, weightBytes(model.tensors), kvType, options.cacheTokens);
       const tokenizer = readTokenizer(files, config);
-      const template = chatTemplateFor(model.chatTemplate, name);
       const onProgress = options.onProgress ?? (() => {});
       const signal = options.signal ? { signal: options.signal } : {};
       const program = await bindModel(model, config, {
         onProgress: (fraction) => onProgress(fraction * bindShare),
         ...signal,
       });
-      const kvType = options.kvType ?? "f16";
-      const nPages = choosePages(program, config.contextLength, kvType, options.cacheTokens);
+      const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
       const backend = await createBackend({
         ...(options.backend ? { name: options.backend } : {}),
         ...(options.isa ? { isa: options.isa } : {}),
         ...(options.threads ? { threads: options.threads } : {}),
-        onNotice: options.onNotice ?? ((line) => console.warn(line)),
+        onNotice,
       });
       const executable = await backend.load(program, {
         kvType,
         nPages,
         maxRows,
+        ...(options.repack ? { repack: options.repack } : {}),
+        onNotice,
         onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
         ...signal,
       });
-      onProgress(1);
-      const scheduler = new Scheduler(executable, {
-        tokenizer,
-        nPages,
-        maxRows,
-      });
-      const info = Object.freeze({
-        ...describeConfig(model.config),
-        source: name,
-        contextLength: config.contextLength,
-        nParameters: countParameters(model.tensors),
-        tensorTypes: listTensorTypes(model.tensors),
-        ...describeBackend(backend),
-        kvType,
-        bytesPerToken: bytesPerToken(program),
-        loadMs: performance.now() - start,
-      });
-      return new BitNet({ info, tokenizer, template, executable, scheduler });
+      try {
+        onProgress(1);
+        const scheduler = new Scheduler(executable, { tokenizer, nPages, maxRows });
+        const info = Object.freeze({
+          ...describeConfig(model.config),
+          source: name,
+          contextLength: config.contextLength,
+          nParameters: countParameters(model.tensors),
+          tensorTypes: listTensorTypes(model.tensors),
+          ...describeBackend(backend),
+          kvType,
+          bytesPerToken: bytesPerToken(program) - (executable.sparedBytesPerToken ?? 0),
+          loadMs: performance.now() - start,
+        });
+        return new BitNet({ info, tokenizer, chatTemplate: model.chatTemplate, executable, scheduler });
+      } catch (error) {
+        await executable.dispose();
+        throw error;
+      }
     } finally {
       await files.close();
     }
@@ -131,18 +137,32 @@ export class BitNet {
   /**
    * Continues a text, or token ids. A text gets the beginning-of-text token when the model wants it, and control tokens
    * written out in it stay ordinary text; ids are taken as they are. All generations of a model run in one batch.
-   * @throws BitNetError INVALID_ARGUMENT for options, CONTEXT_EXCEEDED for a prompt that does not fit, DISPOSED.
+   * @throws BitNetError INVALID_ARGUMENT for options, an empty prompt (a text that is empty, where the model wants no beginning-of-text
+   * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, DISPOSED.
    */
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
     this.checkAlive();
     const ids =
       typeof prompt === "string"
         ? this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos })
-        : Int32Array.from(prompt);
+        : checkPromptIds(prompt, this.info);
     return this.scheduler.generate(ids, options);
   }
 
-  /** Starts a conversation. */
+  /**
+   * The chat template: the file's own, or BitNet's where the file has none or a wrong one. Parsed when first asked for, so that a
+   * model with a template that is beyond us still completes texts.
+   * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed.
+   */
+  get template(): ChatTemplate {
+    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source);
+    return this.compiledTemplate;
+  }
+
+  /**
+   * Starts a conversation.
+   * @throws BitNetError TEMPLATE_FAILED when the model's chat template cannot be parsed, DISPOSED.
+   */
   createChat(options: ChatOptions = {}): Chat {
     this.checkAlive();
     const { tokenizer, template } = this;
@@ -178,15 +198,31 @@ export class BitNet {
   }
 }
 
-function checkOptions({ threads, contextLength, cacheTokens }: BitNetLoadOptions): void {
+const choices = {
+  kvType: ["f16", "f32"],
+  i2sLayout: ["128/32", "64/16", "rows4"],
+  repack: ["dense", "none"],
+} as const;
+
+function checkOptions(options: BitNetLoadOptions): void {
+  const { threads, contextLength, cacheTokens } = options;
   for (const [name, value] of Object.entries({ threads, contextLength, cacheTokens })) {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
+  for (const name of ["kvType", "i2sLayout", "repack"] as const) {
+    const value = options[name];
+    if (value === undefined || choices[name].some((choice) => choice === value)) continue;
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `${name}: expected one of ${choices[name].join(", ")}, found ${String(value)}`,
+    );
+  }
 }
 
 function chooseContext({ contextLength }: ModelConfig, wanted: number | undefined): number {
-  if (wanted === undefined || wanted <= contextLength) return wanted ?? contextLength;
+  if (wanted === undefined) return Math.min(contextLength, defaultContext);
+  if (wanted <= contextLength) return wanted;
   throw new BitNetError(
     "CONTEXT_EXCEEDED",
     `a context of ${wanted} tokens was asked for, but the model was trained with ${contextLength}`,
@@ -194,17 +230,21 @@ function chooseContext({ contextLength }: ModelConfig, wanted: number | undefine
   );
 }
 
-/** Pages of the arena: four contexts unless told otherwise, less where memory is short, at least one context. */
+/**
+ * Pages of the arena: four contexts unless told otherwise, less where memory is short, at least one context. Asked before anything
+ * that grows with the context is made.
+ */
 function choosePages(
-  program: Program,
-  contextLength: number,
-  kvType: "f16" | "f32",
+  config: ModelConfig,
+  weights: number,
+  kvType: KvType,
   cacheTokens: number | undefined,
 ): number {
-  const perToken = kvBytesPerToken(program, kvType);
+  const { contextLength } = config;
+  const perToken = kvBytesPerToken(config, kvType);
   const memory = availableMemory();
-  const room = memory === null ? Number.POSITIVE_INFINITY : memory - weightBytes(program);
-  const needed = (cacheTokens ?? contextLength) * perToken;
+  const room = memory === null ? Number.POSITIVE_INFINITY : memory - weights - ropeTableBytes(config);
+  const needed = Math.max(cacheTokens ?? 0, contextLength) * perToken;
   if (needed > room) {
     const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
     throw new BitNetError(
@@ -214,8 +254,7 @@ function choosePages(
       { details: { needed, room } },
     );
   }
-  const tokens =
-    cacheTokens ?? Math.max(contextLength, Math.min(4 * contextLength, Math.floor(room / 2 / perToken)));
+  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(room / 2 / perToken));
   return Math.ceil(Math.max(tokens, contextLength) / pageTokens);
 }
 

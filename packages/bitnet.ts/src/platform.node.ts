@@ -1,5 +1,6 @@
 /** The Node side of platform.ts: local files, the native backend where a binary fits, memory limits, BITNET_ variables. */
 import { totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
 import {
   type Backend,
   type BackendName,
@@ -16,7 +17,15 @@ const backendNames: readonly BackendName[] = ["native", "reference"];
 /** Opens a URL or a local path. */
 export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
   if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
-  return openPath(location.startsWith("file:") ? new URL(location).pathname : location);
+  return openPath(location.startsWith("file:") ? pathOfUrl(location) : location);
+}
+
+function pathOfUrl(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch (cause) {
+    throw new BitNetError("INVALID_ARGUMENT", `${url}: expected the URL of a local file`, { cause });
+  }
 }
 
 /**

@@ -6,13 +6,14 @@ import type {
   KvType,
   MemoryReport,
   RejectedVariant,
+  Repack,
   SchedulerStats,
 } from "@bitnet.ts/core";
 
 export interface BitNetLoadOptions {
   /** Compute threads; default: the cores available to this process. */
   threads?: number;
-  /** Tokens of context, at most (and by default) what the model was trained with. */
+  /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768. */
   contextLength?: number;
   /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else reference. */
   backend?: BackendName;
@@ -20,6 +21,11 @@ export interface BitNetLoadOptions {
   isa?: Isa;
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
+  /**
+   * "dense" makes a private copy of the ternary weights, five in a byte, that decoding reads instead of the file: faster where memory is
+   * the limit and the processor has AVX-512 VBMI, at 0.8 of the file's bytes; the same bits. Default: `BITNET_REPACK`, else "none".
+   */
+  repack?: Repack;
   /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short. */
   cacheTokens?: number;
   /** How I2_S tensors are laid out; published files are "128/32" (default). */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
-import { type MasterType, ternarise } from "./ternarise.ts";
+import { type MasterType, type TernariseOptions, ternarise } from "./ternarise.ts";
 
 const stored: Record<MasterType, { bytes: number; write: (v: DataView, i: number, x: number) => void }> = {
   f32: { bytes: 4, write: (v, i, x) => v.setFloat32(4 * i, x, true) },
@@ -14,9 +14,9 @@ function bytesOf(type: MasterType, weights: ArrayLike<number>): Uint8Array {
   return new Uint8Array(view.buffer);
 }
 
-function trits(type: MasterType, weights: ArrayLike<number>, rows: number) {
+function trits(type: MasterType, weights: ArrayLike<number>, rows: number, options: TernariseOptions = {}) {
   const shape = { rows, cols: weights.length / rows };
-  const ternarised = ternarise(type, bytesOf(type, weights), shape);
+  const ternarised = ternarise(type, bytesOf(type, weights), shape, options);
   const out = new Int8Array(weights.length);
   ternarised.unpackRows(0, rows, out);
   return { scale: ternarised.scale.value, trits: Array.from(out) };
@@ -44,6 +44,26 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY])("%s among the weights is refused", (bad) => {
     expect(() => trits(type, [1, bad, 2, 3], 1)).toThrow(/NaN or infinity/);
+  });
+
+  test("products of trits and a scale are told from masters where they may be", () => {
+    const products = [0.375, -0.375, 0, 0.375, -0, 0, -0.375, 0.375, 0, 0];
+    const exact = { scale: 0.375, trits: [1, -1, 0, 1, 0, 0, -1, 1, 0, 0] };
+    expect(trits(type, products, 2, { mayBeProducts: true })).toEqual(exact);
+    expect(trits(type, products, 2)).toEqual({ ...exact, scale: 0.1875 });
+    // One other magnitude anywhere, and they are masters.
+    for (const at of [0, 4, 40]) {
+      const masters = Array.from({ length: 50 }, (_, i) => (i === at ? 0.5 : i % 2 === 0 ? 0.375 : -0.375));
+      expect(trits(type, masters, 5, { mayBeProducts: true })).toEqual(trits(type, masters, 5));
+    }
+    const zeros = new Float32Array(20);
+    expect(trits(type, zeros, 2, { mayBeProducts: true })).toEqual(trits(type, zeros, 2));
+  });
+
+  test("products too small for masters keep their trits", () => {
+    const small = type === "f16" ? 2 ** -24 : 2 ** -126;
+    const found = trits(type, [small, 0, -small, 0], 1, { mayBeProducts: true });
+    expect(found).toEqual({ scale: small, trits: [1, 0, -1, 0] });
   });
 
   test("too few bytes are refused", () => {

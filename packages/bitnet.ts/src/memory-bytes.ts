@@ -1,5 +1,12 @@
-/** What a Program costs in bytes: its weights, a decoded token's share of them, a token of context. */
-import { type BufferDecl, denseByteLength, type KvType, type Program } from "@bitnet.ts/core";
+/** What a model costs in bytes: its weights, a decoded token's share of them, a token of context. */
+import {
+  type BufferDecl,
+  denseByteLength,
+  type KvType,
+  type ModelConfig,
+  type Program,
+  type TensorInfo,
+} from "@bitnet.ts/core";
 
 /** Bytes of a weight in the layout that kernels read. */
 function tensorBytes(buffer: BufferDecl): number {
@@ -10,12 +17,11 @@ function tensorBytes(buffer: BufferDecl): number {
     : denseByteLength(tensor.type, tensor.rows * tensor.cols);
 }
 
-/** Bytes of all sources: mapped files and memory. */
-export function weightBytes(program: Program): number {
-  return program.sources.reduce(
-    (sum, source) => sum + (source.kind === "file" ? source.size : source.bytes.byteLength),
-    0,
-  );
+/** Bytes of all tensors in the files. */
+export function weightBytes(tensors: ReadonlyMap<string, TensorInfo>): number {
+  let total = 0;
+  for (const { byteLength } of tensors.values()) total += byteLength;
+  return total;
 }
 
 /** Bytes of weights that computing one token reads: all ternary matrices, norms, and the head. */
@@ -33,10 +39,11 @@ export function bytesPerToken({ ops, buffers }: Program): number {
   return total;
 }
 
-export function kvBytesPerToken(program: Program, kvType: KvType): number {
-  const elementBytes = kvType === "f16" ? 2 : 4;
-  let total = 0;
-  for (const buffer of program.buffers)
-    if (buffer.class === "kv") total += 2 * buffer.nKvHeads * buffer.headDim * elementBytes;
-  return total;
+export function kvBytesPerToken({ nLayers, nKvHeads, headDim }: ModelConfig, kvType: KvType): number {
+  return 2 * nLayers * nKvHeads * headDim * (kvType === "f16" ? 2 : 4);
+}
+
+/** Bytes of the cosines and sines of all positions. */
+export function ropeTableBytes({ contextLength, headDim }: ModelConfig): number {
+  return contextLength * headDim * Float32Array.BYTES_PER_ELEMENT;
 }

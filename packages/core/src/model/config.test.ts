@@ -1,0 +1,444 @@
+/** Every field of both kinds of configuration. Both in one long file, so that a rule for one is not forgotten for the other. */
+import { describe, expect, it } from "vitest";
+import { BitNetError } from "../base/errors.ts";
+import { type ModelConfig, parseGgufConfig, parseHfConfig } from "./config.ts";
+
+/** What an invalid configuration is refused with. */
+function failure(parse: () => ModelConfig): BitNetError {
+  try {
+    parse();
+  } catch (error) {
+    if (error instanceof BitNetError) return error;
+    throw error;
+  }
+  throw new Error("expected a BitNetError");
+}
+
+function problemsOf(parse: () => ModelConfig): string[] {
+  const { code, message, details } = failure(parse);
+  expect(code).toBe("MODEL_INVALID");
+  const problems = details.problems as string[];
+  for (const problem of problems) expect(message).toContain(problem);
+  return problems;
+}
+
+type Changes = Record<string, unknown>;
+
+/** `undefined` removes a field. */
+function changed(fields: Changes, changes: Changes): Changes {
+  return Object.fromEntries(
+    Object.entries({ ...fields, ...changes }).filter(([, value]) => value !== undefined),
+  );
+}
+
+const ggufFields: Changes = {
+  "general.architecture": "bitnet-b1.58",
+  "general.name": "some model",
+  "bitnet-b1.58.context_length": 4096,
+  "bitnet-b1.58.embedding_length": 2560,
+  "bitnet-b1.58.block_count": 30,
+  "bitnet-b1.58.feed_forward_length": 6912,
+  "bitnet-b1.58.attention.head_count": 20,
+  "bitnet-b1.58.attention.head_count_kv": 5,
+  "bitnet-b1.58.attention.layer_norm_rms_epsilon": 1e-5,
+  "bitnet-b1.58.rope.dimension_count": 128,
+  "bitnet-b1.58.rope.freq_base": 500000,
+};
+const gguf = (changes: Changes = {}, rows: number | undefined = 128256) =>
+  parseGgufConfig(new Map(Object.entries(changed(ggufFields, changes))), "m.gguf", rows);
+const key = (name: string) => `bitnet-b1.58.${name}`;
+
+const parsed: ModelConfig = {
+  architecture: "bitnet-b1.58",
+  name: "some model",
+  hiddenSize: 2560,
+  ffnSize: 6912,
+  nLayers: 30,
+  nHeads: 20,
+  nKvHeads: 5,
+  headDim: 128,
+  contextLength: 4096,
+  vocabSize: 128256,
+  normEps: 1e-5,
+  ropeTheta: 500000,
+  activation: "relu2",
+  isTied: null,
+  weightScale: "multiplies",
+};
+
+describe("GGUF", () => {
+  it("is parsed and frozen", () => {
+    expect(gguf()).toEqual(parsed);
+    expect(Object.isFrozen(gguf())).toBe(true);
+  });
+
+  it("of the older architecture has its keys under that name", () => {
+    const fields = Object.entries(ggufFields).map(
+      ([name, value]) => [name.replace("bitnet-b1.58.", "bitnet-25."), value] as const,
+    );
+    const older = new Map([...fields, ["general.architecture", "bitnet-25"]]);
+    expect(parseGgufConfig(older, "m.gguf", 128256)).toEqual(parsed);
+  });
+
+  it("takes integers of any width", () => {
+    expect(gguf({ [key("block_count")]: 7n, [key("context_length")]: 2n ** 20n })).toMatchObject({
+      nLayers: 7,
+      contextLength: 2 ** 20,
+    });
+  });
+
+  it("does without what it can know otherwise", () => {
+    const sparse = gguf({
+      "general.name": undefined,
+      [key("attention.head_count_kv")]: undefined,
+      [key("rope.dimension_count")]: undefined,
+      [key("rope.freq_base")]: undefined,
+    });
+    expect(sparse).toEqual({ ...parsed, name: "m.gguf", nKvHeads: 20, ropeTheta: 10000 });
+    expect(gguf({ "general.name": 5 }).name).toBe("m.gguf");
+  });
+
+  it("may have heads that do not make up the hidden size", () => {
+    const heads = { [key("attention.key_length")]: 48, [key("rope.dimension_count")]: 48 };
+    expect(gguf(heads).headDim).toBe(48);
+  });
+
+  const required = [
+    "embedding_length",
+    "block_count",
+    "feed_forward_length",
+    "attention.head_count",
+    "context_length",
+    "attention.layer_norm_rms_epsilon",
+  ];
+
+  it.each(required)("without %s lists just that", (name) => {
+    expect(problemsOf(() => gguf({ [key(name)]: undefined }))).toEqual([`${key(name)} is missing`]);
+  });
+
+  it("lists everything that is missing at once", () => {
+    const none = Object.fromEntries(required.map((name) => [key(name), undefined]));
+    const all = problemsOf(() =>
+      parseGgufConfig(new Map(Object.entries(changed(ggufFields, none))), "m.gguf", undefined),
+    );
+    expect(all).toHaveLength(required.length + 1);
+    expect(all).toContain('tensor "token_embd.weight" is missing');
+  });
+
+  const counts: [string, number][] = [
+    ["embedding_length", 2 ** 20],
+    ["block_count", 4096],
+    ["feed_forward_length", 2 ** 21],
+    ["attention.head_count", 4096],
+    ["attention.head_count_kv", 4096],
+    ["attention.key_length", 4096],
+    ["rope.dimension_count", 4096],
+    ["context_length", 2 ** 20],
+  ];
+  const wrongCounts = (limit: number): [unknown, string][] => [
+    [0, "0"],
+    [-1, "-1"],
+    [1.5, "1.5"],
+    [limit + 1, String(limit + 1)],
+    [2n ** 64n - 1n, "18446744073709551615"],
+    [Number.NaN, "NaN"],
+    [Number.POSITIVE_INFINITY, "Infinity"],
+    ["12", '"12"'],
+    [true, "true"],
+    [new Int32Array(3), "an array"],
+    [{ bytes: new Uint8Array(), offsets: new Uint32Array(1), count: 0 }, "an object"],
+  ];
+
+  it.each(counts)("%s must be an integer from 1 to %i", (name, limit) => {
+    for (const [value, shown] of wrongCounts(limit))
+      expect(problemsOf(() => gguf({ [key(name)]: value }))).toContain(
+        `${key(name)} is ${shown}, expected an integer from 1 to ${limit}`,
+      );
+  });
+
+  it.each([
+    ["attention.layer_norm_rms_epsilon", [0, 1, -1e-5, Number.NaN, "1e-5", 5n], "a number between 0 and 1"],
+    ["rope.freq_base", [1, 0, 1e12, Number.NEGATIVE_INFINITY, false, 0n], "a number between 1 and 10^12"],
+  ] as const)("%s must be in its range", (name, values, range) => {
+    for (const value of values) {
+      const [problem, another] = problemsOf(() => gguf({ [key(name)]: value }));
+      expect(problem).toMatch(`${key(name)} is `);
+      expect(problem).toMatch(`, expected ${range}`);
+      expect(another).toBeUndefined();
+    }
+  });
+
+  it("shows long values cut short", () => {
+    const [problem = ""] = problemsOf(() => gguf({ [key("block_count")]: "x".repeat(1_000_000) }));
+    expect(problem.length).toBeLessThan(200);
+    const architecture = "y".repeat(1_000_000);
+    expect(failure(() => gguf({ "general.architecture": architecture })).message.length).toBeLessThan(250);
+  });
+
+  it("must have a vocabulary of a possible size", () => {
+    for (const rows of [0, 2 ** 21 + 1])
+      expect(problemsOf(() => gguf({}, rows))).toEqual([
+        `rows of token_embd.weight: ${rows}, expected an integer from 1 to ${2 ** 21}`,
+      ]);
+  });
+
+  it("must have sizes that go together", () => {
+    expect(problemsOf(() => gguf({ [key("attention.head_count_kv")]: 7 }))).toEqual([
+      "20 heads cannot share 7 key/value heads",
+    ]);
+    expect(problemsOf(() => gguf({ [key("rope.dimension_count")]: 64 }))).toEqual([
+      `${key("rope.dimension_count")} is 64, expected the head dimension 128`,
+    ]);
+    expect(
+      problemsOf(() => gguf({ [key("attention.head_count")]: 3, [key("attention.head_count_kv")]: 1 })),
+    ).toEqual([`${key("attention.key_length")} is missing, and 3 heads do not divide a hidden size of 2560`]);
+    const uneven = { [key("attention.key_length")]: 33, [key("rope.dimension_count")]: 33 };
+    expect(problemsOf(() => gguf(uneven))).toEqual(["head dimension 33 must be even"]);
+  });
+
+  it("lists problems of every kind at once", () => {
+    const found = problemsOf(() =>
+      gguf({
+        [key("block_count")]: 0,
+        [key("attention.head_count_kv")]: 3,
+        [key("rope.scaling.type")]: "yarn",
+        [key("context_length")]: undefined,
+      }),
+    );
+    expect(found).toHaveLength(4);
+  });
+
+  it("may say that positions are not scaled", () => {
+    expect(gguf({ [key("rope.scaling.type")]: "none", [key("rope.scaling.factor")]: 4 })).toEqual(parsed);
+    expect(gguf({ [key("rope.scaling.type")]: "linear", [key("rope.scaling.factor")]: 1 })).toEqual(parsed);
+    expect(gguf({ [key("rope.scaling.type")]: "linear" })).toEqual(parsed);
+    expect(gguf({ [key("rope.scaling.factor")]: 0 })).toEqual(parsed);
+  });
+
+  it.each([
+    [{ "rope.scaling.type": "yarn" }, 'rope.scaling.type "yarn"'],
+    [{ "rope.scaling.type": 3 }, "rope.scaling.type 3"],
+    [{ "rope.scaling.type": "linear", "rope.scaling.factor": 4 }, "rope.scaling.factor 4"],
+    [{ "rope.scaling.factor": 2 }, "rope.scaling.factor 2"],
+    [{ "rope.scale_linear": 0.5 }, "rope.scale_linear 0.5"],
+  ])("with %j is not supported", (changes: Changes, problem) => {
+    const keyed = Object.fromEntries(Object.entries(changes).map(([name, value]) => [key(name), value]));
+    expect(problemsOf(() => gguf(keyed))).toEqual([`${key(problem)} is not supported`]);
+  });
+
+  it.each([
+    ["bitnet", '"bitnet"'],
+    ["llama", '"llama"'],
+    ["", '""'],
+    [undefined, "nothing"],
+    [5, "5"],
+    [7n, "7"],
+  ])("of architecture %s is unsupported", (architecture, shown) => {
+    const error = failure(() => gguf({ "general.architecture": architecture }));
+    expect(error.code).toBe("MODEL_UNSUPPORTED");
+    expect(error.message).toBe(
+      `m.gguf: unknown architecture: expected one of bitnet-b1.58, bitnet-25, found ${shown}`,
+    );
+  });
+});
+
+const hfJson: Changes = {
+  architectures: ["BitNetForCausalLM"],
+  model_type: "bitnet",
+  hidden_act: "relu2",
+  hidden_size: 2560,
+  intermediate_size: 6912,
+  num_hidden_layers: 30,
+  num_attention_heads: 20,
+  num_key_value_heads: 5,
+  head_dim: 128,
+  max_position_embeddings: 4096,
+  rms_norm_eps: 1e-5,
+  rope_theta: 500000,
+  vocab_size: 128256,
+  tie_word_embeddings: true,
+  quantization_config: {
+    quant_method: "bitnet",
+    linear_class: "autobitlinear",
+    quantization_mode: "offline",
+  },
+};
+const hf = (changes: Changes = {}) => parseHfConfig(changed(hfJson, changes), "m/config.json");
+const hfParsed: ModelConfig = { ...parsed, name: "m/config.json", isTied: true };
+
+describe("Hugging Face", () => {
+  it("is parsed and frozen", () => {
+    expect(hf()).toEqual(hfParsed);
+    expect(Object.isFrozen(hf())).toBe(true);
+    expect(hf({ _name_or_path: "a/b" }).name).toBe("a/b");
+    expect(hf({ architectures: ["BitnetForCausalLM", "Other"] })).toEqual(hfParsed);
+  });
+
+  it.each([undefined, null])("does without what it can know otherwise: %j", (absent) => {
+    const sparse = {
+      head_dim: absent,
+      num_key_value_heads: absent,
+      rms_norm_eps: absent,
+      rope_theta: absent,
+      rope_scaling: absent,
+      rope_parameters: absent,
+      hidden_act: absent,
+      tie_word_embeddings: absent,
+    };
+    expect(hf(sparse)).toEqual({ ...hfParsed, nKvHeads: 20, isTied: null });
+  });
+
+  it.each([
+    [true, true],
+    [false, false],
+    [undefined, null],
+    ["yes", null],
+  ])("tie_word_embeddings %j", (value, isTied) => {
+    expect(hf({ tie_word_embeddings: value }).isTied).toBe(isTied);
+  });
+
+  const required = [
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+    "vocab_size",
+  ];
+
+  it.each(required)("without %s lists just that", (name) => {
+    for (const absent of [undefined, null])
+      expect(problemsOf(() => hf({ [name]: absent }))).toEqual([`${name} is missing`]);
+    expect(problemsOf(() => hf({ [name]: undefined, head_dim: undefined }))).toEqual([`${name} is missing`]);
+  });
+
+  it.each([...required, "num_key_value_heads", "head_dim"])("%s must be a count", (name) => {
+    for (const value of [0, -3, 2.5, 1e300, "256", true, [256], {}])
+      expect(problemsOf(() => hf({ [name]: value }))[0]).toMatch(
+        new RegExp(`^${name} is .*, expected an integer from 1 to \\d+$`),
+      );
+  });
+
+  it("lists problems of every kind at once", () => {
+    const found = problemsOf(() =>
+      hf({
+        hidden_size: undefined,
+        num_hidden_layers: "30",
+        rms_norm_eps: 2,
+        rope_theta: 0,
+        rope_scaling: { type: "linear", factor: 2 },
+        attention_bias: true,
+        hidden_act: "swish",
+        head_dim: 7,
+        num_key_value_heads: 3,
+        quantization_config: { linear_class: "other" },
+      }),
+    );
+    expect(found).toEqual([
+      "hidden_size is missing",
+      "attention_bias is not supported",
+      'num_hidden_layers is "30", expected an integer from 1 to 4096',
+      "rms_norm_eps is 2, expected a number between 0 and 1",
+      'rope_scaling of type "linear" is not supported',
+      "rope_theta is 0, expected a number between 1 and 10^12",
+      'hidden_act "swish" is not supported; supported: relu2, silu, gelu_pytorch_tanh',
+      'quantization_config.linear_class "other" is not supported; supported: bitlinear, autobitlinear',
+      "20 heads cannot share 3 key/value heads",
+      "head dimension 7 must be even",
+    ]);
+  });
+
+  it("finds the RoPE base in either place", () => {
+    const inside = { rope_type: "default", rope_theta: 1234 };
+    expect(hf({ rope_theta: undefined, rope_parameters: inside }).ropeTheta).toBe(1234);
+    expect(hf({ rope_theta: 1234, rope_parameters: inside }).ropeTheta).toBe(1234);
+    expect(hf({ rope_theta: 1234, rope_parameters: {} }).ropeTheta).toBe(1234);
+    expect(hf({ rope_scaling: { rope_type: "default" } })).toEqual(hfParsed);
+  });
+
+  it.each<[Changes, string]>([
+    [{ rope_scaling: { type: "dynamic", factor: 2 } }, 'rope_scaling of type "dynamic" is not supported'],
+    [{ rope_scaling: { factor: 2 } }, "rope_scaling.factor 2 is not supported"],
+    [{ rope_scaling: "yarn" }, 'rope_scaling is "yarn", expected an object'],
+    [
+      { rope_parameters: { rope_type: "llama3", rope_theta: 500000 } },
+      'rope_parameters of type "llama3" is not supported',
+    ],
+    [{ rope_parameters: [] }, "rope_parameters is an array, expected an object"],
+    [
+      { rope_theta: undefined, rope_parameters: { full_attention: { rope_theta: 5 } } },
+      "rope_parameters.rope_theta is missing",
+    ],
+    [
+      { rope_parameters: { rope_theta: 10000 } },
+      "rope_theta is 500000, but rope_parameters.rope_theta is 10000",
+    ],
+    [{ partial_rotary_factor: 0.5 }, "partial_rotary_factor 0.5 is not supported"],
+    [
+      { rope_parameters: { partial_rotary_factor: 0.25 } },
+      "rope_parameters.partial_rotary_factor 0.25 is not supported",
+    ],
+  ])("%j is refused", (changes, problem) => {
+    expect(problemsOf(() => hf(changes))).toEqual([problem]);
+  });
+
+  it.each([
+    ["relu2", "relu2"],
+    ["silu", "silu"],
+    ["gelu_pytorch_tanh", "gelu"],
+  ])("hidden_act %s", (value, activation) => {
+    expect(hf({ hidden_act: value }).activation).toBe(activation);
+  });
+
+  it.each([
+    [{ linear_class: "autobitlinear", quantization_mode: "online" }, "multiplies"],
+    [{ linear_class: "autobitlinear" }, "multiplies"],
+    [{ linear_class: "bitlinear", quantization_mode: "offline" }, "divides"],
+    [{ linear_class: null }, "divides"],
+    [{ quant_method: "bitnet" }, "divides"],
+    [{}, "divides"],
+    [null, "divides"],
+    [undefined, "divides"],
+  ])("quantization_config %j: its scales %s", (quantization, weightScale) => {
+    expect(hf({ quantization_config: quantization }).weightScale).toBe(weightScale);
+  });
+
+  it.each<[unknown, string]>([
+    [{ linear_class: "x" }, 'linear_class "x" is not supported; supported: bitlinear, autobitlinear'],
+    [{ quantization_mode: 1 }, "quantization_mode 1 is not supported; supported: offline, online"],
+    [{ quant_method: "gptq" }, 'quant_method "gptq" is not supported; supported: bitnet'],
+    [{ use_rms_norm: true }, "use_rms_norm is not supported"],
+  ])("quantization_config %j is refused", (quantization, problem) => {
+    expect(problemsOf(() => hf({ quantization_config: quantization }))).toEqual([
+      `quantization_config.${problem}`,
+    ]);
+  });
+
+  it("shows values of any depth", () => {
+    let deep: unknown = 1;
+    for (let i = 0; i < 100_000; i++) deep = [deep];
+    for (const name of ["hidden_size", "hidden_act", "rope_theta"])
+      expect(problemsOf(() => hf({ [name]: deep }))[0]).toContain("an array");
+    expect(problemsOf(() => hf({ quantization_config: deep }))).toEqual([
+      "quantization_config is an array, expected an object",
+    ]);
+  });
+
+  it.each([null, [], "text", 5])("%j is no configuration", (json) => {
+    expect(problemsOf(() => parseHfConfig(json, "m/config.json"))[0]).toMatch(
+      /^expected a JSON object, found/,
+    );
+  });
+
+  it.each([
+    [{ architectures: ["LlamaForCausalLM"] }, '"LlamaForCausalLM"'],
+    [{ architectures: undefined, model_type: "bitnet" }, '"bitnet"'],
+    [{ architectures: [], model_type: undefined }, "nothing"],
+    [{ architectures: [{}] }, "an object"],
+  ])("%j is unsupported", (changes, shown) => {
+    const error = failure(() => hf(changes));
+    expect(error.code).toBe("MODEL_UNSUPPORTED");
+    expect(error.message).toMatch(/^m\/config.json: unknown architecture: expected one of BitNetForCausalLM/);
+    expect(error.message.endsWith(`found ${shown}`)).toBe(true);
+  });
+});
