@@ -15,7 +15,7 @@ describe("plan", () => {
     const [baseline, optimized, aggressive] = planLevels(undefined, [native]);
     expect(baseline).toMatchObject({ load: { backend: "native", isa: "scalar", threads: 1 } });
     expect(optimized).toMatchObject({ level: "optimized", load: { backend: "native" } });
-    expect(aggressive?.level).toBe("aggressive");
+    expect(aggressive).toMatchObject({ level: "aggressive", load: { backend: "native", repack: "dense" } });
   });
 
   it("has only the reference where native is missing or unwanted, and says why", () => {

@@ -141,4 +141,11 @@ describe("checkpoint", () => {
     expect(tokenizer.encode(" the").length).toBeLessThan(4);
     expect(tokenizer.eosIds).toEqual([31998, 31999]);
   });
+
+  it("can bear the name that llama.cpp opens", () => {
+    const { metadata } = dummyGguf(small, "tq2_0", 5, "bitnet");
+    expect(metadata.get("general.architecture")?.value).toBe("bitnet");
+    expect(metadata.get("bitnet.embedding_length")?.value).toBe(256);
+    expect([...metadata.keys()].filter((key) => key.startsWith("bitnet-b1.58."))).toEqual([]);
+  });
 });

@@ -85,7 +85,7 @@ describe("model flags", () => {
   });
 
   it("reach the library", () => {
-    const flags = "-t 3 -c 64 --kv f32 --backend reference --isa avx2 --i2s-layout rows4";
+    const flags = "-t 3 -c 64 --kv f32 --backend reference --isa avx2 --i2s-layout rows4 --repack dense";
     expect(loadOptions(parse(...flags.split(" ")))).toEqual({
       threads: 3,
       contextLength: 64,
@@ -93,6 +93,7 @@ describe("model flags", () => {
       backend: "reference",
       isa: "avx2",
       i2sLayout: "rows4",
+      repack: "dense",
     });
   });
 

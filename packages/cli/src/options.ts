@@ -2,7 +2,7 @@
  * The flags that several commands share, and what they mean to the library. Every flag is also an environment variable
  * BITNET_…; flags win.
  */
-import type { BackendName, I2sLayout, Isa, KvType } from "@bitnet.ts/core";
+import type { BackendName, I2sLayout, Isa, KvType, Repack } from "@bitnet.ts/core";
 import type { BitNetLoadOptions, GenerateOptions } from "bitnet.ts";
 import { type Command, Option } from "commander";
 import {
@@ -28,6 +28,7 @@ const isas: Readonly<Record<Isa, true>> = {
   "neon-i8mm": true,
 };
 const kvTypes: readonly KvType[] = ["f16", "f32"];
+const repacks: readonly Repack[] = ["dense", "none"];
 const i2sLayouts: readonly I2sLayout[] = ["128/32", "64/16", "rows4"];
 
 /** An option with its environment variable: `--top-k` is BITNET_TOP_K. */
@@ -42,6 +43,7 @@ export interface ModelFlags {
   threads?: number;
   ctxSize?: number;
   kv: KvType;
+  repack?: Repack;
   backend?: BackendName;
   isa?: Isa;
   i2sLayout: I2sLayout;
@@ -75,10 +77,16 @@ export function addModelOptions(command: Command): Command {
     .addOption(
       option(
         "-c, --ctx-size <tokens>",
-        "tokens of context (default: what the model was trained with)",
+        "tokens of context (default: what the model was trained with, at most 32768)",
       ).argParser(parseInteger(1)),
     )
     .addOption(option("--kv <type>", "type of the key/value cache").choices(kvTypes).default("f16"))
+    .addOption(
+      option(
+        "--repack <how>",
+        "dense: decode from a smaller private copy of the weights, with the same answers (default: none)",
+      ).choices(repacks),
+    )
     .addOption(
       option("--backend <name>", "force a backend (default: native where it runs)").choices(backends),
     )
@@ -99,6 +107,7 @@ export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
     ...(flags.ctxSize === undefined ? {} : { contextLength: flags.ctxSize }),
     ...(flags.backend === undefined ? {} : { backend: flags.backend }),
     ...(flags.isa === undefined ? {} : { isa: flags.isa }),
+    ...(flags.repack === undefined ? {} : { repack: flags.repack }),
   };
 }
 

@@ -1,6 +1,7 @@
-// out = softmax(q · Kᵀ · scale) · V for each row and query head. The query heads that share a KV head are done together, page by page,
-// so that keys and values come from memory once. With fewer (row, KV head) pairs than keep the threads busy, a long context is split
-// by blocks of positions instead; the bits are the same, because values are summed by block in both (numerics: values).
+// out = softmax(q · Kᵀ · scale) · V for each row and query head. A tile of rows and the query heads that share a KV head go over the
+// pages together, so that keys and values are loaded and widened once for all of them. With fewer (row, KV head) pairs than keep the
+// threads busy, a long context is split by blocks of positions instead; the bits are the same, because values are summed by block in
+// both (numerics: values).
 #include <algorithm>
 #include <cstring>
 
@@ -11,60 +12,121 @@ namespace {
 
 int32_t blocksOf(int32_t nKeys) { return (nKeys + valueBlock - 1) / valueBlock; }
 size_t roundUp16(int32_t n) { return (static_cast<size_t>(n) + 15) / 16 * 16; }
+// From the scores of one query to those of the next: an odd number of cache lines, so that they do not meet in one set of a cache.
+size_t strideOf(int32_t nKeys) { return roundUp16(nKeys) | 16; }
+
+constexpr int32_t keysAtOnce = 8;
+
+// Pages lie far apart, so that nothing but this asks for the next one early.
+void prefetch(const uint8_t* bytes, size_t n) {
+  for (size_t i = 0; i < n; i += 64) __builtin_prefetch(bytes + i);
+}
 
 }  // namespace
 
+// Consecutive positions of one sequence, within one page, against one KV head.
+struct Worker::QueryTile {
+  int32_t firstRow, nRows, kvHead;
+  // Queries by row, then head of the group; their scores.
+  const float* q;
+  size_t qStride;
+  float* scores;
+  size_t scoreStride;
+};
+
 bool Worker::attention(const Op& op, WorkCounter* counters) {
-  const int32_t nKvHeads = program_.buffer(op.kv).nKvHeads;
+  const int32_t nKvHeads = program_.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
   const int64_t units = static_cast<int64_t>(step_.nRows) * nKvHeads;
   int32_t maxKeys = 0;
   for (int32_t row = 0; row < step_.nRows; row++) maxKeys = std::max(maxKeys, step_.positions[row] + 1);
   if (team_.size() > 1 && units < 4 * team_.size() && maxKeys > 2 * valueBlock) {
-    const size_t group = static_cast<size_t>(op.nHeads / nKvHeads);
-    const size_t perUnit = group * (exe_.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(program_.buffer(op.kv).headDim));
+    const size_t perUnit =
+        static_cast<size_t>(group) * (exe_.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(program_.buffer(op.kv).headDim));
     if (static_cast<size_t>(units) * perUnit <= exe_.splitFloats()) return attendSplit(op, counters, maxKeys);
   }
-  // The last rows of a chunk have the most keys and go first.
-  for (int64_t at = take(*counters); at < units; at = take(*counters)) {
-    const int64_t unit = units - 1 - at;
-    attendUnit(op, static_cast<int32_t>(unit / nKvHeads), static_cast<int32_t>(unit % nKvHeads));
+  // As many rows as fit the scratch, while enough tiles are left for every thread.
+  int32_t tileRows = 1;
+  const auto isRoomFor = [&](int32_t rows) {
+    const int32_t queries = rows * group;
+    return queries <= tileQueries && static_cast<size_t>(queries) * strideOf(maxKeys) <= exe_.scoreFloats() &&
+           static_cast<int64_t>((step_.nRows + rows - 1) / rows) * nKvHeads >= 4 * team_.size();
+  };
+  while (tileRows < pageTokens && isRoomFor(2 * tileRows)) tileRows *= 2;
+  // The last rows of a chunk have the most keys and go first. Counters only grow, so one walk back through the rows finds all tiles.
+  const auto beginOf = [&](int32_t end) {
+    int32_t first = end - 1;
+    while (first > 0 && step_.positions[first] % tileRows != 0 && step_.sequences[first - 1] == step_.sequences[first] &&
+           step_.positions[first - 1] + 1 == step_.positions[first])
+      first--;
+    return first;
+  };
+  int32_t end = step_.nRows, first = beginOf(end);
+  int64_t tile = 0;
+  for (int64_t at = take(*counters);; at = take(*counters)) {
+    for (; tile < at / nKvHeads && first > 0; tile++) end = first, first = beginOf(end);
+    if (tile < at / nKvHeads) return false;
+    attendTile(op, first, end - first, static_cast<int32_t>(at % nKvHeads));
   }
-  return false;
 }
 
-// The page that holds a key, from where the keys of the KV head begin.
-const uint8_t* Worker::page(const Op& op, int32_t row, int32_t key, int32_t kvHead) const {
-  const int32_t page = step_.tableOfRow(row).pages[key / pageTokens];
-  return exe_.arena().page(page) + exe_.kvOffset(op.kv) + static_cast<size_t>(kvHead) * exe_.kvHeadBytes(op.kv);
-}
-
-// scores[h][key] for keys [firstKey, endKey) and every query head h of the KV head; firstKey begins a page.
-void Worker::scoreKeys(const Op& op, int32_t row, int32_t kvHead, int32_t firstKey, int32_t endKey, float* scores, size_t stride) {
+// Calls use(type, keys or values, key, query, nQueries, nKeys) for the pages of keys [firstKey, endKey), as far as the rows of the tile
+// see them; firstKey begins a page.
+template <class Fn>
+void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
   const Buffer& kv = program_.buffer(op.kv);
-  const int32_t group = op.nHeads / kv.nKvHeads;
-  const float* q = exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * static_cast<size_t>(group) * static_cast<size_t>(kv.headDim);
+  const int32_t group = op.nHeads / kv.nKvHeads, headDim = kv.headDim, lastKey = step_.positions[tile.firstRow + tile.nRows - 1];
+  const PageTable& table = step_.tableOfRow(tile.firstRow);
+  const size_t headBytes = exe_.kvHeadBytes(op.kv), keyBytes = headBytes / pageTokens;
+  const size_t offset = exe_.kvOffset(op.kv) + static_cast<size_t>(tile.kvHead) * headBytes + (isValue ? exe_.kvHalf(op.kv) : 0);
+  const auto pageOf = [&](int32_t key) { return exe_.arena().page(table.pages[key / pageTokens]) + offset; };
   for (int32_t key = firstKey; key < endKey; key += pageTokens) {
-    const int32_t n = std::min(pageTokens, endKey - key);
-    const uint8_t* keys = page(op, row, key, kvHead);
-    for (int32_t h = 0; h < group; h++)
-      k_.scores(exe_.limits().kvType, q + static_cast<size_t>(h) * static_cast<size_t>(kv.headDim), keys, n, kv.headDim,
-                scores + static_cast<size_t>(h) * stride + key);
+    const uint8_t* const page = pageOf(key);
+    const uint8_t* const next = key + pageTokens <= lastKey ? pageOf(key + pageTokens) : nullptr;
+    const int32_t seen = std::min(pageTokens, endKey - key);
+    if (tile.nRows == 1) {
+      // Done sooner than its keys arrive: it asks for those of the next page in steps of what it computes with.
+      for (int32_t from = 0; from < seen; from += keysAtOnce) {
+        const size_t bytes = static_cast<size_t>(from) * keyBytes;
+        if (next) prefetch(next + bytes, keysAtOnce * keyBytes);
+        use(exe_.limits().kvType, page + bytes, key + from, 0, group, std::min(keysAtOnce, seen - from));
+      }
+      continue;
+    }
+    const void* wide = page;
+    if (exe_.limits().kvType == KvType::F16) {
+      k_.widen(DenseType::F16, page, seen * headDim, scratch_.page);
+      wide = scratch_.page;
+    }
+    if (next) prefetch(next, headBytes);
+    if (step_.positions[tile.firstRow] >= key + seen - 1) {
+      use(KvType::F32, wide, key, 0, tile.nRows * group, seen);
+      continue;
+    }
+    // The page of the tile's own positions: every row sees one key more.
+    for (int32_t i = 0; i < tile.nRows; i++)
+      use(KvType::F32, wide, key, i * group, group, std::min(seen, step_.positions[tile.firstRow + i] + 1 - key));
   }
 }
 
-// sums[h] = Σ p · v over keys [firstKey, endKey) of one block, from +0.
-void Worker::sumValues(const Op& op, int32_t row, int32_t kvHead, int32_t firstKey, int32_t endKey, const float* scores, size_t scoreStride,
-                       float* sums, size_t sumStride) {
+void Worker::scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
+  const int32_t headDim = program_.buffer(op.kv).headDim;
+  eachPage(op, tile, false, firstKey, endKey, [&](KvType type, const void* keys, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+    const size_t from = static_cast<size_t>(query);
+    k_.scores(type, tile.q + from * tile.qStride, tile.qStride, nQueries, keys, nKeys, headDim, tile.scores + from * tile.scoreStride + key,
+              tile.scoreStride);
+  });
+}
+
+// sums[query] = Σ p · v over keys [firstKey, endKey) of one block, from +0.
+void Worker::sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums) {
   const Buffer& kv = program_.buffer(op.kv);
-  const int32_t group = op.nHeads / kv.nKvHeads;
-  std::memset(sums, 0, static_cast<size_t>(group) * sumStride * sizeof(float));
-  for (int32_t key = firstKey; key < endKey; key += pageTokens) {
-    const int32_t n = std::min(pageTokens, endKey - key);
-    const uint8_t* values = page(op, row, key, kvHead) + exe_.kvHalf(op.kv);
-    for (int32_t h = 0; h < group; h++)
-      k_.accumulateValues(exe_.limits().kvType, scores + static_cast<size_t>(h) * scoreStride + key, values, n, kv.headDim,
-                          sums + static_cast<size_t>(h) * sumStride);
-  }
+  const size_t stride = roundUp16(kv.headDim);
+  std::memset(sums, 0, static_cast<size_t>(tile.nRows * (op.nHeads / kv.nKvHeads)) * stride * sizeof(float));
+  eachPage(op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+    const size_t from = static_cast<size_t>(query);
+    k_.accumulateValues(type, tile.scores + from * tile.scoreStride + key, tile.scoreStride, nQueries, values, nKeys, kv.headDim,
+                        sums + from * stride, stride);
+  });
 }
 
 // scores → exp(score · scale − max · scale); returns their sum.
@@ -74,24 +136,37 @@ float Worker::toProbabilities(float* scores, int32_t n, float scale) {
   return foldStripes(stripes);
 }
 
-void Worker::attendUnit(const Op& op, int32_t row, int32_t kvHead) {
+// The queries of a row's group lie headDim apart where they are; those of several rows are gathered.
+Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+  const size_t headDim = static_cast<size_t>(program_.buffer(op.kv).headDim);
+  const size_t width = static_cast<size_t>(op.nHeads / program_.buffer(op.kv).nKvHeads) * headDim;
+  const auto rowOf = [&](int32_t row) { return exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * width; };
+  const QueryTile tile = {firstRow, nRows, kvHead, rowOf(firstRow), headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1)};
+  if (nRows == 1) return tile;
+  for (int32_t i = 0; i < nRows; i++) std::memcpy(scratch_.queries + static_cast<size_t>(i) * width, rowOf(firstRow + i), width * sizeof(float));
+  return {firstRow, nRows, kvHead, scratch_.queries, headDim, tile.scores, tile.scoreStride};
+}
+
+void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
   const Buffer& kv = program_.buffer(op.kv);
-  const int32_t group = op.nHeads / kv.nKvHeads, nKeys = step_.positions[row] + 1;
-  const size_t stride = exe_.scoreStride(), headStride = roundUp16(kv.headDim);
+  const int32_t group = op.nHeads / kv.nKvHeads, nQueries = nRows * group, endKey = step_.positions[firstRow + nRows - 1] + 1;
+  const size_t sumStride = roundUp16(kv.headDim), nSums = static_cast<size_t>(nQueries) * sumStride;
+  const QueryTile tile = gatherTile(op, firstRow, nRows, kvHead);
+  const auto rowOf = [&](int32_t query) { return firstRow + query / group; };
+  scoreKeys(op, tile, 0, endKey);
+  for (int32_t i = 0; i < nQueries; i++)
+    scratch_.denominators[i] = toProbabilities(tile.scores + static_cast<size_t>(i) * tile.scoreStride, step_.positions[rowOf(i)] + 1, op.real);
   float* total = scratch_.values;
-  float* sums = total + static_cast<size_t>(group) * headStride;
-  scoreKeys(op, row, kvHead, 0, nKeys, scratch_.scores, stride);
-  float* denominators = scratch_.denominators;
-  for (int32_t h = 0; h < group; h++) denominators[h] = toProbabilities(scratch_.scores + static_cast<size_t>(h) * stride, nKeys, op.real);
-  std::memset(total, 0, static_cast<size_t>(group) * headStride * sizeof(float));
-  for (int32_t key = 0; key < nKeys; key += valueBlock) {
-    sumValues(op, row, kvHead, key, std::min(nKeys, key + valueBlock), scratch_.scores, stride, sums, headStride);
-    for (int32_t h = 0; h < group; h++)
-      k_.add(total + static_cast<size_t>(h) * headStride, sums + static_cast<size_t>(h) * headStride, kv.headDim);
+  float* sums = total + nSums;
+  std::memset(total, 0, nSums * sizeof(float));
+  for (int32_t key = 0; key < endKey; key += valueBlock) {
+    sumValues(op, tile, key, std::min(endKey, key + valueBlock), sums);
+    k_.add(total, sums, static_cast<int32_t>(nSums));
   }
-  float* out = exe_.f32(op.out).row(row) + static_cast<size_t>(kvHead * group) * static_cast<size_t>(kv.headDim);
-  for (int32_t h = 0; h < group; h++)
-    k_.divide(total + static_cast<size_t>(h) * headStride, kv.headDim, denominators[h], out + static_cast<size_t>(h * kv.headDim));
+  for (int32_t i = 0; i < nQueries; i++) {
+    float* out = exe_.f32(op.out).row(rowOf(i)) + static_cast<size_t>((kvHead * group + i % group) * kv.headDim);
+    k_.divide(total + static_cast<size_t>(i) * sumStride, kv.headDim, scratch_.denominators[i], out);
+  }
 }
 
 // Units u = (row, KV head), blocks b of 256 positions; shared memory: scores [u][group][stride], denominators [u][group] and
@@ -104,6 +179,12 @@ bool Worker::attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys) {
   float* const denominators = scores + static_cast<size_t>(nUnits) * nHeads * stride;
   float* const sums = denominators + static_cast<size_t>(nUnits) * nHeads * 16;
   const auto rowOf = [&](int32_t unit) { return unit / kv.nKvHeads; };
+  const auto tileOf = [&](int32_t unit) {
+    QueryTile tile = gatherTile(op, rowOf(unit), 1, unit % kv.nKvHeads);
+    tile.scores = scores + static_cast<size_t>(unit) * nHeads * stride;
+    tile.scoreStride = stride;
+    return tile;
+  };
   const auto keysOf = [&](int32_t unit) { return step_.positions[rowOf(unit)] + 1; };
   const auto scoresOf = [&](int32_t unit, int32_t h) { return scores + (static_cast<size_t>(unit) * nHeads + static_cast<size_t>(h)) * stride; };
   const auto denominatorOf = [&](int32_t unit, int32_t h) { return denominators + (static_cast<size_t>(unit) * nHeads + static_cast<size_t>(h)) * 16; };
@@ -125,13 +206,13 @@ bool Worker::attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys) {
   };
 
   eachBlock(counters[0], [&](int32_t unit, int32_t, int32_t firstKey, int32_t endKey) {
-    scoreKeys(op, rowOf(unit), unit % kv.nKvHeads, firstKey, endKey, scoresOf(unit, 0), stride);
+    scoreKeys(op, tileOf(unit), firstKey, endKey);
   });
   if (team_.barrier()) return true;
   eachHead(counters[1], [&](int32_t unit, int32_t h) { *denominatorOf(unit, h) = toProbabilities(scoresOf(unit, h), keysOf(unit), op.real); });
   if (team_.barrier()) return true;
   eachBlock(counters[2], [&](int32_t unit, int32_t block, int32_t firstKey, int32_t endKey) {
-    sumValues(op, rowOf(unit), unit % kv.nKvHeads, firstKey, endKey, scoresOf(unit, 0), stride, sumsOf(unit, block), headStride);
+    sumValues(op, tileOf(unit), firstKey, endKey, sumsOf(unit, block));
   });
   if (team_.barrier()) return true;
   eachHead(counters[3], [&](int32_t unit, int32_t h) {

@@ -61,7 +61,13 @@ void Worker::ternaryChunk(const Op& op, int32_t i, int32_t firstRow, int32_t nRo
       groupChunk(weight, rows, x, x0, nX, out, firstRow, nRows);
       continue;
     }
-    k_.ternaryMatmul(rows, rowBytes, nRows, x.row(x0), x.stride, x.sums + x0, nX, static_cast<int32_t>(x.stride), scratch_.acc, accStride);
+    const uint8_t* quints = nX <= quintActivations ? exe_.quintBytesOf(id) : nullptr;
+    if (quints) {
+      const uint8_t* from = quints + quintBytes(static_cast<size_t>(firstRow), paddedCols(weight.cols));
+      exe_.quintKernels()->matmul(from, nRows, x.row(x0), x.stride, x.sums + x0, nX, static_cast<int32_t>(x.stride), scratch_.acc, accStride);
+    } else {
+      k_.ternaryMatmul(rows, rowBytes, nRows, x.row(x0), x.stride, x.sums + x0, nX, static_cast<int32_t>(x.stride), scratch_.acc, accStride);
+    }
     for (int32_t j = 0; j < nX; j++) {
       const int32_t* acc = scratch_.acc + static_cast<size_t>(j) * accStride;
       float* target = out.row(x0 + j) + firstRow;

@@ -51,6 +51,7 @@ napi_value finishExecutable(napi_env env, napi_callback_info info);
 napi_value runStep(napi_env env, napi_callback_info info);
 napi_value releasePages(napi_env env, napi_callback_info info);
 napi_value memoryOf(napi_env env, napi_callback_info info);
+napi_value repackOf(napi_env env, napi_callback_info info);
 napi_value disposeExecutable(napi_env env, napi_callback_info info);
 
 // Completes a step on the JavaScript thread; `env` is null when the environment is gone.

@@ -10,6 +10,7 @@ namespace bitnet::addon {
 // ---- sources ----
 
 Executable::~Executable() {
+  dropAllQuints();
   for (size_t i = 0; i < nSources_; i++) freeBlock(sources_[i].copy, sources_[i].size);
   if (sources_) countRelease(nSources_ * sizeof(Source));
   delete[] sources_;
@@ -129,7 +130,7 @@ uint64_t Executable::mappedBytes() const {
 }
 
 uint64_t Executable::privateBytes() const {
-  uint64_t total = memory_.bytes() + program_.scales.bytes() + counterMemory_.bytes() + arena_.committedBytes();
+  uint64_t total = memory_.bytes() + program_.scales.bytes() + counterMemory_.bytes() + arena_.committedBytes() + quintTotal_;
   for (size_t i = 0; i < nSources_; i++) total += sources_[i].copy ? sources_[i].size : 0;
   return total;
 }
@@ -202,14 +203,19 @@ void Executable::layOutScratch(Layout& layout) {
   }
   const size_t keys = std::min(static_cast<size_t>(program_.contextLength), static_cast<size_t>(limits_.nPages) * pageTokens);
   const size_t headStride = (headDim + 15) / 16 * 16;
-  scoreStride_ = (keys + 15) / 16 * 16;
+  // An odd number of cache lines; attention uses less of it for fewer keys.
+  scoreStride_ = (keys + 15) / 16 * 16 | 16;
+  const size_t tile = group == 0 ? 0 : std::max(group, size_t{tileQueries});
+  scoreFloats_ = std::max(group * scoreStride_, std::min(tileScores, tile * scoreStride_));
   for (Scratch& scratch : scratch_) {
     scratch.row = layout.take<float>(rowCols);
     scratch.acc = layout.take<int32_t>(accScratch);
     scratch.sums = layout.take<int32_t>(maxPanel);
-    scratch.scores = layout.take<float>(group * scoreStride_);
-    scratch.values = layout.take<float>(2 * group * headStride);
-    scratch.denominators = layout.take<float>(group);
+    scratch.scores = layout.take<float>(scoreFloats_);
+    scratch.queries = layout.take<float>(tile * headDim);
+    scratch.values = layout.take<float>(2 * tile * headStride);
+    scratch.denominators = layout.take<float>(tile);
+    scratch.page = layout.take<float>(size_t{pageTokens} * headDim);
     scratch.widened = layout.take<float>(widenedRows * ((headCols + 15) / 16 * 16));
     scratch.logits = layout.take<float>(logitScratch);
   }
@@ -321,6 +327,7 @@ bool Executable::finish(Failure& failure) {
     return failure.set(Code::OutOfMemory, "no memory for the program");
   if (!placeBuffers(failure)) return false;
   widenVectors();
+  if (limits_.repack && !repack(failure)) return false;
   if (!intact()) return failure.set(Code::BackendFailed, "a model file changed while it was loaded; load it again");
   dropUnreadSources();
   return true;

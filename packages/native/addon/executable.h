@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "../kernels/kernels.h"
+#include "../kernels/quints.h"
 #include "kv-arena.h"
 #include "mapping.h"
 #include "program.h"
@@ -21,6 +22,14 @@ struct LoadLimits {
   KvType kvType;
   int32_t threads;  // the most that a step may have
   bool allThreads;  // every step has them, however small it is
+  bool repack;      // keep a denser private copy of ternary weights, where the machine can use it
+};
+
+// What became of `repack`.
+struct RepackOutcome {
+  int32_t nPacked, nKept;  // ternary weights with and without a denser copy
+  int64_t sparedBytes;     // that one pass over them does not read
+  const char* reason;      // why none has one; null when that depends on the weight
 };
 
 // What a step has to do, as far as it decides how many threads are worth while.
@@ -51,9 +60,12 @@ struct Scratch {
   float* row;       // a normalised row
   int32_t* acc;     // accScratch sums
   int32_t* sums;    // a panel's sums of one group
-  float* scores;    // [heads of a group][scoreStride]
-  float* values;    // [2][heads of a group][headDim]
-  float* denominators;  // [heads of a group]
+  // Of attention; a tile has at most tileQueries queries, or those of one group.
+  float* scores;        // scoreFloats
+  float* queries;       // [tile][headDim]
+  float* values;        // [2][tile][headDim]
+  float* denominators;  // [tile]
+  float* page;          // keys or values of one page and head
   float* widened;   // widenedRows rows of the head
   float* logits;    // logitScratch
 };
@@ -65,6 +77,8 @@ constexpr int32_t widenedRows = 4;
 constexpr int32_t logitScratch = 4096;
 constexpr int32_t headPanel = 32;      // head requests that share one pass over the table
 constexpr int32_t valueBlock = 256;    // positions (numerics: values)
+constexpr int32_t tileQueries = 64;    // rows times heads that go over the keys together
+constexpr size_t tileScores = 1 << 17; // that stay in a second-level cache
 
 // Operations [first, end) that one thread may run after another for a row, or a single operation of any other kind.
 struct Phase {
@@ -104,6 +118,10 @@ class Executable {
   KvArena& arena() { return arena_; }
 
   const uint8_t* weightBytes(int32_t buffer) const { return views_[index(buffer)].bytes; }
+  // The denser copy of a ternary weight, or null.
+  const uint8_t* quintBytesOf(int32_t buffer) const { return views_[index(buffer)].quints; }
+  const QuintKernels* quintKernels() const { return quintKernels_; }
+  RepackOutcome repackOutcome() const;
   const float* vector(int32_t buffer) const { return views_[index(buffer)].widened; }
   const F32Rows& f32(int32_t buffer) const { return views_[index(buffer)].f32; }
   const Q8Rows& q8(int32_t buffer) const { return views_[index(buffer)].q8; }
@@ -118,6 +136,7 @@ class Executable {
   void resetCounters();
   const Scratch& scratch(int thread) const { return scratch_[static_cast<size_t>(thread)]; }
   size_t scoreStride() const { return scoreStride_; }
+  size_t scoreFloats() const { return scoreFloats_; }
   // Shared by all threads: scores and partial values of an attention that is split by blocks.
   float* splitScratch() const { return splitScratch_; }
   size_t splitFloats() const { return splitFloats_; }
@@ -144,6 +163,7 @@ class Executable {
   };
   struct View {
     const uint8_t* bytes;  // weights in place
+    uint8_t* quints;       // the denser copy, or null
     float* widened;        // vectors and RoPE tables as f32
     bool isVector, isInPlace, hasGroupReader;  // how operations read a weight or a q8 activation
     F32Rows f32;
@@ -163,10 +183,19 @@ class Executable {
   void widenVectors();
   void dropUnreadSources();
   bool planPhases();
+  // repack.cc
+  bool repack(Failure& failure);
+  bool packWeight(int32_t weight);
+  void dropQuints(int32_t weight);
+  void dropAllQuints();
+  size_t quintSize(int32_t weight) const;
   void addWork(const Op& op);
   bool reserveArena(Failure& failure);
 
   const Kernels* kernels_;
+  const QuintKernels* quintKernels_ = nullptr;
+  const char* noQuints_ = nullptr;  // why quintKernels_ is null
+  uint64_t quintTotal_ = 0;         // bytes of all denser copies
   LoadLimits limits_;
   Program program_;
   Source* sources_ = nullptr;
@@ -181,7 +210,7 @@ class Executable {
   size_t nCounters_ = 0;
   Work work_;
   KvArena arena_;
-  size_t scoreStride_ = 0;
+  size_t scoreStride_ = 0, scoreFloats_ = 0;
   float* splitScratch_ = nullptr;
   size_t splitFloats_ = 0;
   F32Rows headRows_ = {};

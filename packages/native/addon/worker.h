@@ -32,13 +32,15 @@ class Worker {
 
   // attention.cc
   bool attention(const Op& op, WorkCounter* counters);
-  void attendUnit(const Op& op, int32_t row, int32_t kvHead);
+  struct QueryTile;
   bool attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys);
-  void scoreKeys(const Op& op, int32_t row, int32_t kvHead, int32_t firstKey, int32_t endKey, float* scores, size_t stride);
-  void sumValues(const Op& op, int32_t row, int32_t kvHead, int32_t firstKey, int32_t endKey, const float* scores, size_t scoreStride,
-                 float* sums, size_t sumStride);
+  void attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
+  QueryTile gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
+  template <class Fn>
+  void eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use);
+  void scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey);
+  void sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums);
   float toProbabilities(float* scores, int32_t n, float scale);
-  const uint8_t* page(const Op& op, int32_t row, int32_t key, int32_t kvHead) const;
 
   // head.cc
   bool head(const Op& op, int32_t opIndex, WorkCounter* counters);

@@ -1,16 +1,11 @@
-// Attention over a cache and the noise of sampling. Include after a lanes.h.
+// The softmax of attention and the noise of sampling. Include after a lanes.h.
 #pragma once
-#include "f32-dense.inl.h"
+#include "f32-lanes.inl.h"
 
 namespace bitnet {
 namespace {
 
-// ---- attention ----
-
-void scores(KvType type, const float* q, const void* keys, int nKeys, int headDim, float* scores) {
-  if (type == KvType::F16) return dotAllRows<F16Elements>(keys, headDim * sizeof(uint16_t), nKeys, q, headDim, scores);
-  return dotAllRows<F32Elements>(keys, headDim * sizeof(float), nKeys, q, headDim, scores);
-}
+// ---- softmax ----
 
 // + 0.0f so that the sign of a zero does not depend on the order.
 float largest(const float* x, int n) {
@@ -37,43 +32,6 @@ void expStripes(float* x, int n, float scale, float m, float stripes[16]) {
     storeSome(x + i, n - i, p);
     storeSome(stripes, n - i, add(sums, p));
   }
-}
-
-// `blocks` vectors of the accumulator stay in registers while all keys pass.
-template <class Elements, int blocks>
-void accumulateBlocks(const float* p, const typename Elements::Type* values, int nKeys, int headDim, float* acc) {
-  F32x16 sums[blocks];
-  for (int b = 0; b < blocks; b++) sums[b] = load(acc + lanes * b);
-  for (int j = 0; j < nKeys; j++) {
-    const F32x16 weight = splat(p[j]);
-    const auto* value = values + static_cast<size_t>(j) * headDim;
-    for (int b = 0; b < blocks; b++) sums[b] = mulAdd(weight, Elements::get(value + lanes * b), sums[b]);
-  }
-  for (int b = 0; b < blocks; b++) store(acc + lanes * b, sums[b]);
-}
-
-template <class Elements>
-void accumulateElements(const float* p, const void* first, int nKeys, int headDim, float* acc) {
-  const auto* values = static_cast<const typename Elements::Type*>(first);
-  int d = 0;
-  for (; d + 4 * lanes <= headDim; d += 4 * lanes) {
-    accumulateBlocks<Elements, 4>(p, values + d, nKeys, headDim, acc + d);
-  }
-  for (; d + lanes <= headDim; d += lanes) {
-    accumulateBlocks<Elements, 1>(p, values + d, nKeys, headDim, acc + d);
-  }
-  const int rest = headDim - d;
-  if (rest == 0) return;
-  F32x16 sum = loadSome(acc + d, rest, 0.0f);
-  for (int j = 0; j < nKeys; j++) {
-    sum = mulAdd(splat(p[j]), Elements::getSome(values + static_cast<size_t>(j) * headDim + d, rest), sum);
-  }
-  storeSome(acc + d, rest, sum);
-}
-
-void accumulateValues(KvType type, const float* p, const void* values, int nKeys, int headDim, float* acc) {
-  if (type == KvType::F16) return accumulateElements<F16Elements>(p, values, nKeys, headDim, acc);
-  return accumulateElements<F32Elements>(p, values, nKeys, headDim, acc);
 }
 
 void divideBy(const float* total, int n, float denominator, float* out) {

@@ -1,5 +1,6 @@
 // The table of one instruction set. Include after a lanes.h.
 #pragma once
+#include "f32-attention-tile.inl.h"
 #include "f32-attention.inl.h"
 #include "f32-dense.inl.h"
 #include "f32-rows.inl.h"

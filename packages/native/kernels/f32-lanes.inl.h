@@ -7,7 +7,8 @@
 // add, subtract, multiply, divide, mulAdd (one rounding), minimum, maximum, greater, less, select; bitsOf, floatOf; toFloat, toInt (to
 // nearest, ties to even); addInt, andInt, orInt, xorInt, maxInt, shiftLeft<k>, shiftRight<k> (logical), shiftRightSigned<k>; loadHalf,
 // loadBrain, storeHalf (f16 and bf16); loadSignedBytes, loadUnsignedBytes; storeBytes (int8 of lanes that fit); sumOfInts, maxOfInts,
-// maxOf; fold, and fold4 of four vectors at once.
+// maxOf; fold, and fold4 of four vectors at once; registerVectors, the number of F32x16 that all registers hold; where that is 32 or
+// more, fold16 of sixteen vectors.
 #pragma once
 #include "elementary.h"
 #include "half.h"

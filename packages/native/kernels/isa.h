@@ -16,4 +16,7 @@ const Variant* kernelVariants(int* count);
 // Asks Linux for the right to use AMX tiles, which holds for the whole process; false where it is refused or unknown.
 bool amxPermission();
 
+// AVX-512 VNNI and VBMI: the second is needed by no table, but by quints.h.
+bool hasAvx512Vbmi();
+
 }  // namespace bitnet

@@ -56,14 +56,16 @@ struct Kernels {
   void (*denseDots)(DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out);
 
   // ---- attention; keys and values of one head lie headDim elements apart ----
-  // scores[j] = dot(q, key_j)
-  void (*scores)(KvType type, const float* q, const void* keys, int nKeys, int headDim, float* scores);
+  // scores[i · scoreStride + j] = dot(q_i, key_j) for i < nQ, j < nKeys; q_i begins at q[i · qStride]
+  void (*scores)(KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
+                 size_t scoreStride);
   // Largest of n ≥ 1 values
   float (*maximum)(const float* x, int n);
   // x[j] = exp(fma(x[j], scale, −m)), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
   void (*expStripes)(float* x, int n, float scale, float m, float stripes[16]);
-  // acc[d] = fma(p[j], value_j[d], acc[d]) in ascending j
-  void (*accumulateValues)(KvType type, const float* p, const void* values, int nKeys, int headDim, float* acc);
+  // acc_i[d] = fma(p_i[j], value_j[d], acc_i[d]) in ascending j for i < nQ; acc_i begins at acc[i · accStride], p_i at p[i · pStride]
+  void (*accumulateValues)(KvType type, const float* p, size_t pStride, int nQ, const void* values, int nKeys, int headDim, float* acc,
+                           size_t accStride);
   // out[d] = total[d] / denominator
   void (*divide)(const float* total, int n, float denominator, float* out);
 

@@ -141,12 +141,17 @@ void probeDenseDots(const Kernels& k, const Samples& s, int n, int shift, uint8_
   }
 }
 
+// Queries and keys on both sides of every register tile; queries overlap, so that few samples serve many.
 void probeScores(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   float* to = floats(out, shift);
-  for (const int nKeys : {1, 6, 13}) {
-    k.scores(KvType::F32, s.a + shift, s.b, nKeys, n, to);
-    k.scores(KvType::F16, s.a + shift, s.halves, nKeys, n, to + 20);
-    to += 40;
+  for (const int nQ : {1, 2, 5, 9}) {
+    for (const int nKeys : {1, 6, 13}) {
+      const size_t stride = static_cast<size_t>(nKeys) + 2;
+      k.scores(KvType::F32, s.a + shift, 11, nQ, s.b, nKeys, n, to, stride);
+      to += nQ * stride;
+      k.scores(KvType::F16, s.a + shift, 11, nQ, s.halves, nKeys, n, to, stride);
+      to += nQ * stride;
+    }
   }
 }
 
@@ -167,11 +172,15 @@ void probeExpStripes(const Kernels& k, const Samples& s, int n, int shift, uint8
 }
 
 void probeAccumulateValues(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  float* to = floats(out, shift);
   for (const KvType type : {KvType::F32, KvType::F16}) {
-    float* acc = floats(out, shift) + static_cast<int>(type) * (n + 1);
-    std::memcpy(acc, s.b, n * sizeof(float));
     const void* values = type == KvType::F16 ? static_cast<const void*>(s.halves) : s.b + shift;
-    k.accumulateValues(type, s.a + shift, values, 9, n, acc);
+    for (const int nQ : {1, 2, 5}) {
+      const size_t stride = static_cast<size_t>(n) + 1;
+      for (int i = 0; i < nQ; i++) std::memcpy(to + i * stride, s.b + i, n * sizeof(float));
+      k.accumulateValues(type, s.a + shift, 7, nQ, values, 9, n, to, stride);
+      to += nQ * stride;
+    }
   }
 }
 

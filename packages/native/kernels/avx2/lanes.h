@@ -8,6 +8,8 @@
 namespace bitnet {
 namespace {
 
+inline constexpr int registerVectors = 8;
+
 struct F32x16 {
   __m256 low, high;
 };

@@ -11,6 +11,8 @@ using F32x16 = __m512;
 using I32x16 = __m512i;
 using Mask16 = __mmask16;
 
+inline constexpr int registerVectors = 32;
+
 // 0 < n < 16.
 inline __mmask16 lanesBelow(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
@@ -104,6 +106,30 @@ inline void fold4(F32x16 a, F32x16 b, F32x16 c, F32x16 d, float* out) {
   const __m128 cd = _mm_add_ps(_mm_movelh_ps(c4, d4), _mm_movehl_ps(d4, c4));
   const __m128 sums = _mm_add_ps(_mm_shuffle_ps(ab, cd, 0x88), _mm_shuffle_ps(ab, cd, 0xdd));
   _mm_storeu_ps(out, _mm_add_ps(sums, _mm_setzero_ps()));
+}
+// Two vectors of 16 chains to one of 8 + 8: x in the lower half, y in the upper.
+inline F32x16 foldToEights(F32x16 x, F32x16 y) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+}
+// out[i · stride + j] = fold(x[4 · i + j]), i, j < 4.
+inline void fold16(const F32x16* x, float* out, size_t stride) {
+  // Vectors i, i + 4, i + 8 and i + 12 go together, so that every quarter ends with the four that belong together.
+  __m512 ones[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    const __m512 low = foldToEights(x[i], x[4 + i]), high = foldToEights(x[8 + i], x[12 + i]);
+    ones[i] = _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+  }
+  const auto twoOfEach = [](__m512 a, __m512 b) {
+    const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+    return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+  };
+  const __m512 ab = twoOfEach(ones[0], ones[1]), cd = twoOfEach(ones[2], ones[3]);
+  const __m512 sums = _mm512_add_ps(_mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x88), _mm512_shuffle_ps(ab, cd, 0xdd)), _mm512_setzero_ps());
+  _mm_storeu_ps(out, _mm512_castps512_ps128(sums));
+  _mm_storeu_ps(out + stride, _mm512_extractf32x4_ps(sums, 1));
+  _mm_storeu_ps(out + 2 * stride, _mm512_extractf32x4_ps(sums, 2));
+  _mm_storeu_ps(out + 3 * stride, _mm512_extractf32x4_ps(sums, 3));
 }
 
 }  // namespace

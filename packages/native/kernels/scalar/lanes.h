@@ -6,6 +6,8 @@
 namespace bitnet {
 namespace {
 
+inline constexpr int registerVectors = 1;
+
 struct F32x16 {
   float v[16];
 };

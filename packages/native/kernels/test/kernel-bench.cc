@@ -1,6 +1,6 @@
 // Speed of the kernels on one core: bytes/s of decode against a bare read of the same memory, multiply-adds/s of tiles against a bare loop
 // of the same instruction. Working sets for bytes/s are larger than the last-level cache. Best of several repeats.
-// Usage: kernel-bench [--bare] [isa]. With --bare only the bare multiply loops run.
+// Usage: kernel-bench [isa].
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -77,62 +77,31 @@ constexpr int spins = 2'000'000;
 BITNET_SPIN("avx512f,avx512vl", spinAvx512, __m512i, "vpdpbusd %3, %2, %0")
 BITNET_SPIN("avx2,avxvnni", spinAvxVnni, __m256i, "%{vex%} vpdpbusd %3, %2, %0")
 BITNET_SPIN("avx2", spinAvx2, __m256i, "vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0")
+BITNET_SPIN("avx512f,avx512vl", spinFma512, __m512, "vfmadd231ps %3, %2, %0")
+BITNET_SPIN("avx2,fma", spinFma256, __m256, "vfmadd231ps %3, %2, %0")
 
-double perSecond(void (*spin)(int), int macsPerRound, int rounds = spins) {
-  return static_cast<double>(macsPerRound) * rounds / bestSeconds(5, [&] { spin(rounds); });
+double perSecond(void (*spin)(int), int macsPerRound) {
+  return static_cast<double>(macsPerRound) * spins / bestSeconds(5, [&] { spin(spins); });
 }
-
-#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
-
-struct TileConfig {
-  uint8_t palette = 1, startRow = 0, reserved[14] = {};
-  uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t nRows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// Four sums, as in the kernel: all that the tiles have room for beside two factors each.
-__attribute__((target("amx-tile,amx-int8"), noinline)) void spinAmx(int rounds) {
-  alignas(64) const TileConfig config;
-  __asm__ volatile("" ::"r"(&config) : "memory");  // some intrinsics do not say that they read all of it
-  _tile_loadconfig(&config);
-  for (int i = 0; i < rounds; i++) {
-    _tile_dpbsud(0, 4, 6);
-    _tile_dpbsud(1, 4, 7);
-    _tile_dpbsud(2, 5, 6);
-    _tile_dpbsud(3, 5, 7);
-  }
-  _tile_release();
-}
-
-// To be asked only where the table is supported, which includes the permission to use tiles.
-double bareTiles() { return perSecond(spinAmx, 4 * 16 * 16 * 64, 200'000); }
-
-#else
-
-double bareTiles() { return 0; }
-
-#endif
 
 double bareMultiply(const char* isa) {
-  if (std::strcmp(isa, "amx") == 0) return bareTiles();
   if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinAvx512, 64 * 10);
   if (std::strcmp(isa, "avxvnni") == 0) return perSecond(spinAvxVnni, 32 * 10);
   if (std::strcmp(isa, "avx2") == 0) return perSecond(spinAvx2, 32 * 10);
   return 0;
 }
 
+double bareFma(const char* isa) {
+  if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinFma512, 16 * 10);
+  return perSecond(spinFma256, 8 * 10);
+}
+
 #else
 
 double bareMultiply(const char*) { return 0; }
+double bareFma(const char*) { return 0; }
 
 #endif
-
-// 0 where there is no such loop.
-double printBareMultiply(const char* isa) {
-  const double speed = bareMultiply(isa);
-  if (speed > 0) std::printf("%-11s bare multiply loop: %6.1f GMAC/s\n", isa, speed * 1e-9);
-  return speed;
-}
 
 // ---- the kernels ----
 
@@ -158,7 +127,8 @@ void benchDecode(const Kernels& k, const Buffers& b, double readSpeed) {
 }
 
 void benchTiles(const Kernels& k, const Buffers& b) {
-  const double peak = printBareMultiply(k.isa);
+  const double peak = bareMultiply(k.isa);
+  if (peak > 0) std::printf("%-11s bare multiply loop: %6.1f GMAC/s\n", k.isa, peak * 1e-9);
   for (const int columns : {cols, ffn}) {
     const int nRows = columns == cols ? ffn : cols;
     for (const int nX : {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 128, 512}) {
@@ -190,22 +160,38 @@ void benchDense(const Kernels& k, const Buffers& b, double readSpeed) {
   }
 }
 
+// One query that streams a long cache, the heads of one row on a page, and a tile of rows on a page that has been widened.
 void benchAttention(const Kernels& k, const Buffers& b) {
-  constexpr int nKeys = 2048, headDim = 128;
+  constexpr int headDim = 128, mostQueries = 64, pageKeys = 32;
+  constexpr struct {
+    KvType type;
+    const char* name;
+    int nQ, nKeys;
+  } shapes[] = {{KvType::F16, "f16", 1, 2048}, {KvType::F16, "f16", 4, pageKeys}, {KvType::F32, "f32", mostQueries, pageKeys}};
+  const double peak = bareFma(k.isa);
+  if (peak > 0) std::printf("%-11s bare f32 fma loop: %6.1f GFMA/s\n", k.isa, peak * 1e-9);
   auto* scores = reinterpret_cast<float*>(b.acc);
-  const auto* cache = b.weights;
-  const double score = bestSeconds(20, [&] {
-    k.scores(KvType::F16, b.floats, cache, nKeys, headDim, scores);
-  });
-  for (int i = 0; i < nKeys; i++) scores[i] = 0.001f * static_cast<float>(i);
-  float sums[headDim] = {};
-  const double values = bestSeconds(20, [&] {
-    k.accumulateValues(KvType::F16, scores, cache, nKeys, headDim, sums);
-  });
+  float* sums = scores + mostQueries * (pageKeys + 16) + 2048;
+  float* queries = sums + mostQueries * headDim;
+  for (int i = 0; i < mostQueries * headDim; i++) queries[i] = 0.01f * static_cast<float>(i % 100) - 0.5f;
+  // As f32, too, these bytes are finite.
+  const void* cache = b.weights;
+  for (const auto& [type, name, nQ, nKeys] : shapes) {
+    const size_t stride = static_cast<size_t>(nKeys) + 16;
+    const double products = 1.0 * nQ * nKeys * headDim;
+    const double score = bestSeconds(200, [&, type = type, nQ = nQ, nKeys = nKeys] {
+      k.scores(type, queries, headDim, nQ, cache, nKeys, headDim, scores, stride);
+    });
+    for (size_t i = 0; i < nQ * stride; i++) scores[i] = 0.001f * static_cast<float>(i % 999);
+    const double values = bestSeconds(200, [&, type = type, nQ = nQ, nKeys = nKeys] {
+      k.accumulateValues(type, scores, stride, nQ, cache, nKeys, headDim, sums, headDim);
+    });
+    std::printf("%-11s %2d queries, %4d keys of %d (%s): scores %6.1f GFMA/s, values %6.1f GFMA/s\n", k.isa, nQ, nKeys, headDim, name,
+                products / score * 1e-9, products / values * 1e-9);
+  }
   float stripes[16] = {};
-  const double exps = bestSeconds(20, [&] { k.expStripes(scores, nKeys, 0.088f, 1.0f, stripes); });
-  std::printf("%-11s per key of 128 (f16): score %.1f ns, values %.1f ns, exp %.2f ns\n", k.isa, score / nKeys * 1e9,
-              values / nKeys * 1e9, exps / nKeys * 1e9);
+  const double exps = bestSeconds(20, [&] { k.expStripes(scores, 2048, 0.088f, 1.0f, stripes); });
+  std::printf("%-11s exp %.2f ns\n", k.isa, exps / 2048 * 1e9);
 }
 
 void benchRows(const Kernels& k, const Buffers& b) {
@@ -238,7 +224,7 @@ void benchTable(const Kernels& k, const Buffers& b) {
   std::fflush(stdout);
 }
 
-Buffers makeBuffers() {
+int benchMain(const char* isa) {
   Buffers b = {};
   b.weights = randomBytes(workingSet);
   // Bytes of finite numbers, whatever the type: exponents far from the ends.
@@ -250,22 +236,13 @@ Buffers makeBuffers() {
   std::memset(b.sums, 0, 512 * sizeof(int32_t));
   b.acc = reinterpret_cast<int32_t*>(allocate(512 * static_cast<size_t>(ffn) * sizeof(int32_t)));
   std::memset(b.acc, 0, 512 * static_cast<size_t>(ffn) * sizeof(int32_t));
-  return b;
-}
-
-int benchMain(const char* isa, bool isBare) {
-  const Buffers b = isBare ? Buffers{} : makeBuffers();
   int count = 0, run = 0;
   const Variant* variants = kernelVariants(&count);
   for (int i = 0; i < count; i++) {
     if (isa != nullptr ? std::strcmp(isa, variants[i].isa) != 0 : std::strcmp("scalar", variants[i].isa) == 0) continue;
     const Kernels* kernels = variants[i].kernels();
     if (kernels == nullptr || !variants[i].supported()) continue;
-    if (isBare) {
-      printBareMultiply(kernels->isa);
-    } else {
-      benchTable(*kernels, b);
-    }
+    benchTable(*kernels, b);
     run++;
   }
   if (run == 0) std::fprintf(stderr, "kernel-bench: no such table on this machine\n");
@@ -275,8 +252,4 @@ int benchMain(const char* isa, bool isBare) {
 }  // namespace
 }  // namespace bitnet::bench
 
-int main(int argc, char** argv) {
-  const bool isBare = argc > 1 && std::strcmp(argv[1], "--bare") == 0;
-  const int first = isBare ? 2 : 1;
-  return bitnet::bench::benchMain(argc > first ? argv[first] : nullptr, isBare);
-}
+int main(int argc, char** argv) { return bitnet::bench::benchMain(argc > 1 ? argv[1] : nullptr); }

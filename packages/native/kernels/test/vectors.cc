@@ -177,25 +177,29 @@ void runDense(Run& run, const std::string& kernel) {
     run.k.widen(static_cast<DenseType>(run.number(1)), row.data(), n, out.data());
     return run.answer(1, out.data());
   }
-  if (kernel == "denseDots") {
-    const auto type = static_cast<DenseType>(run.number(1));
-    auto rows = run.array<uint8_t>(0);
-    auto x = run.array<float>(1);
-    Guarded<float> out(run.number(2));
-    run.k.denseDots(type, rows.data(), n * (type == DenseType::F32 ? 4 : 2), run.number(2), x.data(), n, out.data());
-    return run.answer(2, out.data());
-  }
+  const auto type = static_cast<DenseType>(run.number(1));
+  auto rows = run.array<uint8_t>(0);
+  auto x = run.array<float>(1);
+  Guarded<float> out(run.number(2));
+  run.k.denseDots(type, rows.data(), n * (type == DenseType::F32 ? 4 : 2), run.number(2), x.data(), n, out.data());
+  run.answer(2, out.data());
+}
+
+// The last two parameters are the number of queries and how far apart they, their scores or weights and their sums lie beyond what
+// they take; the gaps hold the same before and after.
+void runAttention(Run& run, const std::string& kernel) {
+  const int headDim = run.number(0), nKeys = run.number(2), nQ = run.number(3);
+  const size_t gap = static_cast<size_t>(run.number(4)), wide = static_cast<size_t>(headDim) + gap, narrow = static_cast<size_t>(nKeys) + gap;
   const auto type = static_cast<KvType>(run.number(1));
   auto x = run.array<float>(0);
   auto cached = run.array<uint8_t>(1);
+  auto out = run.array<float>(2);
   if (kernel == "scores") {
-    Guarded<float> scores(run.number(2));
-    run.k.scores(type, x.data(), cached.data(), run.number(2), n, scores.data());
-    return run.answer(2, scores.data());
+    run.k.scores(type, x.data(), wide, nQ, cached.data(), nKeys, headDim, out.data(), narrow);
+  } else {
+    run.k.accumulateValues(type, x.data(), narrow, nQ, cached.data(), nKeys, headDim, out.data(), wide);
   }
-  auto acc = run.array<float>(2);
-  run.k.accumulateValues(type, x.data(), cached.data(), run.number(2), n, acc.data());
-  run.answer(3, acc.data());
+  run.answer(3, out.data());
 }
 
 bool isOneOf(const std::string& kernel, std::initializer_list<const char*> names) {
@@ -213,8 +217,10 @@ bool runCase(Run& run, const std::string& kernel) {
   } else if (isOneOf(kernel, {"sumSquares", "maximum", "absMaxBits", "add", "divide", "normalise", "quantise", "narrow", "gate",
                               "rope", "expStripes", "perturb"})) {
     runRow(run, kernel);
-  } else if (isOneOf(kernel, {"widen", "denseDots", "scores", "accumulateValues"})) {
+  } else if (isOneOf(kernel, {"widen", "denseDots"})) {
     runDense(run, kernel);
+  } else if (isOneOf(kernel, {"scores", "accumulateValues"})) {
+    runAttention(run, kernel);
   } else {
     return false;
   }

@@ -91,10 +91,12 @@ void spoil(Kernels& k, int index) {
         if (nRows >= 4) out[3] = out[2];
       };
       return;
-    case 15:  // the last key again
-      k.scores = [](KvType type, const float* q, const void* keys, int nKeys, int headDim, float* scores) {
-        right.scores(type, q, keys, nKeys, headDim, scores);
-        if (nKeys > 1) scores[nKeys - 1] = scores[nKeys - 2];
+    case 15:  // the last key again, for the last of several queries
+      k.scores = [](KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
+                    size_t scoreStride) {
+        right.scores(type, q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
+        float* last = scores + (nQ - 1) * scoreStride;
+        if (nQ > 4 && nKeys > 1) last[nKeys - 1] = last[nKeys - 2];
       };
       return;
     case 16:  // never below zero
@@ -110,9 +112,13 @@ void spoil(Kernels& k, int index) {
         if (n % 16 != 0) stripes[(n - 1) % 16] = last;
       };
       return;
-    case 18:  // the last key is missing
-      k.accumulateValues = [](KvType type, const float* p, const void* values, int nKeys, int headDim, float* acc) {
-        right.accumulateValues(type, p, values, nKeys - 1, headDim, acc);
+    case 18:  // the last key is missing for the last of several queries
+      k.accumulateValues = [](KvType type, const float* p, size_t pStride, int nQ, const void* values, int nKeys, int headDim, float* acc,
+                              size_t accStride) {
+        if (nQ == 1) return right.accumulateValues(type, p, pStride, 1, values, nKeys, headDim, acc, accStride);
+        const int last = nQ - 1;
+        right.accumulateValues(type, p, pStride, last, values, nKeys, headDim, acc, accStride);
+        right.accumulateValues(type, p + last * pStride, pStride, 1, values, nKeys - 1, headDim, acc + last * accStride, accStride);
       };
       return;
     case 19:  // multiplies by the inverse

@@ -31,6 +31,7 @@ export function attentionCases(): ConformanceCase[] {
     { nHeads: 2, nKvHeads: 2, headDim: 6, kvType: "f32", pairing: "adjacent" },
     { nHeads: 4, nKvHeads: 1, headDim: 128, kvType: "f16", pairing: "half" },
     { nHeads: 2, nKvHeads: 1, headDim: 64, kvType: "f16", pairing: "half", magnitude: 1e5 },
+    { nHeads: 8, nKvHeads: 1, headDim: 24, kvType: "f16", pairing: "half" },
   ];
   return shapes.map(attentionCase);
 }

@@ -244,23 +244,59 @@ function widenCases(draw: Draw): KernelCase[] {
 
 // ---- attention and sampling ----
 
+/** Queries on both sides of the tiles in which kernels take them. */
 function attentionCases(draw: Draw, headDim: number): KernelCase[] {
   const nKeys = 11;
   return kvTypes.flatMap((type, index) => {
     const bytes = denseBytes(draw, type, nKeys * headDim);
-    const wide = new Float32Array(nKeys * headDim);
-    widenRows(type, bytes, headDim, 0, nKeys, wide);
-    const q = draw.floats(headDim);
-    const scores = Float32Array.from({ length: nKeys }, (_, j) => dot(q, 0, wide, j * headDim, headDim));
-    const p = draw.floats(nKeys);
-    const acc = draw.floats(headDim);
-    const sums = acc.map((first, d) =>
-      p.reduce((sum, weight, j) => fma(weight, wide[j * headDim + d] ?? 0, sum), first),
-    );
-    return [
-      { kernel: "scores", params: [headDim, index, nKeys], arrays: [q, bytes, scores] },
-      { kernel: "accumulateValues", params: [headDim, index, nKeys], arrays: [p, bytes, acc, sums] },
-    ];
+    const keys = new Float32Array(nKeys * headDim);
+    widenRows(type, bytes, headDim, 0, nKeys, keys);
+    return [1, 3, 6].flatMap((nQ) => {
+      // Rows lie further apart than they are long; what is between them stays as it is.
+      const gap = nQ === 1 ? 0 : 5;
+      const wide = headDim + gap;
+      const narrow = nKeys + gap;
+      const q = draw.floats(nQ * wide);
+      const p = draw.floats(nQ * narrow);
+      const scores = draw.floats(nQ * narrow);
+      const sums = draw.floats(nQ * wide);
+      const params = [headDim, index, nKeys, nQ, gap];
+      return [
+        { kernel: "scores", params, arrays: [q, bytes, scores, scored(q, keys, headDim, gap, scores)] },
+        {
+          kernel: "accumulateValues",
+          params,
+          arrays: [p, bytes, sums, accumulated(p, keys, headDim, gap, sums)],
+        },
+      ];
+    });
+  });
+}
+
+function scored(q: Float32Array, keys: Float32Array, headDim: number, gap: number, before: Float32Array) {
+  const nKeys = keys.length / headDim;
+  return before.map((kept, at) => {
+    const query = Math.floor(at / (nKeys + gap));
+    const key = at % (nKeys + gap);
+    return key < nKeys ? dot(q, query * (headDim + gap), keys, key * headDim, headDim) : kept;
+  });
+}
+
+function accumulated(
+  p: Float32Array,
+  values: Float32Array,
+  headDim: number,
+  gap: number,
+  before: Float32Array,
+) {
+  const nKeys = values.length / headDim;
+  return before.map((first, at) => {
+    const query = Math.floor(at / (headDim + gap));
+    const d = at % (headDim + gap);
+    const weights = p.subarray(query * (nKeys + gap), query * (nKeys + gap) + nKeys);
+    return d < headDim
+      ? weights.reduce((sum, w, j) => fma(w, values[j * headDim + d] ?? 0, sum), first)
+      : first;
   });
 }
 

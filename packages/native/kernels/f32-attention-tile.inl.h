@@ -1,0 +1,151 @@
+// Attention of several queries against one run of keys and values, in register tiles: a key or value that has been loaded (and widened)
+// once serves several queries, a query several keys. The order within each dot product and each sum is that of docs/numerics.md,
+// whatever the tile. Include after a lanes.h.
+#pragma once
+#include "f32-dense.inl.h"
+
+namespace bitnet {
+namespace {
+
+// Queries, and keys or vectors of a value, on the sides of a tile, so that its sums stay in registers. GCC leaves them in memory where it
+// does not unroll the loops over them before it looks, hence the pragmas.
+inline constexpr int tileSide = registerVectors >= 32 ? 4 : 2;
+
+// out[a][b] = dot(query a, key b)
+template <class Elements, int nQ, int nK>
+void dotTile(const float* q, size_t qStride, const typename Elements::Type* keys, int headDim, float* out, size_t outStride) {
+  F32x16 chains[nQ * nK];
+#pragma GCC unroll 16
+  for (F32x16& chain : chains) chain = splat(0.0f);
+  const auto key = [&](int b) { return keys + static_cast<size_t>(b) * headDim; };
+  int i = 0;
+  for (; i + lanes <= headDim; i += lanes) {
+    F32x16 k[nK];
+#pragma GCC unroll 16
+    for (int b = 0; b < nK; b++) k[b] = Elements::get(key(b) + i);
+#pragma GCC unroll 16
+    for (int a = 0; a < nQ; a++) {
+      const F32x16 v = load(q + a * qStride + i);
+#pragma GCC unroll 16
+      for (int b = 0; b < nK; b++) chains[a * nK + b] = mulAdd(v, k[b], chains[a * nK + b]);
+    }
+  }
+  if (i < headDim) {
+    F32x16 k[nK];
+#pragma GCC unroll 16
+    for (int b = 0; b < nK; b++) k[b] = Elements::getSome(key(b) + i, headDim - i);
+#pragma GCC unroll 16
+    for (int a = 0; a < nQ; a++) {
+      const F32x16 v = loadSome(q + a * qStride + i, headDim - i, 0.0f);
+#pragma GCC unroll 16
+      for (int b = 0; b < nK; b++) chains[a * nK + b] = mulAdd(v, k[b], chains[a * nK + b]);
+    }
+  }
+  if constexpr (nQ == 4 && nK == 4) {
+    fold16(chains, out, outStride);
+  } else if constexpr (nQ * nK == 4) {
+    alignas(16) float sums[4];
+    fold4(chains[0], chains[1], chains[2], chains[3], sums);
+#pragma GCC unroll 16
+    for (int a = 0; a < nQ; a++) std::memcpy(out + a * outStride, sums + a * nK, nK * sizeof(float));
+  } else {
+#pragma GCC unroll 16
+    for (int a = 0; a < nQ; a++)
+#pragma GCC unroll 16
+      for (int b = 0; b < nK; b++) out[a * outStride + b] = fold(chains[a * nK + b]);
+  }
+}
+
+// All keys for nQ queries.
+template <class Elements, int nQ>
+void scoreQueries(const float* q, size_t qStride, const typename Elements::Type* keys, int nKeys, int headDim, float* scores,
+                  size_t scoreStride) {
+  constexpr int nK = nQ == 1 ? 4 : tileSide;
+  const auto key = [&](int j) { return keys + static_cast<size_t>(j) * headDim; };
+  int j = 0;
+  for (; j + nK <= nKeys; j += nK) dotTile<Elements, nQ, nK>(q, qStride, key(j), headDim, scores + j, scoreStride);
+  for (; j < nKeys; j++) dotTile<Elements, nQ, 1>(q, qStride, key(j), headDim, scores + j, scoreStride);
+}
+
+template <class Elements>
+void scoreElements(const float* q, size_t qStride, int nQ, const void* first, int nKeys, int headDim, float* scores, size_t scoreStride) {
+  const auto* keys = static_cast<const typename Elements::Type*>(first);
+  int a = 0;
+  for (; a + tileSide <= nQ; a += tileSide)
+    scoreQueries<Elements, tileSide>(q + a * qStride, qStride, keys, nKeys, headDim, scores + a * scoreStride, scoreStride);
+  for (; a < nQ; a++) scoreQueries<Elements, 1>(q + a * qStride, qStride, keys, nKeys, headDim, scores + a * scoreStride, scoreStride);
+}
+
+void scores(KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
+            size_t scoreStride) {
+  if (type == KvType::F16) return scoreElements<F16Elements>(q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
+  return scoreElements<F32Elements>(q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
+}
+
+// `blocks` vectors of nQ accumulators stay in registers while all keys pass.
+template <class Elements, int nQ, int blocks>
+void accumulateBlocks(const float* p, size_t pStride, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
+                      size_t accStride) {
+  F32x16 sums[nQ * blocks];
+#pragma GCC unroll 16
+  for (int a = 0; a < nQ; a++)
+#pragma GCC unroll 16
+    for (int b = 0; b < blocks; b++) sums[a * blocks + b] = load(acc + a * accStride + lanes * b);
+  for (int j = 0; j < nKeys; j++) {
+    const auto* value = values + static_cast<size_t>(j) * headDim;
+    F32x16 v[blocks];
+#pragma GCC unroll 16
+    for (int b = 0; b < blocks; b++) v[b] = Elements::get(value + lanes * b);
+#pragma GCC unroll 16
+    for (int a = 0; a < nQ; a++) {
+      const F32x16 weight = splat(p[a * pStride + j]);
+#pragma GCC unroll 16
+      for (int b = 0; b < blocks; b++) sums[a * blocks + b] = mulAdd(weight, v[b], sums[a * blocks + b]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int a = 0; a < nQ; a++)
+#pragma GCC unroll 16
+    for (int b = 0; b < blocks; b++) store(acc + a * accStride + lanes * b, sums[a * blocks + b]);
+}
+
+// The last headDim mod 16 elements.
+template <class Elements>
+void accumulateRest(const float* p, const typename Elements::Type* values, int nKeys, int headDim, int rest, float* acc) {
+  F32x16 sum = loadSome(acc, rest, 0.0f);
+  for (int j = 0; j < nKeys; j++)
+    sum = mulAdd(splat(p[j]), Elements::getSome(values + static_cast<size_t>(j) * headDim, rest), sum);
+  storeSome(acc, rest, sum);
+}
+
+template <class Elements, int nQ>
+void accumulateQueries(const float* p, size_t pStride, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
+                       size_t accStride) {
+  // A single query has no other sums between two steps of one; they hide the latency.
+  constexpr int blocks = nQ == 1 ? 2 * tileSide : tileSide;
+  int d = 0;
+  for (; d + blocks * lanes <= headDim; d += blocks * lanes)
+    accumulateBlocks<Elements, nQ, blocks>(p, pStride, values + d, nKeys, headDim, acc + d, accStride);
+  for (; d + lanes <= headDim; d += lanes)
+    accumulateBlocks<Elements, nQ, 1>(p, pStride, values + d, nKeys, headDim, acc + d, accStride);
+  for (int a = 0; d < headDim && a < nQ; a++)
+    accumulateRest<Elements>(p + a * pStride, values + d, nKeys, headDim, headDim - d, acc + a * accStride + d);
+}
+
+template <class Elements>
+void accumulateElements(const float* p, size_t pStride, int nQ, const void* first, int nKeys, int headDim, float* acc, size_t accStride) {
+  const auto* values = static_cast<const typename Elements::Type*>(first);
+  int a = 0;
+  for (; a + tileSide <= nQ; a += tileSide)
+    accumulateQueries<Elements, tileSide>(p + a * pStride, pStride, values, nKeys, headDim, acc + a * accStride, accStride);
+  for (; a < nQ; a++) accumulateQueries<Elements, 1>(p + a * pStride, pStride, values, nKeys, headDim, acc + a * accStride, accStride);
+}
+
+void accumulateValues(KvType type, const float* p, size_t pStride, int nQ, const void* values, int nKeys, int headDim, float* acc,
+                      size_t accStride) {
+  if (type == KvType::F16) return accumulateElements<F16Elements>(p, pStride, nQ, values, nKeys, headDim, acc, accStride);
+  return accumulateElements<F32Elements>(p, pStride, nQ, values, nKeys, headDim, acc, accStride);
+}
+
+}  // namespace
+}  // namespace bitnet
