@@ -77,7 +77,7 @@ const commands = {
     check();
     vitest(...args);
   },
-  bench: (args) => node("packages/cli/bin/bitnet.js", "bench", ...args),
+  bench: (args) => node("build/bench/main.js", ...args),
 };
 
 const [name = "", ...args] = process.argv.slice(2);

@@ -1,0 +1,24 @@
+/** The benches: one file of this folder per question. `npm run bench` lists them, `npm run bench -- all` runs them in this order. */
+
+export interface BenchEntry {
+  name: string;
+  question: string;
+}
+
+export const benches: readonly BenchEntry[] = [
+  { name: "kernels", question: "How near does each kernel come to the memory and to its own instruction?" },
+  {
+    name: "decode-prefill",
+    question: "How fast are prompts and generation, by threads and instruction set?",
+  },
+  { name: "prompt-length", question: "What do long prompts cost, and how fast is generation behind them?" },
+  { name: "batch", question: "What do sequences that decode together gain?" },
+  { name: "repack", question: "What does the denser private copy of the ternary weights gain?" },
+  { name: "load", question: "How long is it from opening the file to the first token?" },
+  { name: "memory", question: "What memory does a model take, empty and in use?" },
+  {
+    name: "scaling",
+    question: "Does the time per token follow the bytes of the model, and what would 100B need?",
+  },
+  { name: "peers", question: "How much faster is this than node-llama-cpp on the same machine?" },
+];

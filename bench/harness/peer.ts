@@ -1,0 +1,117 @@
+/**
+ * Installs node-llama-cpp where the dummy models are, from npm and without running its scripts, and talks to it in a process of its own.
+ * It is no dependency of this repository.
+ */
+import { type ChildProcess, fork, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { PeerMessage, PeerRequest } from "../children/peer.ts";
+import { cacheFolder } from "./models.ts";
+
+export const peerVersion = "3.22.1";
+
+/** Binaries for the processor alone, without those for graphics. */
+const binaries: Readonly<Record<string, string>> = {
+  "linux-x64": "linux-x64",
+  "linux-arm64": "linux-arm64",
+  "darwin-arm64": "mac-arm64-metal",
+  "darwin-x64": "mac-x64",
+};
+
+/** Where the module begins. */
+export function peerEntry(): string {
+  return join(peerFolder(), "node_modules", "node-llama-cpp", "dist", "index.js");
+}
+
+function peerFolder(): string {
+  return join(cacheFolder(), `node-llama-cpp-${peerVersion}`);
+}
+
+/** @throws Error when npm cannot install it, or it has no binary for this machine. */
+export function installPeer(say: (line: string) => void): void {
+  if (existsSync(peerEntry())) return;
+  const target = `${process.platform}-${process.arch}`;
+  const binary = binaries[target];
+  if (binary === undefined) throw new Error(`node-llama-cpp has no binary for ${target}`);
+  say(`installing node-llama-cpp ${peerVersion} into ${peerFolder()}`);
+  mkdirSync(peerFolder(), { recursive: true });
+  const packages = [`node-llama-cpp@${peerVersion}`, `@node-llama-cpp/${binary}@${peerVersion}`];
+  const flags = [
+    "--ignore-scripts",
+    "--no-save",
+    "--no-package-lock",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+  ];
+  const omitted = ["--omit=optional", "--omit=peer"];
+  const args = ["install", "--prefix", peerFolder(), ...flags, ...omitted, ...packages];
+  const npm = process.env.npm_execpath;
+  const { status } = npm?.endsWith(".js")
+    ? spawnSync(process.execPath, [npm, ...args], { stdio: ["ignore", 2, 2] })
+    : spawnSync("npm", args, { stdio: ["ignore", 2, 2] });
+  if (status !== 0 || !existsSync(peerEntry())) throw new Error("npm could not install node-llama-cpp");
+}
+
+export interface PeerOptions {
+  model: string;
+  threads: number;
+  contextSize: number;
+}
+
+export class Peer {
+  /** What it says of the instructions it uses. */
+  readonly system: string;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, system: string) {
+    this.#child = child;
+    this.system = system;
+  }
+
+  static async start({ model, threads, contextSize }: PeerOptions): Promise<Peer> {
+    const program = join(import.meta.dirname, "..", "children", "peer.js");
+    const child = fork(program, [peerEntry(), model, String(threads), String(contextSize)], {
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
+    const message = await nextMessage(child);
+    if (message.kind !== "ready") throw new Error("node-llama-cpp spoke out of turn");
+    return new Peer(child, message.system);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  async run(request: PeerRequest): Promise<Extract<PeerMessage, { kind: "sample" }>> {
+    this.#child.send(request);
+    const message = await nextMessage(this.#child);
+    if (message.kind !== "sample") throw new Error("node-llama-cpp spoke out of turn");
+    return message;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    const ended = once(this.#child, "exit");
+    this.#child.disconnect();
+    await ended;
+  }
+}
+
+/** @throws Error when the process ends first. */
+async function nextMessage(child: ChildProcess): Promise<PeerMessage> {
+  const stop = new AbortController();
+  const { signal } = stop;
+  try {
+    const [message] = await Promise.race([
+      once(child, "message", { signal }),
+      once(child, "exit", { signal }).then(([status]) => {
+        throw new Error(`node-llama-cpp ended with status ${status}`);
+      }),
+    ]);
+    return message as PeerMessage;
+  } finally {
+    stop.abort();
+  }
+}

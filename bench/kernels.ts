@@ -1,0 +1,33 @@
+/** The kernels by shape and instruction set on one core: the C++ program packages/native/kernels/test/kernel-bench.cc, read back. */
+import { buildKernelBench } from "@bitnet.ts/native/build/kernel-program";
+import { parseKernelLines } from "./harness/kernel-lines.ts";
+import { watchOthers } from "./harness/machine.ts";
+import { outputOf } from "./harness/rooflines.ts";
+import { runBench } from "./harness/run-bench.ts";
+
+await runBench("kernels", async ({ options, isas, isa, say }) => {
+  const program = await buildKernelBench();
+  if (program === null) throw new Error("a C++ compiler is needed: set CXX, or install c++, g++ or clang++");
+  const stop = watchOthers([]);
+  let text = "";
+  for (const each of options.isas ?? isas.filter((name) => name !== "scalar")) {
+    say(`kernels: ${each}`);
+    // A whole table takes about half a minute.
+    text += await outputOf(program, options.isQuick ? ["--bare", each] : [each]);
+  }
+  const { rows, rooflines, notes } = parseKernelLines(text);
+  return {
+    models: [],
+    ...{ isa, rows, rooflines, notes },
+    threads: 1,
+    columns: [
+      { key: "isa", label: "instruction set", unit: "" },
+      { key: "kernel", label: "kernel", unit: "" },
+      { key: "gigabytes", label: "reads", unit: "GB/s" },
+      { key: "gigamacs", label: "multiplies", unit: "GMAC/s" },
+      { key: "share", label: "of the bare loop", unit: "share" },
+    ],
+    verdicts: [],
+    disturbance: stop(),
+  };
+});

@@ -1,0 +1,108 @@
+/**
+ * The same sizes here and in node-llama-cpp (TQ2_0, architecture `bitnet`), in turn within one run. The peer rounds activations per block and
+ * computes SiLU where this computes a squared ReLU; the multiply-adds and bytes are the same.
+ */
+import { median, runOnce } from "@bitnet.ts/cli/measuring";
+import type { Isa } from "@bitnet.ts/core";
+import type { BitNet } from "bitnet.ts";
+import { ensureDummy } from "./harness/models.ts";
+import { installPeer, Peer, peerVersion } from "./harness/peer.ts";
+import type { Row, Verdict } from "./harness/result.ts";
+import { type BenchContext, runBench } from "./harness/run-bench.ts";
+
+const seed = 5;
+
+interface Rates {
+  promptTokensPerSecond: number;
+  decodeTokensPerSecond: number;
+}
+
+await runBench("peers", async (context) => {
+  const { options, isa, threads, rooflines, say } = context;
+  installPeer(say);
+  const [nPrompt, nGen] = options.isQuick ? [16, 4] : [128, 64];
+  const size = options.isQuick ? { shape: "125m", layers: 1 } : { shape: options.shape };
+  const contextSize = nPrompt + nGen + 64;
+  const path = ensureDummy(size);
+  const peerPath = ensureDummy({ ...size, packing: "tq2_0", architecture: "bitnet" });
+  const peer = await Peer.start({ model: peerPath, threads, contextSize });
+  const models: BitNet[] = [];
+  try {
+    for (const each of isasToMeasure(context))
+      models.push(await context.load(path, { isa: each, threads, contextLength: contextSize }));
+    const cases: { name: string; sample: (run: number) => Promise<Rates> }[] = [
+      { name: `node-llama-cpp ${peerVersion}`, sample: (run) => peer.run({ nPrompt, nGen, seed, run }) },
+      ...models.map((model) => ({
+        name: `bitnet.ts ${model.info.isa}`,
+        sample: (run: number) => runOnce(model, { nPrompt, nGen, seed }, run),
+      })),
+    ];
+    await rooflines.read(threads);
+    const { samples, disturbance } = await context.sample(cases, 5, [peer.pid]);
+    const read = await rooflines.read(threads);
+    const middle = (i: number, key: keyof Rates) => median((samples[i] ?? []).map((sample) => sample[key]));
+    const [peerDecode, peerPrefill] = [
+      middle(0, "decodeTokensPerSecond"),
+      middle(0, "promptTokensPerSecond"),
+    ];
+    const rows: Row[] = cases.map(({ name }, i) => {
+      const decode = middle(i, "decodeTokensPerSecond");
+      const prefill = middle(i, "promptTokensPerSecond");
+      const bytes = models[Math.max(0, i - 1)]?.info.bytesPerToken ?? 0;
+      return {
+        engine: name,
+        decode,
+        decodeRatio: decode / peerDecode,
+        decodeShare: read === null ? null : (decode * bytes) / read,
+        prefill,
+        prefillRatio: prefill / peerPrefill,
+      };
+    });
+    return {
+      models: [path, peerPath],
+      ...{ isa, threads, rows, disturbance },
+      rooflines: rooflines.all,
+      columns: [
+        { key: "engine", label: "engine", unit: "" },
+        { key: "decode", label: `decode of ${nGen}`, unit: "tok/s" },
+        { key: "decodeRatio", label: "× peer", unit: "" },
+        { key: "decodeShare", label: "of a bare read", unit: "share" },
+        { key: "prefill", label: `prefill of ${nPrompt}`, unit: "tok/s" },
+        { key: "prefillRatio", label: "× peer", unit: "" },
+      ],
+      verdicts: verdictsOf(rows, isa),
+      notes: [`node-llama-cpp: ${peer.system.replaceAll(/\s+/g, " ")}`],
+    };
+  } finally {
+    await peer.stop();
+    for (const model of models) await model.dispose();
+  }
+});
+
+/** The best one, and those that have a figure of their own. */
+function isasToMeasure({ isa, isas }: BenchContext): Isa[] {
+  const extra = (["avx512vnni", "avx2"] as const).filter((each) => each !== isa && isas.includes(each));
+  return [isa, ...extra];
+}
+
+function verdictsOf(rows: readonly Row[], best: string): Verdict[] {
+  const ratio = (isa: string, key: "decodeRatio" | "prefillRatio") => {
+    const value = rows.find(({ engine }) => engine === `bitnet.ts ${isa}`)?.[key];
+    return typeof value === "number" ? value : null;
+  };
+  const verdict = (what: string, measured: number | null, wanted: number): Verdict => ({
+    ...{ what, measured, wanted },
+    unit: "×",
+    bound: "least",
+    ...(measured === null ? { remark: "not on this machine" } : {}),
+  });
+  return [
+    verdict(`decode with ${best} against node-llama-cpp`, ratio(best, "decodeRatio"), 2.1),
+    verdict(`goal: decode with ${best}`, ratio(best, "decodeRatio"), 3),
+    verdict("prefill with amx", ratio("amx", "prefillRatio"), 11),
+    verdict("goal: prefill with amx", ratio("amx", "prefillRatio"), 19),
+    verdict("prefill with avx512vnni", ratio("avx512vnni", "prefillRatio"), 4),
+    verdict("decode with avx2", ratio("avx2", "decodeRatio"), 1.6),
+    verdict("prefill with avx2", ratio("avx2", "prefillRatio"), 1.8),
+  ];
+}
