@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { buildKernelBench } from "@bitnet.ts/native/build/kernel-program";
+import { buildKernelTool } from "@bitnet.ts/native/build/kernel-program";
 import { measureReadBandwidth } from "bitnet.ts";
 import type { Roofline } from "./result.ts";
 
@@ -29,7 +29,7 @@ export class Rooflines {
   /** Multiply-adds per second that `threads` threads do together; null where there is no such loop, or no compiler to build it. */
   multiply(isa: string, threads: number): Promise<number | null> {
     return this.#best(`multiply ${isa} ${threads}`, async () => {
-      const program = await buildKernelBench();
+      const program = await buildKernelTool("bare-loops");
       if (program === null) return null;
       const speeds = await Promise.all(Array.from({ length: threads }, () => bareMultiply(program, isa)));
       const value = speeds.reduce((sum, speed) => sum + speed, 0);
@@ -57,7 +57,7 @@ export class Rooflines {
 
 /** One core's multiply-adds per second; 0 where the program has no loop for the instruction set. */
 async function bareMultiply(program: string, isa: string): Promise<number> {
-  const text = await outputOf(program, ["--bare", isa]);
+  const text = await outputOf(program, [isa]);
   return Number(/bare multiply loop:\s+([\d.]+) GMAC\/s/.exec(text)?.[1] ?? 0) * 1e9;
 }
 

@@ -1,16 +1,12 @@
 // Speed of the kernels on one core: bytes/s of decode against a bare read of the same memory, multiply-adds/s of tiles against a bare loop
 // of the same instruction. Working sets for bytes/s are larger than the last-level cache. Best of several repeats.
 // Usage: kernel-bench [isa].
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "../isa.h"
-
-#if defined(__x86_64__)
-#include "../avx512/intrinsics.h"
-#endif
+#include "bare-loops.h"
 
 namespace bitnet::bench {
 namespace {
@@ -18,18 +14,6 @@ namespace {
 constexpr size_t workingSet = size_t{256} << 20;
 constexpr int cols = 2560;
 constexpr int ffn = 6912;
-
-template <class Fn>
-double bestSeconds(int repeats, Fn fn) {
-  double best = 1e30;
-  for (int i = 0; i < repeats; i++) {
-    const auto start = std::chrono::steady_clock::now();
-    fn();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (seconds < best) best = seconds;
-  }
-  return best;
-}
 
 uint8_t* allocate(size_t bytes) {
   void* memory = nullptr;
@@ -58,50 +42,6 @@ double bareRead(const uint8_t* data) {
     for (const uint64_t sum : sums) sink = sink + sum;
   });
 }
-
-// ---- bare loops of the instruction that a table lives on, in multiply-adds per second ----
-
-constexpr int spins = 2'000'000;
-
-#if defined(__x86_64__)
-
-// `instructions` adds products of %2 and %3 to the sum %0 and may use %1; ten sums hide the latency.
-#define BITNET_SPIN(features, name, Vector, instructions)                                      \
-  __attribute__((target(features), noinline)) void name(int rounds) {                          \
-    Vector sums[10] = {}, a = {}, b = {}, rest = {};                                           \
-    for (int i = 0; i < rounds; i++) {                                                         \
-      for (auto& sum : sums) __asm__ volatile(instructions : "+v"(sum), "+&v"(rest) : "v"(a), "v"(b)); \
-    }                                                                                          \
-  }
-
-BITNET_SPIN("avx512f,avx512vl", spinAvx512, __m512i, "vpdpbusd %3, %2, %0")
-BITNET_SPIN("avx2,avxvnni", spinAvxVnni, __m256i, "%{vex%} vpdpbusd %3, %2, %0")
-BITNET_SPIN("avx2", spinAvx2, __m256i, "vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0")
-BITNET_SPIN("avx512f,avx512vl", spinFma512, __m512, "vfmadd231ps %3, %2, %0")
-BITNET_SPIN("avx2,fma", spinFma256, __m256, "vfmadd231ps %3, %2, %0")
-
-double perSecond(void (*spin)(int), int macsPerRound) {
-  return static_cast<double>(macsPerRound) * spins / bestSeconds(5, [&] { spin(spins); });
-}
-
-double bareMultiply(const char* isa) {
-  if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinAvx512, 64 * 10);
-  if (std::strcmp(isa, "avxvnni") == 0) return perSecond(spinAvxVnni, 32 * 10);
-  if (std::strcmp(isa, "avx2") == 0) return perSecond(spinAvx2, 32 * 10);
-  return 0;
-}
-
-double bareFma(const char* isa) {
-  if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinFma512, 16 * 10);
-  return perSecond(spinFma256, 8 * 10);
-}
-
-#else
-
-double bareMultiply(const char*) { return 0; }
-double bareFma(const char*) { return 0; }
-
-#endif
 
 // ---- the kernels ----
 

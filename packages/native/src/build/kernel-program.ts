@@ -44,28 +44,33 @@ export async function buildKernelProgram(program: KernelProgram): Promise<BuiltP
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   const objects = new Map(plans.map(({ file, object }) => [file, object]));
-  const kept = new Set(objects.values());
-  for (const file of readdirSync(folder).map((name) => join(folder, name))) {
-    if (file.endsWith(".o") && !kept.has(file)) rmSync(file);
-  }
+  removeStale(folder, [...objects.values()]);
   const path = join(folder, program.name);
-  await runOrThrow(program.compiler, [...kept, ...program.linkFlags, "-o", path]);
+  await runOrThrow(program.compiler, [...objects.values(), ...program.linkFlags, "-o", path]);
   return { path, objects };
 }
 
-/** The bench of the kernels of this machine; null where it has no compiler, or kernels for it do not exist. */
-export async function buildKernelBench(): Promise<string | null> {
+/** A program of `kernels/test` for this machine; null where it has no compiler, or no kernels exist for it. */
+export async function buildKernelTool(name: "kernel-bench" | "bare-loops"): Promise<string | null> {
   const { arch } = process;
   const compiler = findCompiler();
   if (compiler === undefined || (arch !== "x64" && arch !== "arm64")) return null;
   const { path } = await buildKernelProgram({
     folder: "kernel-bench",
-    name: "kernel-bench",
+    name,
     compiler,
-    units: [...kernelUnits(arch), { file: "test/kernel-bench.cc", flags: [] }],
+    units: [...kernelUnits(arch), { file: `test/${name}.cc`, flags: [] }],
     linkFlags: [],
   });
   return path;
+}
+
+/** Removes earlier objects of the same sources; programs may share a folder. */
+function removeStale(folder: string, kept: readonly string[]): void {
+  const withoutHash = (path: string) => path.replace(/-[0-9a-f]+\.o$/, "");
+  const ours = new Set(kept.map(withoutHash));
+  for (const path of readdirSync(folder).map((name) => join(folder, name)))
+    if (ours.has(withoutHash(path)) && !kept.includes(path) && path.endsWith(".o")) rmSync(path);
 }
 
 async function compile(
