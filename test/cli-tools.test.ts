@@ -151,11 +151,13 @@ interface Bench {
   decode: { tokens: number; tokensPerSecond: number; bytesPerToken: number };
   bandwidth: { bareReadBytesPerSecond: number | null; share: number | null };
   memory: { privateBytes: number; mappedBytes: number; kvBytesPerToken: number };
+  head: { screened: number; full: number; candidatesPerScreen: number };
 }
 
 describe("bench", () => {
   it("measures the tiny model", async () => {
-    const result = await bitnetJson<Bench>(["bench", "-p", "32", "-n", "8", "-r", "2"]);
+    const flags = ["bench", "-p", "32", "-n", "8", "-r", "2"];
+    const result = await bitnetJson<Bench>([...flags, "--screening", "off"]);
     expect(result.prompt).toEqual({ tokens: 32, tokensPerSecond: expect.any(Number) });
     expect(result.prompt.tokensPerSecond).toBeGreaterThan(0);
     expect(result.decode.tokensPerSecond).toBeGreaterThan(0);
@@ -169,6 +171,15 @@ describe("bench", () => {
     const { bareReadBytesPerSecond: bare, share } = result.bandwidth;
     if (bare !== null)
       expect(share).toBeCloseTo((result.decode.bytesPerToken * result.decode.tokensPerSecond) / bare, 6);
+  });
+
+  it("counts what decoding reads when the head is screened", async () => {
+    const result = await bitnetJson<Bench>(["bench", "-p", "32", "-n", "8", "-r", "2"]);
+    const whole = await bitnetJson<Bench>(["bench", "-p", "32", "-n", "8", "-r", "1", "--screening", "off"]);
+    expect(whole.head.screened).toBe(0);
+    if (result.backend !== "native") return;
+    expect(result.head.screened).toBeGreaterThan(0);
+    expect(result.decode.bytesPerToken).toBeLessThan(whole.decode.bytesPerToken);
   });
 
   it("judges what is expected of it, with exit status 0 either way", async () => {

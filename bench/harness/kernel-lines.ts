@@ -20,6 +20,7 @@ export function parseKernelLines(text: string): KernelLines {
       found.rooflines.push({
         name: kernel === "bare read" ? `bare read (${isa} run)` : `bare ${isa} multiply`,
         value: Number(value) * 1e9,
+        best: Number(value) * 1e9,
         unit: unit === "GB" ? "B/s" : "MAC/s",
         threads: 1,
       });

@@ -23,9 +23,11 @@ export function machineLine({ machine }: BenchResult): string {
   return `${machine.cpu}, ${machine.cores} cores${cache}, ${memory}, ${machine.os}, Node ${machine.node}`;
 }
 
-export function rooflineText({ name, value, unit, threads }: Roofline): string {
-  const amount = unit === "B/s" ? `${(value / 1e9).toFixed(1)} GB/s` : `${(value / 1e9).toFixed(0)} GMAC/s`;
-  return `${name}, ${threads} ${threads === 1 ? "thread" : "threads"}: ${amount}`;
+export function rooflineText({ name, value, best, unit, threads }: Roofline): string {
+  const amount = (rate: number) => (unit === "B/s" ? (rate / 1e9).toFixed(1) : (rate / 1e9).toFixed(0));
+  const peak = amount(best) === amount(value) ? "" : ` (best ${amount(best)})`;
+  const per = unit === "B/s" ? "GB/s" : "GMAC/s";
+  return `${name}, ${threads} ${threads === 1 ? "thread" : "threads"}: ${amount(value)} ${per}${peak}`;
 }
 
 export function disturbanceLine(share: number): string {

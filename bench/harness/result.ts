@@ -4,8 +4,11 @@ import type { Machine } from "./machine.ts";
 export interface Roofline {
   /** What the machine could do if it did nothing else. */
   name: string;
+  /** Median of the rounds, as of everything that is compared with it. */
   value: number;
-  /** Of `value`: bytes or multiply-adds per second. */
+  /** Of the rounds, too. */
+  best: number;
+  /** Bytes or multiply-adds per second. */
   unit: "B/s" | "MAC/s";
   threads: number;
 }

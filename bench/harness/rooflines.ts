@@ -4,54 +4,68 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { median } from "@bitnet.ts/cli/measuring";
 import { buildKernelTool } from "@bitnet.ts/native/build/kernel-program";
 import { measureReadBandwidth } from "bitnet.ts";
 import type { Roofline } from "./result.ts";
 
-type Measure = () => Promise<Roofline | null>;
+interface Entry {
+  name: string;
+  unit: Roofline["unit"];
+  threads: number;
+  measure: () => Promise<number>;
+  /** One value a round; empty where it cannot be measured. */
+  values: number[];
+}
 
 export class Rooflines {
-  readonly #known = new Map<string, { measure: Measure; best: Roofline | null }>();
+  readonly #entries = new Map<string, Entry>();
 
   /** All that has been asked for, in that order. */
   get all(): Roofline[] {
-    return [...this.#known.values()].flatMap(({ best }) => (best === null ? [] : [best]));
+    return [...this.#entries.values()]
+      .filter(({ values }) => values.length > 0)
+      .map(({ name, unit, threads, values }) => ({
+        ...{ name, unit, threads },
+        value: median(values),
+        best: Math.max(...values),
+      }));
   }
 
   /** Bytes per second that `threads` threads read together; null without the native backend. */
   read(threads: number): Promise<number | null> {
-    return this.#best(`read ${threads}`, async () => {
-      const value = await measureReadBandwidth(threads);
-      return value === null || value === 0 ? null : { name: "bare read", value, unit: "B/s", threads };
-    });
+    const measure = async () => (await measureReadBandwidth(threads)) ?? 0;
+    return this.#value({ name: "bare read", unit: "B/s", threads, measure, values: [] });
   }
 
   /** Multiply-adds per second that `threads` threads do together; null where there is no such loop, or no compiler to build it. */
   multiply(isa: string, threads: number): Promise<number | null> {
-    return this.#best(`multiply ${isa} ${threads}`, async () => {
+    const measure = async () => {
       const program = await buildKernelTool("bare-loops");
-      if (program === null) return null;
+      if (program === null) return 0;
       const speeds = await Promise.all(Array.from({ length: threads }, () => bareMultiply(program, isa)));
-      const value = speeds.reduce((sum, speed) => sum + speed, 0);
-      return value === 0 ? null : { name: `bare ${isa} multiply`, value, unit: "MAC/s", threads };
-    });
+      return speeds.reduce((sum, speed) => sum + speed, 0);
+    };
+    return this.#value({ name: `bare ${isa} multiply`, unit: "MAC/s", threads, measure, values: [] });
   }
 
-  /** Measures again what has been asked for, and keeps the best: a roofline is what the machine can do, not what it did once. */
+  /** Measures once more what has been asked for. */
   async refresh(): Promise<void> {
-    for (const entry of this.#known.values()) {
-      const again = entry.best === null ? null : await entry.measure();
-      if (again !== null && again.value > (entry.best?.value ?? 0)) entry.best = again;
-    }
+    for (const { measure, values } of this.#entries.values())
+      if (values.length > 0) values.push(await measure());
   }
 
-  async #best(key: string, measure: Measure): Promise<number | null> {
-    let entry = this.#known.get(key);
+  /** The median of all rounds until now. */
+  async #value(asked: Entry): Promise<number | null> {
+    const key = `${asked.name} ${asked.threads}`;
+    let entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { measure, best: await measure() };
-      this.#known.set(key, entry);
+      entry = asked;
+      this.#entries.set(key, entry);
+      const first = await entry.measure();
+      if (first > 0) entry.values.push(first);
     }
-    return entry.best?.value ?? null;
+    return entry.values.length === 0 ? null : median(entry.values);
   }
 }
 

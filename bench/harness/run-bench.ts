@@ -48,7 +48,7 @@ export async function runBench(
       bench: name,
       question: questionOf(name),
       date: new Date().toISOString(),
-      command: ["npm run bench --", name, ...args].join(" "),
+      command: ["npm run bench --", name, ...withoutJson(args)].join(" "),
       quick: context.options.isQuick,
       machine: context.machine,
       ...body,
@@ -59,6 +59,11 @@ export async function runBench(
     console.error(`bench ${name}: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;
   }
+}
+
+/** Where a result was written to does not matter to who repeats it. */
+function withoutJson(args: readonly string[]): string[] {
+  return args.filter((arg, i) => !arg.startsWith("--json") && args[i - 1] !== "--json");
 }
 
 function questionOf(name: string): string {

@@ -28,7 +28,14 @@ import {
 } from "@bitnet.ts/core";
 import { availableMemory, createBackend, openLocation } from "#platform";
 import { Chat, type ChatOptions } from "./chat.ts";
-import { bytesPerToken, kvBytesPerToken, ropeTableBytes, weightBytes } from "./memory-bytes.ts";
+import {
+  bytesPerToken,
+  describeHead,
+  type HeadTable,
+  kvBytesPerToken,
+  ropeTableBytes,
+  weightBytes,
+} from "./memory-bytes.ts";
 import { checkPromptIds } from "./prompt-ids.ts";
 import type { BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
 
@@ -46,7 +53,9 @@ const bindShare = 0.8;
  * await model.dispose();
  */
 export class BitNet {
+  /** Facts about the model; `bytesPerToken` follows what decoding reads by now. */
   readonly info: ModelInfo;
+  private readonly headTable: HeadTable;
   readonly tokenizer: Tokenizer;
   private readonly templateSource: string | null;
   private compiledTemplate: ChatTemplate | null = null;
@@ -56,12 +65,15 @@ export class BitNet {
 
   private constructor(parts: {
     info: ModelInfo;
+    headTable: HeadTable;
     tokenizer: Tokenizer;
     chatTemplate: string | null;
     executable: Executable;
     scheduler: Scheduler;
   }) {
-    this.info = parts.info;
+    const bytesPerToken = { enumerable: true, get: () => this.bytesPerToken(parts.info.bytesPerToken) };
+    this.info = Object.freeze(Object.defineProperties({ ...parts.info }, { bytesPerToken }));
+    this.headTable = parts.headTable;
     this.tokenizer = parts.tokenizer;
     this.templateSource = parts.chatTemplate;
     this.executable = parts.executable;
@@ -105,6 +117,7 @@ export class BitNet {
         kvType,
         nPages,
         maxRows,
+        ...(options.screening === undefined ? {} : { screening: options.screening }),
         ...(options.repack ? { repack: options.repack } : {}),
         onNotice,
         onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
@@ -124,7 +137,15 @@ export class BitNet {
           bytesPerToken: bytesPerToken(program) - (executable.sparedBytesPerToken ?? 0),
           loadMs: performance.now() - start,
         });
-        return new BitNet({ info, tokenizer, chatTemplate: model.chatTemplate, executable, scheduler });
+        const headTable = describeHead(program);
+        return new BitNet({
+          info,
+          headTable,
+          tokenizer,
+          chatTemplate: model.chatTemplate,
+          executable,
+          scheduler,
+        });
       } catch (error) {
         await executable.dispose();
         throw error;
@@ -180,7 +201,7 @@ export class BitNet {
   /** Memory and cache in use. */
   stats(): ModelStats {
     this.checkAlive();
-    return { ...this.executable.memory(), ...this.scheduler.stats() };
+    return { ...this.executable.memory(), ...this.scheduler.stats(), head: this.executable.headReport() };
   }
 
   /** Aborts what runs and frees all memory at once. Idempotent; any later use throws DISPOSED. */
@@ -191,6 +212,16 @@ export class BitNet {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  /** @param unscreened What decoding reads as long as it reads the whole head. */
+  private bytesPerToken(unscreened: number): number {
+    if (this.disposal) return unscreened;
+    const { screenBytes } = this.executable.memory();
+    const { screened, candidates } = this.executable.headReport();
+    if (screened === 0 || screenBytes === 0) return unscreened;
+    const { tableBytes, rowBytes } = this.headTable;
+    return Math.round(unscreened - tableBytes + screenBytes + (candidates / screened) * rowBytes);
   }
 
   private checkAlive(): void {

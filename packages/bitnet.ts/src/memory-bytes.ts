@@ -39,6 +39,20 @@ export function bytesPerToken({ ops, buffers }: Program): number {
   return total;
 }
 
+/** The table of the head, all zero where a program has none. */
+export interface HeadTable {
+  tableBytes: number;
+  rowBytes: number;
+}
+
+export function describeHead({ ops, buffers, vocabSize }: Program): HeadTable {
+  for (const op of ops) {
+    const table = op.op === "head" ? buffers[op.table] : undefined;
+    if (table) return { tableBytes: tensorBytes(table), rowBytes: tensorBytes(table) / vocabSize };
+  }
+  return { tableBytes: 0, rowBytes: 0 };
+}
+
 export function kvBytesPerToken({ nLayers, nKvHeads, headDim }: ModelConfig, kvType: KvType): number {
   return 2 * nLayers * nKvHeads * headDim * (kvType === "f16" ? 2 : 4);
 }

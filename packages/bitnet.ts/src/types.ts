@@ -1,6 +1,7 @@
 /** The public types of bitnet.ts. */
 import type {
   BackendName,
+  HeadReport,
   I2sLayout,
   Isa,
   KvType,
@@ -28,6 +29,12 @@ export interface BitNetLoadOptions {
   repack?: Repack;
   /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short. */
   cacheTokens?: number;
+  /**
+   * Keep a copy of the head's table in int8, in order to read half as much per token: exact logits are computed only where they matter,
+   * and texts are the same. Costs one byte per element of the table in memory, half of what the table takes. Default true; only the
+   * native backend does it.
+   */
+  screening?: boolean;
   /** How I2_S tensors are laid out; published files are "128/32" (default). */
   i2sLayout?: I2sLayout;
   /** Loading progress, 0…1. */
@@ -63,13 +70,13 @@ export interface ModelInfo {
   readonly kvType: KvType;
   /** Kernel variants that were not taken, with the reason. */
   readonly rejected: readonly RejectedVariant[];
-  /** Bytes of weights that decoding one token reads. */
+  /** Bytes of weights that decoding one token reads: with screening, once the head's copy serves, those of the copy and its candidates. */
   readonly bytesPerToken: number;
   readonly loadMs: number;
 }
 
-/** Memory, pages of the KV cache, and the work done so far. */
-export type ModelStats = MemoryReport & SchedulerStats;
+/** Memory, pages of the KV cache, and the work done so far; `head`: how the logits of tokens were found. */
+export type ModelStats = MemoryReport & SchedulerStats & { head: HeadReport };
 
 /** What `BitNet.load` asks of the platform. */
 export interface BackendRequest {

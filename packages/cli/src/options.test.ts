@@ -85,7 +85,8 @@ describe("model flags", () => {
   });
 
   it("reach the library", () => {
-    const flags = "-t 3 -c 64 --kv f32 --backend reference --isa avx2 --i2s-layout rows4 --repack dense";
+    const flags =
+      "-t 3 -c 64 --kv f32 --backend reference --isa avx2 --i2s-layout rows4 --repack dense --screening off";
     expect(loadOptions(parse(...flags.split(" ")))).toEqual({
       threads: 3,
       contextLength: 64,
@@ -94,6 +95,7 @@ describe("model flags", () => {
       isa: "avx2",
       i2sLayout: "rows4",
       repack: "dense",
+      screening: false,
     });
   });
 

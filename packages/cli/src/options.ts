@@ -44,6 +44,7 @@ export interface ModelFlags {
   ctxSize?: number;
   kv: KvType;
   repack?: Repack;
+  screening: "on" | "off";
   backend?: BackendName;
   isa?: Isa;
   i2sLayout: I2sLayout;
@@ -88,6 +89,11 @@ export function addModelOptions(command: Command): Command {
       ).choices(repacks),
     )
     .addOption(
+      option("--screening <switch>", "find candidates in an int8 copy of the head; texts are the same")
+        .choices(["on", "off"])
+        .default("on"),
+    )
+    .addOption(
       option("--backend <name>", "force a backend (default: native where it runs)").choices(backends),
     )
     .addOption(
@@ -108,6 +114,7 @@ export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
     ...(flags.backend === undefined ? {} : { backend: flags.backend }),
     ...(flags.isa === undefined ? {} : { isa: flags.isa }),
     ...(flags.repack === undefined ? {} : { repack: flags.repack }),
+    ...(flags.screening === "off" ? { screening: false } : {}),
   };
 }
 

@@ -46,6 +46,12 @@ void* allocateBlock(size_t bytes) {
   return block;
 }
 
+void preferLargePages([[maybe_unused]] void* block, [[maybe_unused]] size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  if (bytes >= mapFrom) madvise(block, bytes, MADV_HUGEPAGE);
+#endif
+}
+
 void freeBlock(void* block, size_t bytes) {
   if (!block) return;
   if (bytes >= mapFrom) {

@@ -23,6 +23,9 @@ void countBytes(int64_t change);
 void* allocateBlock(size_t bytes);
 void freeBlock(void* block, size_t bytes);
 
+// Asks for large pages, where the system has them, for a block that is read over and over.
+void preferLargePages(void* block, size_t bytes);
+
 template <class T, class... Args>
 T* create(Args&&... args) {
   T* object = new (std::nothrow) T(std::forward<Args>(args)...);

@@ -130,7 +130,8 @@ uint64_t Executable::mappedBytes() const {
 }
 
 uint64_t Executable::privateBytes() const {
-  uint64_t total = memory_.bytes() + program_.scales.bytes() + counterMemory_.bytes() + arena_.committedBytes() + quintTotal_;
+  uint64_t total = memory_.bytes() + program_.scales.bytes() + counterMemory_.bytes() + arena_.committedBytes();
+  total += quintTotal_ + screen_.bytes();
   for (size_t i = 0; i < nSources_; i++) total += sources_[i].copy ? sources_[i].size : 0;
   return total;
 }
@@ -229,6 +230,19 @@ void Executable::layOutScratch(Layout& layout) {
   const size_t panel = static_cast<size_t>(std::min(limits_.maxRows, headPanel));
   headRows_ = layout.takeF32(panel, headCols);
   logits_ = layout.takeF32(panel, static_cast<size_t>(program_.vocabSize));
+  if (!screen_.isPlanned()) return;
+  screenedPanel_ = {layout.take<int8_t>(2 * panel * screen_.stride()), layout.take<int32_t>(2 * panel), layout.take<ScreenedRow>(panel)};
+}
+
+// Only for a single head: nothing else tells which table a request belongs to.
+void Executable::planScreen() {
+  const Buffer* table = nullptr;
+  for (const Op& op : program_.ops) {
+    if (op.kind != OpKind::Head) continue;
+    if (table) return;
+    table = &program_.buffer(op.table);
+  }
+  if (table && limits_.screening) screen_.plan(table->rows, table->cols);
 }
 
 void Executable::widenVectors() {
@@ -279,7 +293,7 @@ bool Executable::planPhases() {
     addWork(program_.ops[index(first)]);
     phases_[n] = {first, end, isRowWise(kind), counters};
     const int32_t panels = (limits_.maxRows + headPanel - 1) / headPanel;
-    counters += kind == OpKind::Head ? 4 * panels : kind == OpKind::Attention ? 4 : 1;
+    counters += kind == OpKind::Head ? headCounters * panels : kind == OpKind::Attention ? 4 : 1;
     first = end;
   }
   // The rest of the array stays zero: empty phases.
@@ -325,6 +339,7 @@ bool Executable::finish(Failure& failure) {
   if (!mapSources(failure) || !reserveArena(failure)) return false;
   if (!scratch_.allocate(static_cast<size_t>(limits_.threads)) || !planPhases())
     return failure.set(Code::OutOfMemory, "no memory for the program");
+  planScreen();
   if (!placeBuffers(failure)) return false;
   widenVectors();
   if (limits_.repack && !repack(failure)) return false;

@@ -8,6 +8,8 @@
 #include "kv-arena.h"
 #include "mapping.h"
 #include "program.h"
+#include "screen.h"
+#include "step.h"
 
 namespace bitnet::addon {
 
@@ -23,6 +25,7 @@ struct LoadLimits {
   int32_t threads;  // the most that a step may have
   bool allThreads;  // every step has them, however small it is
   bool repack;      // keep a denser private copy of ternary weights, where the machine can use it
+  bool screening;   // the head may keep a copy of its table in int8
 };
 
 // What became of `repack`.
@@ -76,9 +79,43 @@ constexpr int32_t maxPanel = 128;      // rows of activations that one ternaryMa
 constexpr int32_t widenedRows = 4;
 constexpr int32_t logitScratch = 4096;
 constexpr int32_t headPanel = 32;      // head requests that share one pass over the table
+constexpr int32_t headCounters = 8;    // work counters of one such panel
 constexpr int32_t valueBlock = 256;    // positions (numerics: values)
 constexpr int32_t tileQueries = 64;    // rows times heads that go over the keys together
 constexpr size_t tileScores = 1 << 17; // that stay in a second-level cache
+
+// The head requests of a panel that the screen answers, as it needs them.
+struct ScreenedPanel {
+  int8_t* digits;     // [2 · headPanel, Screen::stride] the high and the low row of each
+  int32_t* sums;      // [2 · headPanel] of those
+  ScreenedRow* rows;  // [headPanel]
+};
+
+// Head requests since loading, by how they were answered, and table rows that those screened had computed exactly.
+struct HeadCounts {
+  std::atomic<uint64_t> screened{0}, whole{0}, candidates{0};
+};
+
+// How long a kind of request stays away from the screen after too many rows qualified: longer each time, since what made them alike
+// (a high temperature, a flat distribution) tends to last.
+struct Patience {
+  uint32_t left = 0, next = 1;
+
+  // Whether to try now. Called once for each request.
+  bool tries() {
+    if (left == 0) return true;
+    left--;
+    return false;
+  }
+  void tell(bool succeeded) {
+    if (succeeded) {
+      next = 1;
+    } else {
+      left = next;
+      next = next < 64 ? 2 * next : next;
+    }
+  }
+};
 
 // Operations [first, end) that one thread may run after another for a row, or a single operation of any other kind.
 struct Phase {
@@ -129,6 +166,12 @@ class Executable {
   size_t kvOffset(int32_t buffer) const { return views_[index(buffer)].kvOffset; }
   size_t kvHeadBytes(int32_t buffer) const;
   size_t kvHalf(int32_t buffer) const;
+
+  Screen& screen() { return screen_; }
+  const ScreenedPanel& screenedPanel() const { return screenedPanel_; }
+  HeadCounts& headCounts() { return headCounts_; }
+  // By kind of request. Only between steps.
+  Patience& patience(Want want) { return patience_[static_cast<size_t>(want)]; }
 
   int32_t threadsFor(const StepSize& size) const;
   const Array<Phase>& phases() const { return phases_; }
@@ -183,6 +226,7 @@ class Executable {
   void widenVectors();
   void dropUnreadSources();
   bool planPhases();
+  void planScreen();
   // repack.cc
   bool repack(Failure& failure);
   bool packWeight(int32_t weight);
@@ -213,6 +257,10 @@ class Executable {
   size_t scoreStride_ = 0, scoreFloats_ = 0;
   float* splitScratch_ = nullptr;
   size_t splitFloats_ = 0;
+  Screen screen_;
+  ScreenedPanel screenedPanel_ = {};
+  HeadCounts headCounts_;
+  Patience patience_[5];
   F32Rows headRows_ = {};
   F32Rows logits_ = {};
 };

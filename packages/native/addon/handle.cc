@@ -65,13 +65,13 @@ bool readSources(napi_env env, napi_value list, napi_value sizes, Encoded& encod
   return true;
 }
 
-// { maxRows, nPages, f16 ? 1 : 0, threads, every step on all of them ? 1 : 0, repack ? 1 : 0 }
+// { maxRows, nPages, f16 ? 1 : 0, threads, every step on all of them ? 1 : 0, repack ? 1 : 0, screened head ? 1 : 0 }
 bool readLimits(napi_env env, napi_value value, LoadLimits& limits) {
   js::Bytes words;
   if (!js::readArray(env, value, napi_int32_array, &words)) return false;
-  if (words.length != 6) return js::rejectInvalid(env, "expected six limits");
+  if (words.length != 7) return js::rejectInvalid(env, "expected seven limits");
   const int32_t* word = static_cast<const int32_t*>(words.data);
-  limits = {word[0], word[1], word[2] == 1 ? KvType::F16 : KvType::F32, word[3], word[4] == 1, word[5] == 1};
+  limits = {word[0], word[1], word[2] == 1 ? KvType::F16 : KvType::F32, word[3], word[4] == 1, word[5] == 1, word[6] == 1};
   return true;
 }
 
@@ -245,18 +245,21 @@ napi_value releasePages(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// (handle) → [private bytes, mapped bytes, KV bytes per token]; also while a step runs
+// (handle) → [private bytes, mapped bytes, KV bytes per token, bytes of the screen, head requests screened, with the whole product, rows
+// computed for those screened]; also while a step runs
 napi_value memoryOf(napi_env env, napi_callback_info info) {
   const js::Arguments<1> args(env, info);
   Handle* handle = handleOf(env, args[0]);
   if (!handle) return nullptr;
   if (!handle->executable || !handle->ready) return js::throwInvalid(env, "the executable is not loaded");
-  const Executable& executable = *handle->executable;
+  Executable& executable = *handle->executable;
+  const HeadCounts& counts = executable.headCounts();
+  const uint64_t numbers[] = {executable.privateBytes(), executable.mappedBytes(), executable.kvBytesPerToken(), executable.screen().bytes(),
+                              counts.screened.load(), counts.whole.load(), counts.candidates.load()};
   napi_value list = nullptr;
-  napi_create_array_with_length(env, 3, &list);
-  napi_set_element(env, list, 0, js::number(env, static_cast<double>(executable.privateBytes())));
-  napi_set_element(env, list, 1, js::number(env, static_cast<double>(executable.mappedBytes())));
-  napi_set_element(env, list, 2, js::number(env, static_cast<double>(executable.kvBytesPerToken())));
+  napi_create_array(env, &list);
+  uint32_t at = 0;
+  for (const uint64_t number : numbers) napi_set_element(env, list, at++, js::number(env, static_cast<double>(number)));
   return list;
 }
 

@@ -43,21 +43,56 @@ int32_t StepJob::segmentsOf(int32_t firstRequest) const {
   return inPanel < executable_.limits().threads ? executable_.limits().threads : 1;
 }
 
+// The best k are asked of the screen; for more of them nearly every row would have to be computed after all.
+constexpr int32_t mostScreened = 256;
+// Rows that look best and are computed first, beside those that are wanted, so that the bar is high.
+constexpr size_t extraProbes = 8;
+
+bool StepJob::isWorthScreening(const HeadRequest& head) const {
+  if (head.logSumExp || head.want == Want::All) return false;
+  return head.want != Want::Top || head.k <= mostScreened;
+}
+
+size_t StepJob::candidateLimit(Want want) const {
+  const size_t vocab = static_cast<size_t>(executable_.program().vocabSize);
+  return want == Want::Mass ? std::max(massListed, vocab / 16) : std::max<size_t>(64, vocab / 8);
+}
+
+// How a request will be answered, and the room that takes.
+void StepJob::planHead(size_t i) {
+  const HeadRequest& head = step_.heads[i];
+  HeadResult& result = heads_[i];
+  const size_t vocab = static_cast<size_t>(executable_.program().vocabSize);
+  const int32_t nSegments = segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel);
+  const size_t segments = static_cast<size_t>(nSegments);
+  const size_t length = static_cast<size_t>(segmentLength(static_cast<int32_t>(vocab), nSegments));
+  result.isScreened = executable_.screen().isReady() && isWorthScreening(head) && executable_.patience(head.want).tries();
+  size_t wanted = head.want == Want::All ? 0 : head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Mass ? massListed : 1;
+  const size_t wantedProbes = head.want == Want::Mass ? 32 : wanted;
+  if (result.isScreened) result.perSegmentProbes = std::min(length, (segments == 1 ? wantedProbes : 2 * wantedProbes / segments) + extraProbes);
+  if (head.want == Want::Above) wanted = length;
+  if (head.want == Want::Mass && result.isScreened) wanted = std::max(wanted, 2 * candidateLimit(Want::Mass) / segments);
+  result.perSegment = std::min(wanted, length);
+}
+
 bool StepJob::prepareHeads() {
   const size_t vocab = static_cast<size_t>(executable_.program().vocabSize), n = step_.heads.size();
   const auto noMemory = [&] { return failure_.set(Code::OutOfMemory, "no memory for the answers of %zu head requests", n); };
-  if (!heads_.allocate(n) || !segmentCounts_.allocate(n * static_cast<size_t>(executable_.limits().threads))) return noMemory();
-  const auto room = [&](size_t i) {
-    const HeadRequest& head = step_.heads[i];
-    const int32_t segments = segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel);
-    const size_t length = static_cast<size_t>(segmentLength(static_cast<int32_t>(vocab), segments));
-    HeadResult& result = heads_[i];
-    result.perSegment = head.want == Want::All ? 0 : head.want == Want::Top ? std::min(static_cast<size_t>(head.k), length) : 1;
-    const size_t all = result.perSegment * static_cast<size_t>(segments);
-    return head.want == Want::Above ? std::max(all, vocab) : all;
-  };
+  if (!heads_.allocate(n) || !segments_.allocate(n * static_cast<size_t>(executable_.limits().threads))) return noMemory();
+  Screen& screen = executable_.screen();
+  if (screen.isUseless()) screen.drop();
+  for (size_t i = 0; i < n && i < headPanel && screen.isMissing(); i++) {
+    if (!isWorthScreening(step_.heads[i])) continue;
+    buildsScreen_ = screen.allocate();
+    break;
+  }
   size_t nCandidates = 0, nFloats = 0;
+  const auto room = [&](size_t i) {
+    const size_t segments = static_cast<size_t>(segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel));
+    return segments * (heads_[i].perSegment + heads_[i].perSegmentProbes);
+  };
   for (size_t i = 0; i < n; i++) {
+    planHead(i);
     nCandidates += room(i);
     nFloats += (step_.heads[i].want == Want::All ? vocab : 0) + static_cast<size_t>(step_.heads[i].nApart);
   }
@@ -65,7 +100,9 @@ bool StepJob::prepareHeads() {
   Candidate* candidates = candidates_.data();
   float* floats = headFloats_.data();
   for (size_t i = 0; i < n; i++) {
+    const size_t segments = static_cast<size_t>(segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel));
     heads_[i].candidates = candidates;
+    heads_[i].probes = candidates + segments * heads_[i].perSegment;
     heads_[i].logits = floats;
     heads_[i].apart = floats + (step_.heads[i].want == Want::All ? vocab : 0);
     candidates += room(i);
@@ -119,13 +156,39 @@ void StepJob::settle() {
     failure_.row = static_cast<int32_t>(first & 0xffffffff);
     return;
   }
+  settleScreen();
   writeResult();
   const int variant = variantIndex(executable_.kernels().isa);
   if (variant >= 0) stepsByVariant[variant].fetch_add(1, std::memory_order_relaxed);
 }
 
-// Per head: the numbers of ids, logits and apart logits, whether there is a log-sum-exp, and that; then the three lists. Per output:
-// f32 [nRows, cols], or the int8 values padded to whole words and the scales.
+bool StepJob::isAnsweredByScreen(int32_t request) {
+  const int32_t nSegments = segmentsOf(request / headPanel * headPanel);
+  const HeadResult& result = heads_[static_cast<size_t>(request)];
+  bool answered = result.isScreened && !result.isUnbounded;
+  for (int32_t segment = 0; segment < nSegments; segment++) answered &= !segmentResult(request, segment).isTooMuch;
+  return answered;
+}
+
+void StepJob::settleScreen() {
+  if (buildsScreen_) executable_.screen().finish();
+  HeadCounts& counts = executable_.headCounts();
+  for (size_t i = 0; i < step_.heads.size(); i++) {
+    const int32_t request = static_cast<int32_t>(i);
+    const bool answered = isAnsweredByScreen(request);
+    (answered ? counts.screened : counts.whole).fetch_add(1, std::memory_order_relaxed);
+    if (!heads_[i].isScreened || heads_[i].isUnbounded) continue;
+    executable_.patience(step_.heads[i].want).tell(answered);
+    if (!answered) continue;
+    const int32_t nSegments = segmentsOf(request / headPanel * headPanel);
+    for (int32_t segment = 0; segment < nSegments; segment++)
+      counts.candidates.fetch_add(segmentResult(request, segment).nExact, std::memory_order_relaxed);
+  }
+}
+
+// Per head: the numbers of ids, logits and apart logits, flags (1: there is a log-sum-exp, 2: a rest), the bracket of the rest (two f64), the
+// log-sum-exp and a word that means nothing; then the three lists. Per output: f32 [nRows, cols], or the int8 values padded to whole words and the
+// scales.
 void StepJob::writeResult() {
   const Program& program = executable_.program();
   const size_t nRows = static_cast<size_t>(step_.nRows);
@@ -133,7 +196,7 @@ void StepJob::writeResult() {
     return step_.heads[i].want == Want::All ? static_cast<size_t>(program.vocabSize) : heads_[i].count;
   };
   size_t total = 0;
-  for (size_t i = 0; i < step_.heads.size(); i++) total += 5 + heads_[i].count + nLogits(i) + static_cast<size_t>(step_.heads[i].nApart);
+  for (size_t i = 0; i < step_.heads.size(); i++) total += 10 + heads_[i].count + nLogits(i) + static_cast<size_t>(step_.heads[i].nApart);
   for (int32_t i = 0; i < step_.nOutputs; i++) {
     const Buffer& buffer = program.buffer(step_.outputs[i]);
     const size_t values = nRows * static_cast<size_t>(buffer.cols);
@@ -151,9 +214,13 @@ void StepJob::writeResult() {
   for (size_t i = 0; i < step_.heads.size(); i++) {
     const HeadRequest& head = step_.heads[i];
     const HeadResult& result = heads_[i];
-    const int32_t counts[] = {static_cast<int32_t>(result.count), static_cast<int32_t>(nLogits(i)), head.nApart, head.logSumExp};
+    const int32_t flags = (head.logSumExp ? 1 : 0) | (head.want == Want::Mass ? 2 : 0);
+    const int32_t counts[] = {static_cast<int32_t>(result.count), static_cast<int32_t>(nLogits(i)), head.nApart, flags};
     put(counts, 4);
+    put(&result.restLow, 2);
+    put(&result.restHigh, 2);
     put(&result.logSumExp, 1);
+    at++;
     for (size_t c = 0; c < result.count; c++) put(&result.candidates[c].id, 1);
     if (head.want == Want::All) {
       put(result.logits, nLogits(i));

@@ -82,7 +82,9 @@ class Decoder {
     const int32_t parameter = words_.next();
     head.k = parameter;
     std::memcpy(&head.real, &parameter, sizeof head.real);
-    head.noise.seed = static_cast<uint32_t>(words_.next());
+    const int32_t word = words_.next();
+    head.noise.seed = static_cast<uint32_t>(word);
+    std::memcpy(&head.share, &word, sizeof head.share);
     head.noise.choice = static_cast<uint32_t>(words_.next());
     head.noise.index = static_cast<uint32_t>(words_.next());
     head.logSumExp = words_.next() != 0;
@@ -92,11 +94,16 @@ class Decoder {
     const int32_t* allow = hasAllow ? words_.take(static_cast<int64_t>(maskWords())) : nullptr;
     if (!words_.complete()) return invalid("the encoding is too short", 0);
     if (head.row < 0 || head.row >= step_.nRows) return invalid("a head's row is out of range", head.row);
-    if (want < 0 || want > 3 || (head.want == Want::Top && head.k < 1)) return invalid("a head's request is out of range", head.row);
+    if (want < 0 || want > 4 || (head.want == Want::Top && head.k < 1) || (head.want == Want::Mass && !isMass(head))) return invalid("a head's request is out of range", head.row);
     for (int32_t i = 0; i < head.nApart; i++)
       if (head.apart[i] < 0 || head.apart[i] >= program_.vocabSize) return invalid("an apart id is out of range", head.apart[i]);
     setRanked(head, allow);
     return true;
+  }
+
+  // The inverse of the temperature must be finite.
+  static bool isMass(const HeadRequest& head) {
+    return head.real >= 0x1p-126f && head.real <= 0x1.fffffep127f && head.share > 0 && head.share <= 1;
   }
 
   // The allowed ids without those that are answered apart.

@@ -16,13 +16,14 @@ struct PageTable {
   int32_t nNeeded;  // pages that the step's rows write or read
 };
 
-enum class Want : int32_t { Top = 0, Above = 1, Winner = 2, All = 3 };
+enum class Want : int32_t { Top = 0, Above = 1, Winner = 2, All = 3, Mass = 4 };
 
 struct HeadRequest {
   int32_t row;
   Want want;
   int32_t k;          // top
-  float real;         // above: margin; winner: temperature
+  float real;         // above: margin; winner, mass: temperature
+  float share;        // mass
   NoiseKey noise;     // winner
   bool logSumExp;
   const int32_t* apart;

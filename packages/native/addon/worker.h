@@ -5,6 +5,29 @@
 
 namespace bitnet::addon {
 
+// Requests of a panel, by their place in it.
+struct SlotList {
+  int32_t slots[headPanel];
+  int32_t n = 0;
+};
+
+// Where a slot stands in a list that holds it.
+inline int32_t placeOf(const SlotList& list, int32_t slot) {
+  int32_t place = 0;
+  while (list.slots[place] != slot) place++;
+  return place;
+}
+
+// Head requests that share their passes over the table.
+struct HeadPanel {
+  const Op& op;
+  int32_t opIndex;
+  int32_t first, n;  // requests
+  int32_t nSegments, segmentLength;
+  SlotList split;            // those that were meant for the screen: a place in this list is one in ScreenedPanel
+  SlotList whole, screened;  // how they are answered, once the rows are prepared
+};
+
 class Worker {
  public:
   Worker(StepJob& job, Team& team, int thread);
@@ -44,12 +67,35 @@ class Worker {
 
   // head.cc
   bool head(const Op& op, int32_t opIndex, WorkCounter* counters);
-  void headDots(const Op& op, int32_t nRequests, WorkCounter& counter);
-  void scanSegment(int32_t opIndex, int32_t request, int32_t slot, int32_t segment, int32_t nSegments);
+  bool headOfPanel(HeadPanel panel, WorkCounter* counters);
+  bool redoWhole(const HeadPanel& panel, WorkCounter* counters);
+  HeadPanel panelFrom(const Op& op, int32_t opIndex, int32_t first) const;
+  void divide(HeadPanel& panel) const;
+  void prepareRow(const HeadPanel& panel, int32_t slot);
+  void headDots(const HeadPanel& panel, const SlotList& slots, bool fillsScreen, WorkCounter& counter);
+  void fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t nRows);
+  void scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
   void rankRun(const float* values, int32_t n, int32_t firstId, const uint32_t* ranked, BestOf& best);
-  void answer(int32_t request, int32_t slot, int32_t nSegments);
+  void answer(const HeadPanel& panel, int32_t slot);
+  void answerFromLogits(const HeadPanel& panel, int32_t slot);
   void collectAbove(const HeadRequest& request, HeadResult& result, const float* logits, float highest);
   float logSumExp(const float* logits);
+
+  // screened-head.cc
+  void screenTable(const HeadPanel& panel, WorkCounter& counter);
+  void probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
+  void collectSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
+  float barOf(const HeadPanel& panel, int32_t slot);
+  bool collectRows(const HeadPanel& panel, int32_t slot, int32_t segment, float bar);
+  void exactValues(const HeadPanel& panel, int32_t slot, const int32_t* ids, int32_t n, float* values);
+  void exactLogit(const HeadPanel& panel, int32_t slot, int32_t id, int32_t next, float* logit);
+  void answerFromCandidates(const HeadPanel& panel, int32_t slot);
+
+  // head-mass.cc
+  void weighSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
+  float barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment);
+  size_t countToShare(const HeadRequest& head, const Candidate* candidates, size_t n, double total, const float* logits, float* apart);
+  void listMass(const HeadPanel& panel, int32_t slot, size_t found, bool isWhole);
 
   StepJob& job_;
   Executable& exe_;

@@ -4,11 +4,13 @@
 #include "f32-attention.inl.h"
 #include "f32-dense.inl.h"
 #include "f32-rows.inl.h"
+#include "screen-build.inl.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) ternaryMatmul) {
+constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) ternaryMatmul,
+                              decltype(Kernels::screenDots) screenDots) {
   return {
       .isa = isa,
       .ternaryMatmul = ternaryMatmul,
@@ -26,6 +28,8 @@ constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) 
       .narrow = narrow,
       .widen = widen,
       .denseDots = denseDots,
+      .screenDots = screenDots,
+      .residualSquares = residualSquares,
       .scores = scores,
       .maximum = largest,
       .expStripes = expStripes,

@@ -55,6 +55,14 @@ struct Kernels {
   // out[r] = dot(f32(row r), x) for nRows rows that lie rowBytes apart; F32, F16 and BF16 only
   void (*denseDots)(DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out);
 
+  // ---- the screened head: a copy of the table in int8, one scale s a row ----
+  // acc[i·accStride + r] = Σ_k rows[r][k] · x[i][k] for r < nRows, i < nX; values of rows lie in −127 … 127. `cols` is a multiple of 64, at
+  // most 2¹⁶; rows are rowBytes apart, those of x xStride; xSums[i] = Σ_k x[i][k].
+  void (*screenDots)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX,
+                     int cols, int32_t* acc, size_t accStride);
+  // sum of e·e in stripes, e = fma(−s, q[i], w[i])
+  float (*residualSquares)(const float* w, const int8_t* q, float s, int n);
+
   // ---- attention; keys and values of one head lie headDim elements apart ----
   // scores[i · scoreStride + j] = dot(q_i, key_j) for i < nQ, j < nKeys; q_i begins at q[i · qStride]
   void (*scores)(KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,

@@ -141,6 +141,29 @@ void probeDenseDots(const Kernels& k, const Samples& s, int n, int shift, uint8_
   }
 }
 
+// Rows overlap, as in probeTernary; what they hold is a copy, because −128 is no value of theirs.
+void probeScreenDots(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  constexpr size_t rowBytes = 37, xStride = 64;
+  int8_t rows[24 * 1024];
+  for (size_t i = 0; i < n * rowBytes + 384; i++) rows[i] = s.activations[shift + i] == -128 ? -127 : s.activations[shift + i];
+  auto* acc = reinterpret_cast<int32_t*>(out) + shift;
+  for (const int nX : {1, 2, 3, 5, 8}) {
+    const int cols = 64 * (1 + (n + nX) % 6);
+    const size_t accStride = static_cast<size_t>(n) + 3;
+    int32_t sums[8] = {};
+    for (int i = 0; i < nX; i++) {
+      for (int j = 0; j < cols; j++) sums[i] += s.activations[i * xStride + j];
+    }
+    k.screenDots(rows, rowBytes, n, s.activations, xStride, sums, nX, cols, acc, accStride);
+    acc += nX * accStride;
+  }
+}
+
+void probeResidualSquares(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  floats(out, shift)[0] = k.residualSquares(s.a + shift, s.activations + shift, 0.0625f, n);
+  floats(out, shift)[1] = k.residualSquares(s.b, s.activations + shift, 0.037f, n);
+}
+
 // Queries and keys on both sides of every register tile; queries overlap, so that few samples serve many.
 void probeScores(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   float* to = floats(out, shift);
@@ -209,6 +232,8 @@ constexpr Probe probes[] = {
     {"narrow", probeNarrow},
     {"widen", probeWiden},
     {"denseDots", probeDenseDots},
+    {"screenDots", probeScreenDots},
+    {"residualSquares", probeResidualSquares},
     {"scores", probeScores},
     {"maximum", probeMaximum},
     {"expStripes", probeExpStripes},

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { RejectedVariant } from "@bitnet.ts/core";
 
 /** Must equal `encodingVersion` in addon/addon.cc: a binary of other sources would misread programs. */
-const encodingVersion = 3;
+const encodingVersion = 4;
 
 /** An executable of the addon; opaque. */
 export interface NativeHandle {
@@ -60,7 +60,17 @@ export interface NativeBinding {
   repackOutcome(
     handle: NativeHandle,
   ): [nPacked: number, nKept: number, sparedBytes: number, reason: string | null];
-  memory(handle: NativeHandle): [privateBytes: number, mappedBytes: number, kvBytesPerToken: number];
+  memory(
+    handle: NativeHandle,
+  ): [
+    privateBytes: number,
+    mappedBytes: number,
+    kvBytesPerToken: number,
+    screenBytes: number,
+    headsScreened: number,
+    headsFull: number,
+    headCandidates: number,
+  ];
   dispose(handle: NativeHandle): void;
 }
 

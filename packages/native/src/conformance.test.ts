@@ -1,5 +1,5 @@
 /** The conformance suite on every instruction set that this machine can run: equal bits, with one thread and with two. */
-import { checkConformance, conformanceCases } from "@bitnet.ts/core/conformance";
+import { checkConformance, checkMass, conformanceCases, massCases } from "@bitnet.ts/core/conformance";
 import { describe, expect, it } from "vitest";
 import { createNativeBackend, nativeStatus } from "./index.ts";
 
@@ -18,5 +18,10 @@ describe.each(configurations)("%s, %i threads", (isa, threads) => {
     const backend = await createNativeBackend({ isa, threads });
     expect(backend.isa).toBe(isa);
     expect(await checkConformance(testCase, backend)).toBeNull();
+  });
+
+  it.each(massCases().map((testCase) => [testCase.name, testCase] as const))("%s", async (_, testCase) => {
+    const backend = await createNativeBackend({ isa, threads });
+    expect(await checkMass(testCase, backend)).toBeNull();
   });
 });

@@ -21,6 +21,10 @@ class Reader {
     return new Float32Array(this.#take(4 * n));
   }
 
+  doubles(n: number): Float64Array {
+    return new Float64Array(this.#take(8 * n));
+  }
+
   /** `n` bytes, after which the reader stands at the next whole word. */
   bytes(n: number): Int8Array {
     return new Int8Array(this.#take(4 * Math.ceil(n / 4)).slice(0, n));
@@ -58,13 +62,15 @@ export function decodeResult(buffer: ArrayBuffer, program: Program, asked: Asked
 }
 
 function readHead(reader: Reader, row: number): HeadResult {
-  const [nIds = 0, nLogits = 0, nApart = 0, hasLogSumExp = 0] = reader.ints(4);
-  const [logSumExp = 0] = reader.floats(1);
+  const [nIds = 0, nLogits = 0, nApart = 0, flags = 0] = reader.ints(4);
+  const [low = 0, high = 0] = reader.doubles(2);
+  const [logSumExp = 0] = reader.floats(2);
   const ids = reader.ints(nIds);
   const logits = reader.floats(nLogits);
   const apartLogits = reader.floats(nApart);
   const result: HeadResult = { row, ids, logits, apartLogits };
-  if (hasLogSumExp === 1) result.logSumExp = logSumExp;
+  if ((flags & 1) !== 0) result.logSumExp = logSumExp;
+  if ((flags & 2) !== 0) result.rest = { low, high };
   return result;
 }
 

@@ -5,7 +5,7 @@
 import type { HeadRequest, HeadWant, Step } from "@bitnet.ts/core";
 
 const headWords = 9;
-const wants = { top: 0, above: 1, winner: 2, all: 3 } as const;
+const wants = { top: 0, above: 1, winner: 2, all: 3, mass: 4 } as const;
 
 /** Encodes a step that `validateStep` accepts. */
 export function encodeStep(step: Step): Int32Array {
@@ -61,9 +61,10 @@ function countWords(step: Step): number {
   return n;
 }
 
-/** Row, want, its number, noise key, flags, length of `apart`. */
+/** Row, want, its number, noise key (`mass`: its share and nothing), flags, length of `apart`. */
 function wordsOfHead({ row, want, logSumExp, allow }: HeadRequest, nApart: number): Int32Array {
-  const { seed, choice, index } = want.kind === "winner" ? want : { seed: 0, choice: 0, index: 0 };
+  const share = want.kind === "mass" ? bitsOf(leastShare(want.share)) : 0;
+  const { seed, choice, index } = want.kind === "winner" ? want : { seed: share, choice: 0, index: 0 };
   return Int32Array.of(
     row,
     wants[want.kind],
@@ -80,7 +81,12 @@ function wordsOfHead({ row, want, logSumExp, allow }: HeadRequest, nApart: numbe
 function numberOf(want: HeadWant): number {
   if (want.kind === "top") return Math.min(want.k, 2 ** 31 - 1);
   if (want.kind === "above") return bitsOf(want.margin);
-  return want.kind === "winner" ? bitsOf(want.temperature) : 0;
+  return want.kind === "winner" || want.kind === "mass" ? bitsOf(want.temperature) : 0;
+}
+
+/** A share that f32 would round to 0 is still one. */
+function leastShare(share: number): number {
+  return Math.max(share, 2 ** -126);
 }
 
 function bitsOf(value: number): number {

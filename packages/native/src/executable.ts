@@ -5,6 +5,7 @@
 import {
   BitNetError,
   type Executable,
+  type HeadReport,
   type LoadOptions,
   type MemoryReport,
   type Program,
@@ -77,8 +78,16 @@ export class NativeExecutable implements Executable {
 
   memory(): MemoryReport {
     this.#assertLive();
-    const [privateBytes, mappedBytes, kvBytesPerToken] = callNative(() => this.#binding.memory(this.#handle));
-    return { privateBytes, mappedBytes, kvBytesPerToken };
+    const [privateBytes, mappedBytes, kvBytesPerToken, screenBytes] = callNative(() =>
+      this.#binding.memory(this.#handle),
+    );
+    return { privateBytes, mappedBytes, kvBytesPerToken, screenBytes };
+  }
+
+  headReport(): HeadReport {
+    this.#assertLive();
+    const [, , , , screened, full, candidates] = callNative(() => this.#binding.memory(this.#handle));
+    return { screened, full, candidates };
   }
 
   dispose(): Promise<void> {

@@ -56,7 +56,7 @@ export async function loadExecutable(
 }
 
 function encodeLimits(
-  { maxRows, nPages, kvType, repack: wanted }: LoadOptions,
+  { maxRows, nPages, kvType, repack: wanted, screening = true }: LoadOptions,
   threads: number,
   allThreads: boolean,
 ): Int32Array {
@@ -69,7 +69,7 @@ function encodeLimits(
   if (kvType !== "f16" && kvType !== "f32") {
     throw new BitNetError("INVALID_ARGUMENT", `load: kvType "${kvType}" is neither "f16" nor "f32"`);
   }
-  const flags = [allThreads, isRepacked(wanted)].map(Number);
+  const flags = [allThreads, isRepacked(wanted), screening].map(Number);
   return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads, ...flags);
 }
 

@@ -87,7 +87,7 @@ async function benchModel(flags: BenchFlags, session: Session): Promise<void> {
 async function measure(model: BitNet, flags: BenchFlags, session: Session) {
   const { info } = model;
   const [samples = []] = await sampleInTurn([model], flags, session.signal);
-  const { privateBytes, mappedBytes, kvBytesPerToken } = model.stats();
+  const { privateBytes, mappedBytes, kvBytesPerToken, head } = model.stats();
   const bareRead = info.backend === "native" ? await measureReadBandwidth(info.threads) : null;
   const decodeRate = median(samples.map(({ decodeTokensPerSecond }) => decodeTokensPerSecond));
   return {
@@ -105,6 +105,11 @@ async function measure(model: BitNet, flags: BenchFlags, session: Session) {
       share: bareRead === null ? null : (info.bytesPerToken * decodeRate) / bareRead,
     },
     memory: { privateBytes, mappedBytes, kvBytesPerToken },
+    head: {
+      screened: head.screened,
+      full: head.full,
+      candidatesPerScreen: head.screened === 0 ? 0 : head.candidates / head.screened,
+    },
     energy: medianJoules(samples),
   };
 }

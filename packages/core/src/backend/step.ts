@@ -32,7 +32,14 @@ export type HeadWant =
   /** The id with the highest f32(logit / temperature) + gumbel(seed, choice, index, id) (sampling noise, base/noise.ts). */
   | { kind: "winner"; temperature: number; seed: number; choice: number; index: number }
   /** All logits. */
-  | { kind: "all" };
+  | { kind: "all" }
+  /**
+   * A beginning of the ranking, and a bracket of the weight of the ranked ids after it (`HeadResult.rest`). It is as long as it takes for
+   * it, with the ids apart that stand above its last one, to carry `share` of the weight of all ranked and apart ids, but not less than 64
+   * and not more than 1024 ids. A weight is exp((logit − highest ranked logit) / temperature). Backends may list more or fewer, but at
+   * least one: only what they say has to be true.
+   */
+  | { kind: "mass"; temperature: number; share: number };
 
 export interface HeadRequest {
   row: number;
@@ -47,7 +54,7 @@ export interface HeadRequest {
 
 export interface HeadResult {
   row: number;
-  /** The candidates, highest logit first (`winner`: one); empty when nothing is allowed. For `all`: empty. */
+  /** The candidates, highest logit first (`winner`: one; `mass`: at least one); empty when nothing is allowed. For `all`: empty. */
   ids: Int32Array;
   /** Logits of `ids`; for `all` every logit by id, [vocab]. */
   logits: Float32Array;
@@ -55,6 +62,8 @@ export interface HeadResult {
   apartLogits: Float32Array;
   /** Present when asked for. */
   logSumExp?: number;
+  /** For `mass`: what the ranked ids that are not listed weigh together, at least and at most, in real numbers. */
+  rest?: { low: number; high: number };
 }
 
 export interface BufferOutput {

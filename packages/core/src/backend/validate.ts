@@ -245,6 +245,12 @@ function validateHead(program: Program, head: HeadRequest, fail: (message: strin
     fail(`${where}: margin ${want.margin} must not be negative`);
   if (want.kind === "winner" && !(want.temperature > 0 && Number.isFinite(want.temperature)))
     fail(`${where}: temperature ${want.temperature} must be positive`);
+  if (want.kind === "mass") {
+    const temperature = Math.fround(want.temperature);
+    if (!(temperature >= 2 ** -126 && Number.isFinite(temperature)))
+      fail(`${where}: temperature ${want.temperature} is not a positive normal f32`);
+    if (!(want.share > 0 && want.share <= 1)) fail(`${where}: share ${want.share} is not in (0, 1]`);
+  }
   if (head.apart) {
     if (head.apart.some((id) => id < 0 || id >= program.vocabSize))
       fail(`${where}: an apart id is out of range`);

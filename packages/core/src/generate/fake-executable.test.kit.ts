@@ -4,10 +4,16 @@
  * or shared prefix changes the tokens, and what a correct backend would silently accept (rows never written, rows of another
  * prefix, writing to a shared page, two runs at once) is an error here.
  */
-import { type Executable, type LoadOptions, type MemoryReport, pageTokens } from "../backend/backend.ts";
+import {
+  type Executable,
+  type HeadReport,
+  type LoadOptions,
+  type MemoryReport,
+  pageTokens,
+} from "../backend/backend.ts";
 import type { Program } from "../backend/program.ts";
 import { answerHead } from "../backend/reference/head.ts";
-import type { Step, StepResult } from "../backend/step.ts";
+import type { HeadRequest, HeadResult, Step, StepResult } from "../backend/step.ts";
 import { validateStep } from "../backend/validate.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { GenerateSettings } from "./options.ts";
@@ -20,6 +26,8 @@ export interface FakeOptions {
   vocabSize?: number;
   /** Logits after these tokens; by default pseudo-random ones. */
   logitsOf?: (history: readonly number[]) => Float32Array;
+  /** How heads are answered; by default as the reference does. */
+  answer?: (request: HeadRequest, logits: Float32Array) => HeadResult;
   /** Fails the step when a row ends this history. */
   failsOn?: (history: readonly number[]) => BitNetError | null;
 }
@@ -64,6 +72,7 @@ export class FakeExecutable implements Executable {
       maxRows: 512,
       contextLength: 4096,
       logitsOf: (history) => hashedLogits(history, vocabSize),
+      answer: answerHead,
       vocabSize,
       ...options,
     };
@@ -122,7 +131,11 @@ export class FakeExecutable implements Executable {
   }
 
   memory(): MemoryReport {
-    return { privateBytes: 0, mappedBytes: 0, kvBytesPerToken: 0 };
+    return { privateBytes: 0, mappedBytes: 0, kvBytesPerToken: 0, screenBytes: 0 };
+  }
+
+  headReport(): HeadReport {
+    return { screened: 0, full: 0, candidates: 0 };
   }
 
   async dispose(): Promise<void> {
@@ -161,7 +174,7 @@ export class FakeExecutable implements Executable {
       histories.set(row, history);
     });
     const heads = step.heads.map((head) =>
-      answerHead(head, this.#options.logitsOf(histories.get(head.row) ?? [])),
+      this.#options.answer(head, this.#options.logitsOf(histories.get(head.row) ?? [])),
     );
     return { heads, outputs: [] };
   }
@@ -204,7 +217,9 @@ export function generateAlone(
   const ids: number[] = [];
   while (ids.length < settings.maxTokens && prompt.length + ids.length < contextLength) {
     const logits = hashedLogits([...prompt, ...ids], vocabSize);
-    const id = sampler.choose(answerHead(sampler.request(0, ids.length), logits), ids.length);
+    const choose = () => sampler.choose(answerHead(sampler.request(0, ids.length), logits), ids.length);
+    const id = choose() ?? choose();
+    if (id === null) throw new Error("all logits leave the choice open");
     if (id === eosId || settings.stopTokens.has(id)) break;
     ids.push(id);
     sampler.see(id);

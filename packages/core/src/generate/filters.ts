@@ -27,7 +27,7 @@ function distance(logit: number, best: number, temperature: number): number {
 }
 
 /** Weights of `ranking[window)`, from 0 on. */
-function weightsOf(ranking: Ranking, { start, end }: Window, temperature: number): Float64Array {
+export function weightsOf(ranking: Ranking, { start, end }: Window, temperature: number): Float64Array {
   const best = ranking.logits[start] ?? 0;
   const weights = new Float64Array(end - start);
   for (let i = start; i < end; i++)
@@ -35,7 +35,7 @@ function weightsOf(ranking: Ranking, { start, end }: Window, temperature: number
   return weights;
 }
 
-function sumOf(values: Float64Array): number {
+export function sumOf(values: Float64Array): number {
   let sum = 0;
   for (const value of values) sum += value;
   return sum;

@@ -3,6 +3,7 @@
  * what to ask of their heads, and turns answers into tokens. Knows nothing of other requests or of pages beyond its own.
  */
 import type { HeadRequest, HeadResult } from "../backend/step.ts";
+import { BitNetError } from "../base/errors.ts";
 import type { PagedSequence } from "../model/paged-cache.ts";
 import { readLogprob, type TokenLogprob } from "./logprobs.ts";
 import type { GenerateSettings } from "./options.ts";
@@ -60,6 +61,8 @@ export class ActiveRequest {
   readonly #promptLogprobs: (TokenLogprob | null)[] = [null];
   /** The head request of the row whose token is to be sampled. */
   #asked: HeadRequest | null = null;
+  /** The token that its answer gave, once it is known. */
+  #chosen: number | null = null;
 
   constructor({ order, prompt, settings, limits, text, stream }: RequestParts) {
     this.order = order;
@@ -113,7 +116,19 @@ export class ActiveRequest {
   }
 
   /**
-   * Takes the answers to `headRequests`, in order, once the rows up to `end` have run.
+   * Chooses the token, where the rows up to `end` allow it.
+   * @returns false when the answer leaves the choice open: then the last row has to run again, and is asked for more.
+   * @throws BitNetError when no token can be chosen.
+   */
+  decide(end: number, results: readonly HeadResult[]): boolean {
+    const last = results.at(-1);
+    if (end < this.tokens.length || this.#asked === null || last === undefined) return true;
+    this.#chosen = this.#sampler.choose(last, this.#nGenerated);
+    return this.#chosen !== null;
+  }
+
+  /**
+   * Takes the answers to `headRequests`, in order, once the rows up to `end` have run and `decide` has been asked.
    * @returns Why the request has ended, or null when it goes on.
    */
   accept(end: number, results: readonly HeadResult[]): StopReason | null {
@@ -124,7 +139,8 @@ export class ActiveRequest {
     if (!isComplete) return null;
     const last = results[nPromptResults];
     if (last === undefined) return this.settings.maxTokens === 0 ? "length" : "context";
-    return this.#acceptToken(last);
+    if (this.#chosen === null) throw new BitNetError("INTERNAL", "scheduler: no token was chosen");
+    return this.#acceptToken(this.#chosen, last);
   }
 
   /** The result as it stands. */
@@ -178,10 +194,9 @@ export class ActiveRequest {
     this.#promptLogprobs.push(readLogprob(result, Int32Array.of(id), id, this.settings.promptLogprobs ?? 0));
   }
 
-  #acceptToken(result: HeadResult): StopReason | null {
+  #acceptToken(id: number, result: HeadResult): StopReason | null {
     this.clock.markToken();
     const { settings } = this;
-    const id = this.#sampler.choose(result, this.#nGenerated);
     if (this.#eosIds.has(id)) return this.#endBefore(id, "", "eos");
     if (settings.stopTokens.has(id)) return this.#endBefore(id, "", "stop");
     const text = this.#stops.push(this.#decode(id));

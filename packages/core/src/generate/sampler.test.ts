@@ -1,9 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { answerHead } from "../backend/reference/head.ts";
+import type { HeadRequest, HeadResult } from "../backend/step.ts";
 import { expF32 } from "../base/elementary.ts";
 import { gumbel } from "../base/noise.ts";
 import { topPOfAll } from "./filters.ts";
+import { looseAnswer } from "./loose-answer.test.kit.ts";
 import { type GenerateOptions, parseGenerateOptions, type SamplingSettings } from "./options.ts";
 import { Sampler } from "./sampler.ts";
 
@@ -93,19 +95,34 @@ interface Case {
   context: number[];
   options: GenerateOptions;
   nReported: number | null;
+  /** How the head answers; by default as the reference does. */
+  answer?: (request: HeadRequest, row: Float32Array) => HeadResult;
+}
+
+/** What became of requests for a share of the mass. */
+const massAnswers = { decided: 0, open: 0 };
+
+/** Asks, and asks once more for everything when the answer leaves the choice open. */
+function chooseFrom(sampler: Sampler, index: number, answer: (request: HeadRequest) => HeadResult): number {
+  const request = sampler.request(0, index);
+  const id = sampler.choose(answer(request), index);
+  if (request.want.kind === "mass") massAnswers[id === null ? "open" : "decided"]++;
+  if (id !== null) return id;
+  const again = sampler.request(0, index);
+  expect(again.want.kind).toBe("all");
+  return sampler.choose(answer(again), index) ?? Number.NaN;
 }
 
 /** Fails with everything that is needed to repeat the case. */
-function checkCase({ row, context, options, nReported }: Case): void {
+function checkCase({ row, context, options, nReported, answer = answerHead }: Case): void {
   const settings = settingsOf({ seed: 1, ...options }, row.length);
   const sampler = new Sampler(settings, { vocabSize: row.length, contextLength: 1000 }, nReported);
   for (const token of context) sampler.see(token);
   for (const index of [0, 1, 2, 3]) {
-    const result = answerHead(sampler.request(0, index), row);
     const expected = naiveChoice(row, context, settings, index);
     let actual = -1;
     try {
-      actual = sampler.choose(result, index);
+      actual = chooseFrom(sampler, index, (request) => answer(request, row));
     } catch (error) {
       if (expected >= 0) throw error;
     }
@@ -165,6 +182,23 @@ const cases = rows.chain((values) => {
 describe("the same token as the filters on all logits", () => {
   test("any options, small adversarial rows", () => {
     fc.assert(fc.property(cases, checkCase), { seed: 20260102, numRuns: 6000 });
+  });
+
+  test("true answers that say less: shorter lists, wider brackets", () => {
+    Object.assign(massAnswers, { decided: 0, open: 0 });
+    const shortened = cases.chain((each) =>
+      fc
+        .tuple(fc.constantFrom(1, 2, 5, 40), fc.constantFrom(0, 1e-6, 0.01, 0.3, 1, Number.POSITIVE_INFINITY))
+        .map(([nListed, width]) => ({ ...each, answer: looseAnswer(nListed, width) })),
+    );
+    const onlyMass = shortened.map((each) => ({
+      ...each,
+      nReported: null,
+      options: { topP: 0.9, ...each.options, topK: 0, typicalP: 1 },
+    }));
+    fc.assert(fc.property(onlyMass, checkCase), { seed: 20260103, numRuns: 6000 });
+    expect(massAnswers.decided).toBeGreaterThan(2000);
+    expect(massAnswers.open).toBeGreaterThan(1000);
   });
 
   const shapes: Record<string, (i: number) => number> = {
@@ -236,7 +270,10 @@ describe("the smallest request that suffices", () => {
     ["greedy with reports", { temperature: 0 }, 4, { kind: "top", k: 4 }],
     ["top-k", { topK: 40 }, null, { kind: "top", k: 40 }],
     ["top-k of everything", { ...plain, topK: 100 }, null, expect.objectContaining({ kind: "winner" })],
-    ["top-p", {}, null, { kind: "all" }],
+    ["top-p", {}, null, { kind: "mass", temperature: f32(0.7), share: 0.95 }],
+    ["top-p with its own log-probability", {}, 0, { kind: "mass", temperature: f32(0.7), share: 0.95 }],
+    ["top-p with reports", {}, 1, { kind: "all" }],
+    ["top-p and typical-p", { typicalP: 0.9 }, null, { kind: "all" }],
     ["typical-p", { ...plain, typicalP: 0.5 }, null, { kind: "all" }],
     [
       "min-p",
@@ -264,6 +301,23 @@ describe("the smallest request that suffices", () => {
     expect([...(kindOf({ topK: 3, repeatLastN: 1 }).apart ?? [])]).toEqual([4]);
   });
 
+  test("after an open choice all logits are asked for, for longer each time", () => {
+    const row = Float32Array.from({ length: vocabSize }, (_, id) => (id % 10) / 100);
+    const settings = settingsOf({ seed: 5, ...plain, topP: 0.9 }, vocabSize);
+    const sampler = new Sampler(settings, { vocabSize, contextLength: 50 }, null);
+    const kinds: string[] = [];
+    for (let index = 0; index < 19; index++) {
+      chooseFrom(sampler, index, (request) => {
+        kinds.push(request.want.kind);
+        return looseAnswer(1, 1)(request, row);
+      });
+    }
+    const runs = kinds.join(" ").split("mass ");
+    expect(runs.map((run) => run.split(" ").filter((kind) => kind === "all").length)).toEqual([
+      0, 2, 3, 5, 9,
+    ]);
+  });
+
   test("log-sum-exp is asked for only to report log-probabilities", () => {
     expect(kindOf({}).logSumExp).toBe(undefined);
     expect(kindOf({}, 0).logSumExp).toBe(true);
@@ -284,7 +338,7 @@ test("draws follow the probabilities", () => {
   const counts = [0, 0, 0];
   const n = 20_000;
   for (let index = 0; index < n; index++) {
-    const id = sampler.choose(answerHead(sampler.request(0, index), row), index);
+    const id = chooseFrom(sampler, index, (request) => answerHead(request, row));
     counts[id] = (counts[id] ?? 0) + 1;
   }
   // Three standard deviations of a binomial count are below 0.011.

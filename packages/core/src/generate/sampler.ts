@@ -7,6 +7,7 @@ import type { HeadRequest, HeadResult, HeadWant } from "../backend/step.ts";
 import { logF32 } from "../base/elementary.ts";
 import { BitNetError } from "../base/errors.ts";
 import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window } from "./filters.ts";
+import { drawNucleus } from "./nucleus.ts";
 import type { SamplingSettings } from "./options.ts";
 import { Penalties } from "./penalties.ts";
 import { type Ranking, RankingBuilder } from "./ranking.ts";
@@ -16,6 +17,9 @@ export interface SamplerLimits {
   contextLength: number;
 }
 
+/** The most tokens for which all logits are asked without trying with less. */
+const longestImpatience = 64;
+
 export class Sampler {
   readonly #settings: SamplingSettings;
   readonly #limits: SamplerLimits;
@@ -23,7 +27,12 @@ export class Sampler {
   readonly #penalties: Penalties;
   /** Of the last request: ids whose logits change, and whether all logits were asked for. */
   #touched: Int32Array = new Int32Array();
-  #askedAll = false;
+  #asked: HeadWant["kind"] = "all";
+  /** The next request has to ask for everything: the answer to the last one left the choice open. */
+  #isOpen = false;
+  /** Tokens for which all logits are asked straight away, and for how many after the next open choice. */
+  #nAll = 0;
+  #nextAll = 1;
 
   /**
    * @param nReported How many best log-probabilities are reported besides the token's own; null: none at all.
@@ -43,26 +52,30 @@ export class Sampler {
   /** What to ask of `row` for the generated token number `index`. */
   request(row: number, index: number): HeadRequest {
     const want = this.#want(index);
-    this.#askedAll = want.kind === "all";
+    this.#asked = want.kind;
     this.#touched = this.#penalties.touched();
     return {
       row,
       want,
-      ...(this.#touched.length > 0 && !this.#askedAll ? { apart: this.#touched } : {}),
+      ...(this.#touched.length > 0 && want.kind !== "all" ? { apart: this.#touched } : {}),
       ...(this.#nReported === null ? {} : { logSumExp: true }),
     };
   }
 
   /**
-   * The token, given the answer to the last `request`.
+   * The token, given the answer to the last `request`. Null when that leaves it open: then `request` once more, which asks for all.
    * @throws BitNetError INVALID_ARGUMENT when biases forbid every token.
    */
-  choose(result: HeadResult, index: number): number {
+  choose(result: HeadResult, index: number): number | null {
     const { temperature, seed } = this.#settings;
+    const draw = new Draw(temperature, { seed, choice: 0, index });
+    if (this.#asked === "mass") {
+      this.#isOpen = !this.#drawFromMass(result, draw);
+      this.#notePatience();
+      if (this.#isOpen) return null;
+    } else this.#isOpen = false;
     const id =
-      temperature === 0
-        ? this.#best(result)
-        : this.#draw(result, new Draw(temperature, { seed, choice: 0, index }));
+      this.#asked === "mass" ? draw.id : temperature === 0 ? this.#best(result) : this.#draw(result, draw);
     if (id < 0)
       throw new BitNetError("INVALID_ARGUMENT", "logitBias: every token is forbidden, none can be chosen");
     return id;
@@ -75,9 +88,48 @@ export class Sampler {
     const top = (k: number): HeadWant => ({ kind: "top", k: Math.min(Math.max(k, nReported), vocabSize) });
     if (temperature === 0) return top(1);
     if (topK > 0 && topK < vocabSize) return top(topK);
-    if (typicalP < 1 || topP < 1 || nReported > 0) return { kind: "all" };
+    if (typicalP < 1 || nReported > 0) return { kind: "all" };
+    if (topP < 1)
+      return this.#asksAll() ? { kind: "all" } : { kind: "mass", temperature, share: (1 + topP) / 2 };
     if (minP > 0) return { kind: "above", margin: minPMargin(temperature, minP) };
     return { kind: "winner", temperature, seed, choice: 0, index };
+  }
+
+  /** A distribution too flat for a few candidates tends to stay so: after an open choice, all logits are asked for a while. */
+  #asksAll(): boolean {
+    if (this.#isOpen) return true;
+    if (this.#nAll === 0) return false;
+    this.#nAll--;
+    return true;
+  }
+
+  #notePatience(): void {
+    if (!this.#isOpen) {
+      this.#nextAll = 1;
+      return;
+    }
+    this.#nAll = this.#nextAll;
+    this.#nextAll = Math.min(2 * this.#nextAll, longestImpatience);
+  }
+
+  /** @returns false when the answer leaves the choice open. */
+  #drawFromMass(result: HeadResult, draw: Draw): boolean {
+    const ranking = this.#candidates(result);
+    if (ranking.ids.length === 0) return true;
+    const nListed = result.ids.length;
+    const isWhole = nListed + this.#touched.length === this.#limits.vocabSize;
+    // Every token that is not listed stands behind the last one that is.
+    const last = result.ids[nListed - 1] ?? -1;
+    return drawNucleus(
+      {
+        ranking,
+        nKnown: isWhole ? ranking.ids.length : ranking.ids.indexOf(last) + 1,
+        rest: isWhole ? { low: 0, high: 0 } : (result.rest ?? { low: 0, high: Number.POSITIVE_INFINITY }),
+        reference: result.logits[0] ?? ranking.logits[0] ?? 0,
+      },
+      this.#settings,
+      draw,
+    );
   }
 
   #best(result: HeadResult): number {
@@ -86,7 +138,7 @@ export class Sampler {
 
   #draw(result: HeadResult, draw: Draw): number {
     const { temperature, topK, topP: p, typicalP: typical, minP: min } = this.#settings;
-    if (this.#askedAll) {
+    if (this.#asked === "all") {
       const logits = this.#changed(result.logits);
       if (typical === 1 && p === 1 && min === 0) return drawFromAll(logits, draw);
       if (typical === 1 && p < 1)

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { pageTokens } from "../backend/backend.ts";
 import { FakeExecutable, type FakeOptions, generateAlone } from "./fake-executable.test.kit.ts";
+import { looseAnswer } from "./loose-answer.test.kit.ts";
 import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
 
@@ -272,6 +273,59 @@ describe("shared prefixes", () => {
     expect(fake.nReleased).toBe(4);
     const { cachedTokens } = await scheduler.generate(prompt, { seed: 1, maxTokens: 1 }).result;
     expect(cachedTokens).toBe(0);
+  });
+});
+
+describe("answers that leave the choice open", () => {
+  // One token is listed, and the bracket is as wide as everything weighs: hardly any short answer decides.
+  const answer = looseAnswer(1, 1);
+
+  test("the row runs again and gives the same text, at page ends too", async () => {
+    const { fake, scheduler } = setUp({ nPages: 32, answer, prefillChunk: 32 });
+    const prompts = [31, 32, 33, 63, 64].map((n) => promptOf(n, n));
+    const options = { seed: 5, maxTokens: 70 };
+    const results = await Promise.all(prompts.map((prompt) => scheduler.generate(prompt, options).result));
+    results.forEach(({ ids }, i) => {
+      expect([...ids]).toEqual(alone(prompts[i] ?? new Int32Array(), options));
+    });
+    const { undecided, rowsComputed } = scheduler.stats();
+    expect(undecided).toBeGreaterThan(5 * 3);
+    expect(rowsComputed).toBe(fake.rowsRun);
+    expect(rowsComputed).toBe(31 + 32 + 33 + 63 + 64 + 5 * 69 + undecided);
+  });
+
+  test("with shared prefixes, pages running out, and log-probabilities of the prompt", async () => {
+    const stem = [...promptOf(3, 40)];
+    const prompts = [1, 2, 3].map((last) => Int32Array.from([...stem, last]));
+    const options = { seed: 8, maxTokens: 60, promptLogprobs: 2 };
+    const run = async (loose: boolean) => {
+      const { scheduler } = setUp({ nPages: 7, ...(loose ? { answer } : {}) });
+      const results = await Promise.all(prompts.map((prompt) => scheduler.generate(prompt, options).result));
+      return {
+        texts: results.map(({ ids, promptLogprobs }) => [ids, promptLogprobs]),
+        stats: scheduler.stats(),
+      };
+    };
+    const [exact, loose] = [await run(false), await run(true)];
+    expect(loose.texts).toEqual(exact.texts);
+    expect(exact.stats.undecided).toBe(0);
+    expect(loose.stats.undecided).toBeGreaterThan(3);
+    expect(loose.stats.preemptions).toBeGreaterThan(0);
+  });
+
+  test("a request that is cancelled meanwhile ends", async () => {
+    const { fake, scheduler } = setUp({ nPages: 8, answer });
+    const controller = new AbortController();
+    const open = fake.hold();
+    const generation = scheduler.generate(promptOf(1, 10), { seed: 1, signal: controller.signal });
+    await Promise.resolve();
+    await Promise.resolve();
+    controller.abort();
+    open();
+    expect((await generation.result).stopReason).toBe("abort");
+    // Its pages are given up when the step in flight has ended.
+    await scheduler.generate(promptOf(2, 10), { seed: 1, maxTokens: 0 }).result;
+    expect(scheduler.stats()).toMatchObject({ running: 0, pagesInUse: 0, undecided: 0 });
   });
 });
 

@@ -44,8 +44,19 @@ export interface SchedulerStats {
   rowsSkipped: number;
   rowsComputed: number;
   steps: number;
+  /** Tokens for which a short answer of the head was not enough, so that their row ran twice. */
+  undecided: number;
   /** How often a request lost its pages to another and had to recompute them. */
   preemptions: number;
+}
+
+/** Rows of a request that a step has run: those before `end` count, and their heads' answers. */
+interface SettledRows {
+  readonly request: ActiveRequest;
+  readonly end: number;
+  readonly heads: readonly HeadResult[];
+  /** Why no token can be chosen. */
+  readonly error: { value: unknown } | null;
 }
 
 /** Free pages go back to the system in lots of at least so many. */
@@ -68,6 +79,7 @@ export class Scheduler {
   #mustClearCache = false;
   #nextOrder = 0;
   #nSteps = 0;
+  #nUndecided = 0;
   #rowsComputed = 0;
 
   /**
@@ -133,6 +145,7 @@ export class Scheduler {
       ...this.#cache.stats,
       rowsComputed: this.#rowsComputed,
       steps: this.#nSteps,
+      undecided: this.#nUndecided,
       preemptions: this.#roster.nPreemptions,
     };
   }
@@ -240,22 +253,41 @@ export class Scheduler {
       );
     this.#nSteps++;
     this.#rowsComputed += step.tokens.length;
-    for (const { request, sequence, from, count } of parts)
-      this.#cache.commit(sequence, request.tokens, from + count);
     let nTaken = 0;
-    for (const part of parts) {
-      this.#accept(part, heads.slice(nTaken, nTaken + part.nHeads));
+    const settled = parts.map((part) => {
+      const own = heads.slice(nTaken, nTaken + part.nHeads);
       nTaken += part.nHeads;
-    }
+      return this.#settle(part, own);
+    });
+    for (const each of settled) this.#accept(each);
   }
 
-  #accept({ request, from, count }: PlannedRows, heads: readonly HeadResult[]): void {
+  /** Reports the rows as written. A last row whose token is still open counts as not run: it will be, once more. */
+  #settle({ request, sequence, from, count }: PlannedRows, heads: readonly HeadResult[]): SettledRows {
+    const settled = { request, end: from + count, heads, error: null };
+    const commit = (end: number) => this.#cache.commit(sequence, request.tokens, end);
+    try {
+      if (request.state === "done" || request.decide(from + count, heads)) {
+        commit(from + count);
+        return settled;
+      }
+    } catch (error) {
+      commit(from + count);
+      return { ...settled, error: { value: error } };
+    }
+    this.#nUndecided++;
+    commit(from + count - 1);
+    return { ...settled, end: from + count - 1, heads: heads.slice(0, -1) };
+  }
+
+  #accept({ request, end, heads, error }: SettledRows): void {
     if (request.state === "done") {
       this.#roster.release(request);
       return;
     }
     try {
-      const reason = request.accept(from + count, heads);
+      if (error !== null) throw error.value;
+      const reason = request.accept(end, heads);
       if (reason !== null) this.#end(request, reason);
       else if (request.stream.nUnread >= this.#maxUnread) request.state = "paused";
     } catch (error) {

@@ -7,6 +7,7 @@
 #include "../avx512/lanes.h"
 
 #include "../avx512/blocks.h"
+#include "../avx512/screen.h"
 #include "../f32-kernels.inl.h"
 
 namespace bitnet {
@@ -17,6 +18,7 @@ inline constexpr int panelBlocks = 8;  // 32 KiB
 }  // namespace
 }  // namespace bitnet
 
+#include "../screen.inl.h"
 #include "../ternary.inl.h"
 
 namespace bitnet {
@@ -125,7 +127,7 @@ void tilesOrVectors(const uint8_t* weights, size_t rowBytes, int nRows, const in
   _tile_release();
 }
 
-constexpr Kernels table = kernelTable("amx", tilesOrVectors);
+constexpr Kernels table = kernelTable("amx", tilesOrVectors, screenDots);
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 
 #include "../f32-kernels.inl.h"
 #include "blocks.h"
+#include "screen.h"
 
 namespace bitnet {
 namespace {
@@ -30,15 +31,30 @@ inline __m256i widenPairs(Running sums) { return _mm256_madd_epi16(sums, _mm256_
 inline Total widenAdd(Total total, Running sums) { return _mm256_add_epi32(total, widenPairs(sums)); }
 inline void addRunning(Running sums, int32_t* acc) { addTotal(widenPairs(sums), acc); }
 
+// int8 · int8: unsigned by signed are x's magnitudes and the row with x's signs. A pair of products is at most 2 · 128 · 127 = 32512.
+struct ScreenX {
+  __m256i values, magnitudes;
+};
+using ScreenRow = __m256i;
+inline constexpr int screenActivations = 2;
+inline constexpr uint32_t screenBias = 0;
+
+inline ScreenRow loadScreenRow(const int8_t* row) { return loadBytes(row); }
+inline ScreenX loadScreenX(const int8_t* x) { return {loadBytes(x), _mm256_abs_epi8(loadBytes(x))}; }
+inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) {
+  return _mm256_add_epi32(sum, widenPairs(_mm256_maddubs_epi16(x.magnitudes, _mm256_sign_epi8(row, x.values))));
+}
+
 }  // namespace
 }  // namespace bitnet
 
+#include "../screen.inl.h"
 #include "../ternary.inl.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avx2", ternaryMatmul);
+constexpr Kernels table = kernelTable("avx2", ternaryMatmul, screenDots);
 
 }  // namespace
 

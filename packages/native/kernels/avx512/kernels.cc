@@ -6,6 +6,7 @@
 
 #include "../f32-kernels.inl.h"
 #include "blocks.h"
+#include "screen.h"
 
 namespace bitnet {
 namespace {
@@ -15,12 +16,13 @@ inline constexpr int panelBlocks = 4;  // 16 KiB
 }  // namespace
 }  // namespace bitnet
 
+#include "../screen.inl.h"
 #include "../ternary.inl.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avx512vnni", ternaryMatmul);
+constexpr Kernels table = kernelTable("avx512vnni", ternaryMatmul, screenDots);
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include "../avx2/lanes.h"
 
 #include "../avx2/blocks.h"
+#include "../avx2/screen.h"
 #include "../f32-kernels.inl.h"
 
 namespace bitnet {
@@ -25,15 +26,28 @@ inline Running multiplyAdd(Running sums, Bytes codes, Bytes x) { return _mm256_d
 inline Total widenAdd(Total total, Running sums) { return _mm256_add_epi32(total, sums); }
 inline void addRunning(Running sums, int32_t* acc) { addTotal(sums, acc); }
 
+// The instruction multiplies unsigned by signed bytes: rows are read with their sign bit turned, q + 128.
+using ScreenRow = __m256i;
+using ScreenX = __m256i;
+inline constexpr int screenActivations = 2;
+inline constexpr uint32_t screenBias = 128;
+
+inline ScreenRow loadScreenRow(const int8_t* row) {
+  return _mm256_xor_si256(loadBytes(row), _mm256_set1_epi8(static_cast<char>(0x80)));
+}
+inline ScreenX loadScreenX(const int8_t* x) { return loadBytes(x); }
+inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) { return _mm256_dpbusd_avx_epi32(sum, row, x); }
+
 }  // namespace
 }  // namespace bitnet
 
+#include "../screen.inl.h"
 #include "../ternary.inl.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul);
+constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul, screenDots);
 
 }  // namespace
 

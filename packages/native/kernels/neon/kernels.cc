@@ -6,13 +6,15 @@
 
 #include "../f32-kernels.inl.h"
 #include "blocks.h"
+#include "screen.h"
 
+#include "../screen.inl.h"
 #include "../ternary.inl.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("neon-dotprod", ternaryMatmul);
+constexpr Kernels table = kernelTable("neon-dotprod", ternaryMatmul, screenDots);
 
 }  // namespace
 

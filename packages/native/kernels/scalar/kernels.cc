@@ -26,7 +26,18 @@ void ternaryMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", ternaryMatmul);
+void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t*, int nX, int cols,
+                int32_t* acc, size_t accStride) {
+  for (int r = 0; r < nRows; r++) {
+    for (int i = 0; i < nX; i++) {
+      int32_t sum = 0;
+      for (int k = 0; k < cols; k++) sum += rows[r * rowBytes + k] * x[i * xStride + k];
+      acc[i * accStride + r] = sum;
+    }
+  }
+}
+
+constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots);
 
 }  // namespace
 

@@ -96,6 +96,31 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
   report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
 }
 
+// Likewise.
+void compareScreen(const Kernels& kernels, TernaryShape shape, SampleKind kind, Report& report) {
+  const int nRows = shape.nRows, nX = shape.nX, cols = shape.cols;
+  const size_t rowBytes = static_cast<size_t>(nRows) * cols, xBytes = static_cast<size_t>(nX) * cols;
+  const SampleBuffers buffers(rowBytes > xBytes ? rowBytes : xBytes, kind, 5);
+  Guarded<int8_t> rows(buffers.samples().activations, rowBytes), x(buffers.samples().activations, xBytes);
+  for (size_t i = 0; i < rowBytes; i++) {
+    if (rows.data()[i] == -128) rows.data()[i] = -127;
+  }
+  std::vector<int32_t> sums(nX);
+  for (int i = 0; i < nX; i++) {
+    for (int k = 0; k < cols; k++) sums[i] += x.data()[static_cast<size_t>(i) * cols + k];
+  }
+  const size_t nSums = static_cast<size_t>(nRows) * nX;
+  Guarded<int32_t> actual(nSums), expected(nSums);
+  const auto run = [&](const Kernels& k, int32_t* acc) {
+    k.screenDots(rows.data(), cols, nRows, x.data(), cols, sums.data(), nX, cols, acc, nRows);
+  };
+  run(kernels, actual.data());
+  run(*scalarKernels(), expected.data());
+  char what[128];
+  std::snprintf(what, sizeof what, "screenDots %d × %d, %d activations", nRows, cols, nX);
+  report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
+}
+
 void compareRealShapes(const Kernels& kernels, Report& report) {
   for (const int nX : {1, 2, 3, 4, 7, 16}) compareTernary(kernels, {640, nX, 2560}, SampleKind::Random, report);
   for (const int nX : {1, 5}) compareTernary(kernels, {320, nX, 6912}, SampleKind::Random, report);
@@ -103,6 +128,9 @@ void compareRealShapes(const Kernels& kernels, Report& report) {
   for (const int nX : {1, 3, 20}) compareTernary(kernels, {35, nX, 128 * 355}, SampleKind::Extremes, report);
   for (int nX = 1; nX <= 40; nX++) compareTernary(kernels, {37, nX, 384}, SampleKind::Random, report);
   for (int nRows = 1; nRows <= 70; nRows++) compareTernary(kernels, {nRows, nRows % 23 + 1, 640}, SampleKind::Random, report);
+  for (const int nX : {1, 2, 4, 9}) compareScreen(kernels, {64, nX, 2560}, SampleKind::Random, report);
+  for (const int nX : {1, 2, 5}) compareScreen(kernels, {6, nX, 1 << 16}, SampleKind::Extremes, report);
+  for (int nRows = 1; nRows <= 20; nRows++) compareScreen(kernels, {nRows, nRows % 7 + 1, 192}, SampleKind::Random, report);
 }
 
 void checkKnownAnswers(const Kernels& kernels, Report& report) {

@@ -8,7 +8,7 @@
 namespace bitnet::test {
 namespace {
 
-constexpr int nKernels = 21;
+constexpr int nKernels = 23;
 
 class Reader {
  public:
@@ -88,6 +88,22 @@ void runTernary(Run& run) {
   auto sums = run.array<int32_t>(2);
   Guarded<int32_t> acc(static_cast<size_t>(nRows) * nX);
   run.k.ternaryMatmul(weights.data(), cols / 4, nRows, x.data(), cols, sums.data(), nX, cols, acc.data(), nRows);
+  run.answer(3, acc.data());
+}
+
+void runScreen(Run& run, const std::string& kernel) {
+  if (kernel == "residualSquares") {
+    auto weights = run.array<float>(0);
+    auto q = run.array<int8_t>(1);
+    const float sum = run.k.residualSquares(weights.data(), q.data(), run.real(1), run.number(0));
+    return run.answer(2, &sum);
+  }
+  const int nRows = run.number(0), nX = run.number(1), cols = run.number(2);
+  auto rows = run.array<int8_t>(0);
+  auto x = run.array<int8_t>(1);
+  auto sums = run.array<int32_t>(2);
+  Guarded<int32_t> acc(static_cast<size_t>(nRows) * nX);
+  run.k.screenDots(rows.data(), cols, nRows, x.data(), cols, sums.data(), nX, cols, acc.data(), nRows);
   run.answer(3, acc.data());
 }
 
@@ -212,6 +228,8 @@ bool isOneOf(const std::string& kernel, std::initializer_list<const char*> names
 bool runCase(Run& run, const std::string& kernel) {
   if (kernel == "ternaryMatmul") {
     runTernary(run);
+  } else if (isOneOf(kernel, {"screenDots", "residualSquares"})) {
+    runScreen(run, kernel);
   } else if (isOneOf(kernel, {"scaleTensor", "scaleRow", "foldGroup", "multiply"})) {
     runScale(run, kernel);
   } else if (isOneOf(kernel, {"sumSquares", "maximum", "absMaxBits", "add", "divide", "normalise", "quantise", "narrow", "gate",

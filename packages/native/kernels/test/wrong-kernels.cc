@@ -91,7 +91,17 @@ void spoil(Kernels& k, int index) {
         if (nRows >= 4) out[3] = out[2];
       };
       return;
-    case 15:  // the last key again, for the last of several queries
+    case 15:  // one wrong sum in the last row of several
+      k.screenDots = [](const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX,
+                        int cols, int32_t* acc, size_t accStride) {
+        right.screenDots(rows, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
+        if (nX > 1) acc[(nX - 1) * accStride + nRows - 1] -= 1;
+      };
+      return;
+    case 16:  // one place more
+      k.residualSquares = [](const float* w, const int8_t* q, float s, int n) { return nextUp(right.residualSquares(w, q, s, n)); };
+      return;
+    case 17:  // the last key again, for the last of several queries
       k.scores = [](KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
                     size_t scoreStride) {
         right.scores(type, q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
@@ -99,20 +109,20 @@ void spoil(Kernels& k, int index) {
         if (nQ > 4 && nKeys > 1) last[nKeys - 1] = last[nKeys - 2];
       };
       return;
-    case 16:  // never below zero
+    case 18:  // never below zero
       k.maximum = [](const float* x, int n) {
         const float most = right.maximum(x, n);
         return most > 0 ? most : 0;
       };
       return;
-    case 17:  // the tail is missing in the sums
+    case 19:  // the tail is missing in the sums
       k.expStripes = [](float* x, int n, float scale, float m, float stripes[16]) {
         const float last = stripes[(n - 1) % 16];
         right.expStripes(x, n, scale, m, stripes);
         if (n % 16 != 0) stripes[(n - 1) % 16] = last;
       };
       return;
-    case 18:  // the last key is missing for the last of several queries
+    case 20:  // the last key is missing for the last of several queries
       k.accumulateValues = [](KvType type, const float* p, size_t pStride, int nQ, const void* values, int nKeys, int headDim, float* acc,
                               size_t accStride) {
         if (nQ == 1) return right.accumulateValues(type, p, pStride, 1, values, nKeys, headDim, acc, accStride);
@@ -121,13 +131,13 @@ void spoil(Kernels& k, int index) {
         right.accumulateValues(type, p + last * pStride, pStride, 1, values, nKeys - 1, headDim, acc + last * accStride, accStride);
       };
       return;
-    case 19:  // multiplies by the inverse
+    case 21:  // multiplies by the inverse
       k.divide = [](const float* total, int n, float denominator, float* out) {
         const float inverse = 1 / denominator;
         for (int i = 0; i < n; i++) out[i] = total[i] * inverse;
       };
       return;
-    case 20:  // another counter
+    case 22:  // another counter
       k.perturb = [](const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out) {
         key.index ^= 1;
         right.perturb(logits, n, firstId, temperature, key, out);
@@ -139,7 +149,8 @@ void spoil(Kernels& k, int index) {
 constexpr const char* names[] = {
     "ternaryMatmul", "scaleTensor", "scaleRow", "foldGroup", "multiply", "sumSquares", "normalise",
     "quantise",      "absMaxBits",  "add",      "gate",      "rope",     "narrow",     "widen",
-    "denseDots",     "scores",      "maximum",  "expStripes", "accumulateValues", "divide", "perturb",
+    "denseDots",     "screenDots",  "residualSquares", "scores", "maximum", "expStripes", "accumulateValues",
+    "divide",        "perturb",
 };
 constexpr int nNames = sizeof names / sizeof names[0];
 

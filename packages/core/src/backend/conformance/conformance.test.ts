@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Backend } from "../backend.ts";
 import { createReferenceBackend } from "../reference/reference-backend.ts";
 import type { StepResult } from "../step.ts";
-import { checkConformance, conformanceCases } from "./index.ts";
+import { checkConformance, checkMass, conformanceCases, massCases } from "./index.ts";
 
 const cases = conformanceCases();
 
@@ -69,5 +69,41 @@ describe("conformance suite", () => {
       for (const { ids } of heads) ids.reverse();
     });
     expect(await checkConformance(caseNamed("head f32 1001 × 100"), bent)).toMatch(/heads\.\d+\.ids\[0\]/);
+  });
+});
+
+describe("conformance of shares of the mass", () => {
+  const [first] = massCases();
+  if (!first) throw new Error("no case");
+
+  it.each(massCases().map((testCase) => [testCase.name, testCase] as const))(
+    "the reference tells the truth: %s",
+    async (_, testCase) => {
+      expect(await checkMass(testCase, createReferenceBackend())).toBeNull();
+    },
+  );
+
+  /** Bends the answers to requests for a share only. */
+  const bent = (bend: (head: Required<StepResult["heads"][number]>) => void) =>
+    bentBackend(({ heads }) => {
+      for (const head of heads) if (head.rest) bend(head as Required<typeof head>);
+    });
+
+  it.each<[string, RegExp, (head: Required<StepResult["heads"][number]>) => void]>([
+    [
+      "a rest that weighs more",
+      /the rest weighs/,
+      ({ rest }) => Object.assign(rest, { high: rest.low * 0.99 }),
+    ],
+    [
+      "a rest that weighs less",
+      /the rest weighs/,
+      ({ rest }) => Object.assign(rest, { low: rest.high * 1.01 }),
+    ],
+    ["a candidate left out", /candidate 1 is/, ({ ids }) => ids.copyWithin(1, 2)],
+    ["another logit", /the logit of/, ({ logits }) => logits.fill(0, 3, 4)],
+    ["another logit apart", /apart is/, ({ apartLogits }) => apartLogits.fill(0, 1, 2)],
+  ])("sees %s", async (_, message, bend) => {
+    expect(await checkMass(first, bent(bend))).toMatch(message);
   });
 });

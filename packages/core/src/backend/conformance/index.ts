@@ -10,6 +10,7 @@ import { rowCases } from "./row-cases.ts";
 export type { ConformanceCase } from "./case.ts";
 export { checkConformance } from "./compare.ts";
 export { kernelVectors } from "./kernel-vectors.ts";
+export { checkMass, type MassCase, massCases } from "./mass-cases.ts";
 
 /** All cases, in a fixed order. Every name is unique. */
 export function conformanceCases(): ConformanceCase[] {

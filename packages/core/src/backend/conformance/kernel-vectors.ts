@@ -68,11 +68,13 @@ function kernelCases(): KernelCase[] {
   const draw = new Draw(20);
   return [
     ...ternaryCases(draw),
+    ...screenCases(draw),
     ...lengths.flatMap((n) => [
       ...scaleCases(draw, n),
       ...rowCases(draw, n),
       ...gateCases(draw, n),
       ...denseCases(draw, n),
+      residualCase(draw, n),
       ...attentionCases(draw, n),
       perturbCase(draw, n),
     ]),
@@ -115,6 +117,55 @@ function ternaryCase(weights: Uint8Array, x: Int8Array, nX: number, cols: number
     }
   }
   return { kernel: "ternaryMatmul", params: [nRows, nX, cols], arrays: [weights, x, sums, acc] };
+}
+
+// ---- the screened head ----
+
+function screenCases(draw: Draw): KernelCase[] {
+  const shapes = [
+    [1, 1, 64],
+    [5, 2, 128],
+    [9, 3, 192],
+    [70, 9, 640],
+  ] as const;
+  const signed = (length: number) => new Int8Array(draw.bytes(length).buffer).subarray(0, length);
+  const random = shapes.map(([nRows, nX, cols]) =>
+    screenCase(signed(nRows * cols), signed(nX * cols), nX, cols),
+  );
+  // The largest sums, and the largest pairs of products where a kernel adds those in 16 bits.
+  const extremes = [-128, 127].flatMap((x) =>
+    [-127, 127].map((row) =>
+      screenCase(new Int8Array(5 * 2560).fill(row), new Int8Array(3 * 2560).fill(x), 3, 2560),
+    ),
+  );
+  return [...random, ...extremes];
+}
+
+/** Rows hold no −128. */
+function screenCase(values: Int8Array, x: Int8Array, nX: number, cols: number): KernelCase {
+  const rows = values.map((value) => Math.max(value, -127));
+  const nRows = rows.length / cols;
+  const sums = Int32Array.from({ length: nX }, (_, i) =>
+    x.subarray(i * cols, (i + 1) * cols).reduce((sum, q) => sum + q, 0),
+  );
+  const acc = Int32Array.from({ length: nX * nRows }, (_, at) => {
+    const i = Math.floor(at / nRows);
+    const row = rows.subarray((at % nRows) * cols, ((at % nRows) + 1) * cols);
+    return row.reduce((sum, value, k) => sum + value * (x[i * cols + k] ?? 0), 0);
+  });
+  return { kernel: "screenDots", params: [nRows, nX, cols], arrays: [rows, x, sums, acc] };
+}
+
+function residualCase(draw: Draw, n: number): KernelCase {
+  const weights = draw.floats(n, 4);
+  const s = f32(0.03 + Math.abs(draw.even()) / 100);
+  const q = Int8Array.from(weights, (w) => Math.min(127, Math.max(-127, Math.round(w / s))));
+  const errors = weights.map((w, i) => fma(-s, q[i] ?? 0, w));
+  return {
+    kernel: "residualSquares",
+    params: [n, s],
+    arrays: [weights, q, Float32Array.of(dot(errors, 0, errors, 0, n))],
+  };
 }
 
 function scaleCases(draw: Draw, n: number): KernelCase[] {

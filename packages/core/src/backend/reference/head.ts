@@ -4,17 +4,23 @@
  */
 import { expF32, logF32 } from "../../base/elementary.ts";
 import { gumbel, type NoisePoint } from "../../base/noise.ts";
-import type { HeadRequest, HeadResult } from "../step.ts";
+import type { HeadRequest, HeadResult, HeadWant } from "../step.ts";
 import { foldStripes } from "./rows.ts";
 
 const f32 = Math.fround;
+/** The fewest and the most candidates that a request for a share of the mass is answered with, where there are so many. */
+const leastListed = 64;
+const mostListed = 1024;
+/** More than the rounding of the weights and of their sum. */
+const massSlack = 1e-9;
 
 /** `logits` [vocab] are finite. */
 export function answerHead(request: HeadRequest, logits: Float32Array): HeadResult {
   const apart = request.apart ?? new Int32Array();
+  const { want } = request;
   const result: HeadResult = {
     row: request.row,
-    ...candidates(request, logits),
+    ...(want.kind === "mass" ? mass(request, logits, want) : candidates(request, want, logits)),
     apartLogits: pick(logits, apart),
   };
   if (request.logSumExp) result.logSumExp = logSumExp(logits);
@@ -31,11 +37,19 @@ export function logSumExp(logits: Float32Array): number {
   return f32(max + logF32(foldStripes(chains)));
 }
 
-function candidates(request: HeadRequest, logits: Float32Array): { ids: Int32Array; logits: Float32Array } {
-  const { want } = request;
+interface Listed {
+  ids: Int32Array;
+  logits: Float32Array;
+}
+
+function candidates(
+  request: HeadRequest,
+  want: Exclude<HeadWant, { kind: "mass" }>,
+  logits: Float32Array,
+): Listed {
   if (want.kind === "all") return { ids: new Int32Array(), logits: logits.slice() };
   const ids = rankable(request, logits.length);
-  const byRank = (a: number, b: number) => (logits[b] as number) - (logits[a] as number) || a - b;
+  const byRank = rankedBy(logits);
   switch (want.kind) {
     case "top":
       return listed(ids.sort(byRank).slice(0, want.k), logits);
@@ -48,6 +62,41 @@ function candidates(request: HeadRequest, logits: Float32Array): { ids: Int32Arr
     case "winner":
       return listed(winner(ids, logits, want.temperature, want), logits);
   }
+}
+
+function rankedBy(logits: Float32Array): (a: number, b: number) => number {
+  return (a, b) => (logits[b] as number) - (logits[a] as number) || a - b;
+}
+
+/** Weights in f64; engines round `Math.exp` differently, which the bracket covers. */
+function mass(
+  request: HeadRequest,
+  logits: Float32Array,
+  { temperature, share }: Extract<HeadWant, { kind: "mass" }>,
+): Listed & Pick<HeadResult, "rest"> {
+  const byRank = rankedBy(logits);
+  const ids = rankable(request, logits.length).sort(byRank);
+  const both = [...ids, ...(request.apart ?? [])].sort(byRank);
+  const weightsOf = (list: readonly number[]) =>
+    list.map((id) =>
+      Math.exp(((logits[id] as number) - (logits[list[0] ?? 0] as number)) / f32(temperature)),
+    );
+  const weights = weightsOf(both);
+  const total = sumOf(weights);
+  let end = 0;
+  for (let sum = 0; end < both.length && sum < share * total; end++) sum += weights[end] ?? 0;
+  const isListed = new Set(both.slice(0, end));
+  const nCarrying = ids.filter((id) => isListed.has(id)).length;
+  const n = Math.min(Math.max(nCarrying, leastListed), mostListed);
+  const rest = sumOf(weightsOf(ids).slice(n));
+  return {
+    ...listed(ids.slice(0, n), logits),
+    rest: { low: rest * (1 - massSlack), high: rest * (1 + massSlack) },
+  };
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0);
 }
 
 /** Ids in ascending order that take part in the ranking. */
@@ -74,7 +123,7 @@ function winner(ids: number[], logits: Float32Array, temperature: number, noise:
   return best < 0 ? [] : [best];
 }
 
-function listed(ids: number[], logits: Float32Array): { ids: Int32Array; logits: Float32Array } {
+function listed(ids: number[], logits: Float32Array): Listed {
   return { ids: Int32Array.from(ids), logits: pick(logits, ids) };
 }
 

@@ -9,6 +9,7 @@ import { denseByteLength, widenRows } from "../../packing/dense.ts";
 import {
   type Backend,
   type Executable,
+  type HeadReport,
   type LoadOptions,
   type MemoryReport,
   pageTokens,
@@ -88,6 +89,7 @@ class ReferenceExecutable implements Executable {
   private readonly kv = new Map<BufferId, KvLayer>();
   private queue: Promise<unknown> = Promise.resolve();
   private isDisposed = false;
+  private nHeads = 0;
 
   constructor(program: Program, options: LoadOptions, weights: Map<BufferId, Uint8Array>) {
     this.program = program;
@@ -102,6 +104,7 @@ class ReferenceExecutable implements Executable {
     validateStep(this.program, this.options, step);
     const result = this.queue.then(() => {
       this.checkAlive();
+      this.nHeads += step.heads.length;
       return new StepRun(this.program, this.weights, this.kv, step).run();
     });
     this.queue = result.catch(() => {});
@@ -123,7 +126,12 @@ class ReferenceExecutable implements Executable {
       kvBytesPerToken += floats * Float32Array.BYTES_PER_ELEMENT;
       privateBytes += layer.nPages * pageTokens * floats * Float32Array.BYTES_PER_ELEMENT;
     }
-    return { privateBytes, mappedBytes: 0, kvBytesPerToken };
+    return { privateBytes, mappedBytes: 0, kvBytesPerToken, screenBytes: 0 };
+  }
+
+  headReport(): HeadReport {
+    this.checkAlive();
+    return { screened: 0, full: this.nHeads, candidates: 0 };
   }
 
   async dispose(): Promise<void> {
