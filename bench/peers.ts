@@ -5,6 +5,7 @@
 import { median, runOnce } from "@bitnet.ts/cli/measuring";
 import type { Isa } from "@bitnet.ts/core";
 import type { BitNet } from "bitnet.ts";
+import { bodyMacs } from "./harness/model-cost.ts";
 import { ensureDummy } from "./harness/models.ts";
 import { installPeer, Peer, peerVersion } from "./harness/peer.ts";
 import type { Row, Verdict } from "./harness/result.ts";
@@ -52,7 +53,7 @@ await runBench("peers", async (context) => {
     const rows: Row[] = cases.map(({ name }, i) => {
       const decode = middle(i, "decodeTokensPerSecond");
       const prefill = middle(i, "promptTokensPerSecond");
-      const bytes = models[Math.max(0, i - 1)]?.info.bytesPerToken ?? 0;
+      const bytes = models[i - 1]?.info.bytesPerToken ?? peerBytes(models[0]);
       return {
         engine: name,
         decode,
@@ -82,6 +83,13 @@ await runBench("peers", async (context) => {
     for (const model of models) await model.dispose();
   }
 });
+
+/** Weights of 66 bytes in blocks of 256, and the whole head in f16. */
+function peerBytes(model: BitNet | undefined): number {
+  if (model === undefined) return 0;
+  const { info } = model;
+  return (bodyMacs(info) * 66) / 256 + 2 * info.vocabSize * info.hiddenSize;
+}
 
 /** The best one, and those that have a figure of their own. */
 function isasToMeasure({ isa, isas }: BenchContext): Isa[] {

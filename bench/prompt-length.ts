@@ -22,6 +22,7 @@ await runBench("prompt-length", async (context) => {
   await rooflines.multiply(isa, threads);
   const { samples, disturbance } = await context.sample(cases, 3);
   const { kvBytesPerToken } = model.stats();
+  const { bytesPerToken } = info;
   await model.dispose();
   const read = await rooflines.read(threads);
   const multiply = await rooflines.multiply(isa, threads);
@@ -30,7 +31,7 @@ await runBench("prompt-length", async (context) => {
       median((samples[i] ?? []).map((sample) => sample[key]));
     const prefill = middle("promptTokensPerSecond");
     const decode = middle("decodeTokensPerSecond");
-    const bytes = info.bytesPerToken + (length + nGen / 2) * kvBytesPerToken;
+    const bytes = bytesPerToken + (length + nGen / 2) * kvBytesPerToken;
     return {
       length,
       prefill,

@@ -12,6 +12,7 @@ const plots: Readonly<Record<string, Draw>> = {
   "decode-prefill": drawDecodePrefill,
   "prompt-length": drawPromptLength,
   batch: drawBatch,
+  head: drawHead,
   scaling: drawScaling,
   peers: drawPeers,
 };
@@ -99,6 +100,14 @@ function drawBatch({ rows }: BenchResult) {
       series: [{ name: "together", points: xy(rows, "sequences", "together") }],
     }),
   ];
+}
+
+function drawHead({ rows }: BenchResult) {
+  const bars = rows.map((row) => ({
+    label: `${String(row.sampler).split(",")[0]}, ${row.head}`,
+    value: numberIn(row.decode),
+  }));
+  return [drawBars({ title: "Generation with and without screening", xLabel: "tokens per second", bars })];
 }
 
 function drawScaling({ rows }: BenchResult) {

@@ -38,10 +38,9 @@ interface Drawing {
 }
 
 const width = 720;
-const left = 190;
 const right = 30;
 const colours = ["#3a7fc8", "#d07a24", "#2f9a6b", "#a85fc0", "#c2514f", "#8a8f3a"];
-const ink = "#767c85";
+const ink = "#7d838c";
 
 /** One picture of several drawings, one below the other. */
 export function svgDocument(drawings: readonly Drawing[]): string {
@@ -115,6 +114,7 @@ function legend(series: readonly Series[]): string[] {
 
 export function drawBars(chart: BarChart): Drawing {
   const rowHeight = 26;
+  const left = 20 + Math.ceil(7.4 * Math.max(...chart.bars.map(({ label: name }) => name.length)));
   const top = 40;
   const bottom = top + rowHeight * chart.bars.length;
   const xTicks = ticks(Math.max(...chart.bars.map(({ value, limit }) => Math.max(value, limit ?? 0))));
@@ -125,7 +125,7 @@ export function drawBars(chart: BarChart): Drawing {
     return [
       text(name, left - 8, y + 17, { anchor: "end" }),
       `<rect x="${left}" y="${y + 4}" width="${px(value) - left}" height="${rowHeight - 8}" fill="${colourOf(0)}"/>`,
-      text(label(value), px(value) + 6, y + 17),
+      valueText(label(value), px(value), px(value) - left > 60, y + 17),
       limit === undefined
         ? ""
         : `<line x1="${px(limit)}" y1="${y + 1}" x2="${px(limit)}" y2="${y + rowHeight - 1}" stroke="${colourOf(1)}" stroke-width="3"/>`,
@@ -146,6 +146,13 @@ export function drawBars(chart: BarChart): Drawing {
       : []),
   ];
   return { height: bottom + 56, body: body.filter((piece) => piece !== "").join("\n") };
+}
+
+/** At the end of a bar: inside, where a bound cannot cross it, or behind one that is too short. */
+function valueText(content: string, end: number, isInside: boolean, y: number): string {
+  return isInside
+    ? `<text x="${end - 6}" y="${y}" text-anchor="end" fill="#ffffff">${escapeXml(content)}</text>`
+    : text(content, end + 6, y);
 }
 
 /** 0 and round steps up to `highest` or just above it. */

@@ -49,7 +49,7 @@ export interface Verdict {
 }
 
 export interface BenchBody {
-  /** Sizes or paths; empty where no model takes part. */
+  /** Sizes or files; empty where no model takes part. */
   models: string[];
   isa: string;
   threads: number;

@@ -1,7 +1,7 @@
 /** Runs one bench: options, machine, progress, the report on standard output and, when asked for, as JSON. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import type { Isa } from "@bitnet.ts/core";
 import { BitNet, type BitNetLoadOptions, backendReport } from "bitnet.ts";
 import { benches } from "../benches.ts";
@@ -52,6 +52,7 @@ export async function runBench(
       quick: context.options.isQuick,
       machine: context.machine,
       ...body,
+      models: body.models.map((path) => basename(path)),
     };
     console.log(reportText(result));
     if (context.options.json !== null) writeJson(context.options.json, result);

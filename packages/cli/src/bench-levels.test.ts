@@ -13,9 +13,13 @@ const native: BackendReport = {
 describe("plan", () => {
   it("forces the slow level and leaves the fast one to the machine", () => {
     const [baseline, optimized, aggressive] = planLevels(undefined, [native]);
-    expect(baseline).toMatchObject({ load: { backend: "native", isa: "scalar", threads: 1 } });
-    expect(optimized).toMatchObject({ level: "optimized", load: { backend: "native" } });
-    expect(aggressive).toMatchObject({ level: "aggressive", load: { backend: "native", repack: "dense" } });
+    const plain = { backend: "native", screening: false, repack: "none" };
+    expect(baseline).toMatchObject({ load: { ...plain, isa: "scalar", threads: 1 } });
+    expect(optimized).toMatchObject({ level: "optimized", load: plain });
+    expect(aggressive).toMatchObject({
+      level: "aggressive",
+      load: { backend: "native", screening: true, repack: "dense" },
+    });
   });
 
   it("has only the reference where native is missing or unwanted, and says why", () => {

@@ -4,7 +4,7 @@
  */
 import { getMaxListeners, setMaxListeners } from "node:events";
 import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
-import type { BitNet } from "bitnet.ts";
+import type { BitNet, SamplingOptions } from "bitnet.ts";
 import { openEnergyMeter } from "./energy.ts";
 import { RandomBits } from "./random-bits.ts";
 
@@ -12,6 +12,8 @@ export interface RunSettings {
   nPrompt: number;
   nGen: number;
   seed: number;
+  /** Default: greedy. */
+  sampling?: SamplingOptions;
   signal?: AbortSignal;
 }
 
@@ -26,7 +28,7 @@ export interface RunSample {
 /** @param run Number of the run: another one, another prompt. */
 export async function runOnce(
   model: BitNet,
-  { nPrompt, nGen, seed, signal }: RunSettings,
+  { nPrompt, nGen, seed, sampling, signal }: RunSettings,
   run: number,
 ): Promise<RunSample> {
   const prompt = randomPrompt(model, nPrompt, new RandomBits(seed, run));
@@ -34,7 +36,7 @@ export async function runOnce(
   let joulesBefore = 0;
   // The first token comes out of the prompt: one more makes as many decode steps as were asked for, where the context allows.
   const maxTokens = Math.min(nGen + 1, model.info.contextLength - nPrompt);
-  const generation = model.generate(prompt, greedy(maxTokens, signal));
+  const generation = model.generate(prompt, { ...greedy(maxTokens, signal), ...sampling });
   if (meter !== null) {
     let isFirst = true;
     for await (const _ of generation) {

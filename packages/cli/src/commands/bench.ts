@@ -35,7 +35,7 @@ export function registerBench(program: Command, session: Session): void {
     .addOption(
       option(
         "--levels",
-        "compare one scalar thread (slow: choose small -p and -n for a large model), all cores at their best, and everything optional",
+        "compare one scalar thread (slow: choose small -p and -n for a large model), all cores at their best, and the same with screening and repacking",
       ).conflicts("scenario"),
     )
     .addOption(
