@@ -192,6 +192,14 @@ void Executable::layOut(Layout& layout) {
   layOutScratch(layout);
 }
 
+size_t Executable::stripScratch() const {
+  if (!kernels_->tiles) return 0;
+  const auto fillUp = [](int32_t rows) { return static_cast<size_t>((rows + stripRows - 1) / stripRows * stripRows); };
+  size_t cols = 0;
+  for (const View& view : views_) cols = std::max(cols, view.q8.stride);
+  return std::max(fillUp(std::min(limits_.maxRows, maxPanel)) * cols, fillUp(2 * std::min(limits_.maxRows, headPanel)) * screen_.stride());
+}
+
 void Executable::layOutScratch(Layout& layout) {
   size_t rowCols = 0, headCols = 0, group = 0, headDim = 0;
   for (const Op& op : program_.ops) {
@@ -208,10 +216,12 @@ void Executable::layOutScratch(Layout& layout) {
   scoreStride_ = (keys + 15) / 16 * 16 | 16;
   const size_t tile = group == 0 ? 0 : std::max(group, size_t{tileQueries});
   scoreFloats_ = std::max(group * scoreStride_, std::min(tileScores, tile * scoreStride_));
+  const size_t stripBytes = stripScratch();
   for (Scratch& scratch : scratch_) {
     scratch.row = layout.take<float>(rowCols);
     scratch.acc = layout.take<int32_t>(accScratch);
     scratch.sums = layout.take<int32_t>(maxPanel);
+    scratch.strips = stripBytes == 0 ? nullptr : layout.take<int8_t>(stripBytes);
     scratch.scores = layout.take<float>(scoreFloats_);
     scratch.queries = layout.take<float>(tile * headDim);
     scratch.values = layout.take<float>(2 * tile * headStride);

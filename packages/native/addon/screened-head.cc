@@ -24,10 +24,18 @@ void Worker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
   const ScreenedPanel& screened = exe_.screenedPanel();
   const int cols = static_cast<int>(screen.stride());
   const uint32_t rows = static_cast<uint32_t>(program_.vocabSize), chunks = (rows + chunkRows - 1) / chunkRows;
+  const bool byTiles = k_.tiles && 2 * n >= k_.tiles->screenFrom;
+  bool isArranged = false;
   for (uint32_t chunk = take(counter); chunk < chunks; chunk = take(counter)) {
     const int32_t first = static_cast<int32_t>(chunk * chunkRows);
     const int32_t count = static_cast<int32_t>(std::min(chunkRows, rows - chunk * chunkRows));
-    k_.screenDots(screen.row(first), screen.stride(), count, screened.digits, screen.stride(), screened.sums, 2 * n, cols, scratch_.acc, chunkRows);
+    if (byTiles) {
+      if (!isArranged) k_.tiles->arrange(screened.digits, screen.stride(), 2 * n, cols, scratch_.strips);
+      isArranged = true;
+      k_.tiles->screen(screen.row(first), screen.stride(), count, scratch_.strips, screen.stride() * stripRows, 2 * n, cols, scratch_.acc, chunkRows);
+    } else {
+      k_.screenDots(screen.row(first), screen.stride(), count, screened.digits, screen.stride(), screened.sums, 2 * n, cols, scratch_.acc, chunkRows);
+    }
     for (int32_t i = 0; i < n; i++) {
       const int32_t slot = panel.split.slots[i];
       if (job_.heads_[static_cast<size_t>(panel.first + slot)].isUnbounded) continue;

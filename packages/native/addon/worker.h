@@ -49,9 +49,13 @@ class Worker {
 
   // bit-linear.cc
   void bitLinear(const Op& op, WorkCounter* counters);
-  void ternaryChunk(const Op& op, int32_t i, int32_t firstRow, int32_t nRows, int32_t panel);
-  void groupChunk(const Buffer& weight, const uint8_t* rows, const Q8Rows& x, int32_t x0, int32_t nX, const F32Rows& out,
-                  int32_t firstRow, int32_t nRows);
+  struct WeightChunk;
+  struct XPanel;
+  void arrange(XPanel& panel);
+  WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t chunkRows) const;
+  void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, const F32Rows& out);
+  void groupChunk(const WeightChunk& chunk, const XPanel& panel, const F32Rows& out);
+  void multiply(const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums);
 
   // attention.cc
   bool attention(const Op& op, WorkCounter* counters);

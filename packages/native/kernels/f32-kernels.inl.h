@@ -10,9 +10,10 @@ namespace bitnet {
 namespace {
 
 constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) ternaryMatmul,
-                              decltype(Kernels::screenDots) screenDots) {
+                              decltype(Kernels::screenDots) screenDots, const TileKernels* tiles = nullptr) {
   return {
       .isa = isa,
+      .tiles = tiles,
       .ternaryMatmul = ternaryMatmul,
       .scaleTensor = scaleTensor,
       .scaleRow = scaleRow,

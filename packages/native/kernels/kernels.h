@@ -16,8 +16,27 @@ struct NoiseKey {
   uint32_t seed, choice, index;
 };
 
+// Products with many rows of activations by a unit that multiplies whole tiles. Activations are arranged for it once and then serve every
+// weight: strips of stripRows rows, each stripBytes further, in which column c of a strip begins at byte stripRows · c. A strip is filled up
+// with zero rows.
+constexpr int stripRows = 16;
+
+struct TileKernels {
+  // Rows of activations from which each of the two is faster than its counterpart in the table.
+  int ternaryFrom, screenFrom;
+  // x [nX, cols], cols a multiple of 64, rows xStride bytes apart, to strips of stripRows · cols bytes, 64-byte aligned.
+  void (*arrange)(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips);
+  // As ternaryMatmul and screenDots. A strip may be longer than cols: `strips` then begins at a column that is a multiple of 64.
+  void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
+                  int nX, int cols, int32_t* acc, size_t accStride);
+  void (*screen)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
+                 size_t accStride);
+};
+
 struct Kernels {
   const char* isa;
+  // Null where the instruction set has no such unit.
+  const TileKernels* tiles;
 
   // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
   // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves

@@ -18,6 +18,16 @@ const void* elementsOf(DenseType type, const Samples& s, int shift) {
   return (type == DenseType::F16 ? s.halves : s.brains) + shift;
 }
 
+// Rows of activations as they are, and arranged where the table has tiles.
+struct Activations {
+  const int8_t* strips;
+  size_t stripBytes;
+  const int8_t* x;
+  size_t xStride;
+  const int32_t* sums;
+  int n, cols;
+};
+
 // n weight rows of 1 … 6 blocks, against counts of activation rows on both sides of every register tile. Rows overlap, so that few
 // samples serve many rows.
 void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
@@ -33,6 +43,34 @@ void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t*
     k.ternaryMatmul(s.bytes + shift, rowBytes, n, s.activations, xStride, sums, nX, cols, acc, accStride);
     acc += nX * accStride;
   }
+}
+
+// Either product by tiles; by its counterpart where a table has none, whose answer is the same.
+template <class Run>
+void probeTiles(const Kernels& k, const Samples& s, int n, int shift, int colsStep, uint8_t* out, Run run) {
+  constexpr size_t xStride = 64;
+  alignas(64) int8_t strips[48 * 1024];
+  auto* acc = reinterpret_cast<int32_t*>(out) + shift;
+  for (const int nX : {1, 16, 17, 33}) {
+    const int cols = colsStep * (1 + (n + nX) % (768 / colsStep));
+    const size_t accStride = static_cast<size_t>(n) + 3;
+    int32_t sums[33] = {};
+    for (int i = 0; i < nX; i++) {
+      for (int j = 0; j < cols; j++) sums[i] += s.activations[i * xStride + j];
+    }
+    if (k.tiles) k.tiles->arrange(s.activations, xStride, nX, cols, strips);
+    run(Activations{strips, stripRows * static_cast<size_t>(cols), s.activations, xStride, sums, nX, cols}, acc, accStride);
+    acc += nX * accStride;
+  }
+}
+
+void probeTernaryTiles(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  constexpr size_t rowBytes = 33;
+  const uint8_t* weights = s.bytes + shift;
+  probeTiles(k, s, n, shift, 128, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
+    if (k.tiles) return k.tiles->ternary(weights, rowBytes, n, a.strips, a.stripBytes, a.sums, a.n, a.cols, acc, accStride);
+    k.ternaryMatmul(weights, rowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
+  });
 }
 
 void probeScaleTensor(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
@@ -142,10 +180,18 @@ void probeDenseDots(const Kernels& k, const Samples& s, int n, int shift, uint8_
 }
 
 // Rows overlap, as in probeTernary; what they hold is a copy, because −128 is no value of theirs.
+constexpr size_t screenRowBytes = 37;
+struct ScreenRows {
+  int8_t values[24 * 1024];
+
+  ScreenRows(const Samples& s, int n, int shift) {
+    for (size_t i = 0; i < n * screenRowBytes + 768; i++) values[i] = s.activations[shift + i] == -128 ? -127 : s.activations[shift + i];
+  }
+};
+
 void probeScreenDots(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
-  constexpr size_t rowBytes = 37, xStride = 64;
-  int8_t rows[24 * 1024];
-  for (size_t i = 0; i < n * rowBytes + 384; i++) rows[i] = s.activations[shift + i] == -128 ? -127 : s.activations[shift + i];
+  constexpr size_t xStride = 64;
+  const ScreenRows rows(s, n, shift);
   auto* acc = reinterpret_cast<int32_t*>(out) + shift;
   for (const int nX : {1, 2, 3, 5, 8}) {
     const int cols = 64 * (1 + (n + nX) % 6);
@@ -154,9 +200,17 @@ void probeScreenDots(const Kernels& k, const Samples& s, int n, int shift, uint8
     for (int i = 0; i < nX; i++) {
       for (int j = 0; j < cols; j++) sums[i] += s.activations[i * xStride + j];
     }
-    k.screenDots(rows, rowBytes, n, s.activations, xStride, sums, nX, cols, acc, accStride);
+    k.screenDots(rows.values, screenRowBytes, n, s.activations, xStride, sums, nX, cols, acc, accStride);
     acc += nX * accStride;
   }
+}
+
+void probeScreenTiles(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  const ScreenRows rows(s, n, shift);
+  probeTiles(k, s, n, shift, 64, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
+    if (k.tiles) return k.tiles->screen(rows.values, screenRowBytes, n, a.strips, a.stripBytes, a.n, a.cols, acc, accStride);
+    k.screenDots(rows.values, screenRowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
+  });
 }
 
 void probeResidualSquares(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
@@ -240,6 +294,8 @@ constexpr Probe probes[] = {
     {"accumulateValues", probeAccumulateValues},
     {"divide", probeDivide},
     {"perturb", probePerturb},
+    {"ternaryTiles", probeTernaryTiles},
+    {"screenTiles", probeScreenTiles},
 };
 
 }  // namespace

@@ -151,20 +151,14 @@ constexpr AddTile addTileBySize[] = {nullptr,    addTile<1>, addTile<2>, addTile
 static_assert(tileActivations <= 8);
 
 // A part of a panel against every row of activations.
-struct VectorTiles {
-  // Rows of activations that the last, narrower panel takes at a time.
-  static constexpr int step = tileActivations;
-
-  static void add(const uint8_t* panel, int nBlocks, const int8_t* x, size_t xStride, int nX, int32_t* acc, size_t accStride) {
-    for (int i = 0; i < nX; i += step) {
-      const int count = nX - i < step ? nX - i : step;
-      addTileBySize[count](panel, nBlocks, x + i * xStride, xStride, acc + i * accStride, accStride);
-    }
+void addTiles(const uint8_t* panel, int nBlocks, const int8_t* x, size_t xStride, int nX, int32_t* acc, size_t accStride) {
+  for (int i = 0; i < nX; i += tileActivations) {
+    const int count = nX - i < tileActivations ? nX - i : tileActivations;
+    addTileBySize[count](panel, nBlocks, x + i * xStride, xStride, acc + i * accStride, accStride);
   }
-};
+}
 
 // One panel; `acc` has room for panelRows sums a row. `aheadBytes` further lie the rows of the next one.
-template <class Tiles>
 void addPanel(const uint8_t* const rows[panelRows], size_t aheadBytes, const int8_t* x, size_t xStride, int nX, int cols, int32_t* acc,
               size_t accStride) {
   alignas(64) uint8_t panel[panelBytes];
@@ -177,11 +171,10 @@ void addPanel(const uint8_t* const rows[panelRows], size_t aheadBytes, const int
         unpackBlock(rows + v * tileRows, offset, panel + (v * panelBlocks + b) * blockBytes);
       }
     }
-    Tiles::add(panel, nBlocks, x + 128 * static_cast<size_t>(first), xStride, nX, acc, accStride);
+    addTiles(panel, nBlocks, x + 128 * static_cast<size_t>(first), xStride, nX, acc, accStride);
   }
 }
 
-template <class Tiles>
 void tileMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums,
                 int nX, int cols, int32_t* acc, size_t accStride) {
   for (int r = 0; r < nRows; r += panelRows) {
@@ -192,14 +185,14 @@ void tileMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t
       for (int i = 0; i < nX; i++) {
         for (int j = 0; j < panelRows; j++) acc[i * accStride + r + j] = -xSums[i];
       }
-      addPanel<Tiles>(rows, panelRows * rowBytes, x, xStride, nX, cols, acc + r, accStride);
+      addPanel(rows, panelRows * rowBytes, x, xStride, nX, cols, acc + r, accStride);
       continue;
     }
     // The last panel goes through a buffer, so that no sum is written past the row.
-    for (int i = 0; i < nX; i += Tiles::step) {
-      const int some = nX - i < Tiles::step ? nX - i : Tiles::step;
-      int32_t sums[Tiles::step * panelRows] = {};
-      addPanel<Tiles>(rows, panelRows * rowBytes, x + i * xStride, xStride, some, cols, sums, panelRows);
+    for (int i = 0; i < nX; i += tileActivations) {
+      const int some = nX - i < tileActivations ? nX - i : tileActivations;
+      int32_t sums[tileActivations * panelRows] = {};
+      addPanel(rows, panelRows * rowBytes, x + i * xStride, xStride, some, cols, sums, panelRows);
       for (int k = 0; k < some; k++) {
         for (int j = 0; j < count; j++) acc[(i + k) * accStride + r + j] = sums[k * panelRows + j] - xSums[i + k];
       }
@@ -210,7 +203,7 @@ void tileMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t
 void ternaryMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
                    const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride) {
   if (nX < tileFrom) return rowsMatmul(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
-  tileMatmul<VectorTiles>(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
+  tileMatmul(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
-// AMX int8 tiles for many rows (Intel servers since 2023), AVX-512 VNNI for everything else. A panel of ternary.inl.h already lies as a tile
-// wants its second factor: 16 steps of 4 codes of each of 16 rows.
+// AMX int8 tiles for many rows (Intel servers since 2023), AVX-512 VNNI for everything else.
 #include "../kernels.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && \
@@ -9,11 +8,12 @@
 #include "../avx512/blocks.h"
 #include "../avx512/screen.h"
 #include "../f32-kernels.inl.h"
+#include "tiles.h"
 
 namespace bitnet {
 namespace {
 
-inline constexpr int panelBlocks = 8;  // 32 KiB
+inline constexpr int panelBlocks = 4;  // 16 KiB
 
 }  // namespace
 }  // namespace bitnet
@@ -24,110 +24,107 @@ inline constexpr int panelBlocks = 8;  // 32 KiB
 namespace bitnet {
 namespace {
 
-// Rows of activations from which tiles pay for unpacking a panel.
-inline constexpr int amxFrom = 8;
+// Strips whose sums are kept beside each other: 16 KiB.
+inline constexpr int mostStrips = 8;
 
-// Operand of ldtilecfg.
-struct TileConfig {
-  uint8_t palette, startRow, reserved[14];
-  uint16_t rowBytes[16];
-  uint8_t nRows[16];
-};
-static_assert(sizeof(TileConfig) == 64);
+// Blocks of a row that are unpacked at a time, for 32 rows 16 KiB. With twice as many, stores missed the first-level cache: twice the time.
+inline constexpr int spanBlocks = 4;
 
-// Tiles 0 … 3: sums of activations 0 … 15 and 16 … 31 against vectors 0 and 1; 4, 5: the activations; 6, 7: the codes.
-struct TileConfigs {
-  TileConfig ofRows[33];  // by the number of rows of activations
-};
+int leastOf(int a, int b) { return a < b ? a : b; }
 
-constexpr TileConfigs makeConfigs() {
-  TileConfigs configs = {};
-  for (int n = 1; n <= 32; n++) {
-    TileConfig& config = configs.ofRows[n];
-    config.palette = 1;
-    const int first = n < 16 ? n : 16, second = n - first;
-    const int nRows[8] = {first, first, second, second, first, second, 16, 16};
-    for (int t = 0; t < 8; t++) {
-      config.nRows[t] = static_cast<uint8_t>(nRows[t]);
-      config.rowBytes[t] = nRows[t] == 0 ? 0 : 64;
+// Two tiles of 16 rows from one block of each.
+inline void unpackRows(const uint8_t* const rows[stripRows], size_t offset, size_t aheadBytes, uint8_t* out) {
+  const __m512i codeBits = _mm512_set1_epi8(3);
+  const __m512i planes01 = _mm512_inserti64x4(_mm512_set1_epi16(6), _mm256_set1_epi16(4), 1);
+  const __m512i planes23 = _mm512_inserti64x4(_mm512_set1_epi16(2), _mm256_setzero_si256(), 1);
+  for (int r = 0; r < stripRows; r++) {
+    __builtin_prefetch(rows[r] + offset + aheadBytes, 0, 2);
+    const __m512i packed = _mm512_broadcast_i64x4(loadHalfVector(rows[r] + offset));
+    auto* to = reinterpret_cast<__m512i*>(out) + r;
+    _mm512_store_si512(to, _mm512_and_si512(_mm512_srlv_epi16(packed, planes01), codeBits));
+    _mm512_store_si512(to + stripRows, _mm512_and_si512(_mm512_srlv_epi16(packed, planes23), codeBits));
+  }
+}
+
+// Writes the sums of nRows weight rows ≤ 32 with nX rows of activations.
+void turnStrips(const int32_t* sums, int nRows, int nX, const int32_t* xSums, int32_t* acc, size_t accStride) {
+  for (int i = 0; i < nX; i += stripRows, sums += stripSums) {
+    const int n = leastOf(nX - i, stripRows);
+    const int32_t* bias = xSums ? xSums + i : nullptr;
+    turnSums(sums, leastOf(nRows, stripRows), n, bias, acc + i * accStride, accStride);
+    if (nRows > stripRows) turnSums(sums + stripSums / 2, nRows - stripRows, n, bias, acc + i * accStride + stripRows, accStride);
+  }
+}
+
+// At most 32 rows of weights, mostStrips strips.
+void ternaryPair(const uint8_t* const rows[pairRows], int nRows, size_t aheadBytes, const int8_t* strips, size_t stripBytes, int nStrips,
+                 int cols, int32_t* sums) {
+  alignas(64) uint8_t panel[2 * spanBlocks * 2 * tileBytes];
+  uint8_t* upper = panel + spanBlocks * 2 * tileBytes;
+  const WeightTiles tiles = {panel, upper, lineBytes, tileBytes, 0};
+  for (int first = 0; first < cols / 128; first += spanBlocks) {
+    const int nBlocks = leastOf(cols / 128 - first, spanBlocks);
+    for (int b = 0; b < nBlocks; b++) {
+      const size_t offset = 32 * static_cast<size_t>(first + b);
+      unpackRows(rows, offset, aheadBytes, panel + b * 2 * tileBytes);
+      if (nRows > stripRows) unpackRows(rows + stripRows, offset, aheadBytes, upper + b * 2 * tileBytes);
+    }
+    const auto add = nRows > stripRows ? addStrips<false, 2> : addStrips<false, 1>;
+    add(tiles, strips + 2 * tileBytes * static_cast<size_t>(first), stripBytes, nStrips, 2 * nBlocks, first == 0, sums);
+  }
+}
+
+void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                  int cols, int32_t* acc, size_t accStride) {
+  alignas(64) int32_t sums[mostStrips * stripSums];
+  configureTiles(stripRows, stripRows);
+  for (int i = 0; i < nX; i += mostStrips * stripRows) {
+    const int count = leastOf(nX - i, mostStrips * stripRows), nStrips = (count + stripRows - 1) / stripRows;
+    for (int r = 0; r < nRows; r += pairRows) {
+      const int some = leastOf(nRows - r, pairRows);
+      const uint8_t* rows[pairRows];
+      for (int j = 0; j < pairRows; j++) rows[j] = weights + (r + leastOf(j, some - 1)) * rowBytes;
+      ternaryPair(rows, some, pairRows * rowBytes, strips + i / stripRows * stripBytes, stripBytes, nStrips, cols, sums);
+      turnStrips(sums, some, count, xSums + i, acc + i * accStride + r, accStride);
     }
   }
-  return configs;
-}
-
-alignas(64) constexpr TileConfigs tileConfigs = makeConfigs();
-
-// The intrinsics of some compilers do not say that tiles read memory: nothing may be moved across here.
-inline void orderMemory() { __asm__ volatile("" ::: "memory"); }
-
-// Up to 16 rows of activations.
-void addOneTile(const uint8_t* panel, int nSteps, const int8_t* x, size_t xStride, int32_t* acc, size_t accStride) {
-  const size_t accBytes = accStride * sizeof(int32_t);
-  _tile_loadd(0, acc, accBytes);
-  _tile_loadd(1, acc + tileRows, accBytes);
-  for (int step = 0; step < nSteps; step++) {
-    const uint8_t* codes = panel + step * 1024;
-    _tile_loadd(4, x + 64 * step, xStride);
-    _tile_loadd(6, codes, 64);
-    _tile_loadd(7, codes + panelBlocks * blockBytes, 64);
-    _tile_dpbsud(0, 4, 6);
-    _tile_dpbsud(1, 4, 7);
-  }
-  _tile_stored(0, acc, accBytes);
-  _tile_stored(1, acc + tileRows, accBytes);
-}
-
-// 17 to 32 rows.
-void addTwoTiles(const uint8_t* panel, int nSteps, const int8_t* x, size_t xStride, int32_t* acc, size_t accStride) {
-  const size_t accBytes = accStride * sizeof(int32_t);
-  int32_t* lower = acc + 16 * accStride;
-  _tile_loadd(0, acc, accBytes);
-  _tile_loadd(1, acc + tileRows, accBytes);
-  _tile_loadd(2, lower, accBytes);
-  _tile_loadd(3, lower + tileRows, accBytes);
-  for (int step = 0; step < nSteps; step++) {
-    const uint8_t* codes = panel + step * 1024;
-    _tile_loadd(4, x + 64 * step, xStride);
-    _tile_loadd(6, codes, 64);
-    _tile_loadd(7, codes + panelBlocks * blockBytes, 64);
-    _tile_dpbsud(0, 4, 6);
-    _tile_dpbsud(1, 4, 7);
-    _tile_loadd(5, x + 16 * xStride + 64 * step, xStride);
-    _tile_dpbsud(2, 5, 6);
-    _tile_dpbsud(3, 5, 7);
-  }
-  _tile_stored(0, acc, accBytes);
-  _tile_stored(1, acc + tileRows, accBytes);
-  _tile_stored(2, lower, accBytes);
-  _tile_stored(3, lower + tileRows, accBytes);
-}
-
-struct AmxTiles {
-  static constexpr int step = 32;
-
-  static void add(const uint8_t* panel, int nBlocks, const int8_t* x, size_t xStride, int nX, int32_t* acc, size_t accStride) {
-    int configured = 0;
-    orderMemory();
-    for (int i = 0; i < nX; i += step) {
-      const int count = nX - i < step ? nX - i : step;
-      if (count != configured) _tile_loadconfig(&tileConfigs.ofRows[count]);
-      configured = count;
-      const auto addTiles = count <= 16 ? addOneTile : addTwoTiles;
-      addTiles(panel, 2 * nBlocks, x + i * xStride, xStride, acc + i * accStride, accStride);
-    }
-    orderMemory();
-  }
-};
-
-void tilesOrVectors(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums,
-                    int nX, int cols, int32_t* acc, size_t accStride) {
-  if (nX < amxFrom) return ternaryMatmul(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
-  tileMatmul<AmxTiles>(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
   // Tiles in use make every switch of threads save 8 KiB.
   _tile_release();
 }
 
-constexpr Kernels table = kernelTable("amx", tilesOrVectors, screenDots);
+void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
+                 size_t accStride) {
+  alignas(64) int32_t sums[mostStrips * stripSums];
+  for (int i = 0; i < nX; i += mostStrips * stripRows) {
+    const int count = leastOf(nX - i, mostStrips * stripRows), nStrips = (count + stripRows - 1) / stripRows;
+    configureTiles(stripRows, stripRows);
+    for (int r = 0; r < nRows;) {
+      const auto* lower = reinterpret_cast<const uint8_t*>(table) + r * rowBytes;
+      const WeightTiles rows = {lower, lower + stripRows * rowBytes, rowBytes, lineBytes, pairRows * rowBytes};
+      const int8_t* x = strips + i / stripRows * stripBytes;
+      const bool isPair = nRows - r >= pairRows;
+      // Not a byte past the last row is read.
+      const int some = isPair ? pairRows : leastOf(nRows - r, stripRows);
+      if (!isPair) configureTiles(some, 0);
+      const auto add = isPair ? addStrips<true, 2> : addStrips<true, 1>;
+      add(rows, x, stripBytes, nStrips, cols / lineBytes, true, sums);
+      turnStrips(sums, some, count, nullptr, acc + i * accStride + r, accStride);
+      r += some;
+    }
+  }
+  _tile_release();
+}
+
+// Measured on Emerald Rapids.
+constexpr TileKernels tileKernels = {
+    .ternaryFrom = 5,
+    .screenFrom = 5,
+    .arrange = arrange,
+    .ternary = ternaryTiles,
+    .screen = screenTiles,
+};
+
+constexpr Kernels table = kernelTable("amx", ternaryMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

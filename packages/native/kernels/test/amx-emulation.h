@@ -47,7 +47,13 @@ void emulateStore(const Tile& tile, void* base, size_t stride) {
   for (int r = 0; r < tile.rows; r++) std::memcpy(static_cast<uint8_t*>(base) + r * stride, tile.bytes[r], tile.rowBytes);
 }
 
-// TDPBSUD: groups of four signed bytes of a times unsigned bytes of b.
+void emulateZero(Tile& tile) {
+  require(tile.rows > 0);
+  std::memset(tile.bytes, 0, sizeof tile.bytes);
+}
+
+// TDPBUSD, TDPBSSD: groups of four bytes of a, of type A, times signed bytes of b.
+template <class A>
 void emulateMultiply(Tile& sums, const Tile& a, const Tile& b) {
   require(sums.rows > 0 && a.rows > 0 && b.rows > 0);
   require(sums.rows == a.rows && sums.rowBytes == b.rowBytes && a.rowBytes / 4 == b.rows);
@@ -55,7 +61,7 @@ void emulateMultiply(Tile& sums, const Tile& a, const Tile& b) {
     for (int n = 0; n < sums.rowBytes / 4; n++) {
       int32_t sum;
       std::memcpy(&sum, &sums.bytes[m][4 * n], sizeof sum);
-      for (int k = 0; k < a.rowBytes; k++) sum += static_cast<int8_t>(a.bytes[m][k]) * b.bytes[k / 4][4 * n + k % 4];
+      for (int k = 0; k < a.rowBytes; k++) sum += static_cast<A>(a.bytes[m][k]) * static_cast<int8_t>(b.bytes[k / 4][4 * n + k % 4]);
       std::memcpy(&sums.bytes[m][4 * n], &sum, sizeof sum);
     }
   }
@@ -72,10 +78,15 @@ void emulateMultiply(Tile& sums, const Tile& a, const Tile& b) {
 #undef _tile_release
 #undef _tile_loadd
 #undef _tile_stored
-#undef _tile_dpbsud
+#undef _tile_zero
+#undef _tile_dpbusd
+#undef _tile_dpbssd
 #define _tile_loadconfig(config) bitnet::test::emulateLoadConfig(config)
 #define _tile_release() bitnet::test::emulateRelease()
 #define _tile_loadd(tile, base, stride) bitnet::test::emulateLoad(bitnet::test::tiles[tile], base, stride)
 #define _tile_stored(tile, base, stride) bitnet::test::emulateStore(bitnet::test::tiles[tile], base, stride)
-#define _tile_dpbsud(sums, a, b) \
-  bitnet::test::emulateMultiply(bitnet::test::tiles[sums], bitnet::test::tiles[a], bitnet::test::tiles[b])
+#define _tile_zero(tile) bitnet::test::emulateZero(bitnet::test::tiles[tile])
+#define _tile_dpbusd(sums, a, b) \
+  bitnet::test::emulateMultiply<uint8_t>(bitnet::test::tiles[sums], bitnet::test::tiles[a], bitnet::test::tiles[b])
+#define _tile_dpbssd(sums, a, b) \
+  bitnet::test::emulateMultiply<int8_t>(bitnet::test::tiles[sums], bitnet::test::tiles[a], bitnet::test::tiles[b])

@@ -11,6 +11,7 @@
 #include "guarded.h"
 #include "quint-test.h"
 #include "report.h"
+#include "strips.h"
 #include "vectors.h"
 #include "wrong-kernels.h"
 
@@ -85,7 +86,7 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
     for (int k = 0; k < cols; k++) sums[i] += x.data()[static_cast<size_t>(i) * cols + k];
   }
   const size_t nSums = static_cast<size_t>(nRows) * nX;
-  Guarded<int32_t> actual(nSums), expected(nSums);
+  Guarded<int32_t> actual(nSums), expected(nSums), byTiles(nSums);
   const auto run = [&](const Kernels& k, int32_t* acc) {
     k.ternaryMatmul(weights.data(), cols / 4, nRows, x.data(), cols, sums.data(), nX, cols, acc, nRows);
   };
@@ -94,6 +95,11 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
   char what[128];
   std::snprintf(what, sizeof what, "ternaryMatmul %d × %d, %d activations", nRows, cols, nX);
   report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
+  if (!kernels.tiles) return;
+  Strips strips(*kernels.tiles, x.data(), nX, cols);
+  kernels.tiles->ternary(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols, byTiles.data(), nRows);
+  std::snprintf(what, sizeof what, "ternary tiles %d × %d, %d activations", nRows, cols, nX);
+  report.equal(byTiles.data(), expected.data(), nSums, kernels.isa, what);
 }
 
 // Likewise.
@@ -110,7 +116,7 @@ void compareScreen(const Kernels& kernels, TernaryShape shape, SampleKind kind, 
     for (int k = 0; k < cols; k++) sums[i] += x.data()[static_cast<size_t>(i) * cols + k];
   }
   const size_t nSums = static_cast<size_t>(nRows) * nX;
-  Guarded<int32_t> actual(nSums), expected(nSums);
+  Guarded<int32_t> actual(nSums), expected(nSums), byTiles(nSums);
   const auto run = [&](const Kernels& k, int32_t* acc) {
     k.screenDots(rows.data(), cols, nRows, x.data(), cols, sums.data(), nX, cols, acc, nRows);
   };
@@ -119,18 +125,23 @@ void compareScreen(const Kernels& kernels, TernaryShape shape, SampleKind kind, 
   char what[128];
   std::snprintf(what, sizeof what, "screenDots %d × %d, %d activations", nRows, cols, nX);
   report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
+  if (!kernels.tiles) return;
+  Strips strips(*kernels.tiles, x.data(), nX, cols);
+  kernels.tiles->screen(rows.data(), cols, nRows, strips.data(), strips.bytes(), nX, cols, byTiles.data(), nRows);
+  std::snprintf(what, sizeof what, "screen tiles %d × %d, %d activations", nRows, cols, nX);
+  report.equal(byTiles.data(), expected.data(), nSums, kernels.isa, what);
 }
 
 void compareRealShapes(const Kernels& kernels, Report& report) {
-  for (const int nX : {1, 2, 3, 4, 7, 16}) compareTernary(kernels, {640, nX, 2560}, SampleKind::Random, report);
+  for (const int nX : {1, 2, 3, 4, 7, 16, 40, 150}) compareTernary(kernels, {640, nX, 2560}, SampleKind::Random, report);
   for (const int nX : {1, 5}) compareTernary(kernels, {320, nX, 6912}, SampleKind::Random, report);
   // Long rows of the largest products, for accumulators that are too narrow.
   for (const int nX : {1, 3, 20}) compareTernary(kernels, {35, nX, 128 * 355}, SampleKind::Extremes, report);
   for (int nX = 1; nX <= 40; nX++) compareTernary(kernels, {37, nX, 384}, SampleKind::Random, report);
   for (int nRows = 1; nRows <= 70; nRows++) compareTernary(kernels, {nRows, nRows % 23 + 1, 640}, SampleKind::Random, report);
-  for (const int nX : {1, 2, 4, 9}) compareScreen(kernels, {64, nX, 2560}, SampleKind::Random, report);
+  for (const int nX : {1, 2, 4, 9, 33, 64, 150}) compareScreen(kernels, {64, nX, 2560}, SampleKind::Random, report);
   for (const int nX : {1, 2, 5}) compareScreen(kernels, {6, nX, 1 << 16}, SampleKind::Extremes, report);
-  for (int nRows = 1; nRows <= 20; nRows++) compareScreen(kernels, {nRows, nRows % 7 + 1, 192}, SampleKind::Random, report);
+  for (int nRows = 1; nRows <= 70; nRows++) compareScreen(kernels, {nRows, nRows % 37 + 1, 192}, SampleKind::Random, report);
 }
 
 void checkKnownAnswers(const Kernels& kernels, Report& report) {

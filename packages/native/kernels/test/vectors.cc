@@ -4,6 +4,7 @@
 #include <set>
 
 #include "guarded.h"
+#include "strips.h"
 
 namespace bitnet::test {
 namespace {
@@ -89,6 +90,10 @@ void runTernary(Run& run) {
   Guarded<int32_t> acc(static_cast<size_t>(nRows) * nX);
   run.k.ternaryMatmul(weights.data(), cols / 4, nRows, x.data(), cols, sums.data(), nX, cols, acc.data(), nRows);
   run.answer(3, acc.data());
+  if (!run.k.tiles) return;
+  Strips strips(*run.k.tiles, x.data(), nX, cols);
+  run.k.tiles->ternary(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols, acc.data(), nRows);
+  run.answer(3, acc.data());
 }
 
 void runScreen(Run& run, const std::string& kernel) {
@@ -104,6 +109,10 @@ void runScreen(Run& run, const std::string& kernel) {
   auto sums = run.array<int32_t>(2);
   Guarded<int32_t> acc(static_cast<size_t>(nRows) * nX);
   run.k.screenDots(rows.data(), cols, nRows, x.data(), cols, sums.data(), nX, cols, acc.data(), nRows);
+  run.answer(3, acc.data());
+  if (!run.k.tiles) return;
+  Strips strips(*run.k.tiles, x.data(), nX, cols);
+  run.k.tiles->screen(rows.data(), cols, nRows, strips.data(), strips.bytes(), nX, cols, acc.data(), nRows);
   run.answer(3, acc.data());
 }
 

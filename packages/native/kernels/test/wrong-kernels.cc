@@ -1,5 +1,7 @@
 #include "wrong-kernels.h"
 
+#include <cstring>
+
 namespace bitnet::test {
 namespace {
 
@@ -7,6 +9,59 @@ namespace {
 Kernels right;
 
 float nextUp(float x) { return x + (x < 0 ? -x : x) * 0x1p-23f + 0x1p-140f; }
+
+// Tiles that are right but for one sum. Where a table has none they multiply as the table does: then a strip holds the rows as they are.
+void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
+  if (right.tiles) return right.tiles->arrange(x, xStride, nX, cols, strips);
+  for (int i = 0; i < nX; i++) std::memcpy(strips + static_cast<size_t>(i) * cols, x + i * xStride, cols);
+}
+
+void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                  int cols, int32_t* acc, size_t accStride) {
+  if (right.tiles) {
+    right.tiles->ternary(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc, accStride);
+  } else {
+    right.ternaryMatmul(weights, rowBytes, nRows, strips, cols, xSums, nX, cols, acc, accStride);
+  }
+}
+
+void screenTiles(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
+                 size_t accStride) {
+  if (right.tiles) return right.tiles->screen(rows, rowBytes, nRows, strips, stripBytes, nX, cols, acc, accStride);
+  int32_t sums[64] = {};
+  for (int i = 0; i < nX; i++) {
+    for (int k = 0; k < cols; k++) sums[i] += strips[static_cast<size_t>(i) * cols + k];
+  }
+  right.screenDots(rows, rowBytes, nRows, strips, cols, sums, nX, cols, acc, accStride);
+}
+
+// One wrong sum in the last row of the second strip.
+constexpr TileKernels wrongTernaryTiles = {
+    .ternaryFrom = 1,
+    .screenFrom = 1,
+    .arrange = arrange,
+    .ternary =
+        [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols,
+           int32_t* acc, size_t accStride) {
+          ternaryTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc, accStride);
+          if (nX > stripRows) acc[(nX - 1) * accStride + nRows - 1] += 1;
+        },
+    .screen = screenTiles,
+};
+
+// The sum of the first row of activations again, for the second.
+constexpr TileKernels wrongScreenTiles = {
+    .ternaryFrom = 1,
+    .screenFrom = 1,
+    .arrange = arrange,
+    .ternary = ternaryTiles,
+    .screen =
+        [](const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
+           size_t accStride) {
+          screenTiles(rows, rowBytes, nRows, strips, stripBytes, nX, cols, acc, accStride);
+          if (nX > 1) acc[accStride] = acc[0];
+        },
+};
 
 // Each is right but for what the comment beside it says.
 void spoil(Kernels& k, int index) {
@@ -143,6 +198,12 @@ void spoil(Kernels& k, int index) {
         right.perturb(logits, n, firstId, temperature, key, out);
       };
       return;
+    case 23:
+      k.tiles = &wrongTernaryTiles;
+      return;
+    case 24:
+      k.tiles = &wrongScreenTiles;
+      return;
   }
 }
 
@@ -150,7 +211,7 @@ constexpr const char* names[] = {
     "ternaryMatmul", "scaleTensor", "scaleRow", "foldGroup", "multiply", "sumSquares", "normalise",
     "quantise",      "absMaxBits",  "add",      "gate",      "rope",     "narrow",     "widen",
     "denseDots",     "screenDots",  "residualSquares", "scores", "maximum", "expStripes", "accumulateValues",
-    "divide",        "perturb",
+    "divide",        "perturb",     "ternaryTiles", "screenTiles",
 };
 constexpr int nNames = sizeof names / sizeof names[0];
 
