@@ -5,6 +5,7 @@
 #include <chrono>
 #include <thread>
 
+#include "../kernels/bare-read.h"
 #include "allocations.h"
 #include "js-values.h"
 
@@ -21,16 +22,6 @@ struct Measurement {
   napi_async_work work = nullptr;
   napi_deferred deferred = nullptr;
 };
-
-// Eight chains, so that additions never hold up the loads.
-uint64_t sumWords(const uint64_t* data, size_t n) {
-  uint64_t sums[8] = {};
-  for (size_t i = 0; i + 8 <= n; i += 8)
-    for (size_t j = 0; j < 8; j++) sums[j] += data[i + j];
-  uint64_t sum = 0;
-  for (const uint64_t s : sums) sum += s;
-  return sum;
-}
 
 // Threads meet by counting, so that all of them read at the same time.
 void measure(napi_env, void* data) {

@@ -10,16 +10,19 @@
 namespace bitnet {
 namespace {
 
-// sums[i · screenRows + r] for the rows of one group. `aheadBytes` further lie rows that will be read soon; 0: they have been asked for.
+// So much further is asked for early.
+inline constexpr size_t screenAhead = 1024;
+
+// sums[i · screenRows + r] for the rows of one group. Only the first rows of x ask for what comes next.
 template <int nX, bool isFirst>
-void screenTile(const int8_t* const rows[screenRows], size_t aheadBytes, const int8_t* x, size_t xStride, int cols, int32_t* sums) {
+void screenTile(const int8_t* const rows[screenRows], const int8_t* x, size_t xStride, int cols, int32_t* sums) {
   ScreenSum running[nX][screenRows];
   for (auto& ofX : running) {
     for (auto& sum : ofX) sum = zeroScreenSum();
   }
   for (int k = 0; k < cols; k += 64) {
     if (isFirst) {
-      for (int r = 0; r < screenRows; r++) __builtin_prefetch(rows[r] + k + aheadBytes);
+      for (int r = 0; r < screenRows; r++) __builtin_prefetch(rows[r] + k + screenAhead);
     }
     for (int u = 0; u < 64; u += screenBytes) {
       ScreenRow values[screenRows];
@@ -40,29 +43,32 @@ void screenTile(const int8_t* const rows[screenRows], size_t aheadBytes, const i
   }
 }
 
-using ScreenTile = void (*)(const int8_t* const*, size_t, const int8_t*, size_t, int, int32_t*);
+using ScreenTile = void (*)(const int8_t* const*, const int8_t*, size_t, int, int32_t*);
 
 template <bool isFirst>
 constexpr ScreenTile screenTileBySize[] = {nullptr, screenTile<1, isFirst>, screenTile<2, isFirst>, screenTile<3, isFirst>,
                                            screenTile<4, isFirst>};
 static_assert(screenActivations <= 4 && screenRows % 4 == 0);
 
+// The rows of a group are `per` apart, so that each is part of a long run of memory that a prefetcher can follow.
 void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX, int cols,
                 int32_t* acc, size_t accStride) {
-  for (int r = 0; r < nRows; r += screenRows) {
-    const int count = nRows - r < screenRows ? nRows - r : screenRows;
+  const int per = (nRows + screenRows - 1) / screenRows;
+  for (int r = 0; r < per; r++) {
+    // Where rows are missing, the last one once more.
+    const auto rowOf = [&](int j) { return r + j * per < nRows ? r + j * per : nRows - 1; };
     const int8_t* group[screenRows];
-    for (int j = 0; j < screenRows; j++) group[j] = rows + (r + (j < count ? j : count - 1)) * rowBytes;
+    for (int j = 0; j < screenRows; j++) group[j] = rows + rowOf(j) * rowBytes;
     for (int i = 0; i < nX; i += screenActivations) {
       const int some = nX - i < screenActivations ? nX - i : screenActivations;
       int32_t sums[screenActivations * screenRows];
       const auto tile = i == 0 ? screenTileBySize<true>[some] : screenTileBySize<false>[some];
-      tile(group, screenRows * rowBytes, x + i * xStride, xStride, cols, sums);
+      tile(group, x + i * xStride, xStride, cols, sums);
       for (int k = 0; k < some; k++) {
         // Modulo 2³²: the biased sum may not fit, the difference does.
         const uint32_t bias = screenBias * static_cast<uint32_t>(xSums[i + k]);
-        for (int j = 0; j < count; j++) {
-          acc[(i + k) * accStride + r + j] = static_cast<int32_t>(static_cast<uint32_t>(sums[k * screenRows + j]) - bias);
+        for (int j = 0; j < screenRows; j++) {
+          acc[(i + k) * accStride + rowOf(j)] = static_cast<int32_t>(static_cast<uint32_t>(sums[k * screenRows + j]) - bias);
         }
       }
     }

@@ -7,6 +7,7 @@
 
 #include "../isa.h"
 #include "bare-loops.h"
+#include "../bare-read.h"
 
 namespace bitnet::bench {
 namespace {
@@ -30,17 +31,9 @@ uint8_t* randomBytes(size_t bytes) {
 
 volatile uint64_t sink;
 
-// Eight streams of one array, like the eight rows of a decode step.
 double bareRead(const uint8_t* data) {
   const auto* words = reinterpret_cast<const uint64_t*>(data);
-  const size_t n = workingSet / 8;
-  return workingSet / bestSeconds(7, [&] {
-    uint64_t sums[16] = {};
-    for (size_t i = 0; i < n; i += 16) {
-      for (int j = 0; j < 16; j++) sums[j] += words[i + j];
-    }
-    for (const uint64_t sum : sums) sink = sink + sum;
-  });
+  return workingSet / bestSeconds(7, [&] { sink = sink + sumWords(words, workingSet / 8); });
 }
 
 // ---- the kernels ----
@@ -48,21 +41,48 @@ double bareRead(const uint8_t* data) {
 struct Buffers {
   uint8_t* weights;  // workingSet
   int8_t* x;         // [512, ffn]
+  int8_t* strips;    // [128, ffn]
   float* floats;     // [ffn]
   int32_t* sums;
   int32_t* acc;
 };
 
+// In chunks, as a step does.
 void benchDecode(const Kernels& k, const Buffers& b, double readSpeed) {
+  constexpr int chunkRows = 256;
   for (const int columns : {cols, ffn}) {
     const size_t rowBytes = columns / 4;
     const int nRows = static_cast<int>(workingSet / rowBytes);
     const double seconds = bestSeconds(7, [&] {
-      k.ternaryMatmul(b.weights, rowBytes, nRows, b.x, ffn, b.sums, 1, columns, b.acc, nRows);
+      for (int r = 0; r < nRows; r += chunkRows) {
+        const int count = nRows - r < chunkRows ? nRows - r : chunkRows;
+        k.ternaryMatmul(b.weights + r * rowBytes, rowBytes, count, b.x, ffn, b.sums, 1, columns, b.acc, chunkRows);
+      }
     });
     const double speed = nRows * rowBytes / seconds;
     std::printf("%-11s ternary decode, %d columns: %6.1f GB/s, %3.0f %% of a bare read\n", k.isa, columns, speed * 1e-9,
                 100 * speed / readSpeed);
+  }
+}
+
+// As a step does: in chunks of weights whose sums stay in the cache.
+void multiplyChunks(const Kernels& k, const Buffers& b, int nRows, int nX, int columns) {
+  constexpr int panel = 128, chunkRows = 128;
+  const size_t rowBytes = static_cast<size_t>(columns) / 4;
+  for (int i = 0; i < nX; i += panel) {
+    const int n = nX - i < panel ? nX - i : panel;
+    const int8_t* x = b.x + static_cast<size_t>(i) * ffn;
+    const bool byTiles = k.tiles != nullptr && n >= k.tiles->ternaryFrom;
+    if (byTiles) k.tiles->arrange(x, ffn, n, columns, b.strips);
+    for (int r = 0; r < nRows; r += chunkRows) {
+      const int count = nRows - r < chunkRows ? nRows - r : chunkRows;
+      const uint8_t* rows = b.weights + static_cast<size_t>(r) * rowBytes;
+      if (byTiles) {
+        k.tiles->ternary(rows, rowBytes, count, b.strips, static_cast<size_t>(stripRows) * columns, b.sums, n, columns, b.acc, chunkRows);
+      } else {
+        k.ternaryMatmul(rows, rowBytes, count, x, ffn, b.sums, n, columns, b.acc, chunkRows);
+      }
+    }
   }
 }
 
@@ -72,9 +92,7 @@ void benchTiles(const Kernels& k, const Buffers& b) {
   for (const int columns : {cols, ffn}) {
     const int nRows = columns == cols ? ffn : cols;
     for (const int nX : {1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 128, 512}) {
-      const double seconds = bestSeconds(nX > 100 ? 4 : 10, [&] {
-        k.ternaryMatmul(b.weights, columns / 4, nRows, b.x, ffn, b.sums, nX, columns, b.acc, nRows);
-      });
+      const double seconds = bestSeconds(nX > 100 ? 4 : 10, [&] { multiplyChunks(k, b, nRows, nX, columns); });
       const double speed = 1.0 * nRows * columns * nX / seconds;
       std::printf("%-11s ternary %d × %d, %3d activations: %6.1f GMAC/s", k.isa, nRows, columns, nX, speed * 1e-9);
       if (peak > 0) std::printf(", %3.0f %% of the bare loop", 100 * speed / peak);
@@ -167,9 +185,10 @@ void benchTable(const Kernels& k, const Buffers& b) {
 int benchMain(const char* isa) {
   Buffers b = {};
   b.weights = randomBytes(workingSet);
-  // Bytes of finite numbers, whatever the type: exponents far from the ends.
-  for (size_t i = 1; i < workingSet; i += 2) b.weights[i] &= 0xb7;
+  // As f16, bf16 and f32 alike numbers between 2⁻⁷ and 2: what is not finite or subnormal would be slow on some processors.
+  for (size_t i = 1; i < workingSet; i += 2) b.weights[i] = static_cast<uint8_t>((b.weights[i] & 0x83) | 0x3c);
   b.x = reinterpret_cast<int8_t*>(randomBytes(512 * static_cast<size_t>(ffn)));
+  b.strips = reinterpret_cast<int8_t*>(allocate(128 * static_cast<size_t>(ffn)));
   b.floats = reinterpret_cast<float*>(allocate(ffn * sizeof(float)));
   for (int i = 0; i < ffn; i++) b.floats[i] = 0.001f * static_cast<float>(i % 1000) - 0.5f;
   b.sums = reinterpret_cast<int32_t*>(allocate(512 * sizeof(int32_t)));
