@@ -135,18 +135,18 @@ void Worker::headDots(const HeadPanel& panel, const SlotList& slots, bool fillsS
         }
       }
     }
-    if (fillsScreen) fillScreen(panel, begin, end - begin);
+    if (fillsScreen) fillScreen(panel, std::max(begin, exe_.screen().filled()), std::min(end, exe_.screen().pieceEnd()));
   }
 }
 
 // Copies rows of the table that are still in the cache.
-void Worker::fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t nRows) {
+void Worker::fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t endRow) {
   const Buffer& table = program_.buffer(panel.op.table);
   const size_t rowBytes = denseRowBytes(table.type, table.cols);
-  const uint8_t* rows = exe_.weightBytes(panel.op.table) + static_cast<size_t>(firstRow) * rowBytes;
-  for (int32_t r = 0; r < nRows; r++) {
+  const uint8_t* rows = exe_.weightBytes(panel.op.table);
+  for (int32_t r = firstRow; r < endRow; r++) {
     k_.widen(table.type, rows + static_cast<size_t>(r) * rowBytes, table.cols, scratch_.widened);
-    exe_.screen().fillRow(k_, firstRow + r, scratch_.widened);
+    exe_.screen().fillRow(k_, r, scratch_.widened);
   }
 }
 

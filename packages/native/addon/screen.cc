@@ -36,6 +36,7 @@ void Screen::plan(int32_t rows, int32_t cols) {
 }
 
 bool Screen::allocate() {
+  if (values_.size() > 0) return true;
   const size_t n = static_cast<size_t>(rows_);
   const bool done = values_.allocate(n * stride_) && scales_.allocate(n) && losses_.allocate(n) && norms_.allocate(n);
   if (!done) {
@@ -78,7 +79,14 @@ void Screen::fillRow(const Kernels& kernels, int32_t row, const float* weights) 
   norms_[i] = upperNorm(kernels.sumSquares(weights, cols_));
 }
 
-void Screen::finish() {
+int32_t Screen::pieceEnd() const {
+  const size_t rows = std::max<size_t>(1, pieceBytes / stride_ / 64) * 64;
+  return static_cast<int32_t>(std::min(static_cast<size_t>(rows_), static_cast<size_t>(filled_) + rows));
+}
+
+void Screen::advance() {
+  filled_ = pieceEnd();
+  if (filled_ < rows_) return;
   largestNorm_ = 0;
   for (const float norm : norms_) largestNorm_ = std::max(largestNorm_, static_cast<double>(norm));
   // Also where a weight is not finite: no product with such a table succeeds.

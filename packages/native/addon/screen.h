@@ -28,10 +28,13 @@ class Screen {
 
   // False when there is no memory; then no copy will be made.
   bool allocate();
+  // The copy is made in pieces, so that no step has to wait for the whole of it: rows [filled(), pieceEnd()) are the next one.
+  int32_t filled() const { return filled_; }
+  int32_t pieceEnd() const;
   // Copies one row of the table; different rows by different threads.
   void fillRow(const Kernels& kernels, int32_t row, const float* weights);
-  // All rows have been filled.
-  void finish();
+  // The next piece has been filled.
+  void advance();
   // Gives the memory of a copy that is of no use back. Not while a step runs.
   void drop();
   bool isReady() const { return state_.load(std::memory_order_acquire) == State::Ready; }
@@ -48,10 +51,11 @@ class Screen {
 
  private:
   enum class State { Missing, Ready, Useless };
+  static constexpr size_t pieceBytes = size_t{32} << 20;
 
   float upperNorm(float squares) const;
 
-  int32_t rows_ = 0, cols_ = 0;
+  int32_t rows_ = 0, cols_ = 0, filled_ = 0;
   size_t stride_ = 0;
   double gamma_ = 0;     // relative error of a dot product as it is computed
   double smallest_ = 0;  // what underflow may add to it

@@ -8,7 +8,6 @@
 namespace bitnet::addon {
 namespace {
 
-
 std::atomic<uint64_t> stepsByVariant[maxVariants];
 
 int variantIndex(const char* isa) {
@@ -171,7 +170,7 @@ bool StepJob::isAnsweredByScreen(int32_t request) {
 }
 
 void StepJob::settleScreen() {
-  if (buildsScreen_) executable_.screen().finish();
+  if (buildsScreen_) executable_.screen().advance();
   HeadCounts& counts = executable_.headCounts();
   for (size_t i = 0; i < step_.heads.size(); i++) {
     const int32_t request = static_cast<int32_t>(i);

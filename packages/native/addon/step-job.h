@@ -87,7 +87,7 @@ class StepJob : public Job {
   Array<HeadResult> heads_;
   Array<Candidate> candidates_;
   Array<SegmentResult> segments_;  // [heads, threads]
-  bool buildsScreen_ = false;      // the first panel of requests makes the copy for the screen
+  bool buildsScreen_ = false;      // the first panel of requests makes a piece of the copy for the screen
   Array<float> headFloats_;
   Array<int32_t> result_;
   // Operation and row of the first numeric failure in program order, in one word, so that threads agree on it.

@@ -77,7 +77,7 @@ class Worker {
   void divide(HeadPanel& panel) const;
   void prepareRow(const HeadPanel& panel, int32_t slot);
   void headDots(const HeadPanel& panel, const SlotList& slots, bool fillsScreen, WorkCounter& counter);
-  void fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t nRows);
+  void fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t endRow);
   void scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
   void rankRun(const float* values, int32_t n, int32_t firstId, const uint32_t* ranked, BestOf& best);
   void answer(const HeadPanel& panel, int32_t slot);

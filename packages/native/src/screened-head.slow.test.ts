@@ -80,6 +80,20 @@ describe.skipIf(missingAddon)("screened head", () => {
     }
   });
 
+  it("makes the copy of a large table over several steps", async () => {
+    // 35 MB in int8, of which a step makes 32.
+    const large: HeadCase = {
+      ...{ name: "large table", type: "f32", vocabSize: 70_000, cols: 512 },
+      weight: (row, col) => ((Math.imul(row, 0x9e3779b1) ^ Math.imul(col, 0x85ebca6b)) >> 8) / 2 ** 24,
+    };
+    const request: Omit<HeadRequest, "row"> = { want: { kind: "top", k: 3 } };
+    const steps = Array.from({ length: 4 }, (_, i) => headStep(large, [request], i));
+    const whole = await run(large, steps, { screening: false });
+    const screened = await run(large, steps, { screening: true });
+    expect(screened.results).toEqual(whole.results);
+    expect(screened.report).toMatchObject({ screened: 2, full: 2 });
+  });
+
   it("computes few rows exactly", async () => {
     const head = cases.find(({ name }) => name === "plain, bf16 1500 × 256") ?? cases[0];
     if (head === undefined) throw new Error("no case");
