@@ -166,16 +166,4 @@ describe("Chat", () => {
     chat.clear();
     expect(chat.messages).toEqual([]);
   });
-
-  it("drops its oldest turns when the context is full, but never the system message", async () => {
-    const model = await load(tiny, { contextLength: 96 });
-    const chat = model.createChat({ system: "Be brief." });
-    for (let i = 0; i < 8; i++)
-      await chat.send(`Question ${i} about the state of the union`, { maxTokens: 8 }).result;
-    expect(chat.droppedMessages).toBeGreaterThan(0);
-    expect(chat.messages[0]?.role).toBe("system");
-    expect(chat.messages.at(-2)?.content).toMatch(/^Question 7/);
-    expect(await codeOf(() => chat.send("word ".repeat(200)))).toBe("CONTEXT_EXCEEDED");
-    expect(chat.messages.at(-1)?.role).toBe("assistant");
-  });
 });

@@ -11,7 +11,7 @@
 namespace bitnet::addon {
 namespace {
 
-constexpr uint32_t chunkRows = 64;
+constexpr uint32_t chunkRows = 256;
 constexpr int32_t collectBlock = 64;  // bounds that are passed over together when none reaches the bar
 constexpr float lowest = -std::numeric_limits<float>::infinity();
 

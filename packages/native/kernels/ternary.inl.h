@@ -91,24 +91,35 @@ using GroupDots = void (*)(const uint8_t* const*, const int8_t*, size_t, int, in
 constexpr GroupDots groupDotsBySize[] = {nullptr, groupDots<1>, groupDots<2>, groupDots<3>, groupDots<4>};
 static_assert(rowActivations <= 4);
 
-// The rows of a group are `per` apart, so that each is part of a long run of memory that a prefetcher can follow.
-void rowsMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums,
-                int nX, int cols, int32_t* acc, size_t accStride) {
-  const int per = (nRows + groupRows - 1) / groupRows;
-  for (int r = 0; r < per; r++) {
-    const uint8_t* rows[groupRows];
-    // Where rows are missing, the last one once more.
-    const auto rowOf = [&](int j) { return r + j * per < nRows ? r + j * per : nRows - 1; };
-    for (int j = 0; j < groupRows; j++) rows[j] = weights + rowOf(j) * rowBytes;
-    for (int i = 0; i < nX; i += rowActivations) {
-      const int some = nX - i < rowActivations ? nX - i : rowActivations;
-      int32_t sums[rowActivations * groupRows];
-      groupDotsBySize[some](rows, x + i * xStride, xStride, cols / 128, sums);
-      for (int k = 0; k < some; k++) {
-        for (int j = 0; j < groupRows; j++) acc[(i + k) * accStride + rowOf(j)] = sums[k * groupRows + j] - xSums[i + k];
-      }
+// Sums of one group's rows with all rows of activations: the j-th row is number row0 + j · step, or the last one where that is none.
+void groupMatmul(const uint8_t* const rows[groupRows], int row0, int step, int lastRow, const int8_t* x, size_t xStride,
+                 const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride) {
+  for (int i = 0; i < nX; i += rowActivations) {
+    const int some = nX - i < rowActivations ? nX - i : rowActivations;
+    int32_t sums[rowActivations * groupRows];
+    groupDotsBySize[some](rows, x + i * xStride, xStride, cols / 128, sums);
+    for (int k = 0; k < some; k++) {
+      int32_t* out = acc + (i + k) * accStride;
+      for (int j = 0, row = row0; j < groupRows; j++, row += step) out[row < lastRow ? row : lastRow] = sums[k * groupRows + j] - xSums[i + k];
     }
   }
+}
+
+// The rows of a group are `per` apart, so that each is part of a long run of memory that a prefetcher can follow. Those that are left over
+// form the last group.
+void rowsMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums,
+                int nX, int cols, int32_t* acc, size_t accStride) {
+  const int per = nRows / groupRows, last = nRows - 1;
+  const uint8_t* rows[groupRows];
+  for (int j = 0; j < groupRows; j++) rows[j] = weights + j * per * rowBytes;
+  for (int r = 0; r < per; r++) {
+    groupMatmul(rows, r, per, last, x, xStride, xSums, nX, cols, acc, accStride);
+    for (auto& row : rows) row += rowBytes;
+  }
+  const int rest = groupRows * per;
+  if (rest == nRows) return;
+  for (int j = 0; j < groupRows; j++) rows[j] = weights + (rest + j < last ? rest + j : last) * rowBytes;
+  groupMatmul(rows, rest, 1, last, x, xStride, xSums, nX, cols, acc, accStride);
 }
 
 // ---- by tiles ----

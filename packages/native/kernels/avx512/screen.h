@@ -13,8 +13,8 @@ using ScreenRow = __m512i;
 using ScreenX = __m512i;
 using ScreenSum = __m512i;  // 16 × int32
 inline constexpr int screenBytes = 64;
-inline constexpr int screenRows = 4;
-inline constexpr int screenActivations = 4;
+inline constexpr int screenRows = 8;
+inline constexpr int screenActivations = 2;
 inline constexpr uint32_t screenBias = 128;
 
 inline ScreenRow loadScreenRow(const int8_t* row) {

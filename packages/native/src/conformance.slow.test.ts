@@ -1,0 +1,4 @@
+/** Conformance of attention and large heads. */
+import { describeConformance } from "./conformance.test.kit.ts";
+
+describeConformance("slow");
