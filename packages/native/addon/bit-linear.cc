@@ -10,9 +10,9 @@ namespace {
 
 int32_t roundUp(int32_t n, int32_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Rows of weights, a multiple of 16.
-int32_t chunkRowsFor(int32_t panelRows, int64_t totalWeightRows, int32_t threads) {
-  const int32_t fits = std::min(512, accScratch / panelRows / 16 * 16);
+// Rows of weights, a multiple of 16, whose sums with a panel fit `room`.
+int32_t chunkRowsFor(int32_t room, int32_t panelRows, int64_t totalWeightRows, int32_t threads) {
+  const int32_t fits = std::min(512, room / panelRows / 16 * 16);
   // Eight chunks a thread even out what the threads lose to others on the machine.
   const int64_t even = totalWeightRows / (8 * threads);
   return std::min(fits, roundUp(static_cast<int32_t>(std::clamp<int64_t>(even, 16, fits)), 16));
@@ -37,27 +37,60 @@ struct Worker::XPanel {
   const int8_t* strips;  // the same, arranged for tiles, where that is faster; or null
 };
 
-void Worker::bitLinear(const Op& op, WorkCounter* counters) {
+// Whether a bitLinear computes the activation after it as well, which it does unless the step asks for what goes between them.
+bool Worker::feedsNext(int32_t opIndex) const {
+  const Op& op = program_.ops[static_cast<size_t>(opIndex)];
+  if (op.kind != OpKind::BitLinear || !op.feedsNext) return false;
+  const int32_t* outs = program_.lists.data() + op.firstList + op.nWeights;
+  for (int32_t i = 0; i < step_.nOutputs; i++)
+    if (step_.outputs[i] == outs[0] || step_.outputs[i] == outs[1]) return false;
+  return true;
+}
+
+void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
+  const Op& op = program_.ops[static_cast<size_t>(opIndex)];
+  const Op* activation = feedsNext(opIndex) ? &op + 1 : nullptr;
   const int32_t* weights = program_.lists.data() + op.firstList;
   const int32_t panelRows = std::min(step_.nRows, maxPanel);
+  // The rows of two weights that an activation joins are taken together.
+  const int32_t nWeights = activation ? 1 : op.nWeights;
   int64_t total = 0;
-  for (int32_t i = 0; i < op.nWeights; i++) total += program_.buffer(weights[i]).rows;
-  const int32_t chunkRows = chunkRowsFor(panelRows, total, team_.size());
+  for (int32_t i = 0; i < nWeights; i++) total += program_.buffer(weights[i]).rows;
+  const int32_t chunkRows = chunkRowsFor(activation ? accScratch / 2 : accScratch, panelRows, total, team_.size());
   // Counters only grow, so the panel and the weight that a chunk belongs to do, too.
   int64_t at = take(*counters), before = 0;
   for (int32_t first = 0; first < step_.nRows; first += panelRows) {
     XPanel panel = {exe_.q8(op.x), first, std::min(panelRows, step_.nRows - first), nullptr};
-    for (int32_t i = 0; i < op.nWeights; i++) {
-      const Buffer& weight = program_.buffer(weights[i]);
-      const int64_t chunks = (weight.rows + chunkRows - 1) / chunkRows;
+    for (int32_t i = 0; i < nWeights; i++) {
+      const int64_t chunks = (program_.buffer(weights[i]).rows + chunkRows - 1) / chunkRows;
       for (; at < before + chunks; at = take(*counters)) {
+        const int32_t firstRow = static_cast<int32_t>(at - before) * chunkRows;
         if (!panel.strips) arrange(panel);
-        ternaryChunk(chunkOf(weights[i], static_cast<int32_t>(at - before) * chunkRows, chunkRows), panel,
-                     exe_.f32(weights[op.nWeights + i]));
+        if (activation) {
+          gatedChunk(op, *activation, firstRow, chunkRows, panel);
+        } else {
+          const F32Rows& out = exe_.f32(weights[op.nWeights + i]);
+          ternaryChunk(chunkOf(weights[i], firstRow, chunkRows), panel, {out.row(first) + firstRow, out.stride});
+        }
       }
       before += chunks;
     }
   }
+}
+
+// The same rows of both weights, and the activation of the results.
+void Worker::gatedChunk(const Op& op, const Op& activation, int32_t firstRow, int32_t chunkRows, const XPanel& panel) {
+  const int32_t* weights = program_.lists.data() + op.firstList;
+  F32Rows parts[2];
+  int32_t nRows = 0;
+  for (int i = 0; i < 2; i++) {
+    const WeightChunk chunk = chunkOf(weights[i], firstRow, chunkRows);
+    parts[i] = {scratch_.gated + i * (accScratch / 2), chunk.accStride};
+    ternaryChunk(chunk, panel, parts[i]);
+    nRows = chunk.nRows;
+  }
+  const F32Rows& out = exe_.f32(activation.out);
+  for (int32_t j = 0; j < panel.n; j++) k_.gate(activation.fn, parts[0].row(j), parts[1].row(j), nRows, out.row(panel.first + j) + firstRow);
 }
 
 void Worker::arrange(XPanel& panel) {
@@ -75,7 +108,8 @@ Worker::WeightChunk Worker::chunkOf(int32_t id, int32_t firstRow, int32_t chunkR
   return {id, weight, firstRow, nRows, rowBytes, rows, static_cast<size_t>(roundUp(nRows, 16))};
 }
 
-void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, const F32Rows& out) {
+// Row j of `out` is that of the panel's row j, and begins at the chunk's first row of weights.
+void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out) {
   const Buffer& weight = chunk.weight;
   const Q8Rows& x = panel.x;
   const int32_t cols = static_cast<int32_t>(x.stride);
@@ -89,23 +123,21 @@ void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, const F
   }
   for (int32_t j = 0; j < panel.n; j++) {
     const int32_t* acc = scratch_.acc + static_cast<size_t>(j) * chunk.accStride;
-    float* target = out.row(panel.first + j) + chunk.firstRow;
     const float s = x.scales[panel.first + j];
     if (weight.scaleKind == ScaleKind::Tensor) {
-      k_.scaleTensor(acc, chunk.nRows, weight.scale / s, target);
+      k_.scaleTensor(acc, chunk.nRows, weight.scale / s, out.row(j));
     } else {
-      k_.scaleRow(acc, chunk.nRows, program_.scales.data() + weight.firstScale + chunk.firstRow, s, target);
+      k_.scaleRow(acc, chunk.nRows, program_.scales.data() + weight.firstScale + chunk.firstRow, s, out.row(j));
     }
   }
 }
 
-void Worker::groupChunk(const WeightChunk& chunk, const XPanel& panel, const F32Rows& out) {
+void Worker::groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out) {
   const Buffer& weight = chunk.weight;
   const Q8Rows& x = panel.x;
   const int32_t nGroups = weight.cols / weight.groupSize, blocks = weight.groupSize / 128;
   const float* scales = program_.scales.data() + weight.firstScale + static_cast<size_t>(chunk.firstRow) * static_cast<size_t>(nGroups);
-  const auto target = [&](int32_t j) { return out.row(panel.first + j) + chunk.firstRow; };
-  for (int32_t j = 0; j < panel.n; j++) std::memset(target(j), 0, static_cast<size_t>(chunk.nRows) * sizeof(float));
+  for (int32_t j = 0; j < panel.n; j++) std::memset(out.row(j), 0, static_cast<size_t>(chunk.nRows) * sizeof(float));
   for (int32_t g = 0; g < nGroups; g++) {
     for (int32_t j = 0; j < panel.n; j++) {
       const int32_t* sums = x.blockSums + static_cast<size_t>(panel.first + j) * (x.stride / 128) + static_cast<size_t>(g * blocks);
@@ -114,9 +146,9 @@ void Worker::groupChunk(const WeightChunk& chunk, const XPanel& panel, const F32
     }
     multiply(chunk, panel, g * weight.groupSize, weight.groupSize, scratch_.sums);
     for (int32_t j = 0; j < panel.n; j++)
-      k_.foldGroup(scratch_.acc + static_cast<size_t>(j) * chunk.accStride, chunk.nRows, scales + g, static_cast<size_t>(nGroups), target(j));
+      k_.foldGroup(scratch_.acc + static_cast<size_t>(j) * chunk.accStride, chunk.nRows, scales + g, static_cast<size_t>(nGroups), out.row(j));
   }
-  for (int32_t j = 0; j < panel.n; j++) k_.multiply(target(j), chunk.nRows, 1.0f / x.scales[panel.first + j]);
+  for (int32_t j = 0; j < panel.n; j++) k_.multiply(out.row(j), chunk.nRows, 1.0f / x.scales[panel.first + j]);
 }
 
 // Sums over columns [firstCol, firstCol + cols), to the scratch.

@@ -70,6 +70,7 @@ struct Scratch {
   float* values;        // [2][tile][headDim]
   float* denominators;  // [tile]
   float* page;          // keys or values of one page and head
+  float* gated;         // accScratch results that an activation joins
   float* widened;   // widenedRows rows of the head
   float* logits;    // logitScratch
 };

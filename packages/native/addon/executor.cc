@@ -54,7 +54,7 @@ bool Worker::runPhase(const Phase& phase) {
   const Op& op = program_.ops[static_cast<size_t>(phase.first)];
   WorkCounter* counters = exe_.counters(phase.counters);
   if (op.kind == OpKind::BitLinear) {
-    bitLinear(op, counters);
+    bitLinear(phase.first, counters);
   } else if (op.kind == OpKind::Attention) {
     return attention(op, counters);
   } else if (op.kind == OpKind::Head) {
@@ -68,8 +68,10 @@ bool Worker::runPhase(const Phase& phase) {
 void Worker::runRows(const Phase& phase) {
   WorkCounter& counter = *exe_.counters(phase.counters);
   const uint32_t nRows = static_cast<uint32_t>(step_.nRows);
+  // An activation that the operation before it has computed is passed over.
+  const int32_t first = phase.first + (phase.first > 0 && feedsNext(phase.first - 1) ? 1 : 0);
   for (uint32_t row = take(counter); row < nRows; row = take(counter)) {
-    for (int32_t i = phase.first; i < phase.end; i++) runRow(program_.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
+    for (int32_t i = first; i < phase.end; i++) runRow(program_.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
   }
 }
 

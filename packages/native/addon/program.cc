@@ -30,6 +30,8 @@ class Decoder {
       if (!decodeBuffer(program_.buffers[static_cast<size_t>(index_)])) return false;
     for (index_ = 0; index_ < nOps; index_++)
       if (!decodeOp(program_.ops[static_cast<size_t>(index_)])) return false;
+    for (index_ = 0; index_ < nOps; index_++)
+      if (!feedsFittingOp(index_)) return invalid("what an operation feeds is no activation");
     if (!words_.atEnd() || nextReal_ != encoded_.nReals) return invalid("the encoding has a wrong length");
     return true;
   }
@@ -219,8 +221,18 @@ class Decoder {
     return false;
   }
 
+  bool feedsFittingOp(int32_t i) const {
+    const Op& op = program_.ops[static_cast<size_t>(i)];
+    if (op.kind != OpKind::BitLinear || !op.feedsNext) return true;
+    if (static_cast<size_t>(i) + 1 >= program_.ops.size() || op.nWeights != 2) return false;
+    const Op& next = (&op)[1];
+    const int32_t* outs = program_.lists.data() + op.firstList + op.nWeights;
+    return next.kind == OpKind::GatedActivation && next.gate == outs[0] && next.up == outs[1];
+  }
+
   bool decodeBitLinear(Op& op) {
     op.x = words_.next();
+    op.feedsNext = words_.next() != 0;
     op.nWeights = words_.next();
     const int32_t* lists = op.nWeights >= 1 ? words_.take(2 * static_cast<int64_t>(op.nWeights)) : nullptr;
     if (!lists) return false;

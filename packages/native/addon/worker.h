@@ -48,13 +48,15 @@ class Worker {
   static uint32_t take(WorkCounter& counter) { return counter.next.fetch_add(1, std::memory_order_relaxed); }
 
   // bit-linear.cc
-  void bitLinear(const Op& op, WorkCounter* counters);
+  bool feedsNext(int32_t op) const;
+  void bitLinear(int32_t op, WorkCounter* counters);
   struct WeightChunk;
   struct XPanel;
   void arrange(XPanel& panel);
   WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t chunkRows) const;
-  void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, const F32Rows& out);
-  void groupChunk(const WeightChunk& chunk, const XPanel& panel, const F32Rows& out);
+  void gatedChunk(const Op& op, const Op& activation, int32_t firstRow, int32_t chunkRows, const XPanel& panel);
+  void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
+  void groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
   void multiply(const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums);
 
   // attention.cc

@@ -2,7 +2,7 @@
  * A Program as typed arrays, for addon/program.cc to decode: 32-bit words for kinds, ids and sizes, f64 for offsets, scales and
  * constants, and the arrays of row and group scales. Knows nothing of the addon's calls.
  */
-import { type BufferDecl, type Op, type Program, type Scale, unreachable } from "@bitnet.ts/core";
+import { accesses, type BufferDecl, type Op, type Program, type Scale, unreachable } from "@bitnet.ts/core";
 
 export interface EncodedProgram {
   words: Int32Array;
@@ -51,7 +51,7 @@ export function encodeProgram(program: Program): EncodedProgram {
   writer.put(Math.min(program.contextLength, maxInt32), program.vocabSize);
   writer.put(program.buffers.length, program.ops.length);
   for (const buffer of program.buffers) putBuffer(writer, buffer);
-  for (const op of program.ops) putOp(writer, op);
+  program.ops.forEach((op, i) => void putOp(writer, op, feedsOnly(program, i)));
   return {
     words: Int32Array.from(writer.words),
     reals: Float64Array.from(writer.reals),
@@ -61,6 +61,25 @@ export function encodeProgram(program: Program): EncodedProgram {
       source.kind === "file" ? source.size : source.bytes.byteLength,
     ),
   };
+}
+
+/**
+ * Whether operation i is a bitLinear whose two results are nothing but gate and up of the operation after it: the addon then computes both
+ * at once and keeps no copy of gate and up.
+ */
+function feedsOnly({ ops }: Program, i: number): boolean {
+  const isPair = (op: Op | undefined, next: Op | undefined) =>
+    op?.op === "bitLinear" &&
+    next?.op === "gatedActivation" &&
+    op.outs.length === 2 &&
+    op.outs[0] === next.gate &&
+    op.outs[1] === next.up &&
+    new Set([next.gate, next.up, next.out]).size === 3;
+  const op = ops[i];
+  if (op?.op !== "bitLinear" || !isPair(op, ops[i + 1])) return false;
+  return ops.every(
+    (other, j) => isPair(ops[j - 1], other) || !accesses(other).reads.some((id) => op.outs.includes(id)),
+  );
 }
 
 function putBuffer(writer: Writer, buffer: BufferDecl): void {
@@ -80,7 +99,7 @@ function putBuffer(writer: Writer, buffer: BufferDecl): void {
   if (tensor.kind === "ternary") writer.putScale(tensor.scale);
 }
 
-function putOp(writer: Writer, op: Op): void {
+function putOp(writer: Writer, op: Op, feedsNext: boolean): void {
   switch (op.op) {
     case "embed":
       writer.put(0, op.table, op.out);
@@ -90,7 +109,7 @@ function putOp(writer: Writer, op: Op): void {
       writer.reals.push(op.eps);
       return;
     case "bitLinear":
-      writer.put(2, op.x, op.weights.length, ...op.weights, ...op.outs);
+      writer.put(2, op.x, Number(feedsNext), op.weights.length, ...op.weights, ...op.outs);
       return;
     case "ropeKv":
       writer.put(3, op.q, op.k, op.v, op.kv, op.table, op.nHeads, pairings[op.pairing]);

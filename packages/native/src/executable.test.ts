@@ -4,18 +4,23 @@ import { describe, expect, it } from "vitest";
 import { openBackend } from "./backend.ts";
 import { type EncodedProgram, encodeProgram } from "./encode-program.ts";
 import { encodeStep } from "./encode-step.ts";
-import { nativeAllocations } from "./index.ts";
+import { nativeAllocations, nativeStatus } from "./index.ts";
 import {
   cacheProgram,
   cacheStep,
   chainProgram,
   chainStep,
   chainX,
+  gated,
+  gatedProgram,
   missingAddon,
   options,
   theBinding,
 } from "./test-program.test.kit.ts";
 
+const isas = nativeStatus()
+  .variants.filter(({ rejected }) => rejected === null)
+  .map(({ isa }) => isa);
 const shape = { cols: 256, nLayers: 3 };
 
 function codeOf(error: unknown): string {
@@ -55,6 +60,31 @@ describe.skipIf(missingAddon)("native executable", () => {
       expect(actual.outputs, `${threads} threads`).toEqual(expected.outputs);
     }
   });
+
+  it.each([
+    ["tensor", false],
+    ["tensor", true],
+    ["row", false],
+    ["group", false],
+  ] as const)(
+    "gives the same activation whether or not what goes into it is asked for: %s scales, gate read elsewhere: %s",
+    async (scaleKind, isGateRead) => {
+      const program = gatedProgram(384, scaleKind, isGateRead);
+      const loadOptions = { ...options, maxRows: 200 };
+      const results = isGateRead ? [gated.out, gated.x] : [gated.out];
+      await withExecutable(createReferenceBackend().load(program, loadOptions), async (reference) => {
+        for (const isa of isas)
+          await withExecutable(openBackend(2, isa, true).load(program, loadOptions), async (native) => {
+            for (const nRows of [1, 5, 33, 150])
+              for (const outputs of [results, [...results, gated.gate, gated.up], [gated.up, ...results]]) {
+                const step = { ...chainStep(384, nRows), outputs };
+                const expected = await reference.run(step);
+                expect((await native.run(step)).outputs, `${isa}, ${nRows} rows`).toEqual(expected.outputs);
+              }
+          });
+      });
+    },
+  );
 
   it("runs steps in the order they came, and copies their arrays at once", async () => {
     const load = openBackend(2, undefined).load(cacheProgram(), options);

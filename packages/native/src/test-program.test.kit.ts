@@ -2,7 +2,7 @@
  * Small programs for the tests of this package, with seeded weights, and what they need of the addon. Answers are compared with the
  * reference backend's.
  */
-import type { BufferDecl, LoadOptions, Op, Program, SourceRef, Step } from "@bitnet.ts/core";
+import type { BufferDecl, LoadOptions, Op, Program, Scale, SourceRef, Step } from "@bitnet.ts/core";
 import { loadBinding, type NativeBinding } from "./binding.ts";
 
 const loaded = loadBinding();
@@ -93,6 +93,55 @@ export function chainStep(cols: number, nRows: number): Step {
     heads: [],
     inputs: [{ buffer: chainX, values }],
     outputs: [chainX],
+  };
+}
+
+export const gated = { x: 0, gate: 2, up: 3, out: 4 } as const;
+
+/** out ← activation(W₁ · q, W₂ · q) with q = quantise(norm(x)), over square matrices; then x ← x + gate where that is asked for. */
+export function gatedProgram(cols: number, scaleKind: Scale["kind"], isGateRead: boolean): Program {
+  const bytes = (cols * cols) / 4;
+  const scale = (size: number): Scale => {
+    const values = (n: number) => Float32Array.from({ length: n }, (_, i) => size + i / 512);
+    if (scaleKind === "tensor") return { kind: "tensor", value: size };
+    if (scaleKind === "row") return { kind: "row", values: values(cols) };
+    return { kind: "group", size: 128, values: values((cols * cols) / 128) };
+  };
+  const matrix = (name: string, source: number, size: number): BufferDecl => ({
+    class: "weight",
+    name,
+    tensor: { kind: "ternary", source, offset: 0, rows: cols, cols, scale: scale(size) },
+  });
+  const f32 = (name: string): BufferDecl => ({ class: "activation", name, type: "f32", cols });
+  return {
+    name: "gated",
+    contextLength: 64,
+    vocabSize: 0,
+    sources: [
+      { kind: "bytes", name: "gate", bytes: ternaryBytes(bytes, 11) },
+      { kind: "bytes", name: "up", bytes: ternaryBytes(bytes, 12) },
+      { kind: "bytes", name: "norm", bytes: new Uint8Array(new Float32Array(cols).fill(1).buffer) },
+    ],
+    buffers: [
+      f32("x"),
+      { class: "activation", name: "xq", type: "q8", cols },
+      f32("gate"),
+      f32("up"),
+      f32("out"),
+      matrix("gate", 0, 1 / 64),
+      matrix("up", 1, 1 / 32),
+      {
+        class: "weight",
+        name: "norm",
+        tensor: { kind: "dense", type: "f32", source: 2, offset: 0, rows: 1, cols },
+      },
+    ],
+    ops: [
+      { op: "rmsNormQuant", x: gated.x, weight: 7, out: 1, eps: 1e-5 },
+      { op: "bitLinear", x: 1, weights: [5, 6], outs: [gated.gate, gated.up] },
+      { op: "gatedActivation", gate: gated.gate, up: gated.up, out: gated.out, fn: "silu" },
+      ...(isGateRead ? [{ op: "residual", x: gated.x, y: gated.gate } as const] : []),
+    ],
   };
 }
 
