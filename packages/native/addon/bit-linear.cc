@@ -13,8 +13,8 @@ int32_t roundUp(int32_t n, int32_t multiple) { return (n + multiple - 1) / multi
 // Rows of weights, a multiple of 16, whose sums with a panel fit `room`.
 int32_t chunkRowsFor(int32_t room, int32_t panelRows, int64_t totalWeightRows, int32_t threads) {
   const int32_t fits = std::min(512, room / panelRows / 16 * 16);
-  // Eight chunks a thread even out what the threads lose to others on the machine.
-  const int64_t even = totalWeightRows / (8 * threads);
+  // Four chunks a thread even out what the threads lose to others on the machine.
+  const int64_t even = totalWeightRows / (4 * threads);
   return std::min(fits, roundUp(static_cast<int32_t>(std::clamp<int64_t>(even, 16, fits)), 16));
 }
 

@@ -46,7 +46,7 @@ const byArch: Record<KernelArch, readonly KernelUnit[]> = {
   ],
   arm64: [
     { file: "neon/kernels.cc", flags: ["-march=armv8.2-a+dotprod"] },
-    { file: "neon/i8mm.cc", flags: [] },
+    { file: "neon/i8mm.cc", flags: ["-march=armv8.2-a+dotprod+i8mm"] },
   ],
 };
 
