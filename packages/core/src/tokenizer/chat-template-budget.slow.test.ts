@@ -1,16 +1,7 @@
 /** Templates that would go on for ever, or take memory without bound, end at their budget; honest long ones do not. */
 import { describe, expect, it } from "vitest";
-import { type ChatTemplateInput, compileChatTemplate } from "./chat-template.ts";
-
-const input: ChatTemplateInput = {
-  messages: [{ role: "user", content: "Hi" }],
-  addGenerationPrompt: true,
-  bosToken: "<s>",
-  eosToken: "</s>",
-};
-const render = (source: string, change: Partial<ChatTemplateInput> = {}) =>
-  compileChatTemplate(source, "test").render({ ...input, ...change });
-const failed = expect.objectContaining({ code: "TEMPLATE_FAILED" });
+import { failed, input, render } from "./chat-template.test.kit.ts";
+import { compileChatTemplate } from "./chat-template.ts";
 
 const grow = (text: string, times: number) =>
   `{% set ns = namespace(s='${text}') %}{% for i in range(${times}) %}{% set ns.s = ns.s + ns.s %}{% endfor %}`;

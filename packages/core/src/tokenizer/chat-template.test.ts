@@ -1,17 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BitNetError } from "../base/errors.ts";
-import { type ChatTemplateInput, compileChatTemplate } from "./chat-template.ts";
-
-const input: ChatTemplateInput = {
-  messages: [{ role: "user", content: "Hi" }],
-  addGenerationPrompt: true,
-  bosToken: "<s>",
-  eosToken: "</s>",
-};
-const render = (source: string, change: Partial<ChatTemplateInput> = {}) =>
-  compileChatTemplate(source, "test").render({ ...input, ...change });
-const failed = expect.objectContaining({ code: "TEMPLATE_FAILED" });
+import { failed, render } from "./chat-template.test.kit.ts";
+import { compileChatTemplate } from "./chat-template.ts";
 
 describe("chat templates", () => {
   it("see what Hugging Face's renderer gives them", () => {
