@@ -24,7 +24,7 @@ inline constexpr int groupRows = 4 * rowsPerVector;
 template <int nX>
 inline constexpr int chains = nX == 1 ? decodeChains : 1;
 
-// So much further is asked for early; 512 to 2048 bytes measured alike on Emerald Rapids.
+// So much further is asked for early; 512 to 2048 bytes could not be told apart on a noisy Emerald Rapids guest.
 inline constexpr size_t aheadBytes = 1024;
 
 // sums[i · groupRows + r] for the rows of one group.

@@ -25,8 +25,9 @@ struct TileConfig {
 static_assert(sizeof(TileConfig) == 64);
 
 // Tiles 0 … 3: sums of strip 0 with the lower and the upper rows of weights, then of strip 1; 4: activations; 5: weights. Not more tiles,
-// although some weights are loaded twice for it: two hardware threads that share a core have few registers to rename, and with eight
-// tiles in use every load waited for the products before it (0.7 × the speed; alone on a core both ways are alike).
+// although some weights are loaded twice for it: with eight tiles in use the loop has two speeds on a shared Emerald Rapids core, the slower
+// one 0.7 × that of six tiles; the faster ones are alike. Loops of loads and products slow down with the number of tiles in use, so probably
+// two hardware threads share too few registers to rename.
 void configureTiles(int nLower, int nUpper) {
   alignas(64) TileConfig config = {};
   config.palette = 1;
