@@ -27,8 +27,8 @@ namespace {
 // Strips whose sums are kept beside each other: 16 KiB.
 inline constexpr int mostStrips = 8;
 
-// Blocks of a row that are unpacked at a time, for 32 rows 16 KiB. With twice as many, unpacking took twice the time, probably because its stores then miss the first-level
-// cache.
+// Blocks of a row that are unpacked at a time, for 32 rows 16 KiB. With twice as many, unpacking took twice the time, probably because
+// its stores then miss the first-level cache.
 inline constexpr int spanBlocks = 4;
 
 int leastOf(int a, int b) { return a < b ? a : b; }
