@@ -52,7 +52,7 @@ bool Worker::attention(const Op& op, WorkCounter* counters) {
            static_cast<int64_t>((step_.nRows + rows - 1) / rows) * nKvHeads >= 4 * team_.size();
   };
   while (tileRows < pageTokens && isRoomFor(2 * tileRows)) tileRows *= 2;
-  // The last rows of a chunk have the most keys and go first. Counters only grow, so one walk back through the rows finds all tiles.
+  // The first of the rows that form a tile up to `end`.
   const auto beginOf = [&](int32_t end) {
     int32_t first = end - 1;
     while (first > 0 && step_.positions[first] % tileRows != 0 && step_.sequences[first - 1] == step_.sequences[first] &&
@@ -60,13 +60,18 @@ bool Worker::attention(const Op& op, WorkCounter* counters) {
       first--;
     return first;
   };
+  int64_t nTiles = 0;
+  for (int32_t end = step_.nRows; end > 0; end = beginOf(end)) nTiles++;
+  // All tiles of one KV head before the next, whose keys and values then stay in a second-level cache. The last rows of a chunk have the
+  // most keys and go first. Counters only grow, so that one walk back through the rows finds all tiles of a head.
+  int64_t head = 0, tile = 0;
   int32_t end = step_.nRows, first = beginOf(end);
-  int64_t tile = 0;
-  for (int64_t at = take(*counters);; at = take(*counters)) {
-    for (; tile < at / nKvHeads && first > 0; tile++) end = first, first = beginOf(end);
-    if (tile < at / nKvHeads) return false;
-    attendTile(op, first, end - first, static_cast<int32_t>(at % nKvHeads));
+  for (int64_t at = take(*counters); at < nTiles * nKvHeads; at = take(*counters)) {
+    if (at / nTiles != head) head = at / nTiles, tile = 0, end = step_.nRows, first = beginOf(end);
+    for (; tile < at % nTiles; tile++) end = first, first = beginOf(end);
+    attendTile(op, first, end - first, static_cast<int32_t>(head));
   }
+  return false;
 }
 
 // Calls use(type, keys or values, key, query, nQueries, nKeys) for the pages of keys [firstKey, endKey), as far as the rows of the tile

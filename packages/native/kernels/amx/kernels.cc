@@ -30,6 +30,7 @@ inline constexpr int mostStrips = 8;
 // Blocks of a row that are unpacked at a time, for 32 rows 16 KiB. With twice as many, unpacking took twice the time, probably because
 // its stores then miss the first-level cache.
 inline constexpr int spanBlocks = 4;
+inline constexpr int spanSteps = 2 * spanBlocks;
 
 int leastOf(int a, int b) { return a < b ? a : b; }
 
@@ -108,7 +109,10 @@ void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* 
       const int some = isPair ? pairRows : leastOf(nRows - r, stripRows);
       if (!isPair) configureTiles(some, 0);
       const auto add = isPair ? addStrips<true, 2> : addStrips<true, 1>;
-      add(rows, x, stripBytes, nStrips, cols / lineBytes, true, sums);
+      for (int step = 0; step < cols / lineBytes; step += spanSteps) {
+        const WeightTiles span = {rows.lower + step * lineBytes, rows.upper + step * lineBytes, rowBytes, lineBytes, rows.aheadBytes};
+        add(span, x + step * tileBytes, stripBytes, nStrips, leastOf(cols / lineBytes - step, spanSteps), step == 0, sums);
+      }
       turnStrips(sums, some, count, nullptr, acc + i * accStride + r, accStride);
       r += some;
     }

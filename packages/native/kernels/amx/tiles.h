@@ -24,15 +24,15 @@ struct TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// Tiles 0 … 3: sums of strip 0 with the lower and the upper rows of weights, then of strip 1; 4: activations; 5: weights. Not more tiles,
-// although some weights are loaded twice for it: with eight tiles in use the loop has two speeds on a shared Emerald Rapids core, the slower
-// one 0.7 × that of six tiles; the faster ones are alike. Loops of loads and products slow down with the number of tiles in use, so probably
-// two hardware threads share too few registers to rename.
+// Tiles 0 and 1: sums of a strip with the lower and the upper rows of weights; 2: activations; 3: weights. More tiles would need fewer loads,
+// but where another hardware thread of the core uses tiles, too few registers are left to rename: on a shared Emerald Rapids core four
+// tiles give 2180 GMAC/s alone and 1000 beside such a neighbour, six (sums of two strips) 2310 and 750, eight less than those. That the
+// registers are what lacks is inferred from this; there was no counter to ask.
 void configureTiles(int nLower, int nUpper) {
   alignas(64) TileConfig config = {};
   config.palette = 1;
-  const int nRows[6] = {nLower, nUpper, nLower, nUpper, stripRows, nLower};
-  for (int t = 0; t < 6; t++) {
+  const int nRows[4] = {nLower, nUpper, stripRows, nLower};
+  for (int t = 0; t < 4; t++) {
     config.nRows[t] = static_cast<uint8_t>(nRows[t]);
     config.rowBytes[t] = nRows[t] == 0 ? 0 : lineBytes;
   }
@@ -49,83 +49,67 @@ struct WeightTiles {
   size_t aheadBytes;
 };
 
-// Adds nSteps · 64 columns to the sums in the tiles.
-template <bool isSigned, int nHalves, int nStrips>
-void addSteps(const WeightTiles& weights, const int8_t* x, size_t stripBytes, int nSteps) {
+// The sums of one strip: two tiles.
+inline constexpr int stripSums = 2 * stripRows * 16;
+
+enum class From { Zero, Memory, Tiles };
+
+// Adds nSteps · 64 columns to the sums of a strip, which start from zero, lie in memory, or are still in the tiles. Activations that
+// `pass` are not kept in the first-level cache, where they would take the place of weights.
+template <bool isSigned, int nHalves, bool pass>
+void addSteps(const WeightTiles& weights, const int8_t* strip, int nSteps, From from, int32_t* sums) {
   // The number of a tile must stand in the text of the program.
 #define BITNET_ADD(sums)         \
   if constexpr (isSigned) {      \
-    _tile_dpbssd(sums, 5, 4);    \
+    _tile_dpbssd(sums, 3, 2);    \
   } else {                       \
-    _tile_dpbusd(sums, 5, 4);    \
+    _tile_dpbusd(sums, 3, 2);    \
+  }
+  orderMemory();
+  if (from == From::Zero) {
+    _tile_zero(0);
+    if constexpr (nHalves == 2) _tile_zero(1);
+  } else if (from == From::Memory) {
+    _tile_loadd(0, sums, lineBytes);
+    if constexpr (nHalves == 2) _tile_loadd(1, sums + stripSums / 2, lineBytes);
   }
   for (int step = 0; step < nSteps; step++) {
     const uint8_t* lower = weights.lower + step * weights.stepBytes;
     const uint8_t* upper = weights.upper + step * weights.stepBytes;
-    const int8_t* tile = x + static_cast<size_t>(step) * tileBytes;
+    const int8_t* tile = strip + static_cast<size_t>(step) * tileBytes;
     if (weights.aheadBytes != 0) {
       for (int r = 0; r < stripRows; r++) {
         __builtin_prefetch(lower + r * weights.rowBytes + weights.aheadBytes, 0, 2);
         if constexpr (nHalves == 2) __builtin_prefetch(upper + r * weights.rowBytes + weights.aheadBytes, 0, 2);
       }
     }
-    _tile_loadd(4, tile, lineBytes);
-    _tile_loadd(5, lower, weights.rowBytes);
+    if constexpr (pass) {
+      _tile_stream_loadd(2, tile, lineBytes);
+    } else {
+      _tile_loadd(2, tile, lineBytes);
+    }
+    _tile_loadd(3, lower, weights.rowBytes);
     BITNET_ADD(0)
     if constexpr (nHalves == 2) {
-      _tile_loadd(5, upper, weights.rowBytes);
+      _tile_loadd(3, upper, weights.rowBytes);
       BITNET_ADD(1)
-    }
-    if constexpr (nStrips == 2) {
-      _tile_loadd(4, tile + stripBytes, lineBytes);
-      if constexpr (nHalves == 2) {
-        BITNET_ADD(3)
-        _tile_loadd(5, lower, weights.rowBytes);
-      }
-      BITNET_ADD(2)
     }
   }
 #undef BITNET_ADD
-}
-
-// The sums of one strip: two tiles.
-inline constexpr int stripSums = 2 * stripRows * 16;
-
-enum class From { Zero, Memory, Tiles };
-
-// Adds to sums of one or two strips that start from zero, lie in memory, or are still in the tiles.
-template <bool isSigned, int nHalves, int nStrips>
-void addToSums(const WeightTiles& weights, const int8_t* x, size_t stripBytes, int nSteps, From from, int32_t* sums) {
-  orderMemory();
-  if (from == From::Zero) {
-    _tile_zero(0);
-    if constexpr (nHalves == 2) _tile_zero(1);
-    if constexpr (nStrips == 2) _tile_zero(2);
-    if constexpr (nHalves == 2 && nStrips == 2) _tile_zero(3);
-  } else if (from == From::Memory) {
-    _tile_loadd(0, sums, lineBytes);
-    if constexpr (nHalves == 2) _tile_loadd(1, sums + stripSums / 2, lineBytes);
-    if constexpr (nStrips == 2) _tile_loadd(2, sums + stripSums, lineBytes);
-    if constexpr (nHalves == 2 && nStrips == 2) _tile_loadd(3, sums + stripSums + stripSums / 2, lineBytes);
-  }
-  addSteps<isSigned, nHalves, nStrips>(weights, x, stripBytes, nSteps);
   _tile_stored(0, sums, lineBytes);
   if constexpr (nHalves == 2) _tile_stored(1, sums + stripSums / 2, lineBytes);
-  if constexpr (nStrips == 2) _tile_stored(2, sums + stripSums, lineBytes);
-  if constexpr (nHalves == 2 && nStrips == 2) _tile_stored(3, sums + stripSums + stripSums / 2, lineBytes);
   orderMemory();
 }
 
-// The same for all strips.
+// Strips whose part of a span stays in the first-level cache beside the weights of the span.
+inline constexpr int keptStrips = 2;
+
+// The same for all strips; their sums follow each other.
 template <bool isSigned, int nHalves>
 void addStrips(WeightTiles weights, const int8_t* x, size_t stripBytes, int nStrips, int nSteps, bool isFirst, int32_t* sums) {
-  const From from = isFirst ? From::Zero : nStrips <= 2 ? From::Tiles : From::Memory;
-  int s = 0;
-  for (; s + 2 <= nStrips; s += 2) {
-    addToSums<isSigned, nHalves, 2>(weights, x + s * stripBytes, stripBytes, nSteps, from, sums + s * stripSums);
-    weights.aheadBytes = 0;
-  }
-  if (s < nStrips) addToSums<isSigned, nHalves, 1>(weights, x + s * stripBytes, stripBytes, nSteps, from, sums + s * stripSums);
+  const From from = isFirst ? From::Zero : nStrips == 1 ? From::Tiles : From::Memory;
+  const auto add = nStrips > keptStrips ? addSteps<isSigned, nHalves, true> : addSteps<isSigned, nHalves, false>;
+  for (int s = 0; s < nStrips; s++, weights.aheadBytes = 0) add(weights, x + s * stripBytes, nSteps, from, sums + s * stripSums);
 }
 
 // out[i · outStride + r] = in[16 r + i] − bias[i] for r < nRows, i < nX; both at most 16.

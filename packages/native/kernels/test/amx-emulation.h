@@ -77,6 +77,7 @@ void emulateMultiply(Tile& sums, const Tile& a, const Tile& b) {
 #undef _tile_loadconfig
 #undef _tile_release
 #undef _tile_loadd
+#undef _tile_stream_loadd
 #undef _tile_stored
 #undef _tile_zero
 #undef _tile_dpbusd
@@ -84,6 +85,7 @@ void emulateMultiply(Tile& sums, const Tile& a, const Tile& b) {
 #define _tile_loadconfig(config) bitnet::test::emulateLoadConfig(config)
 #define _tile_release() bitnet::test::emulateRelease()
 #define _tile_loadd(tile, base, stride) bitnet::test::emulateLoad(bitnet::test::tiles[tile], base, stride)
+#define _tile_stream_loadd(tile, base, stride) _tile_loadd(tile, base, stride)
 #define _tile_stored(tile, base, stride) bitnet::test::emulateStore(bitnet::test::tiles[tile], base, stride)
 #define _tile_zero(tile) bitnet::test::emulateZero(bitnet::test::tiles[tile])
 #define _tile_dpbusd(sums, a, b) \
