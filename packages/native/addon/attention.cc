@@ -4,6 +4,7 @@
 // both (numerics: values).
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "worker.h"
 
@@ -14,6 +15,10 @@ int32_t blocksOf(int32_t nKeys) { return (nKeys + valueBlock - 1) / valueBlock; 
 size_t roundUp16(int32_t n) { return (static_cast<size_t>(n) + 15) / 16 * 16; }
 // From the scores of one query to those of the next: an odd number of cache lines, so that they do not meet in one set of a cache.
 size_t strideOf(int32_t nKeys) { return roundUp16(nKeys) | 16; }
+// Queries from which each gets a lane of its own.
+constexpr int32_t laneQueries = 16;
+// Masked scores end as 0 only where the scale keeps their sign.
+bool useLanes(int32_t queries, float scale) { return queries >= laneQueries && scale > 0; }
 
 constexpr int32_t keysAtOnce = 8;
 
@@ -27,11 +32,16 @@ void prefetch(const uint8_t* bytes, size_t n) {
 // Consecutive positions of one sequence, within one page, against one KV head.
 struct Worker::QueryTile {
   int32_t firstRow, nRows, kvHead;
-  // Queries by row, then head of the group; their scores.
+  // By row, then head of the group. In lanes: as the kernels arrange them, else query i at q[i · qStride].
+  bool inLanes;
   const float* q;
   size_t qStride;
+  // Score of query i and key j: scores[i · scoreStride + j · keyStride].
   float* scores;
-  size_t scoreStride;
+  size_t scoreStride, keyStride;
+  float* scoreOf(int32_t query, int32_t key) const {
+    return scores + static_cast<size_t>(query) * scoreStride + static_cast<size_t>(key) * keyStride;
+  }
 };
 
 bool Worker::attention(const Op& op, WorkCounter* counters) {
@@ -48,7 +58,8 @@ bool Worker::attention(const Op& op, WorkCounter* counters) {
   int32_t tileRows = 1;
   const auto isRoomFor = [&](int32_t rows) {
     const int32_t queries = rows * group;
-    return queries <= tileQueries && static_cast<size_t>(queries) * strideOf(maxKeys) <= exe_.scoreFloats() &&
+    const size_t floats = useLanes(queries, op.real) ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
+    return queries <= tileQueries && floats <= exe_.scoreFloats() &&
            static_cast<int64_t>((step_.nRows + rows - 1) / rows) * nKvHeads >= 4 * team_.size();
   };
   while (tileRows < pageTokens && isRoomFor(2 * tileRows)) tileRows *= 2;
@@ -103,7 +114,8 @@ void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t
       wide = scratch_.page;
     }
     if (next) prefetch(next, headBytes);
-    if (step_.positions[tile.firstRow] >= key + seen - 1) {
+    // In lanes, scores that a row must not see are computed with the others, and masked.
+    if (step_.positions[tile.firstRow] >= key + seen - 1 || (tile.inLanes && !isValue)) {
       use(KvType::F32, wide, key, 0, tile.nRows * group, seen);
       continue;
     }
@@ -116,8 +128,8 @@ void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t
 void Worker::scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
   const int32_t headDim = program_.buffer(op.kv).headDim;
   eachPage(op, tile, false, firstKey, endKey, [&](KvType type, const void* keys, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
-    const size_t from = static_cast<size_t>(query);
-    k_.scores(type, tile.q + from * tile.qStride, tile.qStride, nQueries, keys, nKeys, headDim, tile.scores + from * tile.scoreStride + key,
+    if (tile.inLanes) return k_.laneScores(tile.q, tile.keyStride, static_cast<const float*>(keys), nKeys, headDim, tile.scoreOf(0, key));
+    k_.scores(type, tile.q + static_cast<size_t>(query) * tile.qStride, tile.qStride, nQueries, keys, nKeys, headDim, tile.scoreOf(query, key),
               tile.scoreStride);
   });
 }
@@ -128,9 +140,8 @@ void Worker::sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, in
   const size_t stride = roundUp16(kv.headDim);
   std::memset(sums, 0, static_cast<size_t>(tile.nRows * (op.nHeads / kv.nKvHeads)) * stride * sizeof(float));
   eachPage(op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
-    const size_t from = static_cast<size_t>(query);
-    k_.accumulateValues(type, tile.scores + from * tile.scoreStride + key, tile.scoreStride, nQueries, values, nKeys, kv.headDim,
-                        sums + from * stride, stride);
+    k_.accumulateValues(type, tile.scoreOf(query, key), tile.scoreStride, tile.keyStride, nQueries, values, nKeys, kv.headDim,
+                        sums + static_cast<size_t>(query) * stride, stride);
   });
 }
 
@@ -144,12 +155,37 @@ float Worker::toProbabilities(float* scores, int32_t n, float scale) {
 // The queries of a row's group lie headDim apart where they are; those of several rows are gathered.
 Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
   const size_t headDim = static_cast<size_t>(program_.buffer(op.kv).headDim);
-  const size_t width = static_cast<size_t>(op.nHeads / program_.buffer(op.kv).nKvHeads) * headDim;
+  const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads, nQueries = nRows * group;
+  const size_t width = static_cast<size_t>(group) * headDim;
   const auto rowOf = [&](int32_t row) { return exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * width; };
-  const QueryTile tile = {firstRow, nRows, kvHead, rowOf(firstRow), headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1)};
+  QueryTile tile = {firstRow, nRows, kvHead, false, rowOf(firstRow), headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1), 1};
   if (nRows == 1) return tile;
-  for (int32_t i = 0; i < nRows; i++) std::memcpy(scratch_.queries + static_cast<size_t>(i) * width, rowOf(firstRow + i), width * sizeof(float));
-  return {firstRow, nRows, kvHead, scratch_.queries, headDim, tile.scores, tile.scoreStride};
+  tile.q = scratch_.queries;
+  if (useLanes(nQueries, op.real)) {
+    const size_t stride = roundUp16(nQueries);
+    tile.inLanes = true, tile.scoreStride = 1, tile.keyStride = stride;
+    if (stride != static_cast<size_t>(nQueries)) std::memset(scratch_.queries, 0, headDim * stride * sizeof(float));
+    for (int32_t i = 0; i < nRows; i++)
+      k_.arrangeQueries(rowOf(firstRow + i), headDim, group, static_cast<int32_t>(headDim), scratch_.queries + i * group, stride);
+  } else {
+    for (int32_t i = 0; i < nRows; i++) std::memcpy(scratch_.queries + static_cast<size_t>(i) * width, rowOf(firstRow + i), width * sizeof(float));
+  }
+  return tile;
+}
+
+// scores → probabilities without their denominators.
+void Worker::softmax(const Op& op, const QueryTile& tile) {
+  const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads;
+  const auto keysOf = [&](int32_t row) { return step_.positions[tile.firstRow + row] + 1; };
+  if (!tile.inLanes) {
+    for (int32_t i = 0; i < tile.nRows * group; i++) scratch_.denominators[i] = toProbabilities(tile.scoreOf(i, 0), keysOf(i / group), op.real);
+    return;
+  }
+  const int32_t nKeys = keysOf(tile.nRows - 1);
+  for (int32_t row = 0; row < tile.nRows; row++) {
+    for (int32_t key = keysOf(row); key < nKeys; key++) std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
+  }
+  k_.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, scratch_.denominators);
 }
 
 void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
@@ -159,8 +195,7 @@ void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t k
   const QueryTile tile = gatherTile(op, firstRow, nRows, kvHead);
   const auto rowOf = [&](int32_t query) { return firstRow + query / group; };
   scoreKeys(op, tile, 0, endKey);
-  for (int32_t i = 0; i < nQueries; i++)
-    scratch_.denominators[i] = toProbabilities(tile.scores + static_cast<size_t>(i) * tile.scoreStride, step_.positions[rowOf(i)] + 1, op.real);
+  softmax(op, tile);
   float* total = scratch_.values;
   float* sums = total + nSums;
   std::memset(total, 0, nSums * sizeof(float));

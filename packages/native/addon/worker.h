@@ -70,6 +70,7 @@ class Worker {
   void scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey);
   void sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums);
   float toProbabilities(float* scores, int32_t n, float scale);
+  void softmax(const Op& op, const QueryTile& tile);
 
   // head.cc
   bool head(const Op& op, int32_t opIndex, WorkCounter* counters);

@@ -84,7 +84,7 @@ void scores(KvType type, const float* q, size_t qStride, int nQ, const void* key
 
 // `blocks` vectors of nQ accumulators stay in registers while all keys pass.
 template <class Elements, int nQ, int blocks>
-void accumulateBlocks(const float* p, size_t pStride, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
+void accumulateBlocks(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
                       size_t accStride) {
   F32x16 sums[nQ * blocks];
 #pragma GCC unroll 16
@@ -98,7 +98,7 @@ void accumulateBlocks(const float* p, size_t pStride, const typename Elements::T
     for (int b = 0; b < blocks; b++) v[b] = Elements::get(value + lanes * b);
 #pragma GCC unroll 16
     for (int a = 0; a < nQ; a++) {
-      const F32x16 weight = splat(p[a * pStride + j]);
+      const F32x16 weight = splat(p[a * pStride + j * pStep]);
 #pragma GCC unroll 16
       for (int b = 0; b < blocks; b++) sums[a * blocks + b] = mulAdd(weight, v[b], sums[a * blocks + b]);
     }
@@ -111,40 +111,40 @@ void accumulateBlocks(const float* p, size_t pStride, const typename Elements::T
 
 // The last headDim mod 16 elements.
 template <class Elements>
-void accumulateRest(const float* p, const typename Elements::Type* values, int nKeys, int headDim, int rest, float* acc) {
+void accumulateRest(const float* p, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, int rest, float* acc) {
   F32x16 sum = loadSome(acc, rest, 0.0f);
   for (int j = 0; j < nKeys; j++)
-    sum = mulAdd(splat(p[j]), Elements::getSome(values + static_cast<size_t>(j) * headDim, rest), sum);
+    sum = mulAdd(splat(p[j * pStep]), Elements::getSome(values + static_cast<size_t>(j) * headDim, rest), sum);
   storeSome(acc, rest, sum);
 }
 
 template <class Elements, int nQ>
-void accumulateQueries(const float* p, size_t pStride, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
+void accumulateQueries(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
                        size_t accStride) {
   // A single query has no other sums between two steps of one; they hide the latency.
   constexpr int blocks = nQ == 1 ? 2 * tileSide : tileSide;
   int d = 0;
   for (; d + blocks * lanes <= headDim; d += blocks * lanes)
-    accumulateBlocks<Elements, nQ, blocks>(p, pStride, values + d, nKeys, headDim, acc + d, accStride);
+    accumulateBlocks<Elements, nQ, blocks>(p, pStride, pStep, values + d, nKeys, headDim, acc + d, accStride);
   for (; d + lanes <= headDim; d += lanes)
-    accumulateBlocks<Elements, nQ, 1>(p, pStride, values + d, nKeys, headDim, acc + d, accStride);
+    accumulateBlocks<Elements, nQ, 1>(p, pStride, pStep, values + d, nKeys, headDim, acc + d, accStride);
   for (int a = 0; d < headDim && a < nQ; a++)
-    accumulateRest<Elements>(p + a * pStride, values + d, nKeys, headDim, headDim - d, acc + a * accStride + d);
+    accumulateRest<Elements>(p + a * pStride, pStep, values + d, nKeys, headDim, headDim - d, acc + a * accStride + d);
 }
 
 template <class Elements>
-void accumulateElements(const float* p, size_t pStride, int nQ, const void* first, int nKeys, int headDim, float* acc, size_t accStride) {
+void accumulateElements(const float* p, size_t pStride, size_t pStep, int nQ, const void* first, int nKeys, int headDim, float* acc, size_t accStride) {
   const auto* values = static_cast<const typename Elements::Type*>(first);
   int a = 0;
   for (; a + tileSide <= nQ; a += tileSide)
-    accumulateQueries<Elements, tileSide>(p + a * pStride, pStride, values, nKeys, headDim, acc + a * accStride, accStride);
-  for (; a < nQ; a++) accumulateQueries<Elements, 1>(p + a * pStride, pStride, values, nKeys, headDim, acc + a * accStride, accStride);
+    accumulateQueries<Elements, tileSide>(p + a * pStride, pStride, pStep, values, nKeys, headDim, acc + a * accStride, accStride);
+  for (; a < nQ; a++) accumulateQueries<Elements, 1>(p + a * pStride, pStride, pStep, values, nKeys, headDim, acc + a * accStride, accStride);
 }
 
-void accumulateValues(KvType type, const float* p, size_t pStride, int nQ, const void* values, int nKeys, int headDim, float* acc,
+void accumulateValues(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim, float* acc,
                       size_t accStride) {
-  if (type == KvType::F16) return accumulateElements<F16Elements>(p, pStride, nQ, values, nKeys, headDim, acc, accStride);
-  return accumulateElements<F32Elements>(p, pStride, nQ, values, nKeys, headDim, acc, accStride);
+  if (type == KvType::F16) return accumulateElements<F16Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, acc, accStride);
+  return accumulateElements<F32Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, acc, accStride);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "f32-attention-tile.inl.h"
 #include "f32-attention.inl.h"
 #include "f32-dense.inl.h"
+#include "f32-lane-attention.inl.h"
 #include "f32-rows.inl.h"
 #include "screen-build.inl.h"
 
@@ -35,6 +36,9 @@ constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) 
       .maximum = largest,
       .expStripes = expStripes,
       .accumulateValues = accumulateValues,
+      .arrangeQueries = arrangeQueries,
+      .laneScores = laneScores,
+      .laneSoftmax = laneSoftmax,
       .divide = divideBy,
       .perturb = perturb,
   };

@@ -90,9 +90,18 @@ struct Kernels {
   float (*maximum)(const float* x, int n);
   // x[j] = exp(fma(x[j], scale, −m)), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
   void (*expStripes)(float* x, int n, float scale, float m, float stripes[16]);
-  // acc_i[d] = fma(p_i[j], value_j[d], acc_i[d]) in ascending j for i < nQ; acc_i begins at acc[i · accStride], p_i at p[i · pStride]
-  void (*accumulateValues)(KvType type, const float* p, size_t pStride, int nQ, const void* values, int nKeys, int headDim, float* acc,
-                           size_t accStride);
+  // acc_i[d] = fma(p_i[j], value_j[d], acc_i[d]) in ascending j for i < nQ; acc_i begins at acc[i · accStride], p_i[j] lies at
+  // p[i · pStride + j · pStep]
+  void (*accumulateValues)(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
+                           float* acc, size_t accStride);
+  // The next three are for many queries at once, one in each of `stride` lanes, a multiple of 16. The first writes the lanes i < nQ of
+  // arranged[headDim][stride], in an order of its own.
+  void (*arrangeQueries)(const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride);
+  // scores[j · stride + i] = dot(q_i, key_j) for j < nKeys and all lanes i
+  void (*laneScores)(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores);
+  // For every lane i: x_j = scores[j · stride + i] becomes exp(fma(x_j, scale, −m)), m = max(x_j) · scale, j < nKeys, nKeys ≥ 1;
+  // denominators[i] = their sum in stripes, x_0 in stripe 0
+  void (*laneSoftmax)(float* scores, size_t stride, int nKeys, float scale, float* denominators);
   // out[d] = total[d] / denominator
   void (*divide)(const float* total, int n, float denominator, float* out);
 

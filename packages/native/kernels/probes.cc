@@ -255,9 +255,39 @@ void probeAccumulateValues(const Kernels& k, const Samples& s, int n, int shift,
     for (const int nQ : {1, 2, 5}) {
       const size_t stride = static_cast<size_t>(n) + 1;
       for (int i = 0; i < nQ; i++) std::memcpy(to + i * stride, s.b + i, n * sizeof(float));
-      k.accumulateValues(type, s.a + shift, 7, nQ, values, 9, n, to, stride);
+      k.accumulateValues(type, s.a + shift, 7, 1, nQ, values, 9, n, to, stride);
       to += nQ * stride;
     }
+  }
+}
+
+// Rows of lanes that no query fills hold the samples that lie there.
+void probeArrangeQueries(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  constexpr size_t stride = 16;
+  float* to = floats(out, 0);
+  for (const int nQ : {1, 16}) {
+    k.arrangeQueries(s.a + shift, 3, nQ, n, to, stride);
+    to += n * stride;
+  }
+}
+
+void probeLaneScores(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  float* to = floats(out, 0);
+  for (const size_t stride : {size_t{16}, size_t{64}}) {
+    // Any f32 do for arranged queries.
+    for (const int nKeys : {1, 9}) {
+      k.laneScores(s.a + shift, stride, s.b + shift, nKeys, n, to);
+      to += nKeys * stride;
+    }
+  }
+}
+
+void probeLaneSoftmax(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  float* to = floats(out, 0);
+  for (const size_t stride : {size_t{16}, size_t{48}}) {
+    std::memcpy(to, s.a + shift, n * stride * sizeof(float));
+    k.laneSoftmax(to, stride, n, 0.7f, to + n * stride);
+    to += (n + 1) * stride;
   }
 }
 
@@ -292,6 +322,9 @@ constexpr Probe probes[] = {
     {"maximum", probeMaximum},
     {"expStripes", probeExpStripes},
     {"accumulateValues", probeAccumulateValues},
+    {"arrangeQueries", probeArrangeQueries},
+    {"laneScores", probeLaneScores},
+    {"laneSoftmax", probeLaneSoftmax},
     {"divide", probeDivide},
     {"perturb", probePerturb},
     {"ternaryTiles", probeTernaryTiles},

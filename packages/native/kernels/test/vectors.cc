@@ -9,7 +9,7 @@
 namespace bitnet::test {
 namespace {
 
-constexpr int nKernels = 23;
+constexpr int nKernels = 25;  // arrangeQueries is checked with laneScores
 
 class Reader {
  public:
@@ -210,8 +210,8 @@ void runDense(Run& run, const std::string& kernel) {
   run.answer(2, out.data());
 }
 
-// The last two parameters are the number of queries and how far apart they, their scores or weights and their sums lie beyond what
-// they take; the gaps hold the same before and after.
+// The last but one parameter is the number of queries. The last one says how far apart they, their scores or weights and their sums lie
+// beyond what they take; the gaps hold the same before and after. Weights of one query follow each other, or those of one key (by lane).
 void runAttention(Run& run, const std::string& kernel) {
   const int headDim = run.number(0), nKeys = run.number(2), nQ = run.number(3);
   const size_t gap = static_cast<size_t>(run.number(4)), wide = static_cast<size_t>(headDim) + gap, narrow = static_cast<size_t>(nKeys) + gap;
@@ -222,9 +222,35 @@ void runAttention(Run& run, const std::string& kernel) {
   if (kernel == "scores") {
     run.k.scores(type, x.data(), wide, nQ, cached.data(), nKeys, headDim, out.data(), narrow);
   } else {
-    run.k.accumulateValues(type, x.data(), narrow, nQ, cached.data(), nKeys, headDim, out.data(), wide);
+    const bool byLane = run.number(5) != 0;
+    run.k.accumulateValues(type, x.data(), byLane ? 1 : narrow, byLane ? static_cast<size_t>(nQ) : 1, nQ, cached.data(), nKeys, headDim, out.data(), wide);
   }
   run.answer(3, out.data());
+}
+
+// The order of arranged queries is the kernels' own, so that the first two are checked together. Lanes without a query hold 0.
+void runLaneScores(Run& run) {
+  const int headDim = run.number(0), nKeys = run.number(1), nQ = run.number(2);
+  const size_t stride = static_cast<size_t>(nQ + 15) / 16 * 16;
+  auto q = run.array<float>(0);
+  auto keys = run.array<float>(1);
+  Guarded<float> arranged(headDim * static_cast<int>(stride)), scores(nKeys * static_cast<int>(stride));
+  std::memset(arranged.data(), 0, headDim * stride * sizeof(float));
+  // In two parts, as the rows of a tile come.
+  const int first = nQ / 3;
+  run.k.arrangeQueries(q.data(), headDim, first, headDim, arranged.data(), stride);
+  run.k.arrangeQueries(q.data() + first * headDim, headDim, nQ - first, headDim, arranged.data() + first, stride);
+  run.k.laneScores(arranged.data(), stride, keys.data(), nKeys, headDim, scores.data());
+  run.answer(2, scores.data());
+}
+
+void runLaneSoftmax(Run& run) {
+  const int stride = run.number(0), nKeys = run.number(1);
+  auto scores = run.array<float>(0);
+  Guarded<float> denominators(stride);
+  run.k.laneSoftmax(scores.data(), static_cast<size_t>(stride), nKeys, run.real(2), denominators.data());
+  run.answer(1, scores.data());
+  run.answer(2, denominators.data());
 }
 
 bool isOneOf(const std::string& kernel, std::initializer_list<const char*> names) {
@@ -248,6 +274,10 @@ bool runCase(Run& run, const std::string& kernel) {
     runDense(run, kernel);
   } else if (isOneOf(kernel, {"scores", "accumulateValues"})) {
     runAttention(run, kernel);
+  } else if (kernel == "laneScores") {
+    runLaneScores(run);
+  } else if (kernel == "laneSoftmax") {
+    runLaneSoftmax(run);
   } else {
     return false;
   }

@@ -178,30 +178,48 @@ void spoil(Kernels& k, int index) {
       };
       return;
     case 20:  // the last key is missing for the last of several queries
-      k.accumulateValues = [](KvType type, const float* p, size_t pStride, int nQ, const void* values, int nKeys, int headDim, float* acc,
-                              size_t accStride) {
-        if (nQ == 1) return right.accumulateValues(type, p, pStride, 1, values, nKeys, headDim, acc, accStride);
+      k.accumulateValues = [](KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
+                              float* acc, size_t accStride) {
+        if (nQ == 1) return right.accumulateValues(type, p, pStride, pStep, 1, values, nKeys, headDim, acc, accStride);
         const int last = nQ - 1;
-        right.accumulateValues(type, p, pStride, last, values, nKeys, headDim, acc, accStride);
-        right.accumulateValues(type, p + last * pStride, pStride, 1, values, nKeys - 1, headDim, acc + last * accStride, accStride);
+        right.accumulateValues(type, p, pStride, pStep, last, values, nKeys, headDim, acc, accStride);
+        right.accumulateValues(type, p + last * pStride, pStride, pStep, 1, values, nKeys - 1, headDim, acc + last * accStride, accStride);
       };
       return;
-    case 21:  // multiplies by the inverse
+    case 21:  // the last element of every query is missing
+      k.arrangeQueries = [](const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride) {
+        right.arrangeQueries(q, qStride, nQ, headDim - 1, arranged, stride);
+      };
+      return;
+    case 22:  // one wrong lane in the last key of several
+      k.laneScores = [](const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
+        right.laneScores(arranged, stride, keys, nKeys, headDim, scores);
+        float* last = scores + (nKeys - 1) * stride;
+        if (nKeys > 1) last[stride - 1] = last[stride - 2];
+      };
+      return;
+    case 23:  // the denominators of the first half again
+      k.laneSoftmax = [](float* scores, size_t stride, int nKeys, float scale, float* denominators) {
+        right.laneSoftmax(scores, stride, nKeys, scale, denominators);
+        for (size_t i = stride / 2; i < stride; i++) denominators[i] = denominators[i - stride / 2];
+      };
+      return;
+    case 24:  // multiplies by the inverse
       k.divide = [](const float* total, int n, float denominator, float* out) {
         const float inverse = 1 / denominator;
         for (int i = 0; i < n; i++) out[i] = total[i] * inverse;
       };
       return;
-    case 22:  // another counter
+    case 25:  // another counter
       k.perturb = [](const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out) {
         key.index ^= 1;
         right.perturb(logits, n, firstId, temperature, key, out);
       };
       return;
-    case 23:
+    case 26:
       k.tiles = &wrongTernaryTiles;
       return;
-    case 24:
+    case 27:
       k.tiles = &wrongScreenTiles;
       return;
   }
@@ -211,7 +229,7 @@ constexpr const char* names[] = {
     "ternaryMatmul", "scaleTensor", "scaleRow", "foldGroup", "multiply", "sumSquares", "normalise",
     "quantise",      "absMaxBits",  "add",      "gate",      "rope",     "narrow",     "widen",
     "denseDots",     "screenDots",  "residualSquares", "scores", "maximum", "expStripes", "accumulateValues",
-    "divide",        "perturb",     "ternaryTiles", "screenTiles",
+    "arrangeQueries", "laneScores", "laneSoftmax", "divide", "perturb",  "ternaryTiles", "screenTiles",
 };
 constexpr int nNames = sizeof names / sizeof names[0];
 

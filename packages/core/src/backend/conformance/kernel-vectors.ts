@@ -13,7 +13,7 @@ import { unpackComputeRow } from "../../packing/compute-layout.ts";
 import { denseByteLength, widenRows } from "../../packing/dense.ts";
 import type { DenseType } from "../../packing/packing.ts";
 import type { KvType } from "../backend.ts";
-import { absMaxBits, dot, gatedActivation, rope } from "../reference/rows.ts";
+import { absMaxBits, dot, foldStripes, gatedActivation, rope } from "../reference/rows.ts";
 import { Draw } from "./case.ts";
 
 const f32 = Math.fround;
@@ -76,8 +76,10 @@ function kernelCases(): KernelCase[] {
       ...denseCases(draw, n),
       residualCase(draw, n),
       ...attentionCases(draw, n),
+      ...laneCases(draw, n),
       perturbCase(draw, n),
     ]),
+    ...laneSoftmaxCases(draw),
     expCase(draw),
     ...widenCases(draw),
   ];
@@ -314,13 +316,67 @@ function attentionCases(draw: Draw, headDim: number): KernelCase[] {
       const params = [headDim, index, nKeys, nQ, gap];
       return [
         { kernel: "scores", params, arrays: [q, bytes, scores, scored(q, keys, headDim, gap, scores)] },
-        {
-          kernel: "accumulateValues",
-          params,
-          arrays: [p, bytes, sums, accumulated(p, keys, headDim, gap, sums)],
-        },
+        ...[0, 1].map((byLane) => {
+          const weights = byLane === 0 ? p : byKey(p, nQ, nKeys, gap);
+          return {
+            kernel: "accumulateValues",
+            params: [...params, byLane],
+            arrays: [weights, bytes, sums, accumulated(p, keys, headDim, gap, sums)],
+          };
+        }),
       ];
     });
+  });
+}
+
+/** The weights [nQ, nKeys] as [nKeys, nQ]. */
+function byKey(p: Float32Array, nQ: number, nKeys: number, gap: number): Float32Array {
+  return Float32Array.from(
+    { length: nKeys * nQ },
+    (_, at) => p[(at % nQ) * (nKeys + gap) + Math.floor(at / nQ)] ?? 0,
+  );
+}
+
+/** Queries in lanes: numbers of them that fill every register tile, and keys on both sides of it. */
+function laneCases(draw: Draw, headDim: number): KernelCase[] {
+  const cases: KernelCase[] = [];
+  for (const nQ of [16, 30, 112]) {
+    const nKeys = nQ === 30 ? 19 : 9;
+    const stride = Math.ceil(nQ / 16) * 16;
+    const q = draw.floats(nQ * headDim);
+    const keys = draw.floats(nKeys * headDim);
+    const scores = Float32Array.from({ length: nKeys * stride }, (_, at) => {
+      const query = at % stride;
+      return query < nQ ? dot(q, query * headDim, keys, Math.floor(at / stride) * headDim, headDim) : 0;
+    });
+    cases.push({ kernel: "laneScores", params: [headDim, nKeys, nQ], arrays: [q, keys, scores] });
+  }
+  return cases;
+}
+
+function laneSoftmaxCases(draw: Draw): KernelCase[] {
+  const scale = f32(0.0884);
+  return [1, 5, 16, 50].map((nKeys) => {
+    const stride = 80;
+    const scores = draw.floats(nKeys * stride, 90);
+    // Masked: the last key for some lanes.
+    if (nKeys > 1) scores.fill(-Infinity, (nKeys - 1) * stride, (nKeys - 1) * stride + 7);
+    const p = new Float32Array(scores.length);
+    const denominators = new Float32Array(stride);
+    for (let i = 0; i < stride; i++) {
+      const lane = Float32Array.from({ length: nKeys }, (_, j) => scores[j * stride + i] ?? 0);
+      const m = f32(Math.max(...lane) * scale);
+      const exps = lane.map((x) => (x === -Infinity ? 0 : expF32(fma(x, scale, -m))));
+      exps.forEach((x, j) => {
+        p[j * stride + i] = x;
+      });
+      const chains = new Float32Array(16);
+      exps.forEach((x, j) => {
+        chains[j & 15] = (chains[j & 15] ?? 0) + x;
+      });
+      denominators[i] = foldStripes(chains);
+    }
+    return { kernel: "laneSoftmax", params: [stride, nKeys, scale], arrays: [scores, p, denominators] };
   });
 }
 
