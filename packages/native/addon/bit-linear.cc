@@ -115,6 +115,12 @@ void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows
   const int32_t cols = static_cast<int32_t>(x.stride);
   if (weight.scaleKind == ScaleKind::Group) return groupChunk(chunk, panel, out);
   const uint8_t* quints = panel.n <= quintActivations ? exe_.quintBytesOf(chunk.id) : nullptr;
+  if (!quints && panel.strips && weight.scaleKind == ScaleKind::Tensor) {
+    for (int32_t j = 0; j < panel.n; j++) scratch_.tensorScales[j] = weight.scale / x.scales[panel.first + j];
+    k_.tiles->ternaryScaled(chunk.rows, chunk.rowBytes, chunk.nRows, panel.strips, x.stride * stripRows, x.sums + panel.first, panel.n, cols,
+                            scratch_.tensorScales, out.data, out.stride);
+    return;
+  }
   if (quints) {
     const uint8_t* rows = quints + quintBytes(static_cast<size_t>(chunk.firstRow), paddedCols(weight.cols));
     exe_.quintKernels()->matmul(rows, chunk.nRows, x.row(panel.first), x.stride, x.sums + panel.first, panel.n, cols, scratch_.acc, chunk.accStride);

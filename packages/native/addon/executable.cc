@@ -221,6 +221,7 @@ void Executable::layOutScratch(Layout& layout) {
     scratch.row = layout.take<float>(rowCols);
     scratch.acc = layout.take<int32_t>(accScratch);
     scratch.sums = layout.take<int32_t>(maxPanel);
+    scratch.tensorScales = layout.take<float>(maxPanel);
     scratch.strips = stripBytes == 0 ? nullptr : layout.take<int8_t>(stripBytes);
     scratch.scores = layout.take<float>(scoreFloats_);
     scratch.queries = layout.take<float>(tile * headDim);

@@ -63,6 +63,7 @@ struct Scratch {
   float* row;       // a normalised row
   int32_t* acc;     // accScratch sums
   int32_t* sums;    // a panel's sums of one group
+  float* tensorScales;  // of a panel's rows
   int8_t* strips;   // a panel of activations, or of the screen's digits, arranged for the kernels' tiles; null without such kernels
   // Of attention; a tile has at most tileQueries queries, or those of one group.
   float* scores;        // scoreFloats

@@ -29,6 +29,9 @@ struct TileKernels {
   // As ternaryMatmul and screenDots. A strip may be longer than cols: `strips` then begins at a column that is a multiple of 64.
   void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
                   int nX, int cols, int32_t* acc, size_t accStride);
+  // out[i · outStride + r] = float(Σ_k w[r][k] · x[i][k]) · t[i]: the same with scaleTensor, without the way through memory.
+  void (*ternaryScaled)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
+                        int nX, int cols, const float* t, float* out, size_t outStride);
   void (*screen)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
                  size_t accStride);
 };

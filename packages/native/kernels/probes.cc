@@ -73,6 +73,23 @@ void probeTernaryTiles(const Kernels& k, const Samples& s, int n, int shift, uin
   });
 }
 
+void probeScaledTiles(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  constexpr size_t rowBytes = 33;
+  const uint8_t* weights = s.bytes + shift;
+  probeTiles(k, s, n, shift, 128, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
+    auto* scaled = reinterpret_cast<float*>(acc);
+    if (k.tiles) return k.tiles->ternaryScaled(weights, rowBytes, n, a.strips, a.stripBytes, a.sums, a.n, a.cols, s.a, scaled, accStride);
+    k.ternaryMatmul(weights, rowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
+    for (int i = 0; i < a.n; i++) {
+      for (int r = 0; r < n; r++) {
+        int32_t sum;
+        std::memcpy(&sum, acc + i * accStride + r, sizeof sum);
+        scaled[i * accStride + r] = static_cast<float>(sum) * s.a[i];
+      }
+    }
+  });
+}
+
 void probeScaleTensor(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   k.scaleTensor(s.ints + shift, n, s.a[0], floats(out, shift));
 }
@@ -328,6 +345,7 @@ constexpr Probe probes[] = {
     {"divide", probeDivide},
     {"perturb", probePerturb},
     {"ternaryTiles", probeTernaryTiles},
+    {"scaledTiles", probeScaledTiles},
     {"screenTiles", probeScreenTiles},
 };
 

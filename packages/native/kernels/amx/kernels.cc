@@ -48,13 +48,18 @@ inline void unpackRows(const uint8_t* const rows[stripRows], size_t offset, size
   }
 }
 
-// Writes the sums of nRows weight rows ≤ 32 with nX rows of activations.
-void turnStrips(const int32_t* sums, int nRows, int nX, const int32_t* xSums, int32_t* acc, size_t accStride) {
+// Hands on the sums of nRows weight rows ≤ 32 with nX rows of activations.
+template <class To>
+void turnStrips(const int32_t* sums, int nRows, int nX, const To& to) {
   for (int i = 0; i < nX; i += stripRows, sums += stripSums) {
     const int n = leastOf(nX - i, stripRows);
-    const int32_t* bias = xSums ? xSums + i : nullptr;
-    turnSums(sums, leastOf(nRows, stripRows), n, bias, acc + i * accStride, accStride);
-    if (nRows > stripRows) turnSums(sums + stripSums / 2, nRows - stripRows, n, bias, acc + i * accStride + stripRows, accStride);
+    for (int row = 0; row < nRows; row += stripRows) {
+      const To part = to.from(i, row);
+      const auto rows = static_cast<__mmask16>((1u << leastOf(nRows - row, stripRows)) - 1);
+      turnSums(sums + (row == 0 ? 0 : stripSums / 2), [&](int j, __m512i column) {
+        if (j < n) part.put(j, rows, column);
+      });
+    }
   }
 }
 
@@ -76,8 +81,9 @@ void ternaryPair(const uint8_t* const rows[pairRows], int nRows, size_t aheadByt
   }
 }
 
-void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                  int cols, int32_t* acc, size_t accStride) {
+template <class To>
+void ternaryProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols,
+                    const To& to) {
   alignas(64) int32_t sums[mostStrips * stripSums];
   configureTiles(stripRows, stripRows);
   for (int i = 0; i < nX; i += mostStrips * stripRows) {
@@ -87,11 +93,21 @@ void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8
       const uint8_t* rows[pairRows];
       for (int j = 0; j < pairRows; j++) rows[j] = weights + (r + leastOf(j, some - 1)) * rowBytes;
       ternaryPair(rows, some, pairRows * rowBytes, strips + i / stripRows * stripBytes, stripBytes, nStrips, cols, sums);
-      turnStrips(sums, some, count, xSums + i, acc + i * accStride + r, accStride);
+      turnStrips(sums, some, count, to.from(i, r));
     }
   }
   // Tiles in use make every switch of threads save 8 KiB.
   _tile_release();
+}
+
+void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                  int cols, int32_t* acc, size_t accStride) {
+  ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, nX, cols, Sums{xSums, acc, accStride});
+}
+
+void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                 int cols, const float* t, float* out, size_t outStride) {
+  ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, nX, cols, ScaledSums{xSums, t, out, outStride});
 }
 
 void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
@@ -113,7 +129,7 @@ void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* 
         const WeightTiles span = {rows.lower + step * lineBytes, rows.upper + step * lineBytes, rowBytes, lineBytes, rows.aheadBytes};
         add(span, x + step * tileBytes, stripBytes, nStrips, leastOf(cols / lineBytes - step, spanSteps), step == 0, sums);
       }
-      turnStrips(sums, some, count, nullptr, acc + i * accStride + r, accStride);
+      turnStrips(sums, some, count, Sums{nullptr, acc, accStride}.from(i, r));
       r += some;
     }
   }
@@ -126,6 +142,7 @@ constexpr TileKernels tileKernels = {
     .screenFrom = 5,
     .arrange = arrange,
     .ternary = ternaryTiles,
+    .ternaryScaled = scaledTiles,
     .screen = screenTiles,
 };
 

@@ -112,8 +112,9 @@ void addStrips(WeightTiles weights, const int8_t* x, size_t stripBytes, int nStr
   for (int s = 0; s < nStrips; s++, weights.aheadBytes = 0) add(weights, x + s * stripBytes, nSteps, from, sums + s * stripSums);
 }
 
-// out[i · outStride + r] = in[16 r + i] − bias[i] for r < nRows, i < nX; both at most 16.
-void turnSums(const int32_t* in, int nRows, int nX, const int32_t* bias, int32_t* out, size_t outStride) {
+// Calls put(i, Σ[r] = in[16 r + i]) for i < 16.
+template <class Put>
+void turnSums(const int32_t* in, Put put) {
   __m512i rows[16], fours[16];
   for (int r = 0; r < 16; r++) rows[r] = _mm512_load_si512(in + 16 * r);
   for (int r = 0; r < 16; r += 4) {
@@ -124,11 +125,6 @@ void turnSums(const int32_t* in, int nRows, int nX, const int32_t* bias, int32_t
     fours[r + 2] = _mm512_unpacklo_epi64(ab2, cd2);
     fours[r + 3] = _mm512_unpackhi_epi64(ab2, cd2);
   }
-  const __mmask16 mask = static_cast<__mmask16>((1u << nRows) - 1);
-  const auto put = [&](int i, __m512i sums) {
-    if (i >= nX) return;
-    _mm512_mask_storeu_epi32(out + i * outStride, mask, _mm512_sub_epi32(sums, _mm512_set1_epi32(bias ? bias[i] : 0)));
-  };
   for (int c = 0; c < 4; c++) {
     const __m512i evenUpper = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0x88), oddUpper = _mm512_shuffle_i32x4(fours[c], fours[4 + c], 0xdd);
     const __m512i evenLower = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0x88), oddLower = _mm512_shuffle_i32x4(fours[8 + c], fours[12 + c], 0xdd);
@@ -139,6 +135,29 @@ void turnSums(const int32_t* in, int nRows, int nX, const int32_t* bias, int32_t
   }
 }
 
+// What becomes of the sums with row i of activations, once `bias[i]` is taken off.
+struct Sums {
+  const int32_t* bias;  // or null
+  int32_t* acc;
+  size_t stride;
+  void put(int i, __mmask16 rows, __m512i sums) const {
+    _mm512_mask_storeu_epi32(acc + i * stride, rows, _mm512_sub_epi32(sums, _mm512_set1_epi32(bias ? bias[i] : 0)));
+  }
+  Sums from(int i, int row) const { return {bias ? bias + i : nullptr, acc + i * stride + row, stride}; }
+};
+
+struct ScaledSums {
+  const int32_t* bias;
+  const float* t;
+  float* out;
+  size_t stride;
+  void put(int i, __mmask16 rows, __m512i sums) const {
+    const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(bias[i])));
+    _mm512_mask_storeu_ps(out + i * stride, rows, _mm512_mul_ps(exact, _mm512_set1_ps(t[i])));
+  }
+  ScaledSums from(int i, int row) const { return {bias + i, t + i, out + i * stride + row, stride}; }
+};
+
 void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
   for (int first = 0; first < nX; first += stripRows) {
     const int n = nX - first < stripRows ? nX - first : stripRows;
@@ -148,7 +167,7 @@ void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) 
         const __m512i line = i < n ? _mm512_loadu_si512(x + (first + i) * xStride + k) : _mm512_setzero_si512();
         _mm512_store_si512(lines + 16 * i, line);
       }
-      turnSums(lines, 16, 16, nullptr, reinterpret_cast<int32_t*>(strips), 16);
+      turnSums(lines, [&](int i, __m512i column) { _mm512_store_si512(strips + lineBytes * i, column); });
     }
   }
 }

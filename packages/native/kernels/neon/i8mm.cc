@@ -21,6 +21,7 @@ constexpr TileKernels tileKernels = {
     .screenFrom = 8,
     .arrange = arrange,
     .ternary = ternaryPairs,
+    .ternaryScaled = scaledPairs,
     .screen = screenPairs,
 };
 

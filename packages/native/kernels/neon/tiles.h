@@ -69,10 +69,10 @@ void addPairs(const int8_t* panel, const int8_t* x, int nGroups, int32_t* sums) 
   }
 }
 
-// `fill(row, nRows, column, nColumns, panel)` lays out at most 8 rows of weights, the last of them again where rows are missing.
-template <class Fill>
-void multiplyPairs(int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols, int32_t* acc,
-                   size_t accStride, Fill fill) {
+// `fill(row, nRows, column, nColumns, panel)` lays out at most 8 rows of weights, the last of them again where rows are missing;
+// `put(i, r, sum)` gets each sum.
+template <class Fill, class Put>
+void multiplyPairs(int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols, Fill fill, Put put) {
   alignas(64) int8_t panel[panelRows8 * spanColumns];
   int32_t sums[sumRows * panelRows8];
   for (int i = 0; i < nX; i += sumRows) {
@@ -90,7 +90,7 @@ void multiplyPairs(int nRows, const int8_t* strips, size_t stripBytes, const int
       }
       for (int j = 0; j < count; j++) {
         const int32_t bias = xSums ? xSums[i + j] : 0;
-        for (int k = 0; k < some; k++) acc[(i + j) * accStride + r + k] = sums[j * panelRows8 + k] - bias;
+        for (int k = 0; k < some; k++) put(i + j, r + k, sums[j * panelRows8 + k] - bias);
       }
     }
   }
@@ -109,26 +109,42 @@ inline void unpackPair(const uint8_t* a, const uint8_t* b, int8_t* panel) {
   }
 }
 
-void ternaryPairs(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                  int cols, int32_t* acc, size_t accStride) {
-  multiplyPairs(nRows, strips, stripBytes, xSums, nX, cols, acc, accStride, [&](int row, int some, int first, int n, int8_t* panel) {
+template <class Put>
+void ternaryProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                    int cols, Put put) {
+  const auto fill = [&](int row, int some, int first, int n, int8_t* panel) {
     const auto rowOf = [&](int j) { return weights + (row + leastOf(j, some - 1)) * rowBytes; };
     for (int p = 0; p < panelPairs; p++) {
       const uint8_t *a = rowOf(2 * p), *b = rowOf(2 * p + 1);
       for (int k = 0; k < n; k += 128) unpackPair(a + (first + k) / 4, b + (first + k) / 4, panel + k * panelRows8 + 16 * p);
     }
-  });
+  };
+  multiplyPairs(nRows, strips, stripBytes, xSums, nX, cols, fill, put);
+}
+
+void ternaryPairs(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                  int cols, int32_t* acc, size_t accStride) {
+  const auto put = [&](int i, int r, int32_t sum) { acc[i * accStride + r] = sum; };
+  ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, put);
+}
+
+void scaledPairs(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                 int cols, const float* t, float* out, size_t outStride) {
+  const auto put = [&](int i, int r, int32_t sum) { out[i * outStride + r] = static_cast<float>(sum) * t[i]; };
+  ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, put);
 }
 
 void screenPairs(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
                  size_t accStride) {
-  multiplyPairs(nRows, strips, stripBytes, nullptr, nX, cols, acc, accStride, [&](int row, int some, int first, int n, int8_t* panel) {
+  const auto fill = [&](int row, int some, int first, int n, int8_t* panel) {
     const auto rowOf = [&](int j) { return rows + (row + leastOf(j, some - 1)) * rowBytes + first; };
     for (int p = 0; p < panelPairs; p++) {
       const int8_t *a = rowOf(2 * p), *b = rowOf(2 * p + 1);
       for (int k = 0; k < n; k += 16) storePair(vld1q_s8(a + k), vld1q_s8(b + k), panel + k * panelRows8 + 16 * p);
     }
-  });
+  };
+  const auto put = [&](int i, int r, int32_t sum) { acc[i * accStride + r] = sum; };
+  multiplyPairs(nRows, strips, stripBytes, nullptr, nX, cols, fill, put);
 }
 
 }  // namespace

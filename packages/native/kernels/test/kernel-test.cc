@@ -100,6 +100,14 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
   kernels.tiles->ternary(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols, byTiles.data(), nRows);
   std::snprintf(what, sizeof what, "ternary tiles %d × %d, %d activations", nRows, cols, nX);
   report.equal(byTiles.data(), expected.data(), nSums, kernels.isa, what);
+
+  Guarded<float> t(nX), scaled(nSums), scaledExpected(nSums);
+  for (int i = 0; i < nX; i++) t.data()[i] = 0.37f / static_cast<float>(i + 3);
+  for (size_t at = 0; at < nSums; at++) scaledExpected.data()[at] = static_cast<float>(expected.data()[at]) * t.data()[at / nRows];
+  kernels.tiles->ternaryScaled(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols, t.data(),
+                               scaled.data(), nRows);
+  std::snprintf(what, sizeof what, "scaled ternary tiles %d × %d, %d activations", nRows, cols, nX);
+  report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
 }
 
 // Likewise.

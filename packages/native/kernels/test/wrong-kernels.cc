@@ -1,6 +1,7 @@
 #include "wrong-kernels.h"
 
 #include <cstring>
+#include <vector>
 
 namespace bitnet::test {
 namespace {
@@ -25,6 +26,15 @@ void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8
   }
 }
 
+void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                 int cols, const float* t, float* out, size_t outStride) {
+  std::vector<int32_t> acc(static_cast<size_t>(nX) * nRows);
+  ternaryTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc.data(), nRows);
+  for (int i = 0; i < nX; i++) {
+    for (int r = 0; r < nRows; r++) out[i * outStride + r] = static_cast<float>(acc[static_cast<size_t>(i) * nRows + r]) * t[i];
+  }
+}
+
 void screenTiles(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
                  size_t accStride) {
   if (right.tiles) return right.tiles->screen(rows, rowBytes, nRows, strips, stripBytes, nX, cols, acc, accStride);
@@ -46,6 +56,22 @@ constexpr TileKernels wrongTernaryTiles = {
           ternaryTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc, accStride);
           if (nX > stripRows) acc[(nX - 1) * accStride + nRows - 1] += 1;
         },
+    .ternaryScaled = scaledTiles,
+    .screen = screenTiles,
+};
+
+// The factor of the first row for all.
+constexpr TileKernels wrongScaledTiles = {
+    .ternaryFrom = 1,
+    .screenFrom = 1,
+    .arrange = arrange,
+    .ternary = ternaryTiles,
+    .ternaryScaled =
+        [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols,
+           const float* t, float* out, size_t outStride) {
+          const std::vector<float> first(static_cast<size_t>(nX), t[0]);
+          scaledTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, first.data(), out, outStride);
+        },
     .screen = screenTiles,
 };
 
@@ -55,6 +81,7 @@ constexpr TileKernels wrongScreenTiles = {
     .screenFrom = 1,
     .arrange = arrange,
     .ternary = ternaryTiles,
+    .ternaryScaled = scaledTiles,
     .screen =
         [](const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
            size_t accStride) {
@@ -220,6 +247,9 @@ void spoil(Kernels& k, int index) {
       k.tiles = &wrongTernaryTiles;
       return;
     case 27:
+      k.tiles = &wrongScaledTiles;
+      return;
+    case 28:
       k.tiles = &wrongScreenTiles;
       return;
   }
@@ -229,7 +259,7 @@ constexpr const char* names[] = {
     "ternaryMatmul", "scaleTensor", "scaleRow", "foldGroup", "multiply", "sumSquares", "normalise",
     "quantise",      "absMaxBits",  "add",      "gate",      "rope",     "narrow",     "widen",
     "denseDots",     "screenDots",  "residualSquares", "scores", "maximum", "expStripes", "accumulateValues",
-    "arrangeQueries", "laneScores", "laneSoftmax", "divide", "perturb",  "ternaryTiles", "screenTiles",
+    "arrangeQueries", "laneScores", "laneSoftmax", "divide", "perturb",  "ternaryTiles", "scaledTiles", "screenTiles",
 };
 constexpr int nNames = sizeof names / sizeof names[0];
 
