@@ -32,7 +32,6 @@ void Screen::plan(int32_t rows, int32_t cols) {
   stride_ = (static_cast<size_t>(cols) + 63) / 64 * 64;
   const double steps = (cols + 15) / 16 + 4;
   gamma_ = steps * unit / (1 - steps * unit);
-  smallest_ = cols * 0x1p-148;
 }
 
 bool Screen::allocate() {
@@ -97,8 +96,8 @@ void Screen::advance() {
 bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenedRow& split) const {
   double most = 0, squares = 0, lost = 0;
   for (int32_t i = 0; i < cols_; i++) most = std::max(most, std::fabs(static_cast<double>(x[i])));
-  split.step = most > 0 ? most / mostDigits : 1;
-  const double inverse = 1 / split.step;
+  const double step = most > 0 ? most / mostDigits : 1;
+  const double inverse = 1 / step;
   sums[0] = sums[1] = 0;
   for (int32_t i = 0; i < cols_; i++) {
     const double value = x[i];
@@ -108,7 +107,7 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
     low[i] = static_cast<int8_t>(digits - 256 * upper);
     sums[0] += high[i];
     sums[1] += low[i];
-    const double rest = value - split.step * digits;
+    const double rest = value - step * digits;
     squares += value * value;
     lost += rest * rest;
   }
@@ -117,8 +116,7 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
   const double norm = std::sqrt(squares) * slack;
   const double loss = std::sqrt(lost) * slack + norm * 0x1p-50;
   split.norm = norm;
-  split.byScale = 0;
-  double ordinary = norm;
+  double ordinary = norm, byScale = 0;
   // Columns far above the others are cheaper to bound one by one: what the copy hides of a weight is at most half a scale, and its loss
   // is about so many scales.
   const double usualLoss = std::sqrt(cols_ / 12.0);
@@ -135,27 +133,20 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
     }
     const double rest = std::sqrt(below) * slack;
     limit = rest / usualLoss;
-    if (usualLoss * rest + sum / 2 >= usualLoss * ordinary + split.byScale / 2) break;
+    if (usualLoss * rest + sum / 2 >= usualLoss * ordinary + byScale / 2) break;
     ordinary = rest;
-    split.byScale = sum;
+    byScale = sum;
   }
-  split.byLoss = (ordinary + loss) * slack;
-  split.byNorm = (gamma_ * norm + loss) * slack;
-  // Half a scale, and a little for the roundings of the scale and its inverse.
-  split.byScale *= 0.5001;
-  return largestNorm_ * norm < 0x1p120;
+  // Half a scale, and a little for the roundings of the scale and its inverse. What underflows is less than 2⁻¹⁰⁰: a unit scale · step that
+  // does, by at most 2⁻¹⁴⁹, times digits' sums below 2⁴⁰.
+  split.factors = {static_cast<float>(step), roundUp((ordinary + loss) * slack), roundUp((gamma_ * norm + loss) * slack),
+                   roundUp(byScale * 0.5001), 0x1p-99f};
+  return largestNorm_ * norm < 0x1p120 && norm < 0x1p120 && step >= 0x1p-100;
 }
 
-void Screen::upperBounds(const ScreenedRow& x, int32_t first, int32_t n, const int32_t* high, const int32_t* low, float* upper) const {
-  const float* scales = scales_.data() + first;
-  const float* losses = losses_.data() + first;
-  const float* norms = norms_.data() + first;
-  for (int32_t i = 0; i < n; i++) {
-    const double scale = scales[i];
-    const double estimate = scale * x.step * (256.0 * high[i] + low[i]);
-    const double bound = estimate + (losses[i] * x.byLoss + norms[i] * x.byNorm + scale * x.byScale);
-    upper[i] = static_cast<float>(bound + (std::fabs(bound) * 0x1p-23 + smallest_));
-  }
+void Screen::upperBounds(const Kernels& kernels, const ScreenedRow& x, int32_t first, int32_t n, const int32_t* high, const int32_t* low,
+                         float* upper) const {
+  kernels.screenBounds(x.factors, scales_.data() + first, losses_.data() + first, norms_.data() + first, high, low, n, upper);
 }
 
 }  // namespace bitnet::addon

@@ -8,11 +8,10 @@
 
 namespace bitnet::addon {
 
-// A normalised row x in two int8 digits, x ≈ step · (256 · high + low), and what bounds the error of its products with the copy.
+// A normalised row x in two int8 digits, and what bounds the error of its products with the copy.
 struct ScreenedRow {
-  double step;
-  double byLoss, byNorm, byScale;  // factors of a table row's loss, norm and scale
-  double norm;                     // of x, rounded up
+  ScreenFactors factors;
+  double norm;  // of x, rounded up
 };
 
 class Screen {
@@ -42,12 +41,14 @@ class Screen {
   bool isUseless() const { return state_.load(std::memory_order_acquire) == State::Useless; }
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
-  // Splits a finite x [cols] into rows of digits, with their sums. False when a logit might overflow: then only the product itself tells.
+  // Splits a finite x [cols] into rows of digits, with their sums. False when a logit might overflow, or x is next to nothing: then only the
+  // product itself tells.
   bool split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenedRow& split) const;
 
   const int8_t* row(int32_t row) const { return values_.data() + static_cast<size_t>(row) * stride_; }
   // upper[i] = an f32 that the logit of row first + i does not exceed, given the digits' sums.
-  void upperBounds(const ScreenedRow& x, int32_t first, int32_t n, const int32_t* high, const int32_t* low, float* upper) const;
+  void upperBounds(const Kernels& kernels, const ScreenedRow& x, int32_t first, int32_t n, const int32_t* high, const int32_t* low,
+                   float* upper) const;
 
  private:
   enum class State { Missing, Ready, Useless };
@@ -57,8 +58,7 @@ class Screen {
 
   int32_t rows_ = 0, cols_ = 0, filled_ = 0;
   size_t stride_ = 0;
-  double gamma_ = 0;     // relative error of a dot product as it is computed
-  double smallest_ = 0;  // what underflow may add to it
+  double gamma_ = 0;  // relative error of a dot product as it is computed
   std::atomic<State> state_{State::Missing};
   std::atomic<uint64_t> bytes_{0};
   Array<int8_t> values_;  // [rows, stride]

@@ -40,7 +40,7 @@ void Worker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
       const int32_t slot = panel.split.slots[i];
       if (job_.heads_[static_cast<size_t>(panel.first + slot)].isUnbounded) continue;
       const int32_t* sums = scratch_.acc + static_cast<size_t>(2 * i) * chunkRows;
-      screen.upperBounds(screened.rows[i], first, count, sums, sums + chunkRows, exe_.logits().row(slot) + first);
+      screen.upperBounds(k_, screened.rows[i], first, count, sums, sums + chunkRows, exe_.logits().row(slot) + first);
     }
   }
 }

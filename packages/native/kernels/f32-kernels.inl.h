@@ -31,6 +31,7 @@ constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) 
       .widen = widen,
       .denseDots = denseDots,
       .screenDots = screenDots,
+      .screenBounds = screenBounds,
       .residualSquares = residualSquares,
       .scores = scores,
       .maximum = largest,

@@ -85,6 +85,8 @@ F32x16 negate(F32x16 x) { return floatOf(xorInt(bitsOf(x), splatInt(INT32_MIN)))
 
 I32x16 magnitudeBits(F32x16 x) { return andInt(bitsOf(x), splatInt(0x7fffffff)); }
 
+F32x16 magnitude(F32x16 x) { return floatOf(magnitudeBits(x)); }
+
 template <int k>
 I32x16 rotateLeft(I32x16 x) {
   return orInt(shiftLeft<k>(x), shiftRight<32 - k>(x));

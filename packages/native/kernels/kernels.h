@@ -16,6 +16,12 @@ struct NoiseKey {
   uint32_t seed, choice, index;
 };
 
+// What a row x ≈ step · (256 · high + low) of the head contributes to the bounds of its logits: factors of a table row's loss, norm and scale,
+// rounded up, and what underflow may hide. step ≥ 2⁻¹⁰⁰.
+struct ScreenFactors {
+  float step, byLoss, byNorm, byScale, smallest;
+};
+
 // Products with many rows of activations by a unit that multiplies whole tiles. Activations are arranged for it once and then serve every
 // weight: strips of stripRows rows, each stripBytes further, in which column c of a strip begins at byte stripRows · c. A strip is filled up
 // with zero rows.
@@ -82,6 +88,9 @@ struct Kernels {
   // most 2¹⁶; rows are rowBytes apart, those of x xStride; xSums[i] = Σ_k x[i][k].
   void (*screenDots)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX,
                      int cols, int32_t* acc, size_t accStride);
+  // upper[r] ≥ what row r's logit can be, for r < n, given the sums of its high and low digits (docs/kernels.md)
+  void (*screenBounds)(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
+                       const int32_t* low, int n, float* upper);
   // sum of e·e in stripes, e = fma(−s, q[i], w[i])
   float (*residualSquares)(const float* w, const int8_t* q, float s, int n);
 

@@ -230,6 +230,11 @@ void probeScreenTiles(const Kernels& k, const Samples& s, int n, int shift, uint
   });
 }
 
+void probeScreenBounds(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  const ScreenFactors x = {0.013f, 3.5f, 0x1p-12f, 1.75f, 0x1p-99f};
+  k.screenBounds(x, s.a + shift, s.b, s.a, s.ints + shift, s.ints, n, floats(out, shift));
+}
+
 void probeResidualSquares(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   floats(out, shift)[0] = k.residualSquares(s.a + shift, s.activations + shift, 0.0625f, n);
   floats(out, shift)[1] = k.residualSquares(s.b, s.activations + shift, 0.037f, n);
@@ -334,6 +339,7 @@ constexpr Probe probes[] = {
     {"widen", probeWiden},
     {"denseDots", probeDenseDots},
     {"screenDots", probeScreenDots},
+    {"screenBounds", probeScreenBounds},
     {"residualSquares", probeResidualSquares},
     {"scores", probeScores},
     {"maximum", probeMaximum},

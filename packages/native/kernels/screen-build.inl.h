@@ -1,4 +1,5 @@
-// What is lost when a row is copied in int8: the head's screen needs a bound on it (docs/kernels.md). Include after a lanes.h.
+// What the head's screen needs beside its products (docs/kernels.md): what is lost when a row is copied in int8, and the bound of a logit.
+// Include after a lanes.h.
 #pragma once
 #include "f32-lanes.inl.h"
 
@@ -20,6 +21,29 @@ float residualSquares(const float* w, const int8_t* q, float s, int n) {
     chains = mulAdd(e, e, chains);
   }
   return fold(chains);
+}
+
+// At most ten roundings, each of them of at most 2⁻²⁴ of `size` and `error` together, which `slack` more than covers.
+F32x16 boundLanes(const ScreenFactors& x, F32x16 scale, F32x16 loss, F32x16 norm, F32x16 high, F32x16 low) {
+  const F32x16 slack = splat(0x1p-20f), shift = splat(256.0f), unit = multiply(scale, splat(x.step));
+  const F32x16 estimate = multiply(unit, mulAdd(shift, high, low));
+  const F32x16 size = multiply(unit, mulAdd(shift, magnitude(high), magnitude(low)));
+  const F32x16 error = mulAdd(loss, splat(x.byLoss), mulAdd(norm, splat(x.byNorm), multiply(scale, splat(x.byScale))));
+  return add(add(estimate, error), mulAdd(add(size, error), slack, splat(x.smallest)));
+}
+
+void screenBounds(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
+                  const int32_t* low, int n, float* upper) {
+  int r = 0;
+  for (; r + lanes <= n; r += lanes) {
+    const F32x16 h = toFloat(loadInt(high + r)), l = toFloat(loadInt(low + r));
+    store(upper + r, boundLanes(x, load(scales + r), load(losses + r), load(norms + r), h, l));
+  }
+  if (r == n) return;
+  const int rest = n - r;
+  const auto some = [&](const float* values) { return loadSome(values + r, rest, 0.0f); };
+  const F32x16 h = toFloat(loadIntSome(high + r, rest)), l = toFloat(loadIntSome(low + r, rest));
+  storeSome(upper + r, rest, boundLanes(x, some(scales), some(losses), some(norms), h, l));
 }
 
 }  // namespace

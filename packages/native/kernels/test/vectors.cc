@@ -9,7 +9,7 @@
 namespace bitnet::test {
 namespace {
 
-constexpr int nKernels = 25;  // arrangeQueries is checked with laneScores
+constexpr int nKernels = 26;  // arrangeQueries is checked with laneScores
 
 class Reader {
  public:
@@ -102,6 +102,15 @@ void runScreen(Run& run, const std::string& kernel) {
     auto q = run.array<int8_t>(1);
     const float sum = run.k.residualSquares(weights.data(), q.data(), run.real(1), run.number(0));
     return run.answer(2, &sum);
+  }
+  if (kernel == "screenBounds") {
+    auto scales = run.array<float>(0), losses = run.array<float>(1), norms = run.array<float>(2);
+    auto high = run.array<int32_t>(3), low = run.array<int32_t>(4);
+    const int n = run.number(0);
+    const ScreenFactors x = {run.real(1), run.real(2), run.real(3), run.real(4), run.real(5)};
+    Guarded<float> upper(n);
+    run.k.screenBounds(x, scales.data(), losses.data(), norms.data(), high.data(), low.data(), n, upper.data());
+    return run.answer(5, upper.data());
   }
   const int nRows = run.number(0), nX = run.number(1), cols = run.number(2);
   auto rows = run.array<int8_t>(0);
@@ -263,7 +272,7 @@ bool isOneOf(const std::string& kernel, std::initializer_list<const char*> names
 bool runCase(Run& run, const std::string& kernel) {
   if (kernel == "ternaryMatmul") {
     runTernary(run);
-  } else if (isOneOf(kernel, {"screenDots", "residualSquares"})) {
+  } else if (isOneOf(kernel, {"screenDots", "screenBounds", "residualSquares"})) {
     runScreen(run, kernel);
   } else if (isOneOf(kernel, {"scaleTensor", "scaleRow", "foldGroup", "multiply"})) {
     runScale(run, kernel);

@@ -180,10 +180,19 @@ void spoil(Kernels& k, int index) {
         if (nX > 1) acc[(nX - 1) * accStride + nRows - 1] -= 1;
       };
       return;
-    case 16:  // one place more
+    case 16:  // without the low digits of the last row
+      k.screenBounds = [](const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
+                          const int32_t* low, int n, float* upper) {
+        right.screenBounds(x, scales, losses, norms, high, low, n, upper);
+        const int32_t none = 0;
+        const int last = n - 1;
+        right.screenBounds(x, scales + last, losses + last, norms + last, high + last, &none, 1, upper + last);
+      };
+      return;
+    case 17:  // one place more
       k.residualSquares = [](const float* w, const int8_t* q, float s, int n) { return nextUp(right.residualSquares(w, q, s, n)); };
       return;
-    case 17:  // the last key again, for the last of several queries
+    case 18:  // the last key again, for the last of several queries
       k.scores = [](KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
                     size_t scoreStride) {
         right.scores(type, q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
@@ -191,20 +200,20 @@ void spoil(Kernels& k, int index) {
         if (nQ > 4 && nKeys > 1) last[nKeys - 1] = last[nKeys - 2];
       };
       return;
-    case 18:  // never below zero
+    case 19:  // never below zero
       k.maximum = [](const float* x, int n) {
         const float most = right.maximum(x, n);
         return most > 0 ? most : 0;
       };
       return;
-    case 19:  // the tail is missing in the sums
+    case 20:  // the tail is missing in the sums
       k.expStripes = [](float* x, int n, float scale, float m, float stripes[16]) {
         const float last = stripes[(n - 1) % 16];
         right.expStripes(x, n, scale, m, stripes);
         if (n % 16 != 0) stripes[(n - 1) % 16] = last;
       };
       return;
-    case 20:  // the last key is missing for the last of several queries
+    case 21:  // the last key is missing for the last of several queries
       k.accumulateValues = [](KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
                               float* acc, size_t accStride) {
         if (nQ == 1) return right.accumulateValues(type, p, pStride, pStep, 1, values, nKeys, headDim, acc, accStride);
@@ -213,43 +222,43 @@ void spoil(Kernels& k, int index) {
         right.accumulateValues(type, p + last * pStride, pStride, pStep, 1, values, nKeys - 1, headDim, acc + last * accStride, accStride);
       };
       return;
-    case 21:  // the last element of every query is missing
+    case 22:  // the last element of every query is missing
       k.arrangeQueries = [](const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride) {
         right.arrangeQueries(q, qStride, nQ, headDim - 1, arranged, stride);
       };
       return;
-    case 22:  // one wrong lane in the last key of several
+    case 23:  // one wrong lane in the last key of several
       k.laneScores = [](const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
         right.laneScores(arranged, stride, keys, nKeys, headDim, scores);
         float* last = scores + (nKeys - 1) * stride;
         if (nKeys > 1) last[stride - 1] = last[stride - 2];
       };
       return;
-    case 23:  // the denominators of the first half again
+    case 24:  // the denominators of the first half again
       k.laneSoftmax = [](float* scores, size_t stride, int nKeys, float scale, float* denominators) {
         right.laneSoftmax(scores, stride, nKeys, scale, denominators);
         for (size_t i = stride / 2; i < stride; i++) denominators[i] = denominators[i - stride / 2];
       };
       return;
-    case 24:  // multiplies by the inverse
+    case 25:  // multiplies by the inverse
       k.divide = [](const float* total, int n, float denominator, float* out) {
         const float inverse = 1 / denominator;
         for (int i = 0; i < n; i++) out[i] = total[i] * inverse;
       };
       return;
-    case 25:  // another counter
+    case 26:  // another counter
       k.perturb = [](const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out) {
         key.index ^= 1;
         right.perturb(logits, n, firstId, temperature, key, out);
       };
       return;
-    case 26:
+    case 27:
       k.tiles = &wrongTernaryTiles;
       return;
-    case 27:
+    case 28:
       k.tiles = &wrongScaledTiles;
       return;
-    case 28:
+    case 29:
       k.tiles = &wrongScreenTiles;
       return;
   }
@@ -258,7 +267,7 @@ void spoil(Kernels& k, int index) {
 constexpr const char* names[] = {
     "ternaryMatmul", "scaleTensor", "scaleRow", "foldGroup", "multiply", "sumSquares", "normalise",
     "quantise",      "absMaxBits",  "add",      "gate",      "rope",     "narrow",     "widen",
-    "denseDots",     "screenDots",  "residualSquares", "scores", "maximum", "expStripes", "accumulateValues",
+    "denseDots",     "screenDots",  "screenBounds", "residualSquares", "scores", "maximum", "expStripes", "accumulateValues",
     "arrangeQueries", "laneScores", "laneSoftmax", "divide", "perturb",  "ternaryTiles", "scaledTiles", "screenTiles",
 };
 constexpr int nNames = sizeof names / sizeof names[0];

@@ -75,6 +75,7 @@ function kernelCases(): KernelCase[] {
       ...gateCases(draw, n),
       ...denseCases(draw, n),
       residualCase(draw, n),
+      boundsCase(draw, n),
       ...attentionCases(draw, n),
       ...laneCases(draw, n),
       perturbCase(draw, n),
@@ -156,6 +157,29 @@ function screenCase(values: Int8Array, x: Int8Array, nX: number, cols: number): 
     return row.reduce((sum, value, k) => sum + value * (x[i * cols + k] ?? 0), 0);
   });
   return { kernel: "screenDots", params: [nRows, nX, cols], arrays: [rows, x, sums, acc] };
+}
+
+function boundsCase(draw: Draw, n: number): KernelCase {
+  const factors = [0.013, 3.5, 0.0002, 1.75, 2 ** -99].map(f32);
+  const [step = 0, byLoss = 0, byNorm = 0, byScale = 0, smallest = 0] = factors;
+  const [scales, losses, norms] = [draw.floats(n), draw.floats(n), draw.floats(n)];
+  const sums = (size: number) => Int32Array.from({ length: n }, () => Math.round(size * draw.even()));
+  const high = sums(2 ** 25);
+  const low = sums(2 ** 25);
+  const slack = 2 ** -20;
+  const upper = scales.map((scale, r) => {
+    const [h, l] = [f32(high[r] ?? 0), f32(low[r] ?? 0)];
+    const unit = f32(scale * step);
+    const estimate = f32(unit * fma(256, h, l));
+    const size = f32(unit * fma(256, Math.abs(h), Math.abs(l)));
+    const error = fma(losses[r] ?? 0, byLoss, fma(norms[r] ?? 0, byNorm, f32(scale * byScale)));
+    return f32(f32(estimate + error) + fma(f32(size + error), slack, smallest));
+  });
+  return {
+    kernel: "screenBounds",
+    params: [n, ...factors],
+    arrays: [scales, losses, norms, high, low, upper],
+  };
 }
 
 function residualCase(draw: Draw, n: number): KernelCase {
