@@ -8,6 +8,12 @@
 namespace bitnet::addon {
 namespace {
 
+// Rows of activations with which weights stream from memory.
+constexpr int32_t streamedRows = 4;
+// Of each run: what a kernel does not ask for itself, and what is asked for while waiting, so that all of it stays in a second-level cache.
+constexpr size_t startBytes = 1024;
+constexpr size_t waitingBytes = 8192;
+
 int32_t roundUp(int32_t n, int32_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // Rows of weights, a multiple of 16, whose sums with a panel fit `room`.
@@ -47,35 +53,83 @@ bool Worker::feedsNext(int32_t opIndex) const {
   return true;
 }
 
-void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
+// How a bitLinear is cut up.
+struct Worker::ChunkPlan {
+  const Op& op;
+  const Op* activation;    // computed with it, or null
+  const int32_t* weights;  // ids
+  int32_t nWeights;        // whose rows are taken after each other; those of two that an activation joins are taken together
+  int32_t panelRows, chunkRows;
+};
+
+Worker::ChunkPlan Worker::planOf(int32_t opIndex) const {
   const Op& op = program_.ops[static_cast<size_t>(opIndex)];
   const Op* activation = feedsNext(opIndex) ? &op + 1 : nullptr;
   const int32_t* weights = program_.lists.data() + op.firstList;
-  const int32_t panelRows = std::min(step_.nRows, maxPanel);
-  // The rows of two weights that an activation joins are taken together.
-  const int32_t nWeights = activation ? 1 : op.nWeights;
+  const int32_t panelRows = std::min(step_.nRows, maxPanel), nWeights = activation ? 1 : op.nWeights;
   int64_t total = 0;
   for (int32_t i = 0; i < nWeights; i++) total += program_.buffer(weights[i]).rows;
-  const int32_t chunkRows = chunkRowsFor(activation ? accScratch / 2 : accScratch, panelRows, total, team_.size());
-  // Counters only grow, so the panel and the weight that a chunk belongs to do, too.
-  int64_t at = take(*counters), before = 0;
-  for (int32_t first = 0; first < step_.nRows; first += panelRows) {
-    XPanel panel = {exe_.q8(op.x), first, std::min(panelRows, step_.nRows - first), nullptr};
-    for (int32_t i = 0; i < nWeights; i++) {
-      const int64_t chunks = (program_.buffer(weights[i]).rows + chunkRows - 1) / chunkRows;
-      for (; at < before + chunks; at = take(*counters)) {
+  return {op, activation, weights, nWeights, panelRows, chunkRowsFor(activation ? accScratch / 2 : accScratch, panelRows, total, team_.size())};
+}
+
+void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
+  const ChunkPlan plan = planOf(opIndex);
+  const int32_t chunkRows = plan.chunkRows;
+  const bool isStream = step_.nRows <= streamedRows;
+  // Every thread begins with a chunk of its own, so that it can ask for that memory before; the others go to who comes first. Counters only
+  // grow, so the panel and the weight that a chunk belongs to do, too.
+  const auto takeNext = [&] { return static_cast<int64_t>(team_.size()) + take(*counters); };
+  int64_t at = thread_, next = takeNext(), before = 0;
+  for (int32_t first = 0; first < step_.nRows; first += plan.panelRows) {
+    XPanel panel = {exe_.q8(plan.op.x), first, std::min(plan.panelRows, step_.nRows - first), nullptr};
+    for (int32_t i = 0; i < plan.nWeights; i++) {
+      const int64_t chunks = (program_.buffer(plan.weights[i]).rows + chunkRows - 1) / chunkRows;
+      for (; at < before + chunks; at = next, next = takeNext()) {
         const int32_t firstRow = static_cast<int32_t>(at - before) * chunkRows;
         if (!panel.strips) arrange(panel);
-        if (activation) {
-          gatedChunk(op, *activation, firstRow, chunkRows, panel);
+        if (isStream) {
+          MemoryAhead ahead = memoryOf(plan, next, startBytes);
+          while (ahead.step()) {
+          }
+        }
+        if (plan.activation) {
+          gatedChunk(plan.op, *plan.activation, firstRow, chunkRows, panel);
         } else {
-          const F32Rows& out = exe_.f32(weights[op.nWeights + i]);
-          ternaryChunk(chunkOf(weights[i], firstRow, chunkRows), panel, {out.row(first) + firstRow, out.stride});
+          const F32Rows& out = exe_.f32(plan.weights[plan.op.nWeights + i]);
+          ternaryChunk(chunkOf(plan.weights[i], firstRow, chunkRows), panel, {out.row(first) + firstRow, out.stride});
         }
       }
       before += chunks;
     }
   }
+}
+
+// The beginnings of the runs in which a chunk of the first panel is read.
+MemoryAhead Worker::memoryOf(const ChunkPlan& plan, int64_t chunk, size_t bytes) const {
+  for (int32_t i = 0; i < plan.nWeights; i++) {
+    const int64_t chunks = (program_.buffer(plan.weights[i]).rows + plan.chunkRows - 1) / plan.chunkRows;
+    if (chunk >= chunks) {
+      chunk -= chunks;
+      continue;
+    }
+    if (exe_.quintBytesOf(plan.weights[i])) return {};
+    const WeightChunk part = chunkOf(plan.weights[i], static_cast<int32_t>(chunk) * plan.chunkRows, plan.chunkRows);
+    const size_t runBytes = static_cast<size_t>(part.nRows / k_.runs) * part.rowBytes;
+    return {part.rows, k_.runs, runBytes, 0, std::min(runBytes, bytes)};
+  }
+  return {};
+}
+
+// What to ask for between the phase and the next bitLinear. The same memory goes on being asked for until that comes.
+MemoryAhead* Worker::aheadOf(const Phase* phase) {
+  if (step_.nRows > streamedRows) return nullptr;
+  const Phase* end = exe_.phases().data() + exe_.phases().size();
+  do phase++;
+  while (phase < end && phase->first < phase->end && program_.ops[static_cast<size_t>(phase->first)].kind != OpKind::BitLinear);
+  if (phase == end || phase->first == phase->end) return nullptr;
+  if (aheadOp_ != phase->first) ahead_ = memoryOf(planOf(phase->first), thread_, waitingBytes);
+  aheadOp_ = phase->first;
+  return &ahead_;
 }
 
 // The same rows of both weights, and the activation of the results.

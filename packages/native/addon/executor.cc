@@ -20,7 +20,7 @@ void Worker::run() {
   if (setUp()) return;
   for (const Phase& phase : exe_.phases()) {
     if (phase.first == phase.end) return;
-    if (runPhase(phase) || team_.barrier()) return;
+    if (runPhase(phase) || team_.barrier(aheadOf(&phase))) return;
   }
 }
 

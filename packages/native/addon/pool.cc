@@ -33,7 +33,9 @@ void relax() {
 }
 
 // True when `word` changed from `old` within the time.
-bool spinWhile(const std::atomic<uint32_t>& word, uint32_t old, int64_t time) {
+bool spinWhile(const std::atomic<uint32_t>& word, uint32_t old, int64_t time, MemoryAhead* ahead = nullptr) {
+  while (word.load(std::memory_order_acquire) == old && ahead && ahead->step()) {
+  }
   if (word.load(std::memory_order_acquire) != old) return true;
   const int64_t end = nanoseconds() + time;
   do {
@@ -79,9 +81,9 @@ void nameThread(int index) {
 
 }  // namespace
 
-void Team::waitWhile(const std::atomic<uint32_t>& word, uint32_t old) {
+void Team::waitWhile(const std::atomic<uint32_t>& word, uint32_t old, MemoryAhead* ahead) {
   const int64_t spin = spinNanoseconds_.load(std::memory_order_relaxed);
-  if (spinWhile(word, old, spin)) {
+  if (spinWhile(word, old, spin, ahead)) {
     if (spin < longestSpin) spinNanoseconds_.store(spin + spin / 16 + 1, std::memory_order_relaxed);
     return;
   }
@@ -89,7 +91,7 @@ void Team::waitWhile(const std::atomic<uint32_t>& word, uint32_t old) {
   word.wait(old, std::memory_order_acquire);
 }
 
-bool Team::barrier() {
+bool Team::barrier(MemoryAhead* ahead) {
   if (size_ == 1) return stop_ = job_->shouldStop();
   const uint32_t phase = phase_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
@@ -98,7 +100,7 @@ bool Team::barrier() {
     phase_.store(phase + 1, std::memory_order_release);
     phase_.notify_all();
   } else {
-    waitWhile(phase_, phase);
+    waitWhile(phase_, phase, ahead);
   }
   return stop_;
 }

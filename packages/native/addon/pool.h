@@ -3,6 +3,7 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 
@@ -10,17 +11,34 @@ namespace bitnet::addon {
 
 class Job;
 
+// Memory that a thread will read soon, as runs side by side, and asks for while it has nothing else to do.
+struct MemoryAhead {
+  const uint8_t* first = nullptr;
+  int runs = 0;
+  size_t runBytes = 0;  // from one run to the next
+  size_t asked = 0, wanted = 0;  // bytes of each run
+
+  // Asks for a line of each run. False when there is nothing left to ask for.
+  bool step() {
+    if (asked >= wanted) return false;
+    for (int i = 0; i < runs; i++) __builtin_prefetch(first + static_cast<size_t>(i) * runBytes + asked, 0, 2);
+    asked += 64;
+    return true;
+  }
+};
+
 // The threads that run one job.
 class Team {
  public:
   int size() const { return size_; }
-  // Returns when all threads of the job have arrived. True when the job is to stop; all threads get the same answer.
-  bool barrier();
+  // Returns when all threads of the job have arrived. True when the job is to stop; all threads get the same answer. Who waits asks for the
+  // memory.
+  bool barrier(MemoryAhead* ahead = nullptr);
 
  private:
   friend class Pool;
 
-  void waitWhile(const std::atomic<uint32_t>& word, uint32_t old);
+  void waitWhile(const std::atomic<uint32_t>& word, uint32_t old, MemoryAhead* ahead = nullptr);
 
   Job* job_ = nullptr;
   int size_ = 1;

@@ -7,7 +7,7 @@
 namespace bitnet::addon {
 namespace {
 
-constexpr double unit = 0x1p-24;       // of f32 rounding
+constexpr double roundoff = 0x1p-24;   // of f32
 constexpr double slack = 1 + 0x1p-20;  // covers every rounding of the bound itself
 constexpr float leastMaximum = 0x1p-100f;  // below it, the inverse of a scale might overflow
 constexpr double mostDigits = 127 * 256 + 127;
@@ -31,7 +31,7 @@ void Screen::plan(int32_t rows, int32_t cols) {
   cols_ = cols;
   stride_ = (static_cast<size_t>(cols) + 63) / 64 * 64;
   const double steps = (cols + 15) / 16 + 4;
-  gamma_ = steps * unit / (1 - steps * unit);
+  gamma_ = steps * roundoff / (1 - steps * roundoff);
 }
 
 bool Screen::allocate() {
@@ -137,11 +137,17 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
     ordinary = rest;
     byScale = sum;
   }
-  // Half a scale, and a little for the roundings of the scale and its inverse. What underflows is less than 2⁻¹⁰⁰: a unit scale · step that
-  // does, by at most 2⁻¹⁴⁹, times digits' sums below 2⁴⁰.
-  split.factors = {static_cast<float>(step), roundUp((ordinary + loss) * slack), roundUp((gamma_ * norm + loss) * slack),
-                   roundUp(byScale * 0.5001), 0x1p-99f};
-  return largestNorm_ * norm < 0x1p120 && norm < 0x1p120 && step >= 0x1p-100;
+  int exponent = 0;
+  if (most > 0) std::frexp(most, &exponent);
+  const double unit = std::ldexp(1.0, std::max(exponent - 1, -149)), inUnits = 1 / unit;
+  // Half a scale, and a little for the roundings of the scale and its inverse.
+  split.factors = {static_cast<float>(unit),
+                   static_cast<float>(step * inUnits),
+                   roundUp((ordinary + loss) * slack * inUnits),
+                   roundUp((gamma_ * norm + loss) * slack * inUnits),
+                   roundUp(byScale * 0.5001 * inUnits),
+                   static_cast<float>(cols_ + 1) * 0x1p-148f};
+  return largestNorm_ * norm < 0x1p120 && largestNorm_ * norm * inUnits < 0x1p120;
 }
 
 void Screen::upperBounds(const Kernels& kernels, const ScreenedRow& x, int32_t first, int32_t n, const int32_t* high, const int32_t* low,

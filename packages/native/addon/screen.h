@@ -41,8 +41,7 @@ class Screen {
   bool isUseless() const { return state_.load(std::memory_order_acquire) == State::Useless; }
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
-  // Splits a finite x [cols] into rows of digits, with their sums. False when a logit might overflow, or x is next to nothing: then only the
-  // product itself tells.
+  // Splits a finite x [cols] into rows of digits, with their sums. False when a logit might overflow: then only the product itself tells.
   bool split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenedRow& split) const;
 
   const int8_t* row(int32_t row) const { return values_.data() + static_cast<size_t>(row) * stride_; }

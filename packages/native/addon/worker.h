@@ -49,7 +49,11 @@ class Worker {
 
   // bit-linear.cc
   bool feedsNext(int32_t op) const;
+  struct ChunkPlan;
+  ChunkPlan planOf(int32_t op) const;
   void bitLinear(int32_t op, WorkCounter* counters);
+  MemoryAhead memoryOf(const ChunkPlan& plan, int64_t chunk, size_t bytes) const;
+  MemoryAhead* aheadOf(const Phase* phase);
   struct WeightChunk;
   struct XPanel;
   void arrange(XPanel& panel);
@@ -112,6 +116,9 @@ class Worker {
   Team& team_;
   const int thread_;
   const Scratch& scratch_;
+  // Of the next bitLinear, the operation aheadOp_.
+  MemoryAhead ahead_;
+  int32_t aheadOp_ = -1;
 };
 
 }  // namespace bitnet::addon

@@ -16,10 +16,10 @@ struct NoiseKey {
   uint32_t seed, choice, index;
 };
 
-// What a row x ≈ step · (256 · high + low) of the head contributes to the bounds of its logits: factors of a table row's loss, norm and scale,
-// rounded up, and what underflow may hide. step ≥ 2⁻¹⁰⁰.
+// What a row x ≈ unit · step · (256 · high + low) of the head contributes to the bounds of its logits. The factors of a table row's loss, norm and
+// scale are of x / unit, rounded up; unit is a power of two that brings the largest value of x to 1 … 2. `smallest`: what underflow may hide.
 struct ScreenFactors {
-  float step, byLoss, byNorm, byScale, smallest;
+  float unit, step, byLoss, byNorm, byScale, smallest;
 };
 
 // Products with many rows of activations by a unit that multiplies whole tiles. Activations are arranged for it once and then serve every
@@ -46,6 +46,8 @@ struct Kernels {
   const char* isa;
   // Null where the instruction set has no such unit.
   const TileKernels* tiles;
+  // With few rows of activations, ternaryMatmul reads this many runs of its weight rows side by side, each nRows / runs rows long.
+  int runs;
 
   // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
   // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves

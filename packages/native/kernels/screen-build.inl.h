@@ -23,13 +23,15 @@ float residualSquares(const float* w, const int8_t* q, float s, int n) {
   return fold(chains);
 }
 
-// At most ten roundings, each of them of at most 2⁻²⁴ of `size` and `error` together, which `slack` more than covers.
+// At most eleven roundings, each of them of at most 2⁻²⁴ of `size` and `error` together, which `slack` more than covers; 2⁻¹⁴⁰ covers what
+// underflows on the way.
 F32x16 boundLanes(const ScreenFactors& x, F32x16 scale, F32x16 loss, F32x16 norm, F32x16 high, F32x16 low) {
-  const F32x16 slack = splat(0x1p-20f), shift = splat(256.0f), unit = multiply(scale, splat(x.step));
-  const F32x16 estimate = multiply(unit, mulAdd(shift, high, low));
-  const F32x16 size = multiply(unit, mulAdd(shift, magnitude(high), magnitude(low)));
+  const F32x16 slack = splat(0x1p-20f), shift = splat(256.0f), step = multiply(scale, splat(x.step));
+  const F32x16 estimate = multiply(step, mulAdd(shift, high, low));
+  const F32x16 size = multiply(step, mulAdd(shift, magnitude(high), magnitude(low)));
   const F32x16 error = mulAdd(loss, splat(x.byLoss), mulAdd(norm, splat(x.byNorm), multiply(scale, splat(x.byScale))));
-  return add(add(estimate, error), mulAdd(add(size, error), slack, splat(x.smallest)));
+  const F32x16 bound = add(add(estimate, error), mulAdd(add(size, error), slack, splat(0x1p-140f)));
+  return mulAdd(bound, splat(x.unit), splat(x.smallest));
 }
 
 void screenBounds(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,

@@ -146,7 +146,7 @@ constexpr TileKernels tileKernels = {
     .screen = screenTiles,
 };
 
-constexpr Kernels table = kernelTable("amx", ternaryMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("amx", groupRows, ternaryMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

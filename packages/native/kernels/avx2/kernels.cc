@@ -54,7 +54,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) {
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avx2", ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots);
 
 }  // namespace
 

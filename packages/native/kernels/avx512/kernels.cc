@@ -22,7 +22,7 @@ inline constexpr int panelBlocks = 4;  // 16 KiB
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avx512vnni", ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("avx512vnni", groupRows, ternaryMatmul, screenDots);
 
 }  // namespace
 

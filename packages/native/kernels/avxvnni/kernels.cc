@@ -47,7 +47,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) { return _mm
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("avxvnni", groupRows, ternaryMatmul, screenDots);
 
 }  // namespace
 

@@ -25,7 +25,7 @@ constexpr TileKernels tileKernels = {
     .screen = screenPairs,
 };
 
-constexpr Kernels table = kernelTable("neon-i8mm", ternaryMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("neon-i8mm", groupRows, ternaryMatmul, screenDots, &tileKernels);
 
 }  // namespace
 
