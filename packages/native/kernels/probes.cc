@@ -283,7 +283,7 @@ void probeAccumulateValues(const Kernels& k, const Samples& s, int n, int shift,
   }
 }
 
-// Rows of lanes that no query fills hold the samples that lie there.
+// Lanes that no query fills stay as they are.
 void probeArrangeQueries(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   constexpr size_t stride = 16;
   float* to = floats(out, 0);

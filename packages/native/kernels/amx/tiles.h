@@ -26,8 +26,8 @@ static_assert(sizeof(TileConfig) == 64);
 
 // Tiles 0 and 1: sums of a strip with the lower and the upper rows of weights; 2: activations; 3: weights. More tiles would need fewer loads,
 // but where another hardware thread of the core uses tiles, too few registers are left to rename: on a shared Emerald Rapids core four
-// tiles give 2180 GMAC/s alone and 1000 beside such a neighbour, six (sums of two strips) 2310 and 750, eight less than those. That the
-// registers are what lacks is inferred from this; there was no counter to ask.
+// tiles give 2180 GMAC/s alone and 1000 beside such a neighbour, six (sums of two strips) 2310 and 750. That the registers are what lacks is
+// inferred from this; there was no counter to ask.
 void configureTiles(int nLower, int nUpper) {
   alignas(64) TileConfig config = {};
   config.palette = 1;

@@ -5,33 +5,24 @@
  * File: "BNKV", then cases. A case is a name, its parameters (f64) and its arrays, inputs before answers; each of the three
  * is a 32-bit count followed by the data, and everything is padded to 8 bytes. An empty name ends the file.
  */
-import { expF32, roundTiesToEven } from "../../base/elementary.ts";
-import { f32ToBf16, f32ToF16, f32ToF16Saturating } from "../../base/float16.ts";
+import { roundTiesToEven } from "../../base/elementary.ts";
+import { f32ToF16, f32ToF16Saturating } from "../../base/float16.ts";
 import { fma } from "../../base/fma.ts";
 import { gumbel } from "../../base/noise.ts";
 import { unpackComputeRow } from "../../packing/compute-layout.ts";
 import { denseByteLength, widenRows } from "../../packing/dense.ts";
 import type { DenseType } from "../../packing/packing.ts";
-import type { KvType } from "../backend.ts";
-import { absMaxBits, dot, foldStripes, gatedActivation, rope } from "../reference/rows.ts";
+import { absMaxBits, dot, gatedActivation, rope } from "../reference/rows.ts";
+import { attentionCases, expCase, laneCases, laneSoftmaxCases } from "./attention-vectors.ts";
 import { Draw } from "./case.ts";
+import { denseBytes, type KernelCase, type Vector } from "./kernel-case.ts";
 
 const f32 = Math.fround;
 const lengths = [1, 3, 7, 16, 37, 250] as const;
 /** In the order of the numbers that the kernels give them. */
 const denseTypes: readonly DenseType[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"];
-const kvTypes: readonly KvType[] = ["f32", "f16"];
 const gateFns = ["relu2", "silu", "gelu"] as const;
 const pairings = ["half", "adjacent"] as const;
-
-type Vector = Float32Array | Int32Array | Int8Array | Uint8Array | Uint16Array | Uint32Array;
-
-interface KernelCase {
-  kernel: string;
-  params: readonly number[];
-  /** Inputs, then answers. */
-  arrays: readonly Vector[];
-}
 
 /** The whole file. */
 export function kernelVectors(): Uint8Array {
@@ -281,13 +272,6 @@ function gateCases(draw: Draw, n: number): KernelCase[] {
 
 // ---- dense weights ----
 
-/** Finite random elements of a plain type, as its bytes. */
-function denseBytes(draw: Draw, type: DenseType, n: number): Uint8Array {
-  const values = draw.floats(n);
-  if (type === "f32") return new Uint8Array(values.buffer);
-  return new Uint8Array(Uint16Array.from(values, type === "f16" ? f32ToF16 : f32ToBf16).buffer);
-}
-
 function denseCases(draw: Draw, n: number): KernelCase[] {
   const nRows = 7;
   return denseTypes.slice(0, 3).flatMap((type, index) => {
@@ -320,131 +304,7 @@ function widenCases(draw: Draw): KernelCase[] {
   );
 }
 
-// ---- attention and sampling ----
-
-/** Queries on both sides of the tiles in which kernels take them. */
-function attentionCases(draw: Draw, headDim: number): KernelCase[] {
-  const nKeys = 11;
-  return kvTypes.flatMap((type, index) => {
-    const bytes = denseBytes(draw, type, nKeys * headDim);
-    const keys = new Float32Array(nKeys * headDim);
-    widenRows(type, bytes, headDim, 0, nKeys, keys);
-    return [1, 3, 6].flatMap((nQ) => {
-      // Rows lie further apart than they are long; what is between them stays as it is.
-      const gap = nQ === 1 ? 0 : 5;
-      const wide = headDim + gap;
-      const narrow = nKeys + gap;
-      const q = draw.floats(nQ * wide);
-      const p = draw.floats(nQ * narrow);
-      const scores = draw.floats(nQ * narrow);
-      const sums = draw.floats(nQ * wide);
-      const params = [headDim, index, nKeys, nQ, gap];
-      return [
-        { kernel: "scores", params, arrays: [q, bytes, scores, scored(q, keys, headDim, gap, scores)] },
-        ...[0, 1].map((byLane) => {
-          const weights = byLane === 0 ? p : byKey(p, nQ, nKeys, gap);
-          return {
-            kernel: "accumulateValues",
-            params: [...params, byLane],
-            arrays: [weights, bytes, sums, accumulated(p, keys, headDim, gap, sums)],
-          };
-        }),
-      ];
-    });
-  });
-}
-
-/** The weights [nQ, nKeys] as [nKeys, nQ]. */
-function byKey(p: Float32Array, nQ: number, nKeys: number, gap: number): Float32Array {
-  return Float32Array.from(
-    { length: nKeys * nQ },
-    (_, at) => p[(at % nQ) * (nKeys + gap) + Math.floor(at / nQ)] ?? 0,
-  );
-}
-
-/** Queries in lanes: numbers of them that fill every register tile, and keys on both sides of it. */
-function laneCases(draw: Draw, headDim: number): KernelCase[] {
-  const cases: KernelCase[] = [];
-  for (const nQ of [16, 30, 112]) {
-    const nKeys = nQ === 30 ? 19 : 9;
-    const stride = Math.ceil(nQ / 16) * 16;
-    const q = draw.floats(nQ * headDim);
-    const keys = draw.floats(nKeys * headDim);
-    const scores = Float32Array.from({ length: nKeys * stride }, (_, at) => {
-      const query = at % stride;
-      return query < nQ ? dot(q, query * headDim, keys, Math.floor(at / stride) * headDim, headDim) : 0;
-    });
-    cases.push({ kernel: "laneScores", params: [headDim, nKeys, nQ], arrays: [q, keys, scores] });
-  }
-  return cases;
-}
-
-function laneSoftmaxCases(draw: Draw): KernelCase[] {
-  const scale = f32(0.0884);
-  return [1, 5, 16, 50].map((nKeys) => {
-    const stride = 80;
-    const scores = draw.floats(nKeys * stride, 90);
-    // Masked: the last key for some lanes.
-    if (nKeys > 1) scores.fill(-Infinity, (nKeys - 1) * stride, (nKeys - 1) * stride + 7);
-    const p = new Float32Array(scores.length);
-    const denominators = new Float32Array(stride);
-    for (let i = 0; i < stride; i++) {
-      const lane = Float32Array.from({ length: nKeys }, (_, j) => scores[j * stride + i] ?? 0);
-      const m = f32(Math.max(...lane) * scale);
-      const exps = lane.map((x) => (x === -Infinity ? 0 : expF32(fma(x, scale, -m))));
-      exps.forEach((x, j) => {
-        p[j * stride + i] = x;
-      });
-      const chains = new Float32Array(16);
-      exps.forEach((x, j) => {
-        chains[j & 15] = (chains[j & 15] ?? 0) + x;
-      });
-      denominators[i] = foldStripes(chains);
-    }
-    return { kernel: "laneSoftmax", params: [stride, nKeys, scale], arrays: [scores, p, denominators] };
-  });
-}
-
-function scored(q: Float32Array, keys: Float32Array, headDim: number, gap: number, before: Float32Array) {
-  const nKeys = keys.length / headDim;
-  return before.map((kept, at) => {
-    const query = Math.floor(at / (nKeys + gap));
-    const key = at % (nKeys + gap);
-    return key < nKeys ? dot(q, query * (headDim + gap), keys, key * headDim, headDim) : kept;
-  });
-}
-
-function accumulated(
-  p: Float32Array,
-  values: Float32Array,
-  headDim: number,
-  gap: number,
-  before: Float32Array,
-) {
-  const nKeys = values.length / headDim;
-  return before.map((first, at) => {
-    const query = Math.floor(at / (headDim + gap));
-    const d = at % (headDim + gap);
-    const weights = p.subarray(query * (nKeys + gap), query * (nKeys + gap) + nKeys);
-    return d < headDim
-      ? weights.reduce((sum, w, j) => fma(w, values[j * headDim + d] ?? 0, sum), first)
-      : first;
-  });
-}
-
-function expCase(draw: Draw): KernelCase {
-  const n = 1003;
-  const m = 2.5;
-  const scale = f32(0.7);
-  const x = Float32Array.from({ length: n }, (_, i) => m - 0.09 * i * Math.abs(draw.even()));
-  const stripes = Float32Array.from({ length: 16 }, () => Math.abs(draw.even()));
-  const p = x.map((v) => expF32(fma(v, scale, -m)));
-  const sums = stripes.slice();
-  p.forEach((v, j) => {
-    sums[j & 15] = (sums[j & 15] ?? 0) + v;
-  });
-  return { kernel: "expStripes", params: [n, scale, m], arrays: [x, stripes, p, sums] };
-}
+// ---- sampling ----
 
 function perturbCase(draw: Draw, n: number): KernelCase {
   const logits = draw.floats(n, 20);
