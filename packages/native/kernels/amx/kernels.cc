@@ -8,6 +8,7 @@
 #include "../avx512/blocks.h"
 #include "../avx512/screen.h"
 #include "../f32-kernels.inl.h"
+#include "streams.h"
 #include "tiles.h"
 
 namespace bitnet {
@@ -27,26 +28,15 @@ namespace {
 // Strips whose sums are kept beside each other: 16 KiB.
 inline constexpr int mostStrips = 8;
 
+// Rows of activations up to which weights are streamed: with more, a panel is worth its stores.
+inline constexpr int mostStreamed = 32;
+
 // Blocks of a row that are unpacked at a time, for 32 rows 16 KiB. With twice as many, unpacking took twice the time, probably because
 // its stores then miss the first-level cache.
 inline constexpr int spanBlocks = 4;
 inline constexpr int spanSteps = 2 * spanBlocks;
 
 int leastOf(int a, int b) { return a < b ? a : b; }
-
-// Two tiles of 16 rows from one block of each.
-inline void unpackRows(const uint8_t* const rows[stripRows], size_t offset, size_t aheadBytes, uint8_t* out) {
-  const __m512i codeBits = _mm512_set1_epi8(3);
-  const __m512i planes01 = _mm512_inserti64x4(_mm512_set1_epi16(6), _mm256_set1_epi16(4), 1);
-  const __m512i planes23 = _mm512_inserti64x4(_mm512_set1_epi16(2), _mm256_setzero_si256(), 1);
-  for (int r = 0; r < stripRows; r++) {
-    __builtin_prefetch(rows[r] + offset + aheadBytes, 0, 2);
-    const __m512i packed = _mm512_broadcast_i64x4(loadHalfVector(rows[r] + offset));
-    auto* to = reinterpret_cast<__m512i*>(out) + r;
-    _mm512_store_si512(to, _mm512_and_si512(_mm512_srlv_epi16(packed, planes01), codeBits));
-    _mm512_store_si512(to + stripRows, _mm512_and_si512(_mm512_srlv_epi16(packed, planes23), codeBits));
-  }
-}
 
 // Hands on the sums of nRows weight rows ≤ 32 with nX rows of activations.
 template <class To>
@@ -57,7 +47,7 @@ void turnStrips(const int32_t* sums, int nRows, int nX, const To& to) {
       const To part = to.from(i, row);
       const auto rows = static_cast<__mmask16>((1u << leastOf(nRows - row, stripRows)) - 1);
       turnSums(sums + (row == 0 ? 0 : stripSums / 2), [&](int j, __m512i column) {
-        if (j < n) part.put(j, rows, column);
+        if (j < n) _mm512_mask_storeu_epi32(part.row(j), rows, part.of(j, column));
       });
     }
   }
@@ -73,8 +63,9 @@ void ternaryPair(const uint8_t* const rows[pairRows], int nRows, size_t aheadByt
     const int nBlocks = leastOf(cols / 128 - first, spanBlocks);
     for (int b = 0; b < nBlocks; b++) {
       const size_t offset = 32 * static_cast<size_t>(first + b);
-      unpackRows(rows, offset, aheadBytes, panel + b * 2 * tileBytes);
-      if (nRows > stripRows) unpackRows(rows + stripRows, offset, aheadBytes, upper + b * 2 * tileBytes);
+      for (int j = 0; j < pairRows; j++) __builtin_prefetch(rows[j] + offset + aheadBytes, 0, 2);
+      unpackRows(rows, offset, panel + b * 2 * tileBytes);
+      if (nRows > stripRows) unpackRows(rows + stripRows, offset, upper + b * 2 * tileBytes);
     }
     const auto add = nRows > stripRows ? addStrips<false, 2> : addStrips<false, 1>;
     add(tiles, strips + 2 * tileBytes * static_cast<size_t>(first), stripBytes, nStrips, 2 * nBlocks, first == 0, sums);
@@ -82,8 +73,7 @@ void ternaryPair(const uint8_t* const rows[pairRows], int nRows, size_t aheadByt
 }
 
 template <class To>
-void ternaryProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols,
-                    const To& to) {
+void panelProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, const To& to) {
   alignas(64) int32_t sums[mostStrips * stripSums];
   configureTiles(stripRows, stripRows);
   for (int i = 0; i < nX; i += mostStrips * stripRows) {
@@ -98,6 +88,18 @@ void ternaryProduct(const uint8_t* weights, size_t rowBytes, int nRows, const in
   }
   // Tiles in use make every switch of threads save 8 KiB.
   _tile_release();
+}
+
+template <class To>
+void ternaryProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols,
+                    const To& to) {
+  const int streamed = nX <= mostStreamed ? nRows / pairRows * pairRows : 0;
+  if (streamed > 0) {
+    const auto stream = nX > stripRows ? streamProduct<2, To> : streamProduct<1, To>;
+    stream(weights, rowBytes, streamed, strips, stripBytes, nX, cols, to);
+  }
+  if (streamed == nRows) return;
+  panelProduct(weights + streamed * rowBytes, rowBytes, nRows - streamed, strips, stripBytes, nX, cols, to.from(0, streamed));
 }
 
 void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,

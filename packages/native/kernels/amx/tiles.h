@@ -24,15 +24,16 @@ struct TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// Tiles 0 and 1: sums of a strip with the lower and the upper rows of weights; 2: activations; 3: weights. More tiles would need fewer loads,
-// but where another hardware thread of the core uses tiles, too few registers are left to rename: on a shared Emerald Rapids core four
-// tiles give 2180 GMAC/s alone and 1000 beside such a neighbour, six (sums of two strips) 2310 and 750. That the registers are what lacks is
-// inferred from this; there was no counter to ask.
-void configureTiles(int nLower, int nUpper) {
+// Tiles 0 and 1: sums of a strip with the lower and the upper rows of weights; 2: activations; 3: weights; 4 and 5: sums of a second strip,
+// where there are to be two. More tiles need fewer loads, but where another hardware thread of the core uses tiles, too few registers are
+// left to rename: on a shared Emerald Rapids core four tiles give 2180 GMAC/s alone and 1000 beside such a neighbour, six 2310 and 750.
+// That the registers are what lacks is inferred from this; there was no counter to ask.
+void configureTiles(int nLower, int nUpper, int nStrips = 1) {
   alignas(64) TileConfig config = {};
   config.palette = 1;
-  const int nRows[4] = {nLower, nUpper, stripRows, nLower};
-  for (int t = 0; t < 4; t++) {
+  const int nTiles = nStrips == 1 ? 4 : 6;
+  const int nRows[6] = {nLower, nUpper, stripRows, nLower, nLower, nUpper};
+  for (int t = 0; t < nTiles; t++) {
     config.nRows[t] = static_cast<uint8_t>(nRows[t]);
     config.rowBytes[t] = nRows[t] == 0 ? 0 : lineBytes;
   }
@@ -140,9 +141,8 @@ struct Sums {
   const int32_t* bias;  // or null
   int32_t* acc;
   size_t stride;
-  void put(int i, __mmask16 rows, __m512i sums) const {
-    _mm512_mask_storeu_epi32(acc + i * stride, rows, _mm512_sub_epi32(sums, _mm512_set1_epi32(bias ? bias[i] : 0)));
-  }
+  int32_t* row(int i) const { return acc + i * stride; }
+  __m512i of(int i, __m512i sums) const { return _mm512_sub_epi32(sums, _mm512_set1_epi32(bias ? bias[i] : 0)); }
   Sums from(int i, int row) const { return {bias ? bias + i : nullptr, acc + i * stride + row, stride}; }
 };
 
@@ -151,9 +151,10 @@ struct ScaledSums {
   const float* t;
   float* out;
   size_t stride;
-  void put(int i, __mmask16 rows, __m512i sums) const {
+  float* row(int i) const { return out + i * stride; }
+  __m512i of(int i, __m512i sums) const {
     const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(bias[i])));
-    _mm512_mask_storeu_ps(out + i * stride, rows, _mm512_mul_ps(exact, _mm512_set1_ps(t[i])));
+    return _mm512_castps_si512(_mm512_mul_ps(exact, _mm512_set1_ps(t[i])));
   }
   ScaledSums from(int i, int row) const { return {bias + i, t + i, out + i * stride + row, stride}; }
 };
@@ -169,6 +170,19 @@ void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) 
       }
       turnSums(lines, [&](int i, __m512i column) { _mm512_store_si512(strips + lineBytes * i, column); });
     }
+  }
+}
+
+// Two tiles of 16 rows from one block of each.
+inline void unpackRows(const uint8_t* const rows[stripRows], size_t offset, uint8_t* out) {
+  const __m512i codeBits = _mm512_set1_epi8(3);
+  const __m512i planes01 = _mm512_inserti64x4(_mm512_set1_epi16(6), _mm256_set1_epi16(4), 1);
+  const __m512i planes23 = _mm512_inserti64x4(_mm512_set1_epi16(2), _mm256_setzero_si256(), 1);
+  for (int r = 0; r < stripRows; r++) {
+    const __m512i packed = _mm512_broadcast_i64x4(loadHalfVector(rows[r] + offset));
+    auto* to = reinterpret_cast<__m512i*>(out) + r;
+    _mm512_store_si512(to, _mm512_and_si512(_mm512_srlv_epi16(packed, planes01), codeBits));
+    _mm512_store_si512(to + stripRows, _mm512_and_si512(_mm512_srlv_epi16(packed, planes23), codeBits));
   }
 }
 
