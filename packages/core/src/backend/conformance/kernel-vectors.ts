@@ -164,7 +164,7 @@ function boundsCase(draw: Draw, n: number): KernelCase {
     const estimate = f32(digit * fma(256, h, l));
     const size = f32(digit * fma(256, Math.abs(h), Math.abs(l)));
     const error = fma(losses[r] ?? 0, byLoss, fma(norms[r] ?? 0, byNorm, f32(scale * byScale)));
-    const bound = f32(f32(estimate + error) + fma(f32(size + error), slack, 2 ** -140));
+    const bound = f32(f32(estimate + error) + fma(f32(size + error), slack, 2 ** -126));
     return fma(bound, unit, smallest);
   });
   return {
