@@ -86,8 +86,6 @@ void panelProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8
       turnStrips(sums, some, count, to.from(i, r));
     }
   }
-  // Tiles in use make every switch of threads save 8 KiB.
-  _tile_release();
 }
 
 template <class To>
@@ -98,8 +96,9 @@ void ternaryProduct(const uint8_t* weights, size_t rowBytes, int nRows, const in
     const auto stream = nX > stripRows ? streamProduct<2, To> : streamProduct<1, To>;
     stream(weights, rowBytes, streamed, strips, stripBytes, nX, cols, to);
   }
-  if (streamed == nRows) return;
-  panelProduct(weights + streamed * rowBytes, rowBytes, nRows - streamed, strips, stripBytes, nX, cols, to.from(0, streamed));
+  if (streamed < nRows) panelProduct(weights + streamed * rowBytes, rowBytes, nRows - streamed, strips, stripBytes, nX, cols, to.from(0, streamed));
+  // Tiles in use make every switch of threads save 8 KiB.
+  _tile_release();
 }
 
 void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
@@ -112,15 +111,14 @@ void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_
   ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, nX, cols, ScaledSums{xSums, t, out, outStride});
 }
 
-void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
-                 size_t accStride) {
+// In spans, whose rows stay in the first-level cache for all strips.
+void screenSpans(const uint8_t* table, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, const Sums& to) {
   alignas(64) int32_t sums[mostStrips * stripSums];
   for (int i = 0; i < nX; i += mostStrips * stripRows) {
     const int count = leastOf(nX - i, mostStrips * stripRows), nStrips = (count + stripRows - 1) / stripRows;
     configureTiles(stripRows, stripRows);
     for (int r = 0; r < nRows;) {
-      const auto* lower = reinterpret_cast<const uint8_t*>(table) + r * rowBytes;
-      const WeightTiles rows = {lower, lower + stripRows * rowBytes, rowBytes, lineBytes, pairRows * rowBytes};
+      const uint8_t *lower = table + r * rowBytes, *upper = lower + stripRows * rowBytes;
       const int8_t* x = strips + i / stripRows * stripBytes;
       const bool isPair = nRows - r >= pairRows;
       // Not a byte past the last row is read.
@@ -128,13 +126,26 @@ void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* 
       if (!isPair) configureTiles(some, 0);
       const auto add = isPair ? addStrips<true, 2> : addStrips<true, 1>;
       for (int step = 0; step < cols / lineBytes; step += spanSteps) {
-        const WeightTiles span = {rows.lower + step * lineBytes, rows.upper + step * lineBytes, rowBytes, lineBytes, rows.aheadBytes};
+        const WeightTiles span = {lower + step * lineBytes, upper + step * lineBytes, rowBytes, lineBytes, pairRows * rowBytes};
         add(span, x + step * tileBytes, stripBytes, nStrips, leastOf(cols / lineBytes - step, spanSteps), step == 0, sums);
       }
-      turnStrips(sums, some, count, Sums{nullptr, acc, accStride}.from(i, r));
+      turnStrips(sums, some, count, to.from(i, r));
       r += some;
     }
   }
+}
+
+void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
+                 size_t accStride) {
+  const auto* rows = reinterpret_cast<const uint8_t*>(table);
+  const Sums to = {nullptr, acc, accStride};
+  const int streamed = nX <= mostStreamed ? nRows / pairRows * pairRows : 0;
+  if (streamed > 0) {
+    const auto put = [&](int r, const int32_t* sums) { turnStrips(sums, pairRows, nX, to.from(0, r)); };
+    const auto stream = nX > stripRows ? streamScreen<2, decltype(put)> : streamScreen<1, decltype(put)>;
+    stream(rows, rowBytes, streamed, strips, stripBytes, cols, put);
+  }
+  if (streamed < nRows) screenSpans(rows + streamed * rowBytes, rowBytes, nRows - streamed, strips, stripBytes, nX, cols, to.from(0, streamed));
   _tile_release();
 }
 

@@ -1,9 +1,11 @@
-// The ternary product with one or two strips of activations, which takes about as long as reading the weights does. So three things go on
-// at once: while one block of 32 rows is multiplied, the next is unpacked, and the 32 rows after these are asked for. The rows are four
-// consecutive ones of each of eight runs of memory, which is what prefetchers can follow; the sums stay in their tiles to the end of a row.
+// Products with one or two strips of activations, which take about as long as reading the weights does. So three things go on at once:
+// while one block of 32 rows is multiplied, the next is unpacked, and the 32 rows after these are asked for, in eight runs of memory, which is
+// what prefetchers can follow. The sums stay in their tiles to the end of a row.
 //
-// On an Emerald Rapids guest 16 activations took 14.4 GB/s of weights from memory on two cores, where unpacking and multiplying spans in
-// turn took 8.5: reading and multiplying had added up.
+// On an Emerald Rapids guest whose two cores read 25 GB/s, 16 activations took 14 GB/s of ternary weights from memory where unpacking and
+// multiplying spans in turn took 8.5, as if reading and multiplying added up; 32 took 9.5 and 6.8. Groups of 32 consecutive rows reached
+// 13.4 where four of each of eight runs of the weights reached 15.8. 32 took 20 GB/s of the screen's copy, and 16.6 when a line of each of the
+// next 32 rows was asked for.
 #pragma once
 #include "tiles.h"
 
@@ -13,22 +15,51 @@ namespace {
 inline constexpr int streamRuns = 8;
 inline constexpr int runRows = pairRows / streamRuns;
 
-// Adds 64 columns of 32 rows of weights to the sums of the strips, which lie stripBytes apart.
 template <int nStrips>
-inline void addColumns(const int8_t* x, size_t stripBytes, const uint8_t* lower, const uint8_t* upper) {
-  orderMemory();
-  _tile_stream_loadd(2, x, lineBytes);
-  _tile_loadd(3, lower, lineBytes);
-  _tile_dpbusd(0, 3, 2);
-  _tile_loadd(3, upper, lineBytes);
-  _tile_dpbusd(1, 3, 2);
+inline void zeroSums() {
+  _tile_zero(0);
+  _tile_zero(1);
   if constexpr (nStrips == 2) {
-    _tile_stream_loadd(2, x + stripBytes, lineBytes);
-    _tile_dpbusd(5, 3, 2);
-    _tile_loadd(3, lower, lineBytes);
-    _tile_dpbusd(4, 3, 2);
+    _tile_zero(4);
+    _tile_zero(5);
+  }
+}
+
+template <int nStrips>
+inline void storeSums(int32_t* sums) {
+  orderMemory();
+  _tile_stored(0, sums, lineBytes);
+  _tile_stored(1, sums + stripSums / 2, lineBytes);
+  if constexpr (nStrips == 2) {
+    _tile_stored(4, sums + stripSums, lineBytes);
+    _tile_stored(5, sums + stripSums + stripSums / 2, lineBytes);
   }
   orderMemory();
+}
+
+// Adds 64 columns of 32 rows of weights to the sums of the strips, which lie stripBytes apart.
+template <bool isSigned, int nStrips>
+inline void addColumns(const int8_t* x, size_t stripBytes, const uint8_t* lower, const uint8_t* upper, size_t rowBytes) {
+#define BITNET_ADD(sums)         \
+  if constexpr (isSigned) {      \
+    _tile_dpbssd(sums, 3, 2);    \
+  } else {                       \
+    _tile_dpbusd(sums, 3, 2);    \
+  }
+  orderMemory();
+  _tile_stream_loadd(2, x, lineBytes);
+  _tile_loadd(3, lower, rowBytes);
+  BITNET_ADD(0)
+  _tile_loadd(3, upper, rowBytes);
+  BITNET_ADD(1)
+  if constexpr (nStrips == 2) {
+    _tile_stream_loadd(2, x + stripBytes, lineBytes);
+    BITNET_ADD(5)
+    _tile_loadd(3, lower, rowBytes);
+    BITNET_ADD(4)
+  }
+  orderMemory();
+#undef BITNET_ADD
 }
 
 // Stores the sums of a group, rows `per` apart from one run to the next.
@@ -67,39 +98,48 @@ void streamProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int
   for (int r = 0; r < nRows; r += pairRows) {
     // The last group is followed by itself.
     findRows(r + pairRows < nRows ? r + pairRows : r, next);
-    _tile_zero(0);
-    _tile_zero(1);
-    if constexpr (nStrips == 2) {
-      _tile_zero(4);
-      _tile_zero(5);
-    }
+    zeroSums<nStrips>();
     const uint8_t* ahead = next[0];
     const int8_t* x = strips;
     for (int block = 1; block <= cols / 128; block++) {
       const bool isLast = block == cols / 128;
       for (int half = 0; half < 2; half++, ahead += lineBytes, x += tileBytes) {
         for (int run = 0; run < streamRuns; run++) __builtin_prefetch(ahead + run * runBytes, 0, 2);
-        addColumns<nStrips>(x, stripBytes, now + half * tileBytes, now + (2 + half) * tileBytes);
+        addColumns<false, nStrips>(x, stripBytes, now + half * tileBytes, now + (2 + half) * tileBytes, lineBytes);
         unpackRows((isLast ? next : rows) + half * stripRows, isLast ? 0 : 32 * static_cast<size_t>(block), then + half * 2 * tileBytes);
       }
       uint8_t* const used = const_cast<uint8_t*>(now);
       now = then;
       then = used;
     }
-    orderMemory();
-    _tile_stored(0, sums, lineBytes);
-    _tile_stored(1, sums + stripSums / 2, lineBytes);
-    if constexpr (nStrips == 2) {
-      _tile_stored(4, sums + stripSums, lineBytes);
-      _tile_stored(5, sums + stripSums + stripSums / 2, lineBytes);
-    }
-    orderMemory();
+    storeSums<nStrips>(sums);
     for (int s = 0; s < nStrips; s++) putGroup(sums + s * stripSums, nX - s * stripRows, per, to.from(s * stripRows, r / streamRuns));
     const uint8_t** const done = rows;
     rows = next;
     next = done;
   }
-  _tile_release();
+}
+
+// Rows of the screen's copy lie in memory as tiles want them. nRows is a multiple of 32; put(r, sums) gets the sums of rows r … r + 31.
+template <int nStrips, class Put>
+void streamScreen(const uint8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int cols, Put put) {
+  constexpr int linesAtOnce = pairRows / streamRuns;
+  alignas(64) int32_t sums[nStrips * stripSums];
+  configureTiles(stripRows, stripRows, nStrips);
+  for (int r = 0; r < nRows; r += pairRows) {
+    const uint8_t *lower = rows + r * rowBytes, *upper = lower + stripRows * rowBytes;
+    const uint8_t* ahead = lower + pairRows * rowBytes;
+    const int8_t* x = strips;
+    zeroSums<nStrips>();
+    for (int c = 0; c < cols; c += lineBytes, x += tileBytes, ahead += linesAtOnce * lineBytes) {
+      for (int run = 0; run < streamRuns; run++) {
+        for (int i = 0; i < linesAtOnce; i++) __builtin_prefetch(ahead + run * runRows * rowBytes + i * lineBytes, 0, 2);
+      }
+      addColumns<true, nStrips>(x, stripBytes, lower + c, upper + c, rowBytes);
+    }
+    storeSums<nStrips>(sums);
+    put(r, sums);
+  }
 }
 
 }  // namespace

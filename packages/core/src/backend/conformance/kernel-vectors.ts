@@ -86,6 +86,8 @@ function ternaryCases(draw: Draw): KernelCase[] {
     [33, 3, 384],
     [70, 9, 640],
     [40, 20, 1280],
+    [96, 32, 384],
+    [50, 40, 256],
   ] as const;
   const random = shapes.map(([nRows, nX, cols]) =>
     ternaryCase(draw.bytes((nRows * cols) / 4), new Int8Array(draw.bytes(nX * cols).buffer), nX, cols),
@@ -121,6 +123,8 @@ function screenCases(draw: Draw): KernelCase[] {
     [5, 2, 128],
     [9, 3, 192],
     [70, 9, 640],
+    [66, 20, 320],
+    [34, 40, 128],
   ] as const;
   const signed = (length: number) => new Int8Array(draw.bytes(length).buffer).subarray(0, length);
   const random = shapes.map(([nRows, nX, cols]) =>
