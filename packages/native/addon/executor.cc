@@ -18,9 +18,17 @@ Worker::Worker(StepJob& job, Team& team, int thread)
 
 void Worker::run() {
   if (setUp()) return;
-  for (const Phase& phase : exe_.phases()) {
-    if (phase.first == phase.end) return;
-    if (runPhase(phase) || team_.barrier(aheadOf(&phase))) return;
+  const Phase* phase = exe_.phases().data();
+  const Phase* const end = phase + exe_.phases().size();
+  while (phase < end && phase->first < phase->end) {
+    if (runPhase(*phase)) return;
+    // Work on a single row is for one thread: the last to arrive does it at once, rather than that all meet once more for it.
+    const Phase* const done = phase++;
+    const Phase* const alone = step_.nRows == 1 && phase < end && phase->rowWise ? phase++ : nullptr;
+    const auto last = [&] {
+      if (alone) runRows(*alone);
+    };
+    if (team_.barrier(aheadOf(done), last)) return;
   }
 }
 

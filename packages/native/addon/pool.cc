@@ -14,8 +14,8 @@
 namespace bitnet::addon {
 namespace {
 
-// About what a sleeping thread takes to wake: spinning longer costs more than it saves.
-constexpr int64_t longestSpin = 60'000;
+// A few times what a sleeping thread takes to wake.
+constexpr int64_t longestSpin = 200'000;
 constexpr int64_t shortestSpin = 1'000;
 // Between two steps the JavaScript thread wants a core.
 constexpr int64_t idleSpin = 30'000;
@@ -84,25 +84,18 @@ void nameThread(int index) {
 void Team::waitWhile(const std::atomic<uint32_t>& word, uint32_t old, MemoryAhead* ahead) {
   const int64_t spin = spinNanoseconds_.load(std::memory_order_relaxed);
   if (spinWhile(word, old, spin, ahead)) {
-    if (spin < longestSpin) spinNanoseconds_.store(spin + spin / 16 + 1, std::memory_order_relaxed);
+    if (spin < longestSpin) spinNanoseconds_.store(2 * spin, std::memory_order_relaxed);
     return;
   }
   spinNanoseconds_.store(spin / 2 < shortestSpin ? shortestSpin : spin / 2, std::memory_order_relaxed);
   word.wait(old, std::memory_order_acquire);
 }
 
-bool Team::barrier(MemoryAhead* ahead) {
-  if (size_ == 1) return stop_ = job_->shouldStop();
-  const uint32_t phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
-    arrived_.store(0, std::memory_order_relaxed);
-    stop_ = job_->shouldStop();
-    phase_.store(phase + 1, std::memory_order_release);
-    phase_.notify_all();
-  } else {
-    waitWhile(phase_, phase, ahead);
-  }
-  return stop_;
+void Team::release(uint32_t phase) {
+  arrived_.store(0, std::memory_order_relaxed);
+  stop_ = job_->shouldStop();
+  phase_.store(phase + 1, std::memory_order_release);
+  if (size_ > 1) phase_.notify_all();
 }
 
 struct Pool::Helper {

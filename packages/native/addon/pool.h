@@ -32,12 +32,26 @@ class Team {
  public:
   int size() const { return size_; }
   // Returns when all threads of the job have arrived. True when the job is to stop; all threads get the same answer. Who waits asks for the
-  // memory.
-  bool barrier(MemoryAhead* ahead = nullptr);
+  // memory. Who arrives last calls `last` before the others go on.
+  template <class Fn>
+  bool barrier(MemoryAhead* ahead, Fn last) {
+    const uint32_t phase = phase_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
+      last();
+      release(phase);
+    } else {
+      waitWhile(phase_, phase, ahead);
+    }
+    return stop_;
+  }
+  bool barrier() {
+    return barrier(nullptr, [] {});
+  }
 
  private:
   friend class Pool;
 
+  void release(uint32_t phase);
   void waitWhile(const std::atomic<uint32_t>& word, uint32_t old, MemoryAhead* ahead = nullptr);
 
   Job* job_ = nullptr;
