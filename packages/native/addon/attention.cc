@@ -22,11 +22,6 @@ bool useLanes(int32_t queries, float scale) { return queries >= laneQueries && s
 
 constexpr int32_t keysAtOnce = 8;
 
-// Pages lie far apart, so that nothing but this asks for the next one early.
-void prefetch(const uint8_t* bytes, size_t n) {
-  for (size_t i = 0; i < n; i += 64) __builtin_prefetch(bytes + i);
-}
-
 }  // namespace
 
 // Consecutive positions of one sequence, within one page, against one KV head.
@@ -103,6 +98,7 @@ void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t
       // Done sooner than its keys arrive: it asks for those of the next page in steps of what it computes with.
       for (int32_t from = 0; from < seen; from += keysAtOnce) {
         const size_t bytes = static_cast<size_t>(from) * keyBytes;
+        // Pages lie far apart: nothing but this asks for the next one early.
         if (next) prefetch(next + bytes, keysAtOnce * keyBytes);
         use(exe_.limits().kvType, page + bytes, key + from, 0, group, std::min(keysAtOnce, seen - from));
       }

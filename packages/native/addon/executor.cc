@@ -110,6 +110,8 @@ void Worker::normalise(const float* x, const float* weight, int32_t cols, float 
 void Worker::rmsNormQuant(const Op& op, int32_t opIndex, int32_t row) {
   const int32_t cols = program_.buffer(op.x).cols;
   uint32_t bits;
+  // Read from memory with every step; a second row finds it in the cache.
+  if (step_.nRows == 1) prefetch(exe_.vector(op.weight), static_cast<size_t>(cols) * sizeof(float));
   normalise(exe_.f32(op.x).row(row), exe_.vector(op.weight), cols, op.real, scratch_.row, &bits);
   if (bits >= 0x7f800000u) return job_.numericFailure(opIndex, row);
   float absMax;
@@ -139,18 +141,25 @@ void Worker::ropeKv(const Op& op, int32_t row) {
   const Buffer& kv = program_.buffer(op.kv);
   const int32_t headDim = kv.headDim, position = step_.positions[row];
   const float* table = exe_.vector(op.table) + static_cast<size_t>(position) * static_cast<size_t>(headDim);
-  float* q = exe_.f32(op.q).row(row);
-  for (int32_t h = 0; h < op.nHeads; h++) k_.rope(q + static_cast<size_t>(h) * static_cast<size_t>(headDim), table, headDim, op.pairing);
-
   const PageTable& pages = step_.tableOfRow(row);
   uint8_t* base = exe_.arena().page(pages.pages[position / pageTokens]) + exe_.kvOffset(op.kv);
   const size_t headBytes = exe_.kvHeadBytes(op.kv), half = exe_.kvHalf(op.kv);
-  const size_t slot = static_cast<size_t>(position % pageTokens) * (headBytes / pageTokens);
+  const size_t keyBytes = headBytes / pageTokens, slot = static_cast<size_t>(position % pageTokens) * keyBytes;
+  const auto keyOf = [&](int32_t h) { return base + static_cast<size_t>(h) * headBytes + slot; };
+  // The lines to be written are few and far apart: none is near before it is asked for.
+  for (int32_t h = 0; h < kv.nKvHeads; h++) {
+    for (size_t i = 0; i < keyBytes; i += 64) {
+      __builtin_prefetch(keyOf(h) + i, 1);
+      __builtin_prefetch(keyOf(h) + half + i, 1);
+    }
+  }
+  float* q = exe_.f32(op.q).row(row);
+  for (int32_t h = 0; h < op.nHeads; h++) k_.rope(q + static_cast<size_t>(h) * static_cast<size_t>(headDim), table, headDim, op.pairing);
   float* k = exe_.f32(op.k).row(row);
   const float* v = exe_.f32(op.v).row(row);
   for (int32_t h = 0; h < kv.nKvHeads; h++, k += headDim, v += headDim) {
     k_.rope(k, table, headDim, op.pairing);
-    uint8_t* key = base + static_cast<size_t>(h) * headBytes + slot;
+    uint8_t* const key = keyOf(h);
     if (exe_.limits().kvType == KvType::F16) {
       k_.narrow(k, headDim, reinterpret_cast<uint16_t*>(key));
       k_.narrow(v, headDim, reinterpret_cast<uint16_t*>(key + half));
