@@ -25,7 +25,7 @@ await runBench("scaling", async (context) => {
     sample: (run: number) => runOnce(model, { nPrompt, nGen, seed }, run),
   }));
   await rooflines.read(threads);
-  const { samples, disturbance } = await context.sample(cases, 5);
+  const { samples, disturbance } = await context.sample(cases, 11);
   const read = await rooflines.read(threads);
   const points = models.map(({ info }, i) => ({
     x: info.bytesPerToken,

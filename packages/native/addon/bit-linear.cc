@@ -87,11 +87,7 @@ void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
       for (; at < before + chunks; at = next, next = takeNext()) {
         const int32_t firstRow = static_cast<int32_t>(at - before) * chunkRows;
         if (!panel.strips) arrange(panel);
-        if (isStream) {
-          MemoryAhead ahead = memoryOf(plan, next, startBytes);
-          while (ahead.step()) {
-          }
-        }
+        if (isStream) memoryOf(plan, next, startBytes).askForAll();
         if (plan.activation) {
           gatedChunk(plan.op, *plan.activation, firstRow, chunkRows, panel);
         } else {
@@ -112,12 +108,15 @@ MemoryAhead Worker::memoryOf(const ChunkPlan& plan, int64_t chunk, size_t bytes)
       chunk -= chunks;
       continue;
     }
-    if (exe_.quintBytesOf(plan.weights[i])) return {};
-    const WeightChunk part = chunkOf(plan.weights[i], static_cast<int32_t>(chunk) * plan.chunkRows, plan.chunkRows);
-    const size_t runBytes = static_cast<size_t>(part.nRows / k_.runs) * part.rowBytes;
-    return {part.rows, k_.runs, runBytes, 0, std::min(runBytes, bytes)};
+    return runsOf(chunkOf(plan.weights[i], static_cast<int32_t>(chunk) * plan.chunkRows, plan.chunkRows), bytes);
   }
   return {};
+}
+
+MemoryAhead Worker::runsOf(const WeightChunk& chunk, size_t bytes) const {
+  if (exe_.quintBytesOf(chunk.id)) return {};
+  const size_t runBytes = static_cast<size_t>(chunk.nRows / k_.runs) * chunk.rowBytes;
+  return {chunk.rows, k_.runs, runBytes, 0, std::min(runBytes, bytes)};
 }
 
 // What to ask for between the phase and the next bitLinear. The same memory goes on being asked for until that comes.
@@ -135,13 +134,13 @@ MemoryAhead* Worker::aheadOf(const Phase* phase) {
 // The same rows of both weights, and the activation of the results.
 void Worker::gatedChunk(const Op& op, const Op& activation, int32_t firstRow, int32_t chunkRows, const XPanel& panel) {
   const int32_t* weights = program_.lists.data() + op.firstList;
+  const WeightChunk chunks[2] = {chunkOf(weights[0], firstRow, chunkRows), chunkOf(weights[1], firstRow, chunkRows)};
+  const int32_t nRows = chunks[0].nRows;
+  if (step_.nRows <= streamedRows) runsOf(chunks[1], startBytes).askForAll();
   F32Rows parts[2];
-  int32_t nRows = 0;
   for (int i = 0; i < 2; i++) {
-    const WeightChunk chunk = chunkOf(weights[i], firstRow, chunkRows);
-    parts[i] = {scratch_.gated + i * (accScratch / 2), chunk.accStride};
-    ternaryChunk(chunk, panel, parts[i]);
-    nRows = chunk.nRows;
+    parts[i] = {scratch_.gated + i * (accScratch / 2), chunks[i].accStride};
+    ternaryChunk(chunks[i], panel, parts[i]);
   }
   const F32Rows& out = exe_.f32(activation.out);
   for (int32_t j = 0; j < panel.n; j++) k_.gate(activation.fn, parts[0].row(j), parts[1].row(j), nRows, out.row(panel.first + j) + firstRow);

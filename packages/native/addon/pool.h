@@ -25,6 +25,10 @@ struct MemoryAhead {
     asked += 64;
     return true;
   }
+  void askForAll() {
+    while (step()) {
+    }
+  }
 };
 
 // The threads that run one job.

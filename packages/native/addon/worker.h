@@ -60,6 +60,7 @@ class Worker {
   MemoryAhead memoryOf(const ChunkPlan& plan, int64_t chunk, size_t bytes) const;
   MemoryAhead* aheadOf(const Phase* phase);
   struct WeightChunk;
+  MemoryAhead runsOf(const WeightChunk& chunk, size_t bytes) const;
   struct XPanel;
   void arrange(XPanel& panel);
   WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t chunkRows) const;
