@@ -7,6 +7,8 @@
 // 13.4 where four of each of eight runs of the weights reached 15.8. 32 took 20 GB/s of the screen's copy, and 16.6 when a line of each of the
 // next 32 rows was asked for.
 #pragma once
+#include <utility>
+
 #include "tiles.h"
 
 namespace bitnet {
@@ -93,8 +95,7 @@ void streamProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int
   configureTiles(stripRows, stripRows, nStrips);
   findRows(0, rows);
   for (int half = 0; half < 2; half++) unpackRows(rows + half * stripRows, 0, blocks[0] + half * 2 * tileBytes);
-  const uint8_t* now = blocks[0];
-  uint8_t* then = blocks[1];
+  uint8_t *now = blocks[0], *then = blocks[1];
   for (int r = 0; r < nRows; r += pairRows) {
     // The last group is followed by itself.
     findRows(r + pairRows < nRows ? r + pairRows : r, next);
@@ -108,15 +109,11 @@ void streamProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int
         addColumns<false, nStrips>(x, stripBytes, now + half * tileBytes, now + (2 + half) * tileBytes, lineBytes);
         unpackRows((isLast ? next : rows) + half * stripRows, isLast ? 0 : 32 * static_cast<size_t>(block), then + half * 2 * tileBytes);
       }
-      uint8_t* const used = const_cast<uint8_t*>(now);
-      now = then;
-      then = used;
+      std::swap(now, then);
     }
     storeSums<nStrips>(sums);
     for (int s = 0; s < nStrips; s++) putGroup(sums + s * stripSums, nX - s * stripRows, per, to.from(s * stripRows, r / streamRuns));
-    const uint8_t** const done = rows;
-    rows = next;
-    next = done;
+    std::swap(rows, next);
   }
 }
 
