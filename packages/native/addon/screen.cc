@@ -10,8 +10,8 @@ namespace {
 constexpr double roundoff = 0x1p-24;   // of f32
 constexpr double slack = 1 + 0x1p-20;  // covers every rounding of the bound itself
 constexpr float leastMaximum = 0x1p-100f;  // below it, the inverse of a scale might overflow
-// More than what the products of a row may lose to underflow, (mostCols + 1) · 2⁻¹⁴⁸.
-constexpr float leastNormal = 0x1p-126f;
+// The products of a row may lose (cols + 1) · 2⁻¹⁴⁸ to underflow, of which the kernel allows 2⁻¹²⁶.
+static_assert((Screen::mostCols + 1) * 0x1p-148 < 0x1p-126);
 constexpr double mostDigits = 127 * 256 + 127;
 
 float roundUp(double x) {
@@ -147,8 +147,7 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
                    static_cast<float>(step * inUnits),
                    roundUp((ordinary + loss) * slack * inUnits),
                    roundUp((gamma_ * norm + loss) * slack * inUnits),
-                   roundUp(byScale * 0.5001 * inUnits),
-                   leastNormal};
+                   roundUp(byScale * 0.5001 * inUnits)};
   return largestNorm_ * norm < 0x1p120 && largestNorm_ * norm * inUnits < 0x1p120;
 }
 

@@ -168,7 +168,7 @@ void Worker::exactLogit(const HeadPanel& panel, int32_t slot, int32_t id, int32_
   const size_t rowBytes = denseRowBytes(table.type, table.cols);
   const uint8_t* row = weights + static_cast<size_t>(id) * rowBytes;
   const uint8_t* nextRow = weights + static_cast<size_t>(next) * rowBytes;
-  for (size_t at = 0; at < std::min<size_t>(rowBytes, 2048); at += 64) __builtin_prefetch(nextRow + at);
+  prefetch(nextRow, std::min<size_t>(rowBytes, 2048));
   const float* x = exe_.headRows().row(slot);
   if (table.type == DenseType::F32 || table.type == DenseType::F16 || table.type == DenseType::BF16) {
     k_.denseDots(table.type, row, rowBytes, 1, x, table.cols, logit);

@@ -19,7 +19,7 @@ struct NoiseKey {
 // What a row x ≈ unit · step · (256 · high + low) of the head contributes to the bounds of its logits. The factors of a table row's loss, norm and
 // scale are of x / unit, rounded up; unit is a power of two that brings the largest value of x to 1 … 2. `smallest`: what underflow may hide.
 struct ScreenFactors {
-  float unit, step, byLoss, byNorm, byScale, smallest;
+  float unit, step, byLoss, byNorm, byScale;
 };
 
 // Products with many rows of activations by a unit that multiplies whole tiles. Activations are arranged for it once and then serve every

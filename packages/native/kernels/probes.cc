@@ -231,7 +231,7 @@ void probeScreenTiles(const Kernels& k, const Samples& s, int n, int shift, uint
 }
 
 void probeScreenBounds(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
-  const ScreenFactors x = {0.25f, 0.013f, 3.5f, 0x1p-12f, 1.75f, 0x1p-99f};
+  const ScreenFactors x = {0.25f, 0.013f, 3.5f, 0x1p-12f, 1.75f};
   k.screenBounds(x, s.a + shift, s.b, s.a, s.ints + shift, s.ints, n, floats(out, shift));
 }
 

@@ -24,14 +24,15 @@ float residualSquares(const float* w, const int8_t* q, float s, int n) {
 }
 
 // At most eleven roundings, each of them of at most 2⁻²⁴ of `size` and `error` together, which `slack` more than covers; the smallest normal
-// number covers what underflows on the way. A subnormal one would do, but takes processors a hundred cycles and more.
+// number covers what underflows on the way, and once more what underflows in the products of a row. A subnormal one would do, but takes
+// processors a hundred cycles and more.
 F32x16 boundLanes(const ScreenFactors& x, F32x16 scale, F32x16 loss, F32x16 norm, F32x16 high, F32x16 low) {
-  const F32x16 slack = splat(0x1p-20f), shift = splat(256.0f), step = multiply(scale, splat(x.step));
+  const F32x16 slack = splat(0x1p-20f), tiny = splat(0x1p-126f), shift = splat(256.0f), step = multiply(scale, splat(x.step));
   const F32x16 estimate = multiply(step, mulAdd(shift, high, low));
   const F32x16 size = multiply(step, mulAdd(shift, magnitude(high), magnitude(low)));
   const F32x16 error = mulAdd(loss, splat(x.byLoss), mulAdd(norm, splat(x.byNorm), multiply(scale, splat(x.byScale))));
-  const F32x16 bound = add(add(estimate, error), mulAdd(add(size, error), slack, splat(0x1p-126f)));
-  return mulAdd(bound, splat(x.unit), splat(x.smallest));
+  const F32x16 bound = add(add(estimate, error), mulAdd(add(size, error), slack, tiny));
+  return mulAdd(bound, splat(x.unit), tiny);
 }
 
 void screenBounds(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,

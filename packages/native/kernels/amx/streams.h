@@ -42,26 +42,19 @@ inline void storeSums(int32_t* sums) {
 // Adds 64 columns of 32 rows of weights to the sums of the strips, which lie stripBytes apart.
 template <bool isSigned, int nStrips>
 inline void addColumns(const int8_t* x, size_t stripBytes, const uint8_t* lower, const uint8_t* upper, size_t rowBytes) {
-#define BITNET_ADD(sums)         \
-  if constexpr (isSigned) {      \
-    _tile_dpbssd(sums, 3, 2);    \
-  } else {                       \
-    _tile_dpbusd(sums, 3, 2);    \
-  }
   orderMemory();
   _tile_stream_loadd(2, x, lineBytes);
   _tile_loadd(3, lower, rowBytes);
-  BITNET_ADD(0)
+  BITNET_ADD_TO(isSigned, 0)
   _tile_loadd(3, upper, rowBytes);
-  BITNET_ADD(1)
+  BITNET_ADD_TO(isSigned, 1)
   if constexpr (nStrips == 2) {
     _tile_stream_loadd(2, x + stripBytes, lineBytes);
-    BITNET_ADD(5)
+    BITNET_ADD_TO(isSigned, 5)
     _tile_loadd(3, lower, rowBytes);
-    BITNET_ADD(4)
+    BITNET_ADD_TO(isSigned, 4)
   }
   orderMemory();
-#undef BITNET_ADD
 }
 
 // Stores the sums of a group, rows `per` apart from one run to the next.

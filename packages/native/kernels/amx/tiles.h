@@ -55,17 +55,18 @@ inline constexpr int stripSums = 2 * stripRows * 16;
 
 enum class From { Zero, Memory, Tiles };
 
+// Adds the products of weights and activations to the sums of one tile. A macro, as the number of a tile must stand in the text of the program.
+#define BITNET_ADD_TO(isSigned, sums) \
+  if constexpr (isSigned) {           \
+    _tile_dpbssd(sums, 3, 2);         \
+  } else {                            \
+    _tile_dpbusd(sums, 3, 2);         \
+  }
+
 // Adds nSteps · 64 columns to the sums of a strip, which start from zero, lie in memory, or are still in the tiles. Activations that
 // `pass` are not kept in the first-level cache, where they would take the place of weights.
 template <bool isSigned, int nHalves, bool pass>
 void addSteps(const WeightTiles& weights, const int8_t* strip, int nSteps, From from, int32_t* sums) {
-  // The number of a tile must stand in the text of the program.
-#define BITNET_ADD(sums)         \
-  if constexpr (isSigned) {      \
-    _tile_dpbssd(sums, 3, 2);    \
-  } else {                       \
-    _tile_dpbusd(sums, 3, 2);    \
-  }
   orderMemory();
   if (from == From::Zero) {
     _tile_zero(0);
@@ -90,13 +91,12 @@ void addSteps(const WeightTiles& weights, const int8_t* strip, int nSteps, From 
       _tile_loadd(2, tile, lineBytes);
     }
     _tile_loadd(3, lower, weights.rowBytes);
-    BITNET_ADD(0)
+    BITNET_ADD_TO(isSigned, 0)
     if constexpr (nHalves == 2) {
       _tile_loadd(3, upper, weights.rowBytes);
-      BITNET_ADD(1)
+      BITNET_ADD_TO(isSigned, 1)
     }
   }
-#undef BITNET_ADD
   _tile_stored(0, sums, lineBytes);
   if constexpr (nHalves == 2) _tile_stored(1, sums + stripSums / 2, lineBytes);
   orderMemory();

@@ -107,7 +107,7 @@ void runScreen(Run& run, const std::string& kernel) {
     auto scales = run.array<float>(0), losses = run.array<float>(1), norms = run.array<float>(2);
     auto high = run.array<int32_t>(3), low = run.array<int32_t>(4);
     const int n = run.number(0);
-    const ScreenFactors x = {run.real(1), run.real(2), run.real(3), run.real(4), run.real(5), run.real(6)};
+    const ScreenFactors x = {run.real(1), run.real(2), run.real(3), run.real(4), run.real(5)};
     Guarded<float> upper(n);
     run.k.screenBounds(x, scales.data(), losses.data(), norms.data(), high.data(), low.data(), n, upper.data());
     return run.answer(5, upper.data());

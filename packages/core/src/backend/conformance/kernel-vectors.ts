@@ -155,21 +155,21 @@ function screenCase(values: Int8Array, x: Int8Array, nX: number, cols: number): 
 }
 
 function boundsCase(draw: Draw, n: number): KernelCase {
-  const factors = [8, 0.013, 3.5, 0.0002, 1.75, 2 ** -130].map(f32);
-  const [unit = 0, step = 0, byLoss = 0, byNorm = 0, byScale = 0, smallest = 0] = factors;
+  const factors = [8, 0.013, 3.5, 0.0002, 1.75].map(f32);
+  const [unit = 0, step = 0, byLoss = 0, byNorm = 0, byScale = 0] = factors;
   const [scales, losses, norms] = [draw.floats(n), draw.floats(n), draw.floats(n)];
   const sums = (size: number) => Int32Array.from({ length: n }, () => Math.round(size * draw.even()));
   const high = sums(2 ** 25);
   const low = sums(2 ** 25);
-  const slack = 2 ** -20;
+  const [slack, tiny] = [2 ** -20, 2 ** -126];
   const upper = scales.map((scale, r) => {
     const [h, l] = [f32(high[r] ?? 0), f32(low[r] ?? 0)];
     const digit = f32(scale * step);
     const estimate = f32(digit * fma(256, h, l));
     const size = f32(digit * fma(256, Math.abs(h), Math.abs(l)));
     const error = fma(losses[r] ?? 0, byLoss, fma(norms[r] ?? 0, byNorm, f32(scale * byScale)));
-    const bound = f32(f32(estimate + error) + fma(f32(size + error), slack, 2 ** -126));
-    return fma(bound, unit, smallest);
+    const bound = f32(f32(estimate + error) + fma(f32(size + error), slack, tiny));
+    return fma(bound, unit, tiny);
   });
   return {
     kernel: "screenBounds",
