@@ -24,16 +24,13 @@ struct TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-// Tiles 0 and 1: sums of a strip with the lower and the upper rows of weights; 2: activations; 3: weights; 4 and 5: sums of a second strip,
-// where there are to be two. More tiles need fewer loads, but where another hardware thread of the core uses tiles, too few registers are
-// left to rename: on a shared Emerald Rapids core four tiles give 2180 GMAC/s alone and 1000 beside such a neighbour, six 2310 and 750.
-// That the registers are what lacks is inferred from this; there was no counter to ask.
-void configureTiles(int nLower, int nUpper, int nStrips = 1) {
+// Tiles 0 and 1: sums with the lower and the upper rows of weights; 2: activations; 3: weights. More tiles would need fewer loads, and
+// are as fast where a core belongs to one thread. Beside another hardware thread they are slow: see docs/kernels.md.
+inline void configureTiles(int nLower, int nUpper) {
   alignas(64) TileConfig config = {};
   config.palette = 1;
-  const int nTiles = nStrips == 1 ? 4 : 6;
-  const int nRows[6] = {nLower, nUpper, stripRows, nLower, nLower, nUpper};
-  for (int t = 0; t < nTiles; t++) {
+  const int nRows[4] = {nLower, nUpper, stripRows, nLower};
+  for (int t = 0; t < 4; t++) {
     config.nRows[t] = static_cast<uint8_t>(nRows[t]);
     config.rowBytes[t] = nRows[t] == 0 ? 0 : lineBytes;
   }
@@ -41,19 +38,40 @@ void configureTiles(int nLower, int nUpper, int nStrips = 1) {
   _tile_loadconfig(&config);
 }
 
-// Rows of weights, 64 columns a step, as they lie in memory.
+// Rows of weights, a byte a column.
 struct WeightTiles {
   const uint8_t* lower;
   const uint8_t* upper;
-  size_t rowBytes, stepBytes;
-  // So much further lie rows that will be read soon; 0: they have been asked for.
-  size_t aheadBytes;
+  size_t rowBytes;
 };
 
 // The sums of one strip: two tiles.
 inline constexpr int stripSums = 2 * stripRows * 16;
 
-enum class From { Zero, Memory, Tiles };
+inline int leastOf(int a, int b) { return a < b ? a : b; }
+inline int ceilOf(int n, int d) { return (n + d - 1) / d; }
+
+// nHalves: 1 where there are only lower rows.
+template <int nHalves>
+inline void zeroSums() {
+  _tile_zero(0);
+  if constexpr (nHalves == 2) _tile_zero(1);
+}
+
+template <int nHalves>
+inline void loadSums(const int32_t* sums) {
+  orderMemory();
+  _tile_loadd(0, sums, lineBytes);
+  if constexpr (nHalves == 2) _tile_loadd(1, sums + stripSums / 2, lineBytes);
+}
+
+template <int nHalves>
+inline void storeSums(int32_t* sums) {
+  orderMemory();
+  _tile_stored(0, sums, lineBytes);
+  if constexpr (nHalves == 2) _tile_stored(1, sums + stripSums / 2, lineBytes);
+  orderMemory();
+}
 
 // Adds the products of weights and activations to the sums of one tile. A macro, as the number of a tile must stand in the text of the program.
 #define BITNET_ADD_TO(isSigned, sums) \
@@ -63,54 +81,23 @@ enum class From { Zero, Memory, Tiles };
     _tile_dpbusd(sums, 3, 2);         \
   }
 
-// Adds nSteps · 64 columns to the sums of a strip, which start from zero, lie in memory, or are still in the tiles. Activations that
-// `pass` are not kept in the first-level cache, where they would take the place of weights.
-template <bool isSigned, int nHalves, bool pass>
-void addSteps(const WeightTiles& weights, const int8_t* strip, int nSteps, From from, int32_t* sums) {
-  orderMemory();
-  if (from == From::Zero) {
-    _tile_zero(0);
-    if constexpr (nHalves == 2) _tile_zero(1);
-  } else if (from == From::Memory) {
-    _tile_loadd(0, sums, lineBytes);
-    if constexpr (nHalves == 2) _tile_loadd(1, sums + stripSums / 2, lineBytes);
-  }
+// Adds the products of nSteps · 64 columns to the sums. Activations are not kept in the first-level cache, where they would take the place of
+// weights. between(step) is other work to be done meanwhile.
+template <bool isSigned, int nHalves, class Between>
+[[gnu::always_inline]] inline void addSteps(const WeightTiles& weights, const int8_t* strip, int nSteps, Between between) {
   for (int step = 0; step < nSteps; step++) {
-    const uint8_t* lower = weights.lower + step * weights.stepBytes;
-    const uint8_t* upper = weights.upper + step * weights.stepBytes;
-    const int8_t* tile = strip + static_cast<size_t>(step) * tileBytes;
-    if (weights.aheadBytes != 0) {
-      for (int r = 0; r < stripRows; r++) {
-        __builtin_prefetch(lower + r * weights.rowBytes + weights.aheadBytes, 0, 2);
-        if constexpr (nHalves == 2) __builtin_prefetch(upper + r * weights.rowBytes + weights.aheadBytes, 0, 2);
-      }
-    }
-    if constexpr (pass) {
-      _tile_stream_loadd(2, tile, lineBytes);
-    } else {
-      _tile_loadd(2, tile, lineBytes);
-    }
-    _tile_loadd(3, lower, weights.rowBytes);
+    orderMemory();
+    _tile_stream_loadd(2, strip + static_cast<size_t>(step) * tileBytes, lineBytes);
+    _tile_loadd(3, weights.lower + step * lineBytes, weights.rowBytes);
     BITNET_ADD_TO(isSigned, 0)
+    orderMemory();
+    between(step);
+    orderMemory();
     if constexpr (nHalves == 2) {
-      _tile_loadd(3, upper, weights.rowBytes);
+      _tile_loadd(3, weights.upper + step * lineBytes, weights.rowBytes);
       BITNET_ADD_TO(isSigned, 1)
     }
   }
-  _tile_stored(0, sums, lineBytes);
-  if constexpr (nHalves == 2) _tile_stored(1, sums + stripSums / 2, lineBytes);
-  orderMemory();
-}
-
-// Strips whose part of a span stays in the first-level cache beside the weights of the span.
-inline constexpr int keptStrips = 2;
-
-// The same for all strips; their sums follow each other.
-template <bool isSigned, int nHalves>
-void addStrips(WeightTiles weights, const int8_t* x, size_t stripBytes, int nStrips, int nSteps, bool isFirst, int32_t* sums) {
-  const From from = isFirst ? From::Zero : nStrips == 1 ? From::Tiles : From::Memory;
-  const auto add = nStrips > keptStrips ? addSteps<isSigned, nHalves, true> : addSteps<isSigned, nHalves, false>;
-  for (int s = 0; s < nStrips; s++, weights.aheadBytes = 0) add(weights, x + s * stripBytes, nSteps, from, sums + s * stripSums);
 }
 
 // Calls put(i, Σ[r] = in[16 r + i]) for i < 16.
@@ -173,16 +160,31 @@ void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) 
   }
 }
 
-// Two tiles of 16 rows from one block of each.
-inline void unpackRows(const uint8_t* const rows[stripRows], size_t offset, uint8_t* out) {
+// The codes of 128 weights, a byte each.
+[[gnu::always_inline]] inline void unpackBlock(const uint8_t* packed, uint8_t* codes) {
   const __m512i codeBits = _mm512_set1_epi8(3);
   const __m512i planes01 = _mm512_inserti64x4(_mm512_set1_epi16(6), _mm256_set1_epi16(4), 1);
   const __m512i planes23 = _mm512_inserti64x4(_mm512_set1_epi16(2), _mm256_setzero_si256(), 1);
-  for (int r = 0; r < stripRows; r++) {
-    const __m512i packed = _mm512_broadcast_i64x4(loadHalfVector(rows[r] + offset));
-    auto* to = reinterpret_cast<__m512i*>(out) + r;
-    _mm512_store_si512(to, _mm512_and_si512(_mm512_srlv_epi16(packed, planes01), codeBits));
-    _mm512_store_si512(to + stripRows, _mm512_and_si512(_mm512_srlv_epi16(packed, planes23), codeBits));
+  const __m512i twice = _mm512_broadcast_i64x4(loadHalfVector(packed));
+  _mm512_store_si512(codes, _mm512_and_si512(_mm512_srlv_epi16(twice, planes01), codeBits));
+  _mm512_store_si512(codes + lineBytes, _mm512_and_si512(_mm512_srlv_epi16(twice, planes23), codeBits));
+}
+
+// Hands on the sums of nRows rows of weights with nX of activations, both at most 16.
+template <class To>
+void turnTile(const int32_t* sums, int nRows, int nX, const To& to) {
+  const auto rows = static_cast<__mmask16>((1u << nRows) - 1);
+  turnSums(sums, [&](int j, __m512i column) {
+    if (j < nX) _mm512_mask_storeu_epi32(to.row(j), rows, to.of(j, column));
+  });
+}
+
+// Hands on the sums of nRows weight rows ≤ 32 with nX rows of activations.
+template <class To>
+void turnStrips(const int32_t* sums, int nRows, int nX, const To& to) {
+  for (int i = 0; i < nX; i += stripRows, sums += stripSums) {
+    for (int row = 0; row < nRows; row += stripRows)
+      turnTile(sums + (row == 0 ? 0 : stripSums / 2), leastOf(nRows - row, stripRows), leastOf(nX - i, stripRows), to.from(i, row));
   }
 }
 
