@@ -88,6 +88,8 @@ function ternaryCases(draw: Draw): KernelCase[] {
     [40, 20, 1280],
     [96, 32, 384],
     [50, 40, 256],
+    [70, 35, 1408],
+    [37, 150, 640],
   ] as const;
   const random = shapes.map(([nRows, nX, cols]) =>
     ternaryCase(draw.bytes((nRows * cols) / 4), new Int8Array(draw.bytes(nX * cols).buffer), nX, cols),
@@ -125,6 +127,8 @@ function screenCases(draw: Draw): KernelCase[] {
     [70, 9, 640],
     [66, 20, 320],
     [34, 40, 128],
+    [49, 35, 1088],
+    [33, 140, 64],
   ] as const;
   const signed = (length: number) => new Int8Array(draw.bytes(length).buffer).subarray(0, length);
   const random = shapes.map(([nRows, nX, cols]) =>
