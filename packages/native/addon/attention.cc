@@ -130,14 +130,16 @@ void Worker::scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, in
   });
 }
 
-// sums[query] = Σ p · v over keys [firstKey, endKey) of one block, from +0.
-void Worker::sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums) {
+// Σ p · v over keys [firstKey, endKey) of one block, from +0: to sums[query], or, where there is a total, added to total[query].
+void Worker::sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
   const Buffer& kv = program_.buffer(op.kv);
   const size_t stride = roundUp16(kv.headDim);
-  std::memset(sums, 0, static_cast<size_t>(tile.nRows * (op.nHeads / kv.nKvHeads)) * stride * sizeof(float));
   eachPage(op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+    // Rows of a tile see different numbers of its last page, and of that only.
+    const bool isLast = endKey - key <= (tile.nRows == 1 ? nKeys : pageTokens);
+    const size_t at = static_cast<size_t>(query) * stride;
     k_.accumulateValues(type, tile.scoreOf(query, key), tile.scoreStride, tile.keyStride, nQueries, values, nKeys, kv.headDim,
-                        sums + static_cast<size_t>(query) * stride, stride);
+                        {sums + at, stride, key == firstKey, total && isLast ? total + at : nullptr});
   });
 }
 
@@ -195,10 +197,7 @@ void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t k
   float* total = scratch_.values;
   float* sums = total + nSums;
   std::memset(total, 0, nSums * sizeof(float));
-  for (int32_t key = 0; key < endKey; key += valueBlock) {
-    sumValues(op, tile, key, std::min(endKey, key + valueBlock), sums);
-    k_.add(total, sums, static_cast<int32_t>(nSums));
-  }
+  for (int32_t key = 0; key < endKey; key += valueBlock) sumValues(op, tile, key, std::min(endKey, key + valueBlock), sums, total);
   for (int32_t i = 0; i < nQueries; i++) {
     float* out = exe_.f32(op.out).row(rowOf(i)) + static_cast<size_t>((kvHead * group + i % group) * kv.headDim);
     k_.divide(total + static_cast<size_t>(i) * sumStride, kv.headDim, scratch_.denominators[i], out);
@@ -248,7 +247,7 @@ bool Worker::attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys) {
   eachHead(counters[1], [&](int32_t unit, int32_t h) { *denominatorOf(unit, h) = toProbabilities(scoresOf(unit, h), keysOf(unit), op.real); });
   if (team_.barrier()) return true;
   eachBlock(counters[2], [&](int32_t unit, int32_t block, int32_t firstKey, int32_t endKey) {
-    sumValues(op, tileOf(unit), firstKey, endKey, sumsOf(unit, block));
+    sumValues(op, tileOf(unit), firstKey, endKey, sumsOf(unit, block), nullptr);
   });
   if (team_.barrier()) return true;
   eachHead(counters[3], [&](int32_t unit, int32_t h) {

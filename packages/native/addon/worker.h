@@ -78,7 +78,7 @@ class Worker {
   template <class Fn>
   void eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use);
   void scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey);
-  void sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums);
+  void sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total);
   float toProbabilities(float* scores, int32_t n, float scale);
   void softmax(const Op& op, const QueryTile& tile);
 

@@ -82,69 +82,96 @@ void scores(KvType type, const float* q, size_t qStride, int nQ, const void* key
   return scoreElements<F32Elements>(q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
 }
 
+// The sums of query i from element d on.
+inline ValueSums sumsFrom(const ValueSums& sums, int i, int d) {
+  const size_t at = i * sums.stride + d;
+  return {sums.acc + at, sums.stride, sums.isFirst, sums.total ? sums.total + at : nullptr};
+}
+
 // `blocks` vectors of nQ accumulators stay in registers while all keys pass.
 template <class Elements, int nQ, int blocks>
-void accumulateBlocks(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
-                      size_t accStride) {
+void accumulateBlocks(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim,
+                      const ValueSums& of) {
   F32x16 sums[nQ * blocks];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int a = 0; a < nQ; a++)
-#pragma GCC unroll 16
-    for (int b = 0; b < blocks; b++) sums[a * blocks + b] = load(acc + a * accStride + lanes * b);
+#pragma GCC unroll 32
+    for (int b = 0; b < blocks; b++) sums[a * blocks + b] = of.isFirst ? splat(0.0f) : load(of.acc + a * of.stride + lanes * b);
   for (int j = 0; j < nKeys; j++) {
     const auto* value = values + static_cast<size_t>(j) * headDim;
     F32x16 v[blocks];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int b = 0; b < blocks; b++) v[b] = Elements::get(value + lanes * b);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int a = 0; a < nQ; a++) {
       const F32x16 weight = splat(p[a * pStride + j * pStep]);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
       for (int b = 0; b < blocks; b++) sums[a * blocks + b] = mulAdd(weight, v[b], sums[a * blocks + b]);
     }
   }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int a = 0; a < nQ; a++)
-#pragma GCC unroll 16
-    for (int b = 0; b < blocks; b++) store(acc + a * accStride + lanes * b, sums[a * blocks + b]);
+#pragma GCC unroll 32
+    for (int b = 0; b < blocks; b++) {
+      const size_t at = a * of.stride + lanes * b;
+      if (of.total) {
+        store(of.total + at, add(load(of.total + at), sums[a * blocks + b]));
+      } else {
+        store(of.acc + at, sums[a * blocks + b]);
+      }
+    }
 }
 
 // The last headDim mod 16 elements.
 template <class Elements>
-void accumulateRest(const float* p, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, int rest, float* acc) {
-  F32x16 sum = loadSome(acc, rest, 0.0f);
+void accumulateRest(const float* p, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, int rest, const ValueSums& of) {
+  F32x16 sum = of.isFirst ? splat(0.0f) : loadSome(of.acc, rest, 0.0f);
   for (int j = 0; j < nKeys; j++)
     sum = mulAdd(splat(p[j * pStep]), Elements::getSome(values + static_cast<size_t>(j) * headDim, rest), sum);
-  storeSome(acc, rest, sum);
+  if (of.total) {
+    storeSome(of.total, rest, add(loadSome(of.total, rest, 0.0f), sum));
+  } else {
+    storeSome(of.acc, rest, sum);
+  }
 }
 
 template <class Elements, int nQ>
-void accumulateQueries(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, float* acc,
-                       size_t accStride) {
+void accumulateQueries(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim,
+                       const ValueSums& of) {
   // A single query has no other sums between two steps of one; they hide the latency.
   constexpr int blocks = nQ == 1 ? 2 * tileSide : tileSide;
   int d = 0;
   for (; d + blocks * lanes <= headDim; d += blocks * lanes)
-    accumulateBlocks<Elements, nQ, blocks>(p, pStride, pStep, values + d, nKeys, headDim, acc + d, accStride);
+    accumulateBlocks<Elements, nQ, blocks>(p, pStride, pStep, values + d, nKeys, headDim, sumsFrom(of, 0, d));
   for (; d + lanes <= headDim; d += lanes)
-    accumulateBlocks<Elements, nQ, 1>(p, pStride, pStep, values + d, nKeys, headDim, acc + d, accStride);
+    accumulateBlocks<Elements, nQ, 1>(p, pStride, pStep, values + d, nKeys, headDim, sumsFrom(of, 0, d));
   for (int a = 0; d < headDim && a < nQ; a++)
-    accumulateRest<Elements>(p + a * pStride, pStep, values + d, nKeys, headDim, headDim - d, acc + a * accStride + d);
+    accumulateRest<Elements>(p + a * pStride, pStep, values + d, nKeys, headDim, headDim - d, sumsFrom(of, a, d));
 }
 
 template <class Elements>
-void accumulateElements(const float* p, size_t pStride, size_t pStep, int nQ, const void* first, int nKeys, int headDim, float* acc, size_t accStride) {
+void accumulateElements(const float* p, size_t pStride, size_t pStep, int nQ, const void* first, int nKeys, int headDim, const ValueSums& of) {
   const auto* values = static_cast<const typename Elements::Type*>(first);
   int a = 0;
-  for (; a + tileSide <= nQ; a += tileSide)
-    accumulateQueries<Elements, tileSide>(p + a * pStride, pStride, pStep, values, nKeys, headDim, acc + a * accStride, accStride);
-  for (; a < nQ; a++) accumulateQueries<Elements, 1>(p + a * pStride, pStride, pStep, values, nKeys, headDim, acc + a * accStride, accStride);
+  const auto take = [&]<int n>() {
+    accumulateQueries<Elements, n>(p + a * pStride, pStride, pStep, values, nKeys, headDim, sumsFrom(of, a, 0));
+    a += n;
+  };
+  // Any even number but 2 is made of sixes and fours.
+  while (nQ - a >= tileSide) {
+    if (tileSide == 4 && (nQ - a) % 6 == 0) {
+      take.template operator()<6>();
+    } else {
+      take.template operator()<tileSide>();
+    }
+  }
+  while (a < nQ) take.template operator()<1>();
 }
 
-void accumulateValues(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim, float* acc,
-                      size_t accStride) {
-  if (type == KvType::F16) return accumulateElements<F16Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, acc, accStride);
-  return accumulateElements<F32Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, acc, accStride);
+void accumulateValues(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
+                      const ValueSums& sums) {
+  if (type == KvType::F16) return accumulateElements<F16Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, sums);
+  return accumulateElements<F32Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, sums);
 }
 
 }  // namespace

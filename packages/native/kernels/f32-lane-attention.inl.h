@@ -40,7 +40,7 @@ void laneTile(const float* arranged, size_t stride, const float* keys, int headD
   alignas(64) float waiting[foldLevels][nG * nK * lanes];
   F32x16 sums[nG * nK];
   for (int n = 0; n < lanes; n++) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (F32x16& sum : sums) sum = splat(0.0f);
     for (int d = foldOrder[n]; d < headDim; d += lanes, arranged += stride) {
       F32x16 q[nG];
@@ -55,11 +55,11 @@ void laneTile(const float* arranged, size_t stride, const float* keys, int headD
     }
     int level = 0;
     for (; n >> level & 1; level++) {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
       for (int i = 0; i < nG * nK; i++) sums[i] = add(load(waiting[level] + lanes * i), sums[i]);
     }
     if (level == foldLevels) break;
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int i = 0; i < nG * nK; i++) store(waiting[level] + lanes * i, sums[i]);
   }
 #pragma GCC unroll 8
@@ -69,18 +69,24 @@ void laneTile(const float* arranged, size_t stride, const float* keys, int headD
   }
 }
 
-template <int nG, int nK>
+// Most keys nK at a time, the last ones nRest at a time, then one by one.
+template <int nG, int nK, int nRest = 1>
 void laneKeys(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
   int j = 0;
-  for (; j + nK <= nKeys; j += nK) laneTile<nG, nK>(arranged, stride, keys + static_cast<size_t>(j) * headDim, headDim, scores + j * stride);
-  for (; j < nKeys; j++) laneTile<nG, 1>(arranged, stride, keys + static_cast<size_t>(j) * headDim, headDim, scores + j * stride);
+  const auto take = [&]<int n>() {
+    laneTile<nG, n>(arranged, stride, keys + static_cast<size_t>(j) * headDim, headDim, scores + j * stride);
+    j += n;
+  };
+  while (nKeys - j >= nK) take.template operator()<nK>();
+  while (nKeys - j >= nRest) take.template operator()<nRest>();
+  while (j < nKeys) take.template operator()<1>();
 }
 
 void laneScores(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
   const int nQ = static_cast<int>(stride);
   int i = 0;
   if constexpr (registerVectors >= 32) {
-    for (; i + 4 * lanes <= nQ; i += 4 * lanes) laneKeys<4, 4>(arranged + i, stride, keys, nKeys, headDim, scores + i);
+    for (; i + 4 * lanes <= nQ; i += 4 * lanes) laneKeys<4, 6, 4>(arranged + i, stride, keys, nKeys, headDim, scores + i);
     for (; i + 2 * lanes <= nQ; i += 2 * lanes) laneKeys<2, 8>(arranged + i, stride, keys, nKeys, headDim, scores + i);
     for (; i < nQ; i += lanes) laneKeys<1, 8>(arranged + i, stride, keys, nKeys, headDim, scores + i);
   } else {

@@ -17,9 +17,17 @@ struct NoiseKey {
 };
 
 // What a row x ≈ unit · step · (256 · high + low) of the head contributes to the bounds of its logits. The factors of a table row's loss, norm and
-// scale are of x / unit, rounded up; unit is a power of two that brings the largest value of x to 1 … 2. `smallest`: what underflow may hide.
+// scale are of x / unit, rounded up; unit is a power of two that brings the largest value of x to 1 … 2.
 struct ScreenFactors {
   float unit, step, byLoss, byNorm, byScale;
+};
+
+// Weighted sums of values on their way over the keys; those of query i lie at i · stride.
+struct ValueSums {
+  float* acc;
+  size_t stride;
+  bool isFirst;  // they begin with +0, whatever acc holds
+  float* total;  // or null: with these keys they are complete and are added to the total; acc then holds nothing
 };
 
 // Products with many rows of activations by a unit that multiplies whole tiles. Activations are arranged for it once and then serve every
@@ -104,10 +112,9 @@ struct Kernels {
   float (*maximum)(const float* x, int n);
   // x[j] = exp(fma(x[j], scale, −m)), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
   void (*expStripes)(float* x, int n, float scale, float m, float stripes[16]);
-  // acc_i[d] = fma(p_i[j], value_j[d], acc_i[d]) in ascending j for i < nQ; acc_i begins at acc[i · accStride], p_i[j] lies at
-  // p[i · pStride + j · pStep]
+  // acc_i[d] = fma(p_i[j], value_j[d], acc_i[d]) in ascending j for i < nQ; p_i[j] lies at p[i · pStride + j · pStep]
   void (*accumulateValues)(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
-                           float* acc, size_t accStride);
+                           const ValueSums& sums);
   // The next three are for many queries at once, one in each of `stride` lanes, a multiple of 16. The first writes the lanes i < nQ of
   // arranged[headDim][stride], in an order of its own.
   void (*arrangeQueries)(const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride);

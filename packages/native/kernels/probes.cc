@@ -274,11 +274,15 @@ void probeAccumulateValues(const Kernels& k, const Samples& s, int n, int shift,
   float* to = floats(out, shift);
   for (const KvType type : {KvType::F32, KvType::F16}) {
     const void* values = type == KvType::F16 ? static_cast<const void*>(s.halves) : s.b + shift;
-    for (const int nQ : {1, 2, 5}) {
+    for (const int nQ : {1, 2, 5, 10}) {
       const size_t stride = static_cast<size_t>(n) + 1;
-      for (int i = 0; i < nQ; i++) std::memcpy(to + i * stride, s.b + i, n * sizeof(float));
-      k.accumulateValues(type, s.a + shift, 7, 1, nQ, values, 9, n, to, stride);
-      to += nQ * stride;
+      const bool isTotal = nQ == 2, isFirst = nQ > 2;
+      float* total = isTotal ? to + nQ * stride : nullptr;
+      for (int i = 0; i < 2 * nQ; i++) std::memcpy(to + i * stride, s.b + i, n * sizeof(float));
+      k.accumulateValues(type, s.a + shift, 7, 1, nQ, values, 9, n, {to, stride, isFirst, total});
+      // What is left where a total was asked for is up to the kernel.
+      if (isTotal) std::memset(to, 0, nQ * stride * sizeof(float));
+      to += 2 * nQ * stride;
     }
   }
 }

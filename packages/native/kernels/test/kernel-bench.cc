@@ -145,7 +145,7 @@ void benchAttention(const Kernels& k, const Buffers& b) {
     });
     for (size_t i = 0; i < nQ * stride; i++) scores[i] = 0.001f * static_cast<float>(i % 999);
     const double values = bestSeconds(200, [&, type = type, nQ = nQ, nKeys = nKeys] {
-      k.accumulateValues(type, scores, inLanes ? 1 : stride, inLanes ? mostQueries : 1, nQ, cache, nKeys, headDim, sums, headDim);
+      k.accumulateValues(type, scores, inLanes ? 1 : stride, inLanes ? mostQueries : 1, nQ, cache, nKeys, headDim, {sums, headDim, false, nullptr});
     });
     std::printf("%-11s %2d queries, %4d keys of %d (%s): scores %6.1f GFMA/s, values %6.1f GFMA/s\n", k.isa, nQ, nKeys, headDim, name,
                 products / score * 1e-9, products / values * 1e-9);

@@ -1,5 +1,6 @@
 #include "vectors.h"
 
+#include <cmath>
 #include <cstdio>
 #include <set>
 
@@ -219,8 +220,9 @@ void runDense(Run& run, const std::string& kernel) {
   run.answer(2, out.data());
 }
 
-// The last but one parameter is the number of queries. The last one says how far apart they, their scores or weights and their sums lie
-// beyond what they take; the gaps hold the same before and after. Weights of one query follow each other, or those of one key (by lane).
+// Parameter 3 is the number of queries; 4 says how far apart they, their scores or weights and their sums lie beyond what they take; the gaps
+// hold the same before and after. Weights of one query follow each other, or those of one key (by lane). Sums go on, begin anew, or are
+// added to a total.
 void runAttention(Run& run, const std::string& kernel) {
   const int headDim = run.number(0), nKeys = run.number(2), nQ = run.number(3);
   const size_t gap = static_cast<size_t>(run.number(4)), wide = static_cast<size_t>(headDim) + gap, narrow = static_cast<size_t>(nKeys) + gap;
@@ -232,7 +234,11 @@ void runAttention(Run& run, const std::string& kernel) {
     run.k.scores(type, x.data(), wide, nQ, cached.data(), nKeys, headDim, out.data(), narrow);
   } else {
     const bool byLane = run.number(5) != 0;
-    run.k.accumulateValues(type, x.data(), byLane ? 1 : narrow, byLane ? static_cast<size_t>(nQ) : 1, nQ, cached.data(), nKeys, headDim, out.data(), wide);
+    const int kind = run.number(6);
+    Guarded<float> acc(static_cast<int>(wide) * nQ);
+    for (size_t i = 0; i < wide * static_cast<size_t>(nQ); i++) acc.data()[i] = NAN;
+    const ValueSums sums = kind == 2 ? ValueSums{acc.data(), wide, true, out.data()} : ValueSums{out.data(), wide, kind == 1, nullptr};
+    run.k.accumulateValues(type, x.data(), byLane ? 1 : narrow, byLane ? static_cast<size_t>(nQ) : 1, nQ, cached.data(), nKeys, headDim, sums);
   }
   run.answer(3, out.data());
 }

@@ -205,11 +205,13 @@ constexpr Fault faults[] = {
     {"accumulateValues",  // the last key is missing for the last of several queries
      [](Kernels& k) {
       k.accumulateValues = [](KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
-                              float* acc, size_t accStride) {
-        if (nQ == 1) return right.accumulateValues(type, p, pStride, pStep, 1, values, nKeys, headDim, acc, accStride);
+                              const ValueSums& sums) {
+        if (nQ == 1) return right.accumulateValues(type, p, pStride, pStep, 1, values, nKeys, headDim, sums);
         const int last = nQ - 1;
-        right.accumulateValues(type, p, pStride, pStep, last, values, nKeys, headDim, acc, accStride);
-        right.accumulateValues(type, p + last * pStride, pStride, pStep, 1, values, nKeys - 1, headDim, acc + last * accStride, accStride);
+        const size_t at = last * sums.stride;
+        right.accumulateValues(type, p, pStride, pStep, last, values, nKeys, headDim, sums);
+        right.accumulateValues(type, p + last * pStride, pStride, pStep, 1, values, nKeys - 1, headDim,
+                               {sums.acc + at, sums.stride, sums.isFirst, sums.total ? sums.total + at : nullptr});
       };
      }},
     {"arrangeQueries",  // the last element of every query is missing

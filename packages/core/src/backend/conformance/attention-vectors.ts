@@ -11,6 +11,9 @@ const f32 = Math.fround;
 /** In the order of the numbers that the kernels give them. */
 const kvTypes: readonly KvType[] = ["f32", "f16"];
 
+/** What becomes of the sums that there are: they go on, they begin anew, or what begins anew is added to them. */
+const valueSums = ["continued", "first", "total"] as const;
+
 /** Queries on both sides of the tiles in which kernels take them. */
 export function attentionCases(draw: Draw, headDim: number): KernelCase[] {
   const nKeys = 11;
@@ -18,7 +21,7 @@ export function attentionCases(draw: Draw, headDim: number): KernelCase[] {
     const bytes = denseBytes(draw, type, nKeys * headDim);
     const keys = new Float32Array(nKeys * headDim);
     widenRows(type, bytes, headDim, 0, nKeys, keys);
-    return [1, 3, 6].flatMap((nQ) => {
+    return [1, 3, 10].flatMap((nQ) => {
       // Rows lie further apart than they are long; what is between them stays as it is.
       const gap = nQ === 1 ? 0 : 5;
       const wide = headDim + gap;
@@ -30,14 +33,17 @@ export function attentionCases(draw: Draw, headDim: number): KernelCase[] {
       const params = [headDim, index, nKeys, nQ, gap];
       return [
         { kernel: "scores", params, arrays: [q, bytes, scores, scored(q, keys, headDim, gap, scores)] },
-        ...[0, 1].map((byLane) => {
-          const weights = byLane === 0 ? p : byKey(p, nQ, nKeys, gap);
-          return {
-            kernel: "accumulateValues",
-            params: [...params, byLane],
-            arrays: [weights, bytes, sums, accumulated(p, keys, headDim, gap, sums)],
-          };
-        }),
+        ...[0, 1].flatMap((byLane) =>
+          valueSums.map((kind, index) => {
+            const weights = byLane === 0 ? p : byKey(p, nQ, nKeys, gap);
+            const answer = accumulated(p, keys, headDim, gap, sums, kind);
+            return {
+              kernel: "accumulateValues",
+              params: [...params, byLane, index],
+              arrays: [weights, bytes, sums, answer],
+            };
+          }),
+        ),
       ];
     });
   });
@@ -55,7 +61,7 @@ function byKey(p: Float32Array, nQ: number, nKeys: number, gap: number): Float32
 export function laneCases(draw: Draw, headDim: number): KernelCase[] {
   const cases: KernelCase[] = [];
   for (const nQ of [16, 30, 112]) {
-    const nKeys = nQ === 30 ? 19 : 9;
+    const nKeys = nQ === 30 ? 19 : 11;
     const stride = Math.ceil(nQ / 16) * 16;
     const q = draw.floats(nQ * headDim);
     const keys = draw.floats(nKeys * headDim);
@@ -109,15 +115,17 @@ function accumulated(
   headDim: number,
   gap: number,
   before: Float32Array,
+  kind: (typeof valueSums)[number],
 ) {
   const nKeys = values.length / headDim;
-  return before.map((first, at) => {
+  return before.map((old, at) => {
     const query = Math.floor(at / (headDim + gap));
     const d = at % (headDim + gap);
+    if (d >= headDim) return old;
     const weights = p.subarray(query * (nKeys + gap), query * (nKeys + gap) + nKeys);
-    return d < headDim
-      ? weights.reduce((sum, w, j) => fma(w, values[j * headDim + d] ?? 0, sum), first)
-      : first;
+    const first = kind === "continued" ? old : 0;
+    const sum = weights.reduce((sum, w, j) => fma(w, values[j * headDim + d] ?? 0, sum), first);
+    return kind === "total" ? f32(old + sum) : sum;
   });
 }
 
