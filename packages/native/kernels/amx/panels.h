@@ -1,6 +1,6 @@
 // Products with several strips of activations: a span of 32 rows of weights is unpacked into a panel that serves all strips. While one panel is
-// multiplied the next is unpacked, and the weights after it are asked for, a little in every step: beside the products, which leave most of
-// the core idle, that costs a tenth of what it costs between them (docs/kernels.md).
+// multiplied the next is unpacked, and the weights after it are asked for, a little in every step: beside the products, which leave much of
+// the core idle, that takes less than half of the time that it takes between them (docs/kernels.md).
 #pragma once
 #include <utility>
 
