@@ -55,11 +55,7 @@ void addCopyRows(const WeightTiles& rows, const int8_t* strips, size_t stripByte
   for (int first = 0; first < nSteps; first += spanSteps) {
     const WeightTiles span = {rows.lower + first * lineBytes, rows.upper + first * lineBytes, rows.rowBytes};
     for (int s = 0; s < nStrips; s++) {
-      if (first == 0) {
-        zeroSums<nHalves>();
-      } else {
-        loadSums<nHalves>(sums + s * stripSums);
-      }
+      beginSums<nHalves>(first == 0, sums + s * stripSums);
       const int8_t* x = strips + s * stripBytes + static_cast<size_t>(first) * tileBytes;
       addSteps<true, nHalves>(span, x, leastOf(nSteps - first, spanSteps), [&](int) __attribute__((always_inline)) { ahead.lines(linesAtOnce); });
       storeSums<nHalves>(sums + s * stripSums);

@@ -30,6 +30,8 @@ struct Unpacking {
   [[gnu::always_inline]] void row() {
     if (left == 0) return;
     left--;
+    // As many as a span may have, written out.
+    static_assert(spanBlocks == 4);
     unpackBlock(from, to);
     if (nBlocks > 1) unpackBlock(from + 32, to + 128);
     if (nBlocks > 2) unpackBlock(from + 64, to + 256);
@@ -76,11 +78,7 @@ void multiplyByPanels(const uint8_t* weights, size_t rowBytes, int nRows, const 
       const int rowsPerTwo = ceilOf(pairRows, nStrips * n);
       for (int s = 0; s < nStrips; s++) {
         const int8_t* x = strips + s * stripBytes + 2 * tileBytes * static_cast<size_t>(block);
-        if (block == 0) {
-          zeroSums<2>();
-        } else {
-          loadSums<2>(sums + s * stripSums);
-        }
+        beginSums<2>(block == 0, sums + s * stripSums);
         addSteps<false, 2>(tiles, x, 2 * n, [&](int step) __attribute__((always_inline)) {
           if (step % 2 == 0) {
             for (int i = 0; i < linesPerTwo; i++) asking.line();

@@ -58,8 +58,10 @@ inline void zeroSums() {
   if constexpr (nHalves == 2) _tile_zero(1);
 }
 
+// Sums that were stored go on.
 template <int nHalves>
-inline void loadSums(const int32_t* sums) {
+inline void beginSums(bool isFirst, const int32_t* sums) {
+  if (isFirst) return zeroSums<nHalves>();
   orderMemory();
   _tile_loadd(0, sums, lineBytes);
   if constexpr (nHalves == 2) _tile_loadd(1, sums + stripSums / 2, lineBytes);
