@@ -40,6 +40,8 @@ struct Worker::QueryTile {
 };
 
 bool Worker::attention(const Op& op, WorkCounter* counters) {
+  const int32_t index = static_cast<int32_t>(&op - program_.ops.data());
+  rotation_ = index >= 2 && (&op)[-1].kind == OpKind::RopeKv && joinedTo(index - 2) ? &op - 1 : nullptr;
   const int32_t nKvHeads = program_.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
   const int64_t units = static_cast<int64_t>(step_.nRows) * nKvHeads;
   int32_t maxKeys = 0;
@@ -150,23 +152,40 @@ float Worker::toProbabilities(float* scores, int32_t n, float scale) {
   return foldStripes(stripes);
 }
 
-// The queries of a row's group lie headDim apart where they are; those of several rows are gathered.
+// The queries of a row's group, headDim apart: where they are, or, as far as that is still to be done, rotated.
+const float* Worker::queriesOf(const Op& op, int32_t row, int32_t kvHead, float* rotated) const {
+  const int32_t headDim = program_.buffer(op.kv).headDim, group = op.nHeads / program_.buffer(op.kv).nKvHeads;
+  const size_t width = static_cast<size_t>(group) * static_cast<size_t>(headDim);
+  const float* q = exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * width;
+  if (!rotation_) return q;
+  std::memcpy(rotated, q, width * sizeof(float));
+  for (int32_t h = 0; h < group; h++) k_.rope(rotated + h * headDim, anglesOf(*rotation_, row), headDim, rotation_->pairing);
+  return rotated;
+}
+
 Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
   const size_t headDim = static_cast<size_t>(program_.buffer(op.kv).headDim);
   const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads, nQueries = nRows * group;
   const size_t width = static_cast<size_t>(group) * headDim;
-  const auto rowOf = [&](int32_t row) { return exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * width; };
-  QueryTile tile = {firstRow, nRows, kvHead, false, rowOf(firstRow), headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1), 1};
-  if (nRows == 1) return tile;
-  tile.q = scratch_.queries;
+  QueryTile tile = {firstRow, nRows, kvHead, false, scratch_.queries, headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1), 1};
+  if (nRows == 1) {
+    tile.q = queriesOf(op, firstRow, kvHead, scratch_.queries);
+    return tile;
+  }
   if (useLanes(nQueries, op.real)) {
     const size_t stride = roundUp16(nQueries);
     tile.inLanes = true, tile.scoreStride = 1, tile.keyStride = stride;
     if (stride != static_cast<size_t>(nQueries)) std::memset(scratch_.queries, 0, headDim * stride * sizeof(float));
-    for (int32_t i = 0; i < nRows; i++)
-      k_.arrangeQueries(rowOf(firstRow + i), headDim, group, static_cast<int32_t>(headDim), scratch_.queries + i * group, stride);
+    for (int32_t i = 0; i < nRows; i++) {
+      const float* q = queriesOf(op, firstRow + i, kvHead, scratch_.values);
+      k_.arrangeQueries(q, headDim, group, static_cast<int32_t>(headDim), scratch_.queries + i * group, stride);
+    }
   } else {
-    for (int32_t i = 0; i < nRows; i++) std::memcpy(scratch_.queries + static_cast<size_t>(i) * width, rowOf(firstRow + i), width * sizeof(float));
+    for (int32_t i = 0; i < nRows; i++) {
+      float* const to = scratch_.queries + static_cast<size_t>(i) * width;
+      const float* q = queriesOf(op, firstRow + i, kvHead, to);
+      if (q != to) std::memcpy(to, q, width * sizeof(float));
+    }
   }
   return tile;
 }

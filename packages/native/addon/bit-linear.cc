@@ -24,6 +24,8 @@ int32_t chunkRowsFor(int32_t room, int32_t panelRows, int64_t totalWeightRows, i
   return std::min(fits, roundUp(static_cast<int32_t>(std::clamp<int64_t>(even, 16, fits)), 16));
 }
 
+int32_t panelRowsOf(const Step& step) { return std::min(step.nRows, maxPanel); }
+
 }  // namespace
 
 // Some rows of a weight.
@@ -43,33 +45,47 @@ struct Worker::XPanel {
   const int8_t* strips;  // the same, arranged for tiles, where that is faster; or null
 };
 
-// Whether a bitLinear computes the activation after it as well, which it does unless the step asks for what goes between them.
-bool Worker::feedsNext(int32_t opIndex) const {
+// The operation after a bitLinear, where it is computed from each chunk of results while they are in the cache: unless the step asks for
+// what goes between the two. Null otherwise.
+const Op* Worker::joinedTo(int32_t opIndex) const {
   const Op& op = program_.ops[static_cast<size_t>(opIndex)];
-  if (op.kind != OpKind::BitLinear || !op.feedsNext) return false;
+  if (op.kind != OpKind::BitLinear || !op.feedsNext) return nullptr;
+  const Op* next = &op + 1;
+  // With few rows others than the activation are soon done, and by row.
+  if (next->kind != OpKind::GatedActivation && step_.nRows <= streamedRows) return nullptr;
+  if (next->kind == OpKind::RopeKv) {
+    const int32_t headDim = program_.buffer(next->kv).headDim;
+    if (headDim % 16 != 0 || headDim > accScratch / panelRowsOf(step_)) return nullptr;
+  }
   const int32_t* outs = program_.lists.data() + op.firstList + op.nWeights;
   for (int32_t i = 0; i < step_.nOutputs; i++)
-    if (step_.outputs[i] == outs[0] || step_.outputs[i] == outs[1]) return false;
-  return true;
+    if (std::find(outs, outs + op.nWeights, step_.outputs[i]) != outs + op.nWeights) return nullptr;
+  return next;
 }
 
 // How a bitLinear is cut up.
 struct Worker::ChunkPlan {
   const Op& op;
-  const Op* activation;    // computed with it, or null
+  const Op* next;          // computed with it, or null
   const int32_t* weights;  // ids
   int32_t nWeights;        // whose rows are taken after each other; those of two that an activation joins are taken together
   int32_t panelRows, chunkRows;
+
+  bool joins(OpKind kind) const { return next && next->kind == kind; }
 };
 
 Worker::ChunkPlan Worker::planOf(int32_t opIndex) const {
   const Op& op = program_.ops[static_cast<size_t>(opIndex)];
-  const Op* activation = feedsNext(opIndex) ? &op + 1 : nullptr;
-  const int32_t* weights = program_.lists.data() + op.firstList;
-  const int32_t panelRows = std::min(step_.nRows, maxPanel), nWeights = activation ? 1 : op.nWeights;
+  ChunkPlan plan = {op, joinedTo(opIndex), program_.lists.data() + op.firstList, op.nWeights, panelRowsOf(step_), 0};
+  if (plan.joins(OpKind::GatedActivation)) plan.nWeights = 1;
   int64_t total = 0;
-  for (int32_t i = 0; i < nWeights; i++) total += program_.buffer(weights[i]).rows;
-  return {op, activation, weights, nWeights, panelRows, chunkRowsFor(activation ? accScratch / 2 : accScratch, panelRows, total, team_.size())};
+  for (int32_t i = 0; i < plan.nWeights; i++) total += program_.buffer(plan.weights[i]).rows;
+  plan.chunkRows = chunkRowsFor(plan.joins(OpKind::GatedActivation) ? accScratch / 2 : accScratch, plan.panelRows, total, team_.size());
+  if (plan.joins(OpKind::RopeKv)) {
+    const int32_t headDim = program_.buffer(plan.next->kv).headDim;
+    plan.chunkRows = std::max(headDim, plan.chunkRows / headDim * headDim);
+  }
+  return plan;
 }
 
 void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
@@ -88,11 +104,12 @@ void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
         const int32_t firstRow = static_cast<int32_t>(at - before) * chunkRows;
         if (!panel.strips) arrange(panel);
         if (isStream) memoryOf(plan, next, startBytes).askForAll();
-        if (plan.activation) {
-          gatedChunk(plan.op, *plan.activation, firstRow, chunkRows, panel);
+        if (plan.joins(OpKind::GatedActivation)) {
+          gatedChunk(plan, firstRow, panel);
+        } else if (plan.joins(OpKind::RopeKv) && i > 0) {
+          cachedChunk(plan, i, firstRow, panel);
         } else {
-          const F32Rows& out = exe_.f32(plan.weights[plan.op.nWeights + i]);
-          ternaryChunk(chunkOf(plan.weights[i], firstRow, chunkRows), panel, {out.row(first) + firstRow, out.stride});
+          linearChunk(plan, i, firstRow, panel);
         }
       }
       before += chunks;
@@ -131,19 +148,42 @@ MemoryAhead* Worker::aheadOf(const Phase* phase) {
   return &ahead_;
 }
 
+// Results of weight i: they are left to the next phase, or added to the residual stream.
+void Worker::linearChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel) {
+  const bool adds = plan.joins(OpKind::Residual);
+  const F32Rows out = exe_.f32(adds ? plan.next->x : plan.weights[plan.op.nWeights + i]).from(panel.first, firstRow);
+  ternaryChunk(chunkOf(plan.weights[i], firstRow, plan.chunkRows), panel, out, out, adds);
+}
+
 // The same rows of both weights, and the activation of the results.
-void Worker::gatedChunk(const Op& op, const Op& activation, int32_t firstRow, int32_t chunkRows, const XPanel& panel) {
-  const int32_t* weights = program_.lists.data() + op.firstList;
-  const WeightChunk chunks[2] = {chunkOf(weights[0], firstRow, chunkRows), chunkOf(weights[1], firstRow, chunkRows)};
+void Worker::gatedChunk(const ChunkPlan& plan, int32_t firstRow, const XPanel& panel) {
+  const WeightChunk chunks[2] = {chunkOf(plan.weights[0], firstRow, plan.chunkRows), chunkOf(plan.weights[1], firstRow, plan.chunkRows)};
   const int32_t nRows = chunks[0].nRows;
   if (step_.nRows <= streamedRows) runsOf(chunks[1], startBytes).askForAll();
+  const F32Rows out = exe_.f32(plan.next->out).from(panel.first, firstRow);
   F32Rows parts[2];
   for (int i = 0; i < 2; i++) {
-    parts[i] = {scratch_.gated + i * (accScratch / 2), chunks[i].accStride};
-    ternaryChunk(chunks[i], panel, parts[i]);
+    parts[i] = {scratch_.joined + i * (accScratch / 2), chunks[i].accStride};
+    ternaryChunk(chunks[i], panel, parts[i], i == 1 ? out : F32Rows{});
   }
-  const F32Rows& out = exe_.f32(activation.out);
-  for (int32_t j = 0; j < panel.n; j++) k_.gate(activation.fn, parts[0].row(j), parts[1].row(j), nRows, out.row(panel.first + j) + firstRow);
+  for (int32_t j = 0; j < panel.n; j++) k_.gate(plan.next->fn, parts[0].row(j), parts[1].row(j), nRows, out.row(j));
+}
+
+// Heads of k (weight 1), rotated, or v (2), into the KV cache.
+void Worker::cachedChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel) {
+  const Op& op = *plan.next;
+  const WeightChunk chunk = chunkOf(plan.weights[i], firstRow, plan.chunkRows);
+  const F32Rows part = {scratch_.joined, chunk.accStride};
+  ternaryChunk(chunk, panel, part);
+  const int32_t headDim = program_.buffer(op.kv).headDim;
+  for (int32_t at = 0; at < chunk.nRows; at += headDim) {
+    for (int32_t j = 0; j < panel.n; j++) {
+      const int32_t row = panel.first + j;
+      float* const head = part.row(j) + at;
+      if (i == 1) k_.rope(head, anglesOf(op, row), headDim, op.pairing);
+      cache(head, headDim, cachedKey(op, row, (firstRow + at) / headDim) + (i == 2 ? exe_.kvHalf(op.kv) : 0));
+    }
+  }
 }
 
 void Worker::arrange(XPanel& panel) {
@@ -161,17 +201,23 @@ Worker::WeightChunk Worker::chunkOf(int32_t id, int32_t firstRow, int32_t chunkR
   return {id, weight, firstRow, nRows, rowBytes, rows, static_cast<size_t>(roundUp(nRows, 16))};
 }
 
-// Row j of `out` is that of the panel's row j, and begins at the chunk's first row of weights.
-void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out) {
+// Row j of `out` is that of the panel's row j, and begins at the chunk's first row of weights. The lines of `ahead`, which has the same shape
+// or none, will be written next.
+void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead, bool adds) {
   const Buffer& weight = chunk.weight;
   const Q8Rows& x = panel.x;
   const int32_t cols = static_cast<int32_t>(x.stride);
-  if (weight.scaleKind == ScaleKind::Group) return groupChunk(chunk, panel, out);
+  if (weight.scaleKind == ScaleKind::Group) {
+    const F32Rows part = adds ? F32Rows{scratch_.joined, chunk.accStride} : out;
+    groupChunk(chunk, panel, part);
+    for (int32_t j = 0; adds && j < panel.n; j++) k_.add(out.row(j), part.row(j), chunk.nRows);
+    return;
+  }
   const uint8_t* quints = panel.n <= quintActivations ? exe_.quintBytesOf(chunk.id) : nullptr;
   if (!quints && panel.strips && weight.scaleKind == ScaleKind::Tensor) {
     for (int32_t j = 0; j < panel.n; j++) scratch_.tensorScales[j] = weight.scale / x.scales[panel.first + j];
     k_.tiles->ternaryScaled(chunk.rows, chunk.rowBytes, chunk.nRows, panel.strips, x.stride * stripRows, x.sums + panel.first, panel.n, cols,
-                            scratch_.tensorScales, out.data, out.stride);
+                            {scratch_.tensorScales, out.data, out.stride, adds, ahead.data, ahead.stride});
     return;
   }
   if (quints) {
@@ -183,11 +229,13 @@ void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows
   for (int32_t j = 0; j < panel.n; j++) {
     const int32_t* acc = scratch_.acc + static_cast<size_t>(j) * chunk.accStride;
     const float s = x.scales[panel.first + j];
+    float* const scaled = adds ? scratch_.joined : out.row(j);
     if (weight.scaleKind == ScaleKind::Tensor) {
-      k_.scaleTensor(acc, chunk.nRows, weight.scale / s, out.row(j));
+      k_.scaleTensor(acc, chunk.nRows, weight.scale / s, scaled);
     } else {
-      k_.scaleRow(acc, chunk.nRows, program_.scales.data() + weight.firstScale + chunk.firstRow, s, out.row(j));
+      k_.scaleRow(acc, chunk.nRows, program_.scales.data() + weight.firstScale + chunk.firstRow, s, scaled);
     }
+    if (adds) k_.add(out.row(j), scaled, chunk.nRows);
   }
 }
 

@@ -228,7 +228,7 @@ void Executable::layOutScratch(Layout& layout) {
     scratch.values = layout.take<float>(2 * tile * headStride);
     scratch.denominators = layout.take<float>(tile);
     scratch.page = layout.take<float>(size_t{pageTokens} * headDim);
-    scratch.gated = layout.take<float>(accScratch);
+    scratch.joined = layout.take<float>(accScratch);
     scratch.widened = layout.take<float>(widenedRows * ((headCols + 15) / 16 * 16));
     scratch.logits = layout.take<float>(logitScratch);
   }

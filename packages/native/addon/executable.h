@@ -46,6 +46,7 @@ struct F32Rows {
   float* data;
   size_t stride;
   float* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
+  F32Rows from(int32_t first, int32_t col) const { return {row(first) + col, stride}; }
 };
 
 struct Q8Rows {
@@ -71,7 +72,7 @@ struct Scratch {
   float* values;        // [2][tile][headDim]
   float* denominators;  // [tile]
   float* page;          // keys or values of one page and head
-  float* gated;         // accScratch results that an activation joins
+  float* joined;        // accScratch results, from which the next operation is computed
   float* widened;   // widenedRows rows of the head
   float* logits;    // logitScratch
 };

@@ -21,6 +21,10 @@ void Worker::run() {
   const Phase* phase = exe_.phases().data();
   const Phase* const end = phase + exe_.phases().size();
   while (phase < end && phase->first < phase->end) {
+    if (firstOf(*phase) == phase->end) {
+      phase++;
+      continue;
+    }
     if (runPhase(*phase)) return;
     // Work on a single row is for one thread: the last to arrive does it at once, rather than that all meet once more for it.
     const Phase* const done = phase++;
@@ -76,12 +80,14 @@ bool Worker::runPhase(const Phase& phase) {
 void Worker::runRows(const Phase& phase) {
   WorkCounter& counter = *exe_.counters(phase.counters);
   const uint32_t nRows = static_cast<uint32_t>(step_.nRows);
-  // An activation that the operation before it has computed is passed over.
-  const int32_t first = phase.first + (phase.first > 0 && feedsNext(phase.first - 1) ? 1 : 0);
+  const int32_t first = firstOf(phase);
   for (uint32_t row = take(counter); row < nRows; row = take(counter)) {
     for (int32_t i = first; i < phase.end; i++) runRow(program_.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
   }
 }
+
+// An operation that was computed with the one before it is passed over.
+int32_t Worker::firstOf(const Phase& phase) const { return phase.first + (phase.first > 0 && joinedTo(phase.first - 1) ? 1 : 0); }
 
 void Worker::runRow(const Op& op, int32_t opIndex, int32_t row) {
   switch (op.kind) {
@@ -137,20 +143,33 @@ void Worker::quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float sca
   out.sums[row] = sum;
 }
 
+const float* Worker::anglesOf(const Op& op, int32_t row) const {
+  return exe_.vector(op.table) + static_cast<size_t>(step_.positions[row]) * static_cast<size_t>(program_.buffer(op.kv).headDim);
+}
+
+// Where the key of a row lies; its value follows kvHalf bytes later.
+uint8_t* Worker::cachedKey(const Op& op, int32_t row, int32_t kvHead) const {
+  const int32_t position = step_.positions[row];
+  const size_t headBytes = exe_.kvHeadBytes(op.kv);
+  return exe_.arena().page(step_.tableOfRow(row).pages[position / pageTokens]) + exe_.kvOffset(op.kv) + static_cast<size_t>(kvHead) * headBytes +
+         static_cast<size_t>(position % pageTokens) * (headBytes / pageTokens);
+}
+
+void Worker::cache(const float* x, int32_t n, uint8_t* out) const {
+  if (exe_.limits().kvType == KvType::F16) return k_.narrow(x, n, reinterpret_cast<uint16_t*>(out));
+  std::memcpy(out, x, static_cast<size_t>(n) * sizeof(float));
+}
+
 void Worker::ropeKv(const Op& op, int32_t row) {
   const Buffer& kv = program_.buffer(op.kv);
-  const int32_t headDim = kv.headDim, position = step_.positions[row];
-  const float* table = exe_.vector(op.table) + static_cast<size_t>(position) * static_cast<size_t>(headDim);
-  const PageTable& pages = step_.tableOfRow(row);
-  uint8_t* base = exe_.arena().page(pages.pages[position / pageTokens]) + exe_.kvOffset(op.kv);
-  const size_t headBytes = exe_.kvHeadBytes(op.kv), half = exe_.kvHalf(op.kv);
-  const size_t keyBytes = headBytes / pageTokens, slot = static_cast<size_t>(position % pageTokens) * keyBytes;
-  const auto keyOf = [&](int32_t h) { return base + static_cast<size_t>(h) * headBytes + slot; };
+  const int32_t headDim = kv.headDim;
+  const float* table = anglesOf(op, row);
+  const size_t half = exe_.kvHalf(op.kv), keyBytes = exe_.kvHeadBytes(op.kv) / pageTokens;
   // The lines to be written are few and far apart: none is near before it is asked for.
   for (int32_t h = 0; h < kv.nKvHeads; h++) {
     for (size_t i = 0; i < keyBytes; i += 64) {
-      __builtin_prefetch(keyOf(h) + i, 1);
-      __builtin_prefetch(keyOf(h) + half + i, 1);
+      __builtin_prefetch(cachedKey(op, row, h) + i, 1);
+      __builtin_prefetch(cachedKey(op, row, h) + half + i, 1);
     }
   }
   float* q = exe_.f32(op.q).row(row);
@@ -159,14 +178,8 @@ void Worker::ropeKv(const Op& op, int32_t row) {
   const float* v = exe_.f32(op.v).row(row);
   for (int32_t h = 0; h < kv.nKvHeads; h++, k += headDim, v += headDim) {
     k_.rope(k, table, headDim, op.pairing);
-    uint8_t* const key = keyOf(h);
-    if (exe_.limits().kvType == KvType::F16) {
-      k_.narrow(k, headDim, reinterpret_cast<uint16_t*>(key));
-      k_.narrow(v, headDim, reinterpret_cast<uint16_t*>(key + half));
-    } else {
-      std::memcpy(key, k, static_cast<size_t>(headDim) * sizeof(float));
-      std::memcpy(key + half, v, static_cast<size_t>(headDim) * sizeof(float));
-    }
+    cache(k, headDim, cachedKey(op, row, h));
+    cache(v, headDim, cachedKey(op, row, h) + half);
   }
 }
 

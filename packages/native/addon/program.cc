@@ -224,10 +224,21 @@ class Decoder {
   bool feedsFittingOp(int32_t i) const {
     const Op& op = program_.ops[static_cast<size_t>(i)];
     if (op.kind != OpKind::BitLinear || !op.feedsNext) return true;
-    if (static_cast<size_t>(i) + 1 >= program_.ops.size() || op.nWeights != 2) return false;
+    if (static_cast<size_t>(i) + 1 >= program_.ops.size()) return false;
     const Op& next = (&op)[1];
     const int32_t* outs = program_.lists.data() + op.firstList + op.nWeights;
-    return next.kind == OpKind::GatedActivation && next.gate == outs[0] && next.up == outs[1];
+    switch (next.kind) {
+      case OpKind::GatedActivation:
+        return op.nWeights == 2 && next.gate == outs[0] && next.up == outs[1];
+      case OpKind::Residual:
+        return op.nWeights == 1 && next.y == outs[0] && next.x != next.y;
+      case OpKind::RopeKv:
+        if (static_cast<size_t>(i) + 2 >= program_.ops.size() || op.nWeights != 3) return false;
+        if ((&next)[1].kind != OpKind::Attention || (&next)[1].q != next.q || (&next)[1].kv != next.kv) return false;
+        return next.q == outs[0] && next.k == outs[1] && next.v == outs[2];
+      default:
+        return false;
+    }
   }
 
   bool decodeBitLinear(Op& op) {

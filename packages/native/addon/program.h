@@ -46,7 +46,7 @@ struct Op {
   int32_t q, k, v, kv, nHeads;
   int32_t gate, up;
   int32_t firstList, nWeights;  // bitLinear: Program::lists holds nWeights weights, then nWeights outs
-  bool feedsNext;               // bitLinear: its two results are read by the gatedActivation that follows, and by nothing else
+  bool feedsNext;               // bitLinear: the operation that follows may be computed with it, chunk by chunk
   Pairing pairing;
   GateFn fn;
   float real;  // eps or scale

@@ -44,16 +44,20 @@ class Worker {
   void copyPages();
   bool runPhase(const Phase& phase);
   void runRows(const Phase& phase);
+  int32_t firstOf(const Phase& phase) const;
   void runRow(const Op& op, int32_t opIndex, int32_t row);
   void embed(const Op& op, int32_t row);
   void rmsNormQuant(const Op& op, int32_t opIndex, int32_t row);
   void quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float scale);
   void ropeKv(const Op& op, int32_t row);
+  const float* anglesOf(const Op& op, int32_t row) const;
+  uint8_t* cachedKey(const Op& op, int32_t row, int32_t kvHead) const;
+  void cache(const float* x, int32_t n, uint8_t* out) const;
   void normalise(const float* x, const float* weight, int32_t cols, float eps, float* out, uint32_t* absMax);
   static uint32_t take(WorkCounter& counter) { return counter.next.fetch_add(1, std::memory_order_relaxed); }
 
   // bit-linear.cc
-  bool feedsNext(int32_t op) const;
+  const Op* joinedTo(int32_t op) const;
   struct ChunkPlan;
   ChunkPlan planOf(int32_t op) const;
   void bitLinear(int32_t op, WorkCounter* counters);
@@ -64,8 +68,10 @@ class Worker {
   struct XPanel;
   void arrange(XPanel& panel);
   WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t chunkRows) const;
-  void gatedChunk(const Op& op, const Op& activation, int32_t firstRow, int32_t chunkRows, const XPanel& panel);
-  void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
+  void linearChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel);
+  void gatedChunk(const ChunkPlan& plan, int32_t firstRow, const XPanel& panel);
+  void cachedChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel);
+  void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false);
   void groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
   void multiply(const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums);
 
@@ -74,6 +80,7 @@ class Worker {
   struct QueryTile;
   bool attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys);
   void attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
+  const float* queriesOf(const Op& op, int32_t row, int32_t kvHead, float* rotated) const;
   QueryTile gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
   template <class Fn>
   void eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use);
@@ -122,6 +129,8 @@ class Worker {
   Team& team_;
   const int thread_;
   const Scratch& scratch_;
+  // The ropeKv whose queries the attention that runs is to rotate, or null.
+  const Op* rotation_ = nullptr;
   // Of the next bitLinear, the operation aheadOp_.
   MemoryAhead ahead_;
   int32_t aheadOp_ = -1;

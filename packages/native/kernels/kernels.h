@@ -35,6 +35,17 @@ struct ValueSums {
 // with zero rows.
 constexpr int stripRows = 16;
 
+// Where scaled products go: those with row i of activations to row i.
+struct ScaledRows {
+  const float* factors;
+  float* out;
+  size_t stride;
+  bool adds;  // to what is there
+  // Rows of the same shape that will be written next, out or others, or null. A kernel may ask for their lines.
+  const float* ahead;
+  size_t aheadStride;
+};
+
 struct TileKernels {
   // Rows of activations from which each of the two is faster than its counterpart in the table.
   int ternaryFrom, screenFrom;
@@ -43,9 +54,9 @@ struct TileKernels {
   // As ternaryMatmul and screenDots. A strip may be longer than cols: `strips` then begins at a column that is a multiple of 64.
   void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
                   int nX, int cols, int32_t* acc, size_t accStride);
-  // out[i · outStride + r] = float(Σ_k w[r][k] · x[i][k]) · t[i]: the same with scaleTensor, without the way through memory.
+  // float(Σ_k w[r][k] · x[i][k]) · factors[i]: the same with scaleTensor, without the way through memory.
   void (*ternaryScaled)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
-                        int nX, int cols, const float* t, float* out, size_t outStride);
+                        int nX, int cols, const ScaledRows& to);
   void (*screen)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
                  size_t accStride);
 };

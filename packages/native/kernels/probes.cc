@@ -78,13 +78,20 @@ void probeScaledTiles(const Kernels& k, const Samples& s, int n, int shift, uint
   const uint8_t* weights = s.bytes + shift;
   probeTiles(k, s, n, shift, 128, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
     auto* scaled = reinterpret_cast<float*>(acc);
-    if (k.tiles) return k.tiles->ternaryScaled(weights, rowBytes, n, a.strips, a.stripBytes, a.sums, a.n, a.cols, s.a, scaled, accStride);
+    const bool adds = a.n % 2 != 0;
+    const auto heldAt = [&](int r) { return adds ? s.a[shift + r] : 0.0f; };
+    for (int i = 0; i < a.n; i++) {
+      for (int r = 0; r < n; r++) scaled[i * accStride + r] = heldAt(r);
+    }
+    const ScaledRows to = {s.a, scaled, accStride, adds, scaled, accStride};
+    if (k.tiles) return k.tiles->ternaryScaled(weights, rowBytes, n, a.strips, a.stripBytes, a.sums, a.n, a.cols, to);
     k.ternaryMatmul(weights, rowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
     for (int i = 0; i < a.n; i++) {
       for (int r = 0; r < n; r++) {
         int32_t sum;
         std::memcpy(&sum, acc + i * accStride + r, sizeof sum);
-        scaled[i * accStride + r] = static_cast<float>(sum) * s.a[i];
+        const float value = static_cast<float>(sum) * s.a[i];
+        scaled[i * accStride + r] = adds ? heldAt(r) + value : value;
       }
     }
   });

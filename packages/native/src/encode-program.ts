@@ -2,7 +2,15 @@
  * A Program as typed arrays, for addon/program.cc to decode: 32-bit words for kinds, ids and sizes, f64 for offsets, scales and
  * constants, and the arrays of row and group scales. Knows nothing of the addon's calls.
  */
-import { accesses, type BufferDecl, type Op, type Program, type Scale, unreachable } from "@bitnet.ts/core";
+import {
+  accesses,
+  type BufferDecl,
+  type BufferId,
+  type Op,
+  type Program,
+  type Scale,
+  unreachable,
+} from "@bitnet.ts/core";
 
 export interface EncodedProgram {
   words: Int32Array;
@@ -63,22 +71,48 @@ export function encodeProgram(program: Program): EncodedProgram {
   };
 }
 
+/** The results of a bitLinear that the operation after it may be computed from, and where that goes. */
+function joins(op: Op): { from: readonly BufferId[]; into?: BufferId } | undefined {
+  switch (op.op) {
+    case "gatedActivation":
+      return { from: [op.gate, op.up], into: op.out };
+    case "ropeKv":
+      return { from: [op.q, op.k, op.v] };
+    case "residual":
+      return { from: [op.y], into: op.x };
+    default:
+      return undefined;
+  }
+}
+
+function isPair(op: Op | undefined, next: Op | undefined): boolean {
+  const join = next && joins(next);
+  if (op?.op !== "bitLinear" || !join) return false;
+  const { from, into } = join;
+  const isDistinct = new Set(from).size === from.length && (into === undefined || !from.includes(into));
+  return isDistinct && op.outs.length === from.length && op.outs.every((id, i) => id === from[i]);
+}
+
+/** Whether operation i is attention with the queries that the operation before it has rotated and the keys that it has cached. */
+function isAttentionAfterRope({ ops }: Program, i: number): boolean {
+  const [op, rope] = [ops[i], ops[i - 1]];
+  return op?.op === "attention" && rope?.op === "ropeKv" && op.q === rope.q && op.kv === rope.kv;
+}
+
 /**
- * Whether operation i is a bitLinear whose two results are nothing but gate and up of the operation after it: the addon then computes both
- * at once and keeps no copy of gate and up.
+ * Whether operation i is a bitLinear that the addon may compute together with the operation after it, and with the attention after a ropeKv:
+ * no other operation reads what goes between, of which no copy is kept.
  */
-function feedsOnly({ ops }: Program, i: number): boolean {
-  const isPair = (op: Op | undefined, next: Op | undefined) =>
-    op?.op === "bitLinear" &&
-    next?.op === "gatedActivation" &&
-    op.outs.length === 2 &&
-    op.outs[0] === next.gate &&
-    op.outs[1] === next.up &&
-    new Set([next.gate, next.up, next.out]).size === 3;
-  const op = ops[i];
-  if (op?.op !== "bitLinear" || !isPair(op, ops[i + 1])) return false;
+function feedsOnly(program: Program, i: number): boolean {
+  const { ops } = program;
+  const [op, next] = [ops[i], ops[i + 1]];
+  if (op?.op !== "bitLinear" || !isPair(op, next)) return false;
+  if (next?.op === "ropeKv" && !isAttentionAfterRope(program, i + 2)) return false;
   return ops.every(
-    (other, j) => isPair(ops[j - 1], other) || !accesses(other).reads.some((id) => op.outs.includes(id)),
+    (other, j) =>
+      isPair(ops[j - 1], other) ||
+      (isAttentionAfterRope(program, j) && isPair(ops[j - 2], ops[j - 1])) ||
+      !accesses(other).reads.some((id) => op.outs.includes(id)),
   );
 }
 

@@ -41,8 +41,8 @@ void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8
 }
 
 void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                 int cols, const float* t, float* out, size_t outStride) {
-  ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, nX, cols, ScaledSums{xSums, t, out, outStride});
+                 int cols, const ScaledRows& to) {
+  ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, nX, cols, ScaledSums{xSums, to});
 }
 
 // One or two tiles of rows of the screen's copy, which lie in memory as tiles want them. nX is at most mostStrips · stripRows.

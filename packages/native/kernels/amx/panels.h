@@ -69,7 +69,11 @@ void multiplyByPanels(const uint8_t* weights, size_t rowBytes, int nRows, const 
   Asking asking = {weights + pairRows * rowBytes, rowBytes, static_cast<size_t>(cols) / 4};
   // 32 rows have 16 lines for two steps of one strip.
   const int linesPerTwo = ceilOf(16, nStrips);
+  // The lines to be written are asked for one row after the other, so that the last one is when the sums are complete.
+  const int twos = nStrips * nBlocks, rowsAskedPerTwo = ceilOf(nX, twos);
   for (int row = 0; row < nRows; row += pairRows) {
+    const To rows = to.from(0, row);
+    int asked = rows.asks() ? nX - twos * rowsAskedPerTwo : INT32_MIN;
     for (int block = 0; block < nBlocks; block += spanBlocks) {
       const int n = leastOf(nBlocks - block, spanBlocks);
       const bool isLast = block + spanBlocks >= nBlocks;
@@ -82,6 +86,9 @@ void multiplyByPanels(const uint8_t* weights, size_t rowBytes, int nRows, const 
         addSteps<false, 2>(tiles, x, 2 * n, [&](int step) __attribute__((always_inline)) {
           if (step % 2 == 0) {
             for (int i = 0; i < linesPerTwo; i++) asking.line();
+            for (int i = 0; i < rowsAskedPerTwo; i++, asked++) {
+              if (asked >= 0) rows.ask(asked);
+            }
           } else {
             for (int i = 0; i < rowsPerTwo; i++) next.row();
           }
@@ -90,7 +97,7 @@ void multiplyByPanels(const uint8_t* weights, size_t rowBytes, int nRows, const 
       }
       std::swap(panel, nextPanel);
     }
-    turnStrips(sums, leastOf(nRows - row, pairRows), nX, to.from(0, row));
+    turnStrips(sums, leastOf(nRows - row, pairRows), nX, rows);
   }
 }
 

@@ -36,7 +36,11 @@ void putGroup(const int32_t* sums, int nX, size_t per, const To& to) {
       if (i >= nX) return;
       const __m512i values = to.of(i, column);
       auto* out = to.row(i) + half * (stripRows / runRows) * per;
-      const auto store = [&](int run, __m128i four) { _mm_storeu_si128(reinterpret_cast<__m128i*>(out + run * per), four); };
+      const auto store = [&](int run, __m128i four) {
+        auto* at = reinterpret_cast<__m128i*>(out + run * per);
+        if (to.adds()) four = _mm_castps_si128(_mm_add_ps(_mm_castsi128_ps(_mm_loadu_si128(at)), _mm_castsi128_ps(four)));
+        _mm_storeu_si128(at, four);
+      };
       store(0, _mm512_castsi512_si128(values));
       store(1, _mm512_extracti32x4_epi32(values, 1));
       store(2, _mm512_extracti32x4_epi32(values, 2));

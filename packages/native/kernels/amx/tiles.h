@@ -48,6 +48,10 @@ struct WeightTiles {
 // The sums of one strip: two tiles.
 inline constexpr int stripSums = 2 * stripRows * 16;
 
+inline __m512i addFloats(__m512i a, __m512i b) {
+  return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)));
+}
+
 inline int leastOf(int a, int b) { return a < b ? a : b; }
 inline int ceilOf(int n, int d) { return (n + d - 1) / d; }
 
@@ -133,19 +137,30 @@ struct Sums {
   int32_t* row(int i) const { return acc + i * stride; }
   __m512i of(int i, __m512i sums) const { return _mm512_sub_epi32(sums, _mm512_set1_epi32(bias ? bias[i] : 0)); }
   Sums from(int i, int row) const { return {bias ? bias + i : nullptr, acc + i * stride + row, stride}; }
+  static constexpr bool adds() { return false; }
+  static constexpr bool asks() { return false; }
+  void ask(int) const {}
 };
 
 struct ScaledSums {
   const int32_t* bias;
-  const float* t;
-  float* out;
-  size_t stride;
-  float* row(int i) const { return out + i * stride; }
+  ScaledRows to;
+  float* row(int i) const { return to.out + i * to.stride; }
   __m512i of(int i, __m512i sums) const {
     const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, _mm512_set1_epi32(bias[i])));
-    return _mm512_castps_si512(_mm512_mul_ps(exact, _mm512_set1_ps(t[i])));
+    return _mm512_castps_si512(_mm512_mul_ps(exact, _mm512_set1_ps(to.factors[i])));
   }
-  ScaledSums from(int i, int row) const { return {bias + i, t + i, out + i * stride + row, stride}; }
+  ScaledSums from(int i, int row) const {
+    const float* ahead = to.ahead ? to.ahead + i * to.aheadStride + row : nullptr;
+    return {bias + i, {to.factors + i, to.out + i * to.stride + row, to.stride, to.adds, ahead, to.aheadStride}};
+  }
+  bool adds() const { return to.adds; }
+  bool asks() const { return to.ahead != nullptr; }
+  // For two lines of row i.
+  void ask(int i) const {
+    __builtin_prefetch(to.ahead + i * to.aheadStride, 1);
+    __builtin_prefetch(to.ahead + i * to.aheadStride + 16, 1);
+  }
 };
 
 void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
@@ -177,7 +192,10 @@ template <class To>
 void turnTile(const int32_t* sums, int nRows, int nX, const To& to) {
   const auto rows = static_cast<__mmask16>((1u << nRows) - 1);
   turnSums(sums, [&](int j, __m512i column) {
-    if (j < nX) _mm512_mask_storeu_epi32(to.row(j), rows, to.of(j, column));
+    if (j >= nX) return;
+    __m512i values = to.of(j, column);
+    if (to.adds()) values = addFloats(_mm512_maskz_loadu_epi32(rows, to.row(j)), values);
+    _mm512_mask_storeu_epi32(to.row(j), rows, values);
   });
 }
 

@@ -129,8 +129,12 @@ void ternaryPairs(const uint8_t* weights, size_t rowBytes, int nRows, const int8
 }
 
 void scaledPairs(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                 int cols, const float* t, float* out, size_t outStride) {
-  const auto put = [&](int i, int r, int32_t sum) { out[i * outStride + r] = static_cast<float>(sum) * t[i]; };
+                 int cols, const ScaledRows& to) {
+  const auto put = [&](int i, int r, int32_t sum) {
+    float& out = to.out[i * to.stride + r];
+    const float scaled = static_cast<float>(sum) * to.factors[i];
+    out = to.adds ? out + scaled : scaled;
+  };
   ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, put);
 }
 

@@ -101,12 +101,22 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
   std::snprintf(what, sizeof what, "ternary tiles %d × %d, %d activations", nRows, cols, nX);
   report.equal(byTiles.data(), expected.data(), nSums, kernels.isa, what);
 
+  const size_t nSumRows = static_cast<size_t>(nRows);
   Guarded<float> t(nX), scaled(nSums), scaledExpected(nSums);
   for (int i = 0; i < nX; i++) t.data()[i] = 0.37f / static_cast<float>(i + 3);
   for (size_t at = 0; at < nSums; at++) scaledExpected.data()[at] = static_cast<float>(expected.data()[at]) * t.data()[at / nRows];
-  kernels.tiles->ternaryScaled(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols, t.data(),
-                               scaled.data(), nRows);
+  kernels.tiles->ternaryScaled(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols,
+                               {t.data(), scaled.data(), nSumRows, false, scaled.data(), nSumRows});
   std::snprintf(what, sizeof what, "scaled ternary tiles %d × %d, %d activations", nRows, cols, nX);
+  report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
+
+  for (size_t at = 0; at < nSums; at++) {
+    scaled.data()[at] = 0.11f * static_cast<float>(at % 97) - 3;
+    scaledExpected.data()[at] = scaled.data()[at] + scaledExpected.data()[at];
+  }
+  kernels.tiles->ternaryScaled(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols,
+                               {t.data(), scaled.data(), nSumRows, true, nullptr, 0});
+  std::snprintf(what, sizeof what, "scaled ternary tiles %d × %d, %d activations, added", nRows, cols, nX);
   report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
 }
 

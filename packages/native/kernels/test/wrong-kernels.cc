@@ -27,11 +27,15 @@ void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8
 }
 
 void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                 int cols, const float* t, float* out, size_t outStride) {
+                 int cols, const ScaledRows& to) {
   std::vector<int32_t> acc(static_cast<size_t>(nX) * nRows);
   ternaryTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc.data(), nRows);
   for (int i = 0; i < nX; i++) {
-    for (int r = 0; r < nRows; r++) out[i * outStride + r] = static_cast<float>(acc[static_cast<size_t>(i) * nRows + r]) * t[i];
+    for (int r = 0; r < nRows; r++) {
+      float& out = to.out[i * to.stride + r];
+      const float scaled = static_cast<float>(acc[static_cast<size_t>(i) * nRows + r]) * to.factors[i];
+      out = to.adds ? out + scaled : scaled;
+    }
   }
 }
 
@@ -263,9 +267,11 @@ constexpr Fault faults[] = {
      [](Kernels& k) {
       static TileKernels wrong = rightTiles;
       wrong.ternaryScaled = [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes,
-                               const int32_t* xSums, int nX, int cols, const float* t, float* out, size_t outStride) {
-        const std::vector<float> first(static_cast<size_t>(nX), t[0]);
-        scaledTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, first.data(), out, outStride);
+                               const int32_t* xSums, int nX, int cols, const ScaledRows& to) {
+        const std::vector<float> first(static_cast<size_t>(nX), to.factors[0]);
+        ScaledRows wrongRows = to;
+        wrongRows.factors = first.data();
+        scaledTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, wrongRows);
       };
       k.tiles = &wrong;
      }},
