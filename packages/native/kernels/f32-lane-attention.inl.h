@@ -94,6 +94,21 @@ void laneScores(const float* arranged, size_t stride, const float* keys, int nKe
   }
 }
 
+// scores → exp(score · factor + offset), added to the chains of the denominators. isBounded: none of the exponents is above expHighest.
+template <int nG, bool isBounded>
+void expOfScores(float* scores, size_t stride, int nKeys, F32x16 factor, const F32x16* offset, float (*chains)[nG * lanes]) {
+  for (int j = 0; j < nKeys; j++) {
+    for (int g = 0; g < nG; g++) {
+      float* x = scores + j * stride + lanes * g;
+      float* chain = chains[j % lanes] + lanes * g;
+      const F32x16 exponent = mulAdd(load(x), factor, offset[g]);
+      const F32x16 p = isBounded ? expOfBounded(exponent) : expLanes(exponent);
+      store(x, p);
+      store(chain, add(load(chain), p));
+    }
+  }
+}
+
 // nG vectors of lanes.
 template <int nG>
 void softmaxLanes(float* scores, size_t stride, int nKeys, float scale, float* denominators) {
@@ -105,15 +120,14 @@ void softmaxLanes(float* scores, size_t stride, int nKeys, float scale, float* d
   const F32x16 factor = splat(scale);
   // + 0.0f so that the sign of a zero does not depend on the order.
   for (F32x16& most : offset) most = negate(multiply(add(most, splat(0.0f)), factor));
+  // score ≤ most, so that an exponent is at most what rounding has taken from the offset: less than 1 of 2²³.
+  F32x16 farthest = magnitude(offset[0]);
+  for (int g = 1; g < nG; g++) farthest = floatOf(maxInt(bitsOf(farthest), magnitudeBits(offset[g])));
   alignas(64) float chains[lanes][nG * lanes] = {};
-  for (int j = 0; j < nKeys; j++) {
-    for (int g = 0; g < nG; g++) {
-      float* x = scores + j * stride + lanes * g;
-      float* chain = chains[j % lanes] + lanes * g;
-      const F32x16 p = expLanes(mulAdd(load(x), factor, offset[g]));
-      store(x, p);
-      store(chain, add(load(chain), p));
-    }
+  if (maxOfInts(bitsOf(farthest)) < floatBits(0x1p23f)) {
+    expOfScores<nG, true>(scores, stride, nKeys, factor, offset, chains);
+  } else {
+    expOfScores<nG, false>(scores, stride, nKeys, factor, offset, chains);
   }
   for (int half = lanes / 2; half >= 1; half /= 2) {
     for (int j = 0; j < half; j++) {

@@ -4,7 +4,7 @@
 //
 // Include after a lanes.h, which defines in an anonymous namespace: the types F32x16, I32x16 and Mask16; load, store, loadInt and their
 // ...Some forms, which touch only the first n elements (a load fills the other lanes with `fill` or 0); splat, splatInt, laneIds (0 … 15);
-// add, subtract, multiply, divide, mulAdd (one rounding), minimum, maximum, greater, less, select; bitsOf, floatOf; toFloat, toInt (to
+// add, subtract, multiply, divide, mulAdd (one rounding), timesPower (p · 2ⁿ, −126 ≤ n ≤ 127), minimum, maximum, greater, less, select; bitsOf, floatOf; toFloat, toInt (to
 // nearest, ties to even); addInt, andInt, orInt, xorInt, maxInt, shiftLeft<k>, shiftRight<k> (logical), shiftRightSigned<k>; loadHalf,
 // loadBrain, storeHalf (f16 and bf16); loadSignedBytes, loadUnsignedBytes; storeBytes (int8 of lanes that fit); sumOfInts, maxOfInts,
 // maxOf; fold, and fold4 of four vectors at once; registerVectors, the number of F32x16 that all registers hold; where that is 32 or
@@ -49,7 +49,8 @@ struct Bf16Elements {
 
 // ---- elementary functions ----
 
-F32x16 expLanes(F32x16 x) {
+// x at most expHighest, or NaN.
+F32x16 expOfBounded(F32x16 x) {
   using namespace constants;
   const F32x16 magic = splat(roundingMagic);
   const F32x16 n = subtract(add(multiply(x, splat(log2e)), magic), magic);
@@ -58,10 +59,11 @@ F32x16 expLanes(F32x16 x) {
   F32x16 p = splat(expPolynomial[6]);
   for (int i = 5; i >= 0; i--) p = mulAdd(p, r, splat(expPolynomial[i]));
   // Lanes outside the range hold rubbish here and are replaced.
-  const I32x16 power = shiftLeft<23>(addInt(toInt(n), splatInt(127)));
-  F32x16 y = multiply(p, floatOf(power));
-  y = select(less(x, splat(expLowest)), splat(0.0f), y);
-  return select(greater(x, splat(expHighest)), splat(std::numeric_limits<float>::infinity()), y);
+  return select(less(x, splat(expLowest)), splat(0.0f), timesPower(p, n));
+}
+
+F32x16 expLanes(F32x16 x) {
+  return select(greater(x, splat(constants::expHighest)), splat(std::numeric_limits<float>::infinity()), expOfBounded(x));
 }
 
 // x > 0, not subnormal.

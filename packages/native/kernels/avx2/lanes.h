@@ -147,6 +147,8 @@ inline I32x16 shiftRightSigned(I32x16 x) {
   return {_mm256_srai_epi32(x.low, k), _mm256_srai_epi32(x.high, k)};
 }
 
+inline F32x16 timesPower(F32x16 p, F32x16 n) { return multiply(p, floatOf(shiftLeft<23>(addInt(toInt(n), splatInt(127))))); }
+
 inline int32_t sumOfInts(I32x16 x) {
   const __m256i eight = _mm256_add_epi32(x.low, x.high);
   __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));

@@ -56,6 +56,7 @@ inline F32x16 subtract(F32x16 a, F32x16 b) { return _mm512_sub_ps(a, b); }
 inline F32x16 multiply(F32x16 a, F32x16 b) { return _mm512_mul_ps(a, b); }
 inline F32x16 divide(F32x16 a, F32x16 b) { return _mm512_div_ps(a, b); }
 inline F32x16 mulAdd(F32x16 a, F32x16 b, F32x16 c) { return _mm512_fmadd_ps(a, b, c); }
+inline F32x16 timesPower(F32x16 p, F32x16 n) { return _mm512_scalef_ps(p, n); }
 inline F32x16 minimum(F32x16 a, F32x16 b) { return _mm512_min_ps(a, b); }
 inline F32x16 maximum(F32x16 a, F32x16 b) { return _mm512_max_ps(a, b); }
 inline Mask16 greater(F32x16 a, F32x16 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }

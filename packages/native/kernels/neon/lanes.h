@@ -183,6 +183,8 @@ inline I32x16 shiftRightSigned(I32x16 x) {
   return eachQuad<I32x16>([&](int i) { return vshrq_n_s32(x.v[i], k); });
 }
 
+inline F32x16 timesPower(F32x16 p, F32x16 n) { return multiply(p, floatOf(shiftLeft<23>(addInt(toInt(n), splatInt(127))))); }
+
 inline int32_t sumOfInts(I32x16 x) {
   return vaddvq_s32(vaddq_s32(vaddq_s32(x.v[0], x.v[1]), vaddq_s32(x.v[2], x.v[3])));
 }

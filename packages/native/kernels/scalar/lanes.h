@@ -152,6 +152,8 @@ inline I32x16 shiftRightSigned(I32x16 x) {
   return eachLane<I32x16>([&](int i) { return x.v[i] >> k; });
 }
 
+inline F32x16 timesPower(F32x16 p, F32x16 n) { return multiply(p, floatOf(shiftLeft<23>(addInt(toInt(n), splatInt(127))))); }
+
 inline int32_t sumOfInts(I32x16 x) {
   int32_t sum = 0;
   for (int i = 0; i < 16; i++) sum += x.v[i];
