@@ -69,7 +69,7 @@ void laneTile(const float* arranged, size_t stride, const float* keys, int headD
   }
 }
 
-// Most keys nK at a time, the last ones nRest at a time, then one by one.
+// Most keys nK at a time, the last ones nRest at a time, then one by one: as few of these as there can be.
 template <int nG, int nK, int nRest = 1>
 void laneKeys(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
   int j = 0;
@@ -77,7 +77,8 @@ void laneKeys(const float* arranged, size_t stride, const float* keys, int nKeys
     laneTile<nG, n>(arranged, stride, keys + static_cast<size_t>(j) * headDim, headDim, scores + j * stride);
     j += n;
   };
-  while (nKeys - j >= nK) take.template operator()<nK>();
+  const auto leavesFew = [&](int rest) { return rest > 1 && rest < nRest; };
+  while (nKeys - j >= nK && !leavesFew(nKeys - j - nK)) take.template operator()<nK>();
   while (nKeys - j >= nRest) take.template operator()<nRest>();
   while (j < nKeys) take.template operator()<1>();
 }
