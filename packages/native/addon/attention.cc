@@ -92,9 +92,16 @@ void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t
   const size_t headBytes = exe_.kvHeadBytes(op.kv), keyBytes = headBytes / pageTokens;
   const size_t offset = exe_.kvOffset(op.kv) + static_cast<size_t>(tile.kvHead) * headBytes + (isValue ? exe_.kvHalf(op.kv) : 0);
   const auto pageOf = [&](int32_t key) { return exe_.arena().page(table.pages[key / pageTokens]) + offset; };
+  // After keys come the values, after the values of a row the keys of the head that this thread is likely to take next.
+  const auto pageAfter = [&](int32_t key) -> const uint8_t* {
+    if (key + pageTokens <= lastKey) return pageOf(key + pageTokens);
+    if (!isValue) return pageOf(firstKey) + exe_.kvHalf(op.kv);
+    if (tile.nRows > 1 || tile.kvHead + team_.size() >= kv.nKvHeads) return nullptr;
+    return pageOf(firstKey) - exe_.kvHalf(op.kv) + static_cast<size_t>(team_.size()) * headBytes;
+  };
   for (int32_t key = firstKey; key < endKey; key += pageTokens) {
     const uint8_t* const page = pageOf(key);
-    const uint8_t* const next = key + pageTokens <= lastKey ? pageOf(key + pageTokens) : nullptr;
+    const uint8_t* const next = pageAfter(key);
     const int32_t seen = std::min(pageTokens, endKey - key);
     if (tile.nRows == 1) {
       // Done sooner than its keys arrive: it asks for those of the next page in steps of what it computes with.

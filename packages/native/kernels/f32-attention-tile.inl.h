@@ -138,13 +138,16 @@ void accumulateRest(const float* p, size_t pStep, const typename Elements::Type*
 template <class Elements, int nQ>
 void accumulateQueries(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim,
                        const ValueSums& of) {
-  // A single query has no other sums between two steps of one; they hide the latency.
-  constexpr int blocks = nQ == 1 ? 2 * tileSide : tileSide;
   int d = 0;
-  for (; d + blocks * lanes <= headDim; d += blocks * lanes)
-    accumulateBlocks<Elements, nQ, blocks>(p, pStride, pStep, values + d, nKeys, headDim, sumsFrom(of, 0, d));
-  for (; d + lanes <= headDim; d += lanes)
-    accumulateBlocks<Elements, nQ, 1>(p, pStride, pStep, values + d, nKeys, headDim, sumsFrom(of, 0, d));
+  const auto take = [&]<int blocks>() {
+    for (; d + blocks * lanes <= headDim; d += blocks * lanes)
+      accumulateBlocks<Elements, nQ, blocks>(p, pStride, pStep, values + d, nKeys, headDim, sumsFrom(of, 0, d));
+  };
+  // A single query has no other sums between two steps of one; they hide the latency.
+  if constexpr (nQ == 1) take.template operator()<2 * tileSide>();
+  take.template operator()<tileSide>();
+  if constexpr (nQ == 1 && tileSide > 2) take.template operator()<2>();
+  take.template operator()<1>();
   for (int a = 0; d < headDim && a < nQ; a++)
     accumulateRest<Elements>(p + a * pStride, pStep, values + d, nKeys, headDim, headDim - d, sumsFrom(of, a, d));
 }
