@@ -121,7 +121,8 @@ void softmaxLanes(float* scores, size_t stride, int nKeys, float scale, float* d
   const F32x16 factor = splat(scale);
   // + 0.0f so that the sign of a zero does not depend on the order.
   for (F32x16& most : offset) most = negate(multiply(add(most, splat(0.0f)), factor));
-  // score ≤ most, so that an exponent is at most what rounding has taken from the offset: less than 1 of 2²³.
+  // score ≤ most, so that an exponent is at most what rounding has taken from the offset: less than 1 of 2²³. A NaN among the scores of a
+  // lane makes its denominator NaN, whatever the others become.
   F32x16 farthest = magnitude(offset[0]);
   for (int g = 1; g < nG; g++) farthest = floatOf(maxInt(bitsOf(farthest), magnitudeBits(offset[g])));
   alignas(64) float chains[lanes][nG * lanes] = {};

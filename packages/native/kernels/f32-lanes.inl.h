@@ -4,8 +4,8 @@
 //
 // Include after a lanes.h, which defines in an anonymous namespace: the types F32x16, I32x16 and Mask16; load, store, loadInt and their
 // ...Some forms, which touch only the first n elements (a load fills the other lanes with `fill` or 0); splat, splatInt, laneIds (0 … 15);
-// add, subtract, multiply, divide, mulAdd (one rounding), timesPower (p · 2ⁿ, −126 ≤ n ≤ 127), minimum, maximum, greater, less, select; bitsOf, floatOf; toFloat, toInt (to
-// nearest, ties to even); addInt, andInt, orInt, xorInt, maxInt, shiftLeft<k>, shiftRight<k> (logical), shiftRightSigned<k>; loadHalf,
+// add, subtract, multiply, divide, mulAdd (one rounding), timesPower (p · 2ⁿ for whole n, −126 ≤ n ≤ 127), minimum, maximum, greater, less,
+// select; bitsOf, floatOf; toFloat, toInt (to nearest, ties to even); addInt, andInt, orInt, xorInt, maxInt, shiftLeft<k>, shiftRight<k> (logical), shiftRightSigned<k>; loadHalf,
 // loadBrain, storeHalf (f16 and bf16); loadSignedBytes, loadUnsignedBytes; storeBytes (int8 of lanes that fit); sumOfInts, maxOfInts,
 // maxOf; fold, and fold4 of four vectors at once; registerVectors, the number of F32x16 that all registers hold; where that is 32 or
 // more, fold16 of sixteen vectors.
