@@ -39,18 +39,34 @@ struct Worker::QueryTile {
   }
 };
 
+// The ropeKv of a single row that the attention right after it does head by head, each thread for the heads that it takes: by one thread
+// before it, the other threads would wait. Null otherwise. Where a long context is split, several threads read what is rotated.
+const Op* Worker::ropeInAttention(int32_t opIndex) const {
+  const Op& op = program_.ops[static_cast<size_t>(opIndex)];
+  const Op& next = *(&op + 1);
+  if (step_.nRows != 1 || op.kind != OpKind::RopeKv || next.kind != OpKind::Attention) return nullptr;
+  if (op.q != next.q || op.kv != next.kv || op.nHeads != next.nHeads) return nullptr;
+  return isSplit(next, step_.positions[0] + 1) ? nullptr : &op;
+}
+
+// Whether there are too few heads of rows for all threads, so that the positions are shared out, too.
+bool Worker::isSplit(const Op& op, int32_t maxKeys) const {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int32_t units = step_.nRows * kv.nKvHeads;
+  if (team_.size() == 1 || units >= 4 * team_.size() || maxKeys <= 2 * valueBlock) return false;
+  const size_t perUnit = static_cast<size_t>(op.nHeads / kv.nKvHeads) *
+                         (exe_.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(kv.headDim));
+  return static_cast<size_t>(units) * perUnit <= exe_.splitFloats();
+}
+
 bool Worker::attention(const Op& op, WorkCounter* counters) {
   const int32_t index = static_cast<int32_t>(&op - program_.ops.data());
   rotation_ = index >= 2 && (&op)[-1].kind == OpKind::RopeKv && joinedTo(index - 2) ? &op - 1 : nullptr;
   const int32_t nKvHeads = program_.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
-  const int64_t units = static_cast<int64_t>(step_.nRows) * nKvHeads;
   int32_t maxKeys = 0;
   for (int32_t row = 0; row < step_.nRows; row++) maxKeys = std::max(maxKeys, step_.positions[row] + 1);
-  if (team_.size() > 1 && units < 4 * team_.size() && maxKeys > 2 * valueBlock) {
-    const size_t perUnit =
-        static_cast<size_t>(group) * (exe_.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(program_.buffer(op.kv).headDim));
-    if (static_cast<size_t>(units) * perUnit <= exe_.splitFloats()) return attendSplit(op, counters, maxKeys);
-  }
+  if (isSplit(op, maxKeys)) return attendSplit(op, counters, maxKeys);
+  const Op* const rope = index >= 1 ? ropeInAttention(index - 1) : nullptr;
   // As many rows as fit the scratch, while enough tiles are left for every thread.
   int32_t tileRows = 1;
   const auto isRoomFor = [&](int32_t rows) {
@@ -77,6 +93,7 @@ bool Worker::attention(const Op& op, WorkCounter* counters) {
   for (int64_t at = take(*counters); at < nTiles * nKvHeads; at = take(*counters)) {
     if (at / nTiles != head) head = at / nTiles, tile = 0, end = step_.nRows, first = beginOf(end);
     for (; tile < at % nTiles; tile++) end = first, first = beginOf(end);
+    if (rope) ropeHead(*rope, 0, static_cast<int32_t>(head));
     attendTile(op, first, end - first, static_cast<int32_t>(head));
   }
   return false;

@@ -1,5 +1,5 @@
-// outs[i] = weights[i] · x, panel by panel of the rows of x: the concatenated rows of all weights are cut into chunks, so that the sums of a
-// chunk and a panel fit a small scratch, and the threads take panel and chunk one by one.
+// outs[i] = weights[i] · x, panel by panel of the rows of x: the rows of all weights, one after the other, are cut into chunks, so that the
+// sums of a chunk and a panel fit a small scratch, and the threads take panel and chunk one by one.
 #include <algorithm>
 #include <cstring>
 
@@ -13,16 +13,10 @@ constexpr int32_t streamedRows = 4;
 // Of each run: what a kernel does not ask for itself, and what is asked for while waiting, so that all of it stays in a second-level cache.
 constexpr size_t startBytes = 1024;
 constexpr size_t waitingBytes = 8192;
+// Of weights, at least, in a chunk of the last of a panel's: beginning a chunk takes a while, too.
+constexpr size_t leastChunkBytes = 32768;
 
 int32_t roundUp(int32_t n, int32_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-// Rows of weights, a multiple of 16, whose sums with a panel fit `room`.
-int32_t chunkRowsFor(int32_t room, int32_t panelRows, int64_t totalWeightRows, int32_t threads) {
-  const int32_t fits = std::min(512, room / panelRows / 16 * 16);
-  // Four chunks a thread even out what the threads lose to others on the machine.
-  const int64_t even = totalWeightRows / (4 * threads);
-  return std::min(fits, roundUp(static_cast<int32_t>(std::clamp<int64_t>(even, 16, fits)), 16));
-}
 
 int32_t panelRowsOf(const Step& step) { return std::min(step.nRows, maxPanel); }
 
@@ -69,65 +63,91 @@ struct Worker::ChunkPlan {
   const Op* next;          // computed with it, or null
   const int32_t* weights;  // ids
   int32_t nWeights;        // whose rows are taken after each other; those of two that an activation joins are taken together
-  int32_t panelRows, chunkRows;
+  int32_t panelRows;
+  int32_t unit, least, most;  // rows of a chunk: a multiple, and how many
 
   bool joins(OpKind kind) const { return next && next->kind == kind; }
 };
 
 Worker::ChunkPlan Worker::planOf(int32_t opIndex) const {
   const Op& op = program_.ops[static_cast<size_t>(opIndex)];
-  ChunkPlan plan = {op, joinedTo(opIndex), program_.lists.data() + op.firstList, op.nWeights, panelRowsOf(step_), 0};
-  if (plan.joins(OpKind::GatedActivation)) plan.nWeights = 1;
-  int64_t total = 0;
-  for (int32_t i = 0; i < plan.nWeights; i++) total += program_.buffer(plan.weights[i]).rows;
-  plan.chunkRows = chunkRowsFor(plan.joins(OpKind::GatedActivation) ? accScratch / 2 : accScratch, plan.panelRows, total, team_.size());
-  if (plan.joins(OpKind::RopeKv)) {
-    const int32_t headDim = program_.buffer(plan.next->kv).headDim;
-    plan.chunkRows = std::max(headDim, plan.chunkRows / headDim * headDim);
-  }
+  const int32_t unit = step_.nRows <= streamedRows ? 16 : 64;
+  ChunkPlan plan = {op, joinedTo(opIndex), program_.lists.data() + op.firstList, op.nWeights, panelRowsOf(step_), unit, unit, unit};
+  const bool isGated = plan.joins(OpKind::GatedActivation);
+  if (isGated) plan.nWeights = 1;
+  if (plan.joins(OpKind::RopeKv)) plan.unit = program_.buffer(plan.next->kv).headDim;
+  plan.most = std::max(plan.unit, (isGated ? accScratch / 2 : accScratch) / plan.panelRows / plan.unit * plan.unit);
+  const size_t rowBytes = ternaryRowBytes(program_.buffer(plan.weights[0]).cols) * (isGated ? 2 : 1);
+  plan.least = std::min(plan.most, roundUp(static_cast<int32_t>(leastChunkBytes / rowBytes), plan.unit));
   return plan;
 }
 
+// Goes through the chunks of a plan in the order in which they are taken: panel by panel, weight by weight. The threads take chunks of equal
+// size in turn until half of a panel's rows are left, then of half that size, and so on: few chunks, and yet the last are so small that no
+// thread waits long for one that lost time to others on the machine.
+struct Worker::ChunkCursor {
+  const Worker* worker;
+  const ChunkPlan* plan;
+  int64_t index = -1;
+  int32_t panel = 0, weight = 0;  // the panel's first row, and a place in the plan's list
+  int32_t firstRow = 0, nRows = 0;
+  int32_t size = 0, turns = 0;  // of the chunks of this round, and how many threads are still to take one
+
+  int32_t rowsOf(int32_t i) const { return worker->program_.buffer(plan->weights[i]).rows; }
+  bool isAtEnd() const { return panel >= worker->step_.nRows; }
+  // To chunk `target`, which is not before the present one.
+  void seek(int64_t target) {
+    for (; index < target && !isAtEnd(); index++) advance();
+  }
+  void advance() {
+    firstRow += nRows;
+    if (firstRow == rowsOf(weight)) {
+      firstRow = 0;
+      weight = (weight + 1) % plan->nWeights;
+      if (weight == 0) panel += plan->panelRows, turns = 0;
+    }
+    if (turns == 0) {
+      int64_t left = -firstRow;
+      for (int32_t i = weight; i < plan->nWeights; i++) left += rowsOf(i);
+      turns = worker->team_.size();
+      size = std::clamp(roundUp(static_cast<int32_t>(left / (2 * turns)), plan->unit), plan->least, plan->most);
+    }
+    turns--;
+    nRows = std::min(size, rowsOf(weight) - firstRow);
+  }
+};
+
 void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
   const ChunkPlan plan = planOf(opIndex);
-  const int32_t chunkRows = plan.chunkRows;
   const bool isStream = step_.nRows <= streamedRows;
-  // Every thread begins with a chunk of its own, so that it can ask for that memory before; the others go to who comes first. Counters only
-  // grow, so the panel and the weight that a chunk belongs to do, too.
+  // Every thread begins with a chunk of its own, so that it can ask for that memory before; the others go to who comes first.
   const auto takeNext = [&] { return static_cast<int64_t>(team_.size()) + take(*counters); };
-  int64_t at = thread_, next = takeNext(), before = 0;
-  for (int32_t first = 0; first < step_.nRows; first += plan.panelRows) {
-    XPanel panel = {exe_.q8(plan.op.x), first, std::min(plan.panelRows, step_.nRows - first), nullptr};
-    for (int32_t i = 0; i < plan.nWeights; i++) {
-      const int64_t chunks = (program_.buffer(plan.weights[i]).rows + chunkRows - 1) / chunkRows;
-      for (; at < before + chunks; at = next, next = takeNext()) {
-        const int32_t firstRow = static_cast<int32_t>(at - before) * chunkRows;
-        if (!panel.strips) arrange(panel);
-        if (isStream) memoryOf(plan, next, startBytes).askForAll();
-        if (plan.joins(OpKind::GatedActivation)) {
-          gatedChunk(plan, firstRow, panel);
-        } else if (plan.joins(OpKind::RopeKv) && i > 0) {
-          cachedChunk(plan, i, firstRow, panel);
-        } else {
-          linearChunk(plan, i, firstRow, panel);
-        }
-      }
-      before += chunks;
+  ChunkCursor at = {this, &plan};
+  at.seek(thread_);
+  XPanel panel = {exe_.q8(plan.op.x), -1, 0, nullptr};
+  while (!at.isAtEnd()) {
+    ChunkCursor next = at;
+    next.seek(takeNext());
+    if (panel.first != at.panel) {
+      panel.first = at.panel;
+      panel.n = std::min(plan.panelRows, step_.nRows - at.panel);
+      arrange(panel);
     }
+    if (isStream && !next.isAtEnd()) memoryOf(next, startBytes).askForAll();
+    if (plan.joins(OpKind::GatedActivation)) {
+      gatedChunk(at, panel);
+    } else if (plan.joins(OpKind::RopeKv) && at.weight > 0) {
+      cachedChunk(at, panel);
+    } else {
+      linearChunk(at, panel);
+    }
+    at = next;
   }
 }
 
 // The beginnings of the runs in which a chunk of the first panel is read.
-MemoryAhead Worker::memoryOf(const ChunkPlan& plan, int64_t chunk, size_t bytes) const {
-  for (int32_t i = 0; i < plan.nWeights; i++) {
-    const int64_t chunks = (program_.buffer(plan.weights[i]).rows + plan.chunkRows - 1) / plan.chunkRows;
-    if (chunk >= chunks) {
-      chunk -= chunks;
-      continue;
-    }
-    return runsOf(chunkOf(plan.weights[i], static_cast<int32_t>(chunk) * plan.chunkRows, plan.chunkRows), bytes);
-  }
-  return {};
+MemoryAhead Worker::memoryOf(const ChunkCursor& at, size_t bytes) const {
+  return at.panel == 0 ? runsOf(chunkOf(at.plan->weights[at.weight], at.firstRow, at.nRows), bytes) : MemoryAhead{};
 }
 
 MemoryAhead Worker::runsOf(const WeightChunk& chunk, size_t bytes) const {
@@ -143,45 +163,51 @@ MemoryAhead* Worker::aheadOf(const Phase* phase) {
   do phase++;
   while (phase < end && phase->first < phase->end && program_.ops[static_cast<size_t>(phase->first)].kind != OpKind::BitLinear);
   if (phase == end || phase->first == phase->end) return nullptr;
-  if (aheadOp_ != phase->first) ahead_ = memoryOf(planOf(phase->first), thread_, waitingBytes);
-  aheadOp_ = phase->first;
+  if (aheadOp_ != phase->first) {
+    const ChunkPlan plan = planOf(phase->first);
+    ChunkCursor at = {this, &plan};
+    at.seek(thread_);
+    ahead_ = memoryOf(at, waitingBytes);
+    aheadOp_ = phase->first;
+  }
   return &ahead_;
 }
 
-// Results of weight i: they are left to the next phase, or added to the residual stream.
-void Worker::linearChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel) {
+// Results are left to the next phase, or added to the residual stream.
+void Worker::linearChunk(const ChunkCursor& at, const XPanel& panel) {
+  const ChunkPlan& plan = *at.plan;
   const bool adds = plan.joins(OpKind::Residual);
-  const F32Rows out = exe_.f32(adds ? plan.next->x : plan.weights[plan.op.nWeights + i]).from(panel.first, firstRow);
-  ternaryChunk(chunkOf(plan.weights[i], firstRow, plan.chunkRows), panel, out, out, adds);
+  const F32Rows out = exe_.f32(adds ? plan.next->x : plan.weights[plan.op.nWeights + at.weight]).from(panel.first, at.firstRow);
+  ternaryChunk(chunkOf(plan.weights[at.weight], at.firstRow, at.nRows), panel, out, out, adds);
 }
 
 // The same rows of both weights, and the activation of the results.
-void Worker::gatedChunk(const ChunkPlan& plan, int32_t firstRow, const XPanel& panel) {
-  const WeightChunk chunks[2] = {chunkOf(plan.weights[0], firstRow, plan.chunkRows), chunkOf(plan.weights[1], firstRow, plan.chunkRows)};
-  const int32_t nRows = chunks[0].nRows;
+void Worker::gatedChunk(const ChunkCursor& at, const XPanel& panel) {
+  const ChunkPlan& plan = *at.plan;
+  const WeightChunk chunks[2] = {chunkOf(plan.weights[0], at.firstRow, at.nRows), chunkOf(plan.weights[1], at.firstRow, at.nRows)};
   if (step_.nRows <= streamedRows) runsOf(chunks[1], startBytes).askForAll();
-  const F32Rows out = exe_.f32(plan.next->out).from(panel.first, firstRow);
+  const F32Rows out = exe_.f32(plan.next->out).from(panel.first, at.firstRow);
   F32Rows parts[2];
   for (int i = 0; i < 2; i++) {
     parts[i] = {scratch_.joined + i * (accScratch / 2), chunks[i].accStride};
     ternaryChunk(chunks[i], panel, parts[i], i == 1 ? out : F32Rows{});
   }
-  for (int32_t j = 0; j < panel.n; j++) k_.gate(plan.next->fn, parts[0].row(j), parts[1].row(j), nRows, out.row(j));
+  for (int32_t j = 0; j < panel.n; j++) k_.gate(plan.next->fn, parts[0].row(j), parts[1].row(j), at.nRows, out.row(j));
 }
 
 // Heads of k (weight 1), rotated, or v (2), into the KV cache.
-void Worker::cachedChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel) {
-  const Op& op = *plan.next;
-  const WeightChunk chunk = chunkOf(plan.weights[i], firstRow, plan.chunkRows);
+void Worker::cachedChunk(const ChunkCursor& at, const XPanel& panel) {
+  const Op& op = *at.plan->next;
+  const WeightChunk chunk = chunkOf(at.plan->weights[at.weight], at.firstRow, at.nRows);
   const F32Rows part = {scratch_.joined, chunk.accStride};
   ternaryChunk(chunk, panel, part);
   const int32_t headDim = program_.buffer(op.kv).headDim;
-  for (int32_t at = 0; at < chunk.nRows; at += headDim) {
+  for (int32_t first = 0; first < chunk.nRows; first += headDim) {
     for (int32_t j = 0; j < panel.n; j++) {
       const int32_t row = panel.first + j;
-      float* const head = part.row(j) + at;
-      if (i == 1) k_.rope(head, anglesOf(op, row), headDim, op.pairing);
-      cache(head, headDim, cachedKey(op, row, (firstRow + at) / headDim) + (i == 2 ? exe_.kvHalf(op.kv) : 0));
+      float* const head = part.row(j) + first;
+      if (at.weight == 1) k_.rope(head, anglesOf(op, row), headDim, op.pairing);
+      cache(head, headDim, cachedKey(op, row, (at.firstRow + first) / headDim) + (at.weight == 2 ? exe_.kvHalf(op.kv) : 0));
     }
   }
 }
@@ -193,11 +219,10 @@ void Worker::arrange(XPanel& panel) {
   panel.strips = scratch_.strips;
 }
 
-Worker::WeightChunk Worker::chunkOf(int32_t id, int32_t firstRow, int32_t chunkRows) const {
+Worker::WeightChunk Worker::chunkOf(int32_t id, int32_t firstRow, int32_t nRows) const {
   const Buffer& weight = program_.buffer(id);
   const size_t rowBytes = ternaryRowBytes(weight.cols);
   const uint8_t* rows = exe_.weightBytes(id) + static_cast<size_t>(firstRow) * rowBytes;
-  const int32_t nRows = std::min(chunkRows, weight.rows - firstRow);
   return {id, weight, firstRow, nRows, rowBytes, rows, static_cast<size_t>(roundUp(nRows, 16))};
 }
 

@@ -30,7 +30,7 @@ void Worker::run() {
     const Phase* const done = phase++;
     const Phase* const alone = step_.nRows == 1 && phase < end && phase->rowWise ? phase++ : nullptr;
     const auto last = [&] {
-      if (alone) runRows(*alone);
+      if (alone && !ropeInAttention(alone->first)) runRows(*alone);
     };
     if (team_.barrier(aheadOf(done), last)) return;
   }
@@ -162,8 +162,6 @@ void Worker::cache(const float* x, int32_t n, uint8_t* out) const {
 
 void Worker::ropeKv(const Op& op, int32_t row) {
   const Buffer& kv = program_.buffer(op.kv);
-  const int32_t headDim = kv.headDim;
-  const float* table = anglesOf(op, row);
   const size_t half = exe_.kvHalf(op.kv), keyBytes = exe_.kvHeadBytes(op.kv) / pageTokens;
   // The lines to be written are few and far apart: none is near before it is asked for.
   for (int32_t h = 0; h < kv.nKvHeads; h++) {
@@ -172,15 +170,21 @@ void Worker::ropeKv(const Op& op, int32_t row) {
       __builtin_prefetch(cachedKey(op, row, h) + half + i, 1);
     }
   }
-  float* q = exe_.f32(op.q).row(row);
-  for (int32_t h = 0; h < op.nHeads; h++) k_.rope(q + static_cast<size_t>(h) * static_cast<size_t>(headDim), table, headDim, op.pairing);
-  float* k = exe_.f32(op.k).row(row);
-  const float* v = exe_.f32(op.v).row(row);
-  for (int32_t h = 0; h < kv.nKvHeads; h++, k += headDim, v += headDim) {
-    k_.rope(k, table, headDim, op.pairing);
-    cache(k, headDim, cachedKey(op, row, h));
-    cache(v, headDim, cachedKey(op, row, h) + half);
-  }
+  for (int32_t h = 0; h < kv.nKvHeads; h++) ropeHead(op, row, h);
+}
+
+// The queries, the key and the value of one KV head.
+void Worker::ropeHead(const Op& op, int32_t row, int32_t kvHead) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int32_t headDim = kv.headDim, group = op.nHeads / kv.nKvHeads;
+  const float* table = anglesOf(op, row);
+  float* q = exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * static_cast<size_t>(group * headDim);
+  for (int32_t h = 0; h < group; h++) k_.rope(q + h * headDim, table, headDim, op.pairing);
+  const size_t at = static_cast<size_t>(kvHead) * static_cast<size_t>(headDim);
+  float* k = exe_.f32(op.k).row(row) + at;
+  k_.rope(k, table, headDim, op.pairing);
+  cache(k, headDim, cachedKey(op, row, kvHead));
+  cache(exe_.f32(op.v).row(row) + at, headDim, cachedKey(op, row, kvHead) + exe_.kvHalf(op.kv));
 }
 
 }  // namespace bitnet::addon

@@ -50,6 +50,7 @@ class Worker {
   void rmsNormQuant(const Op& op, int32_t opIndex, int32_t row);
   void quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float scale);
   void ropeKv(const Op& op, int32_t row);
+  void ropeHead(const Op& op, int32_t row, int32_t kvHead);
   const float* anglesOf(const Op& op, int32_t row) const;
   uint8_t* cachedKey(const Op& op, int32_t row, int32_t kvHead) const;
   void cache(const float* x, int32_t n, uint8_t* out) const;
@@ -61,22 +62,25 @@ class Worker {
   struct ChunkPlan;
   ChunkPlan planOf(int32_t op) const;
   void bitLinear(int32_t op, WorkCounter* counters);
-  MemoryAhead memoryOf(const ChunkPlan& plan, int64_t chunk, size_t bytes) const;
+  struct ChunkCursor;
+  MemoryAhead memoryOf(const ChunkCursor& at, size_t bytes) const;
   MemoryAhead* aheadOf(const Phase* phase);
   struct WeightChunk;
   MemoryAhead runsOf(const WeightChunk& chunk, size_t bytes) const;
   struct XPanel;
   void arrange(XPanel& panel);
-  WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t chunkRows) const;
-  void linearChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel);
-  void gatedChunk(const ChunkPlan& plan, int32_t firstRow, const XPanel& panel);
-  void cachedChunk(const ChunkPlan& plan, int32_t i, int32_t firstRow, const XPanel& panel);
+  WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t nRows) const;
+  void linearChunk(const ChunkCursor& at, const XPanel& panel);
+  void gatedChunk(const ChunkCursor& at, const XPanel& panel);
+  void cachedChunk(const ChunkCursor& at, const XPanel& panel);
   void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false);
   void groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
   void multiply(const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums);
 
   // attention.cc
   bool attention(const Op& op, WorkCounter* counters);
+  const Op* ropeInAttention(int32_t op) const;
+  bool isSplit(const Op& op, int32_t maxKeys) const;
   struct QueryTile;
   bool attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys);
   void attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
