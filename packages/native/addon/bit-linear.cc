@@ -78,7 +78,7 @@ Worker::ChunkPlan Worker::planOf(int32_t opIndex) const {
   if (plan.joins(OpKind::RopeKv)) plan.unit = program_.buffer(plan.next->kv).headDim;
   plan.most = std::max(plan.unit, (isGated ? accScratch / 2 : accScratch) / plan.panelRows / plan.unit * plan.unit);
   const size_t rowBytes = ternaryRowBytes(program_.buffer(plan.weights[0]).cols) * (isGated ? 2 : 1);
-  plan.least = std::min(plan.most, roundUp(static_cast<int32_t>(leastChunkBytes / rowBytes), plan.unit));
+  plan.least = std::clamp(roundUp(static_cast<int32_t>(leastChunkBytes / rowBytes), plan.unit), plan.unit, plan.most);
   return plan;
 }
 
@@ -128,11 +128,7 @@ void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
   while (!at.isAtEnd()) {
     ChunkCursor next = at;
     next.seek(takeNext());
-    if (panel.first != at.panel) {
-      panel.first = at.panel;
-      panel.n = std::min(plan.panelRows, step_.nRows - at.panel);
-      arrange(panel);
-    }
+    if (panel.first != at.panel) arrange(panel, at.panel, std::min(plan.panelRows, step_.nRows - at.panel));
     if (isStream && !next.isAtEnd()) memoryOf(next, startBytes).askForAll();
     if (plan.joins(OpKind::GatedActivation)) {
       gatedChunk(at, panel);
@@ -212,10 +208,11 @@ void Worker::cachedChunk(const ChunkCursor& at, const XPanel& panel) {
   }
 }
 
-void Worker::arrange(XPanel& panel) {
-  if (!k_.tiles || panel.n < k_.tiles->ternaryFrom) return;
+void Worker::arrange(XPanel& panel, int32_t first, int32_t n) {
+  panel.first = first, panel.n = n, panel.strips = nullptr;
+  if (!k_.tiles || n < k_.tiles->ternaryFrom) return;
   const Q8Rows& x = panel.x;
-  k_.tiles->arrange(x.row(panel.first), x.stride, panel.n, static_cast<int32_t>(x.stride), scratch_.strips);
+  k_.tiles->arrange(x.row(first), x.stride, n, static_cast<int32_t>(x.stride), scratch_.strips);
   panel.strips = scratch_.strips;
 }
 

@@ -7,6 +7,7 @@ namespace bitnet::addon {
 
 // Asks for bytes that will be read soon.
 inline void prefetch(const void* bytes, size_t n) {
+#pragma GCC unroll 8
   for (size_t i = 0; i < n; i += 64) __builtin_prefetch(static_cast<const uint8_t*>(bytes) + i);
 }
 
@@ -68,7 +69,7 @@ class Worker {
   struct WeightChunk;
   MemoryAhead runsOf(const WeightChunk& chunk, size_t bytes) const;
   struct XPanel;
-  void arrange(XPanel& panel);
+  void arrange(XPanel& panel, int32_t first, int32_t n);
   WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t nRows) const;
   void linearChunk(const ChunkCursor& at, const XPanel& panel);
   void gatedChunk(const ChunkCursor& at, const XPanel& panel);

@@ -91,34 +91,32 @@ inline ValueSums sumsFrom(const ValueSums& sums, int i, int d) {
 // `blocks` vectors of nQ accumulators stay in registers while all keys pass.
 template <class Elements, int nQ, int blocks>
 void accumulateBlocks(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim,
-                      const ValueSums& of) {
+                      ValueSums of) {
   F32x16 sums[nQ * blocks];
 #pragma GCC unroll 32
   for (int a = 0; a < nQ; a++)
 #pragma GCC unroll 32
     for (int b = 0; b < blocks; b++) sums[a * blocks + b] = of.isFirst ? splat(0.0f) : load(of.acc + a * of.stride + lanes * b);
+#pragma GCC unroll 2
   for (int j = 0; j < nKeys; j++) {
-    const auto* value = values + static_cast<size_t>(j) * headDim;
     F32x16 v[blocks];
 #pragma GCC unroll 32
-    for (int b = 0; b < blocks; b++) v[b] = Elements::get(value + lanes * b);
+    for (int b = 0; b < blocks; b++) v[b] = Elements::get(values + lanes * b);
 #pragma GCC unroll 32
     for (int a = 0; a < nQ; a++) {
-      const F32x16 weight = splat(p[a * pStride + j * pStep]);
+      const F32x16 weight = splat(p[a * pStride]);
 #pragma GCC unroll 32
       for (int b = 0; b < blocks; b++) sums[a * blocks + b] = mulAdd(weight, v[b], sums[a * blocks + b]);
     }
+    values += headDim, p += pStep;
   }
+  float* to = of.total ? of.total : of.acc;
 #pragma GCC unroll 32
-  for (int a = 0; a < nQ; a++)
+  for (int a = 0; a < nQ; a++, to += of.stride)
 #pragma GCC unroll 32
     for (int b = 0; b < blocks; b++) {
-      const size_t at = a * of.stride + lanes * b;
-      if (of.total) {
-        store(of.total + at, add(load(of.total + at), sums[a * blocks + b]));
-      } else {
-        store(of.acc + at, sums[a * blocks + b]);
-      }
+      const F32x16 sum = sums[a * blocks + b];
+      store(to + lanes * b, of.total ? add(load(to + lanes * b), sum) : sum);
     }
 }
 

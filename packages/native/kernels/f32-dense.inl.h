@@ -9,6 +9,10 @@ template <class Elements>
 void widenElements(const void* row, int n, float* out) {
   const auto* p = static_cast<const typename Elements::Type*>(row);
   int i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; b++) store(out + i + lanes * b, Elements::get(p + i + lanes * b));
+  }
   for (; i + lanes <= n; i += lanes) store(out + i, Elements::get(p + i));
   if (i < n) storeSome(out + i, n - i, Elements::getSome(p + i, n - i));
 }

@@ -33,25 +33,41 @@ void arrangeQueries(const float* q, size_t qStride, int nQ, int headDim, float* 
   for (; i < nQ; i++) arrangeSome<1>(q + i * qStride, qStride, headDim, arranged + i, stride);
 }
 
-// nG vectors of queries against nK keys.
-template <int nG, int nK>
-void laneTile(const float* arranged, size_t stride, const float* keys, int headDim, float* scores) {
+// nG vectors of queries against nK keys. `steps`: headDim is this many vectors, and there are no other queries; or 0. Where another hardware
+// thread has half of the core, instructions count as much as products: hence steps that are written out, with addresses the compiler knows,
+// and first products that are not added to a zero. (That can change the sign of a zero only, which the last addition takes away.)
+template <int nG, int nK, int steps>
+void laneTile(const float* arranged, size_t anyStride, const float* keys, int anyHeadDim, float* scores) {
+  const size_t stride = steps > 0 ? nG * lanes : anyStride;
+  const int headDim = steps > 0 ? steps * lanes : anyHeadDim;
   // Sums whose other half is still to come, by level of the fold.
   alignas(64) float waiting[foldLevels][nG * nK * lanes];
   F32x16 sums[nG * nK];
-  for (int n = 0; n < lanes; n++) {
-#pragma GCC unroll 32
-    for (F32x16& sum : sums) sum = splat(0.0f);
-    for (int d = foldOrder[n]; d < headDim; d += lanes, arranged += stride) {
-      F32x16 q[nG];
+  const auto addStep = [&]<bool isFirst>(const float* key, const float* query) __attribute__((always_inline)) {
+    F32x16 q[nG];
 #pragma GCC unroll 4
-      for (int g = 0; g < nG; g++) q[g] = load(arranged + lanes * g);
+    for (int g = 0; g < nG; g++) q[g] = load(query + lanes * g);
 #pragma GCC unroll 8
-      for (int j = 0; j < nK; j++) {
-        const F32x16 key = splat(keys[j * headDim + d]);
+    for (int j = 0; j < nK; j++) {
+      const F32x16 element = splat(key[j * headDim]);
 #pragma GCC unroll 4
-        for (int g = 0; g < nG; g++) sums[j * nG + g] = mulAdd(q[g], key, sums[j * nG + g]);
+      for (int g = 0; g < nG; g++) {
+        F32x16& sum = sums[j * nG + g];
+        sum = isFirst ? multiply(q[g], element) : mulAdd(q[g], element, sum);
       }
+    }
+  };
+  for (int n = 0; n < lanes; n++) {
+    const float* const key = keys + foldOrder[n];
+    if constexpr (steps > 0) {
+      addStep.template operator()<true>(key, arranged);
+#pragma GCC unroll 8
+      for (int i = 1; i < steps; i++) addStep.template operator()<false>(key + i * lanes, arranged + i * stride);
+      arranged += steps * stride;
+    } else {
+#pragma GCC unroll 32
+      for (F32x16& sum : sums) sum = splat(0.0f);
+      for (int d = foldOrder[n]; d < headDim; d += lanes, arranged += stride) addStep.template operator()<false>(keys + d, arranged);
     }
     int level = 0;
     for (; n >> level & 1; level++) {
@@ -70,11 +86,11 @@ void laneTile(const float* arranged, size_t stride, const float* keys, int headD
 }
 
 // Most keys nK at a time, the last ones nRest at a time, then one by one: as few of these as there can be.
-template <int nG, int nK, int nRest = 1>
+template <int nG, int nK, int nRest, int steps>
 void laneKeys(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
   int j = 0;
   const auto take = [&]<int n>() {
-    laneTile<nG, n>(arranged, stride, keys + static_cast<size_t>(j) * headDim, headDim, scores + j * stride);
+    laneTile<nG, n, steps>(arranged, stride, keys + static_cast<size_t>(j) * headDim, headDim, scores + j * stride);
     j += n;
   };
   const auto leavesFew = [&](int rest) { return rest > 1 && rest < nRest; };
@@ -87,11 +103,13 @@ void laneScores(const float* arranged, size_t stride, const float* keys, int nKe
   const int nQ = static_cast<int>(stride);
   int i = 0;
   if constexpr (registerVectors >= 32) {
-    for (; i + 4 * lanes <= nQ; i += 4 * lanes) laneKeys<4, 6, 4>(arranged + i, stride, keys, nKeys, headDim, scores + i);
-    for (; i + 2 * lanes <= nQ; i += 2 * lanes) laneKeys<2, 8>(arranged + i, stride, keys, nKeys, headDim, scores + i);
-    for (; i < nQ; i += lanes) laneKeys<1, 8>(arranged + i, stride, keys, nKeys, headDim, scores + i);
+    if (nQ == 4 * lanes && headDim == 8 * lanes) return laneKeys<4, 6, 4, 8>(arranged, stride, keys, nKeys, headDim, scores);
+    if (nQ == 4 * lanes && headDim == 4 * lanes) return laneKeys<4, 6, 4, 4>(arranged, stride, keys, nKeys, headDim, scores);
+    for (; i + 4 * lanes <= nQ; i += 4 * lanes) laneKeys<4, 6, 4, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
+    for (; i + 2 * lanes <= nQ; i += 2 * lanes) laneKeys<2, 8, 1, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
+    for (; i < nQ; i += lanes) laneKeys<1, 8, 1, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
   } else {
-    for (; i < nQ; i += lanes) laneKeys<1, 4>(arranged + i, stride, keys, nKeys, headDim, scores + i);
+    for (; i < nQ; i += lanes) laneKeys<1, 4, 1, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
   }
 }
 
