@@ -27,99 +27,118 @@ inline constexpr int chains = nX == 1 ? decodeChains : 1;
 // So much further is asked for early; 512 to 2048 bytes could not be told apart on a noisy Emerald Rapids guest.
 inline constexpr size_t aheadBytes = 1024;
 
-// sums[i · groupRows + r] for the rows of one group.
+// Rows of weights as runs side by side: row r of run j begins r · rowBytes + j · runBytes behind the first, and its sum has the place
+// r + j · perRun. What follows the last step of a row is a sixth of a row of 1536, hence few instructions there, too.
+struct Runs {
+  const uint8_t* first;
+  size_t rowBytes, runBytes;
+  int perRun;
+};
+
+// Results of nRuns ≤ groupRows runs with nX rows of activations. `runs` has as many runs as a group has rows.
 template <int nX>
-void groupDots(const uint8_t* const rows[groupRows], const int8_t* x, size_t xStride, int nBlocks,
-               int32_t* sums) {
-  Total totals[nX][4];
-  for (auto& ofX : totals) {
-    for (auto& total : ofX) total = zeroTotal();
-  }
+void runsDots(Runs runs, int nRuns, const int8_t* x, size_t xStride, const int32_t* xSums, int nBlocks, int32_t* acc, size_t accStride) {
   const int spanBlocks = maxSteps / (4 * 32 / rowVectorBytes);
-  for (int first = 0; first < nBlocks; first += spanBlocks) {
-    const int end = nBlocks - first < spanBlocks ? nBlocks : first + spanBlocks;
-    Running running[nX][4][chains<nX>];
-    for (auto& ofX : running) {
-      for (auto& ofVector : ofX) {
-        for (auto& sum : ofVector) sum = zeroRunning();
-      }
+  const size_t runBytes = runs.runBytes, threeRuns = 3 * runBytes;
+  for (int r = 0; r < runs.perRun; r++, runs.first += runs.rowBytes) {
+    Total totals[nX][4];
+    for (auto& ofX : totals) {
+      for (auto& total : ofX) total = zeroTotal();
     }
-    for (int block = first; block < end; block++) {
-      for (int half = 0; half < 32; half += rowVectorBytes) {
-        const size_t at = 32 * static_cast<size_t>(block) + half;
-        const int8_t* xBlock = x + 128 * static_cast<size_t>(block) + half;
-        for (int v = 0; v < 4; v += vectorsAtOnce) {
-          Bytes packed[vectorsAtOnce];
-          for (int u = 0; u < vectorsAtOnce; u++) {
-            const uint8_t* row = rows[(v + u) * rowsPerVector];
-            const uint8_t* nextRow = rows[(v + u) * rowsPerVector + rowsPerVector - 1];
-            if (half == 0) {
-              __builtin_prefetch(row + at + aheadBytes);
-              if (rowsPerVector == 2) __builtin_prefetch(nextRow + at + aheadBytes);
-            }
-            packed[u] = loadPacked(row + at, nextRow + at);
-          }
-          const auto addPlane = [&]<int s>() {
-            Bytes codes[vectorsAtOnce];
-            for (int u = 0; u < vectorsAtOnce; u++) codes[u] = plane<s>(packed[u]);
-            for (int i = 0; i < nX; i++) {
-              const Bytes part = loadActivations(xBlock + i * xStride + 32 * s);
-              for (int u = 0; u < vectorsAtOnce; u++) {
-                Running& sum = running[i][v + u][s % chains<nX>];
-                sum = multiplyAdd(sum, codes[u], part);
-              }
-            }
+    const uint8_t* block = runs.first;
+    const int8_t* xBlock = x;
+    for (int left = nBlocks; left > 0; left -= spanBlocks) {
+      const int nSpan = left < spanBlocks ? left : spanBlocks;
+      Running running[nX][4][chains<nX>];
+      for (auto& ofX : running) {
+        for (auto& ofVector : ofX) {
+          for (auto& sum : ofVector) sum = zeroRunning();
+        }
+      }
+      const auto addBlock = [&]<bool asks>() __attribute__((always_inline)) {
+        for (int half = 0; half < 32; half += rowVectorBytes) {
+          const auto rowOf = [&](int j) {
+            return block + (j < 4 ? 0 : 4 * runBytes) + (j % 4 == 3 ? threeRuns : static_cast<size_t>(j % 4) * runBytes) + half;
           };
-          addPlane.template operator()<0>();
-          addPlane.template operator()<1>();
-          addPlane.template operator()<2>();
-          addPlane.template operator()<3>();
+          for (int v = 0; v < 4; v += vectorsAtOnce) {
+            Bytes packed[vectorsAtOnce];
+            for (int u = 0; u < vectorsAtOnce; u++) {
+              const uint8_t* row = rowOf((v + u) * rowsPerVector);
+              const uint8_t* nextRow = rowOf((v + u) * rowsPerVector + rowsPerVector - 1);
+              if (asks && half == 0) {
+                __builtin_prefetch(row + aheadBytes);
+                if (rowsPerVector == 2) __builtin_prefetch(nextRow + aheadBytes);
+              }
+              packed[u] = loadPacked(row, nextRow);
+            }
+            const auto addPlane = [&]<int s>() {
+              Bytes codes[vectorsAtOnce];
+              for (int u = 0; u < vectorsAtOnce; u++) codes[u] = plane<s>(packed[u]);
+              for (int i = 0; i < nX; i++) {
+                const Bytes part = loadActivations(xBlock + i * xStride + half + 32 * s);
+                for (int u = 0; u < vectorsAtOnce; u++) {
+                  Running& sum = running[i][v + u][s % chains<nX>];
+                  sum = multiplyAdd(sum, codes[u], part);
+                }
+              }
+            };
+            addPlane.template operator()<0>();
+            addPlane.template operator()<1>();
+            addPlane.template operator()<2>();
+            addPlane.template operator()<3>();
+          }
+        }
+        block += 32, xBlock += 128;
+      };
+      // Two blocks share a line.
+      int at = 0;
+      for (; at + 2 <= nSpan; at += 2) {
+        addBlock.template operator()<true>();
+        addBlock.template operator()<false>();
+      }
+      if (at < nSpan) addBlock.template operator()<true>();
+      for (int i = 0; i < nX; i++) {
+        for (int v = 0; v < 4; v++) {
+          for (const Running& sum : running[i][v]) totals[i][v] = widenAdd(totals[i][v], sum);
         }
       }
     }
     for (int i = 0; i < nX; i++) {
-      for (int v = 0; v < 4; v++) {
-        for (const Running& sum : running[i][v]) totals[i][v] = widenAdd(totals[i][v], sum);
+      int32_t sums[groupRows];
+      reduce4(totals[i], sums);
+      int32_t* const out = acc + i * accStride + r;
+      if (nRuns == groupRows) {
+        for (int j = 0; j < groupRows; j++) out[static_cast<size_t>(j) * static_cast<size_t>(runs.perRun)] = sums[j] - xSums[i];
+      } else {
+        for (int j = 0; j < nRuns; j++) out[j * runs.perRun] = sums[j] - xSums[i];
       }
     }
   }
-  for (int i = 0; i < nX; i++) reduce4(totals[i], sums + i * groupRows);
 }
 
-using GroupDots = void (*)(const uint8_t* const*, const int8_t*, size_t, int, int32_t*);
+using RunsDots = void (*)(Runs, int, const int8_t*, size_t, const int32_t*, int, int32_t*, size_t);
 
-constexpr GroupDots groupDotsBySize[] = {nullptr, groupDots<1>, groupDots<2>, groupDots<3>, groupDots<4>};
+constexpr RunsDots runsDotsBySize[] = {nullptr, runsDots<1>, runsDots<2>, runsDots<3>, runsDots<4>};
 static_assert(rowActivations <= 4);
 
-// Sums of one group's rows with all rows of activations: the j-th row is number row0 + j · step, or the last one where that is none.
-void groupMatmul(const uint8_t* const rows[groupRows], int row0, int step, int lastRow, const int8_t* x, size_t xStride,
-                 const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride) {
-  for (int i = 0; i < nX; i += rowActivations) {
-    const int some = nX - i < rowActivations ? nX - i : rowActivations;
-    int32_t sums[rowActivations * groupRows];
-    groupDotsBySize[some](rows, x + i * xStride, xStride, cols / 128, sums);
-    for (int k = 0; k < some; k++) {
-      int32_t* out = acc + (i + k) * accStride;
-      for (int j = 0, row = row0; j < groupRows; j++, row += step) out[row < lastRow ? row : lastRow] = sums[k * groupRows + j] - xSums[i + k];
-    }
-  }
-}
-
-// The rows of a group are `per` apart, so that each is part of a long run of memory that a prefetcher can follow. Those that are left over
-// form the last group.
+// The rows of a group are far apart, so that each is part of a long run of memory that a prefetcher can follow. Those that are left over
+// form a group with rows before them, or one by one, where there are none, with themselves.
 void rowsMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums,
                 int nX, int cols, int32_t* acc, size_t accStride) {
-  const int per = nRows / groupRows, last = nRows - 1;
-  const uint8_t* rows[groupRows];
-  for (int j = 0; j < groupRows; j++) rows[j] = weights + j * per * rowBytes;
-  for (int r = 0; r < per; r++) {
-    groupMatmul(rows, r, per, last, x, xStride, xSums, nX, cols, acc, accStride);
-    for (auto& row : rows) row += rowBytes;
+  for (int i = 0; i < nX; i += rowActivations) {
+    const int some = nX - i < rowActivations ? nX - i : rowActivations;
+    const auto dots = [&](int firstRow, size_t runBytes, int perRun, int nRuns) {
+      runsDotsBySize[some]({weights + firstRow * rowBytes, rowBytes, runBytes, perRun}, nRuns, x + i * xStride, xStride, xSums + i, cols / 128,
+                           acc + i * accStride + firstRow, accStride);
+    };
+    const int perRun = nRows / groupRows;
+    if (perRun > 0) {
+      dots(0, perRun * rowBytes, perRun, groupRows);
+      if (nRows % groupRows != 0) dots(nRows - groupRows, rowBytes, 1, groupRows);
+    } else {
+      for (int row = 0; row < nRows; row++) dots(row, 0, 1, 1);
+    }
   }
-  const int rest = groupRows * per;
-  if (rest == nRows) return;
-  for (int j = 0; j < groupRows; j++) rows[j] = weights + (rest + j < last ? rest + j : last) * rowBytes;
-  groupMatmul(rows, rest, 1, last, x, xStride, xSums, nX, cols, acc, accStride);
 }
 
 // ---- by tiles ----
