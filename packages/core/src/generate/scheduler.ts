@@ -211,11 +211,19 @@ export class Scheduler {
     // Requests that are made in one go shall share the first step.
     await Promise.resolve();
     let since = performance.now();
+    let isAsked = false;
+    const wasInterrupted = () => {
+      since = performance.now();
+      isAsked = false;
+    };
     for (let plan = this.#nextPlan(); plan !== null; plan = this.#nextPlan()) {
+      // While a step is computed elsewhere, this thread does other things anyway.
+      if (!isAsked) void nextTask().then(wasInterrupted);
+      isAsked = true;
       await this.#runStep(plan);
       if (performance.now() - since < maxUninterruptedMs) continue;
       await nextTask();
-      since = performance.now();
+      wasInterrupted();
     }
     this.#pumping = null;
   }
