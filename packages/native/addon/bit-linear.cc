@@ -14,7 +14,7 @@ constexpr int32_t streamedRows = 4;
 constexpr size_t startBytes = 1024;
 constexpr size_t waitingBytes = 8192;
 // Of weights, at least, in a chunk of the last of a panel's: beginning a chunk takes a while, too.
-constexpr size_t leastChunkBytes = 32768;
+constexpr size_t leastChunkBytes = 65536;
 
 int32_t roundUp(int32_t n, int32_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
