@@ -39,14 +39,15 @@ struct Worker::QueryTile {
   }
 };
 
-// The ropeKv of a single row that the attention right after it does head by head, each thread for the heads that it takes: by one thread
-// before it, the other threads would wait. Null otherwise. Where a long context is split, several threads read what is rotated.
+// The ropeKv of a single row that the attention right after it does head by head, each thread for the heads that it takes: by the last to
+// arrive at the barrier before it, the others would wait. Null otherwise, as where a long context is split and several threads read what is rotated.
 const Op* Worker::ropeInAttention(int32_t opIndex) const {
-  const Op& op = program_.ops[static_cast<size_t>(opIndex)];
-  const Op& next = *(&op + 1);
-  if (step_.nRows != 1 || op.kind != OpKind::RopeKv || next.kind != OpKind::Attention) return nullptr;
-  if (op.q != next.q || op.kv != next.kv || op.nHeads != next.nHeads) return nullptr;
-  return isSplit(next, step_.positions[0] + 1) ? nullptr : &op;
+  const int32_t nOps = static_cast<int32_t>(program_.ops.size());
+  if (step_.nRows != 1 || opIndex < 1 || opIndex + 1 >= nOps) return nullptr;
+  const Op* const op = program_.ops.data() + opIndex;
+  if (isRowWise(op[-1].kind) || op->kind != OpKind::RopeKv || op[1].kind != OpKind::Attention) return nullptr;
+  if (op->q != op[1].q || op->kv != op[1].kv || op->nHeads != op[1].nHeads) return nullptr;
+  return isSplit(op[1], step_.positions[0] + 1) ? nullptr : op;
 }
 
 // Whether there are too few heads of rows for all threads, so that the positions are shared out, too.
@@ -66,7 +67,7 @@ bool Worker::attention(const Op& op, WorkCounter* counters) {
   int32_t maxKeys = 0;
   for (int32_t row = 0; row < step_.nRows; row++) maxKeys = std::max(maxKeys, step_.positions[row] + 1);
   if (isSplit(op, maxKeys)) return attendSplit(op, counters, maxKeys);
-  const Op* const rope = index >= 1 ? ropeInAttention(index - 1) : nullptr;
+  const Op* const rope = ropeInAttention(index - 1);
   // As many rows as fit the scratch, while enough tiles are left for every thread.
   int32_t tileRows = 1;
   const auto isRoomFor = [&](int32_t rows) {

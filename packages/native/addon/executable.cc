@@ -291,8 +291,6 @@ bool Executable::reserveArena(Failure& failure) {
 
 // ---- plan ----
 
-static bool isRowWise(OpKind kind) { return kind != OpKind::BitLinear && kind != OpKind::Attention && kind != OpKind::Head; }
-
 bool Executable::planPhases() {
   if (!phases_.allocate(program_.ops.size())) return false;
   size_t n = 0;

@@ -39,6 +39,9 @@ enum class OpKind : int32_t {
   Head = 7,
 };
 
+// One thread may do it for a row while others do it for other rows.
+inline bool isRowWise(OpKind kind) { return kind != OpKind::BitLinear && kind != OpKind::Attention && kind != OpKind::Head; }
+
 // Operands are buffer ids; the fields that an operation has are those of program.ts.
 struct Op {
   OpKind kind;

@@ -10,6 +10,8 @@ export interface AttentionShape {
   pairing: "half" | "adjacent";
   /** Whether an operation after all others reads q, k, v and y, which then have to be kept. */
   isKept: boolean;
+  /** Whether an operation by row, kept ← kept + x, stands between q, k and v and their rotation. */
+  isLate: boolean;
 }
 
 export const layer = { x: 0, xq: 1, q: 2, k: 3, v: 4, mean: 5, meanQ: 6, y: 7, kept: 8 } as const;
@@ -90,6 +92,7 @@ export function attentionLayer(shape: AttentionShape): Program {
   const ops: Op[] = [
     { op: "rmsNormQuant", x, weight: id("norm"), out: xq, eps: 1e-5 },
     { op: "bitLinear", x: xq, weights: [id("wq"), id("wk"), id("wv")], outs: [q, k, v] },
+    ...(shape.isLate ? [{ op: "residual", x: kept, y: x } as const] : []),
     { op: "ropeKv", q, k, v, kv, table: id("rope"), nHeads, pairing: shape.pairing },
     { op: "attention", q, kv, out: mean, nHeads, scale: headDim ** -0.5 },
     { op: "rmsNormQuant", x: mean, weight: id("mean norm"), out: meanQ, eps: 1e-5 },

@@ -42,6 +42,7 @@ const shapes: [string, Partial<AttentionShape>][] = [
   ["heads larger than a chunk", { headDim: 256, nHeads: 1, nKvHeads: 1 }],
   ["a scale for each row", { scaleKind: "row" }],
   ["a scale for each group", { scaleKind: "group" }],
+  ["other work before the rotation", { isLate: true }],
   ["results that are read elsewhere", { isKept: true, nHeads: 2, nKvHeads: 2 }],
 ];
 
@@ -54,10 +55,11 @@ describe.skipIf(missingAddon)("a bitLinear and the operation after it", () => {
       scaleKind: "tensor",
       pairing: "half",
       isKept: false,
+      isLate: false,
       ...change,
     };
     const program = attentionLayer(shape);
-    const results = shape.isKept ? [layer.x, layer.kept] : [layer.x];
+    const results = shape.isKept || shape.isLate ? [layer.x, layer.kept] : [layer.x];
     const all = [...results, ...between];
     const options = { kvType: shape.pairing === "half" ? "f16" : "f32", nPages: 12, maxRows: 130 } as const;
     const expected = await answers(createReferenceBackend(), program, options, all);
