@@ -303,6 +303,25 @@ describe("the end", () => {
     clearTimeout(timer);
     expect(stopReason).toBe("abort");
   });
+
+  test("steps that are computed elsewhere follow each other at once, however long they take", async () => {
+    const { fake, scheduler } = setUp();
+    const run = fake.run.bind(fake);
+    let hasTurned = false;
+    const turns: boolean[] = [];
+    fake.run = async (step) => {
+      turns.push(hasTurned);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      const result = await run(step);
+      hasTurned = false;
+      setImmediate(() => {
+        hasTurned = true;
+      });
+      return result;
+    };
+    await scheduler.generate(prompt, { seed: 1, maxTokens: 4 }).result;
+    expect(turns).toEqual([false, false, false, false]);
+  });
 });
 
 describe("what callers may get wrong", () => {

@@ -212,18 +212,22 @@ export class Scheduler {
     await Promise.resolve();
     let since = performance.now();
     let isAsked = false;
-    const wasInterrupted = () => {
-      since = performance.now();
+    let hadTurn = false;
+    const turn = () => {
       isAsked = false;
+      hadTurn = true;
     };
     for (let plan = this.#nextPlan(); plan !== null; plan = this.#nextPlan()) {
       // While a step is computed elsewhere, this thread does other things anyway.
-      if (!isAsked) void nextTask().then(wasInterrupted);
+      if (!isAsked) void nextTask().then(turn);
       isAsked = true;
       await this.#runStep(plan);
-      if (performance.now() - since < maxUninterruptedMs) continue;
-      await nextTask();
-      wasInterrupted();
+      if (!hadTurn) {
+        if (performance.now() - since < maxUninterruptedMs) continue;
+        await nextTask();
+      }
+      hadTurn = false;
+      since = performance.now();
     }
     this.#pumping = null;
   }
