@@ -53,7 +53,7 @@ const Op* Worker::ropeInAttention(int32_t opIndex) const {
 // Whether there are too few heads of rows for all threads, so that the positions are shared out, too.
 bool Worker::isSplit(const Op& op, int32_t maxKeys) const {
   const Buffer& kv = program_.buffer(op.kv);
-  const int32_t units = step_.nRows * kv.nKvHeads;
+  const int64_t units = static_cast<int64_t>(step_.nRows) * kv.nKvHeads;
   if (team_.size() == 1 || units >= 4 * team_.size() || maxKeys <= 2 * valueBlock) return false;
   const size_t perUnit = static_cast<size_t>(op.nHeads / kv.nKvHeads) *
                          (exe_.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(kv.headDim));

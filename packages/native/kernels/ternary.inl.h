@@ -28,7 +28,7 @@ inline constexpr int chains = nX == 1 ? decodeChains : 1;
 inline constexpr size_t aheadBytes = 1024;
 
 // Rows of weights as runs side by side: row r of run j begins r · rowBytes + j · runBytes behind the first, and its sum has the place
-// r + j · perRun. What follows the last step of a row is a sixth of a row of 1536, hence few instructions there, too.
+// r + j · perRun. What follows the last step of a row shows in short rows, hence few instructions there, too.
 struct Runs {
   const uint8_t* first;
   size_t rowBytes, runBytes;

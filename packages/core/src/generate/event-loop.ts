@@ -3,7 +3,7 @@
  * keep everything else waiting for as long as there is work.
  */
 
-/** Where it is missing, a message to oneself does the same, for some ten times the work. */
+/** Where it is missing, as in browsers, a message to oneself does the same. */
 const { setImmediate } = globalThis as { setImmediate?: (task: () => void) => unknown };
 
 /** Resolves in a new task of the event loop. */
