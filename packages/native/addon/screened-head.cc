@@ -24,7 +24,7 @@ void Worker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
   const ScreenedPanel& screened = exe_.screenedPanel();
   const int cols = static_cast<int>(screen.stride());
   const uint32_t rows = static_cast<uint32_t>(program_.vocabSize), chunks = (rows + chunkRows - 1) / chunkRows;
-  const bool byTiles = k_.tiles && 2 * n >= k_.tiles->screenFrom;
+  const bool byTiles = k_.tiles && k_.tiles->screen && 2 * n >= k_.tiles->screenFrom;
   bool isArranged = false;
   for (uint32_t chunk = take(counter); chunk < chunks; chunk = take(counter)) {
     const int32_t first = static_cast<int32_t>(chunk * chunkRows);

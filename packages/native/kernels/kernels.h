@@ -57,6 +57,7 @@ struct TileKernels {
   // float(Σ_k w[r][k] · x[i][k]) · factors[i]: the same with scaleTensor, without the way through memory.
   void (*ternaryScaled)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
                         int nX, int cols, const ScaledRows& to);
+  // Or null, where it would never be faster.
   void (*screen)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
                  size_t accStride);
 };

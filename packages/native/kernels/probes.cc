@@ -232,7 +232,7 @@ void probeScreenDots(const Kernels& k, const Samples& s, int n, int shift, uint8
 void probeScreenTiles(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   const ScreenRows rows(s, n, shift);
   probeTiles(k, s, n, shift, 64, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
-    if (k.tiles) return k.tiles->screen(rows.values, screenRowBytes, n, a.strips, a.stripBytes, a.n, a.cols, acc, accStride);
+    if (k.tiles && k.tiles->screen) return k.tiles->screen(rows.values, screenRowBytes, n, a.strips, a.stripBytes, a.n, a.cols, acc, accStride);
     k.screenDots(rows.values, screenRowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
   });
 }

@@ -49,13 +49,13 @@ inline Bytes broadcast(const int8_t* x) {
   return _mm256_set1_epi32(four);
 }
 
-// Transposes 8 rows × 8 words of 4 bytes; word j of a block holds the codes of weights 4j … 4j + 3 of each plane.
-inline void unpackBlock(const uint8_t* const rows[tileRows], size_t offset, uint8_t* out) {
+// Turns 8 rows of 8 words of 4 bytes: put(j, words) gets word j of every row.
+template <class Put>
+inline void turnWords(const __m256i rows[8], Put put) {
   __m256i pairs[8];  // [words 0, 1 | 4, 5] and [2, 3 | 6, 7] of two rows
   for (int r = 0; r < 8; r += 2) {
-    const __m256i a = loadBytes(rows[r] + offset), b = loadBytes(rows[r + 1] + offset);
-    pairs[r] = _mm256_unpacklo_epi32(a, b);
-    pairs[r + 1] = _mm256_unpackhi_epi32(a, b);
+    pairs[r] = _mm256_unpacklo_epi32(rows[r], rows[r + 1]);
+    pairs[r + 1] = _mm256_unpackhi_epi32(rows[r], rows[r + 1]);
   }
   for (int j = 0; j < 4; j++) {
     const int half = j / 2;
@@ -64,15 +64,22 @@ inline void unpackBlock(const uint8_t* const rows[tileRows], size_t offset, uint
                         : _mm256_unpackhi_epi64(pairs[r + half], pairs[r + 2 + half]);
     };
     const __m256i upper = fourRows(0), lower = fourRows(4);  // rows 0 … 3 and 4 … 7, words j and j + 4
-    const __m256i words[2] = {_mm256_permute2x128_si256(upper, lower, 0x20), _mm256_permute2x128_si256(upper, lower, 0x31)};
-    for (int h = 0; h < 2; h++) {
-      auto* to = reinterpret_cast<__m256i*>(out) + j + 4 * h;
-      _mm256_store_si256(to, plane<0>(words[h]));
-      _mm256_store_si256(to + 8, plane<1>(words[h]));
-      _mm256_store_si256(to + 16, plane<2>(words[h]));
-      _mm256_store_si256(to + 24, plane<3>(words[h]));
-    }
+    put(j, _mm256_permute2x128_si256(upper, lower, 0x20));
+    put(j + 4, _mm256_permute2x128_si256(upper, lower, 0x31));
   }
+}
+
+// Word j of a block holds the codes of weights 4j … 4j + 3 of each plane.
+inline void unpackBlock(const uint8_t* const rows[tileRows], size_t offset, uint8_t* out) {
+  __m256i packed[8];
+  for (int r = 0; r < 8; r++) packed[r] = loadBytes(rows[r] + offset);
+  turnWords(packed, [&](int j, __m256i words) {
+    auto* to = reinterpret_cast<__m256i*>(out) + j;
+    _mm256_store_si256(to, plane<0>(words));
+    _mm256_store_si256(to + 8, plane<1>(words));
+    _mm256_store_si256(to + 16, plane<2>(words));
+    _mm256_store_si256(to + 24, plane<3>(words));
+  });
 }
 
 inline void addTotal(__m256i sums, int32_t* acc) {

@@ -50,11 +50,21 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) {
 
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
+#include "tiles.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots);
+constexpr TileKernels tileKernels = {
+    .ternaryFrom = 16,
+    .screenFrom = INT32_MAX,
+    .arrange = arrange,
+    .ternary = ternaryTiles,
+    .ternaryScaled = scaledTiles,
+    .screen = nullptr,
+};
+
+constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

@@ -143,7 +143,7 @@ void compareScreen(const Kernels& kernels, TernaryShape shape, SampleKind kind, 
   char what[128];
   std::snprintf(what, sizeof what, "screenDots %d × %d, %d activations", nRows, cols, nX);
   report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
-  if (!kernels.tiles) return;
+  if (!kernels.tiles || !kernels.tiles->screen) return;
   Strips strips(*kernels.tiles, x.data(), nX, cols);
   kernels.tiles->screen(rows.data(), cols, nRows, strips.data(), strips.bytes(), nX, cols, byTiles.data(), nRows);
   std::snprintf(what, sizeof what, "screen tiles %d × %d, %d activations", nRows, cols, nX);

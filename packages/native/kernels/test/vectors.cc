@@ -120,7 +120,7 @@ void runScreen(Run& run, const std::string& kernel) {
   Guarded<int32_t> acc(static_cast<size_t>(nRows) * nX);
   run.k.screenDots(rows.data(), cols, nRows, x.data(), cols, sums.data(), nX, cols, acc.data(), nRows);
   run.answer(3, acc.data());
-  if (!run.k.tiles) return;
+  if (!run.k.tiles || !run.k.tiles->screen) return;
   Strips strips(*run.k.tiles, x.data(), nX, cols);
   run.k.tiles->screen(rows.data(), cols, nRows, strips.data(), strips.bytes(), nX, cols, acc.data(), nRows);
   run.answer(3, acc.data());

@@ -11,19 +11,14 @@ Kernels right;
 
 float nextUp(float x) { return x + (x < 0 ? -x : x) * 0x1p-23f + 0x1p-140f; }
 
-// Tiles that are right. Where a table has none they multiply as the table does: then a strip holds the rows as they are.
+// Tiles that are right. They multiply as the table does: a strip holds the rows as they are.
 void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
-  if (right.tiles) return right.tiles->arrange(x, xStride, nX, cols, strips);
   for (int i = 0; i < nX; i++) std::memcpy(strips + static_cast<size_t>(i) * cols, x + i * xStride, cols);
 }
 
-void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t, const int32_t* xSums, int nX,
                   int cols, int32_t* acc, size_t accStride) {
-  if (right.tiles) {
-    right.tiles->ternary(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc, accStride);
-  } else {
-    right.ternaryMatmul(weights, rowBytes, nRows, strips, cols, xSums, nX, cols, acc, accStride);
-  }
+  right.ternaryMatmul(weights, rowBytes, nRows, strips, cols, xSums, nX, cols, acc, accStride);
 }
 
 void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
@@ -39,9 +34,8 @@ void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_
   }
 }
 
-void screenTiles(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
+void screenTiles(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t, int nX, int cols, int32_t* acc,
                  size_t accStride) {
-  if (right.tiles) return right.tiles->screen(rows, rowBytes, nRows, strips, stripBytes, nX, cols, acc, accStride);
   int32_t sums[64] = {};
   for (int i = 0; i < nX; i++) {
     for (int k = 0; k < cols; k++) sums[i] += strips[static_cast<size_t>(i) * cols + k];
