@@ -36,6 +36,7 @@ struct Worker::WeightChunk {
 struct Worker::XPanel {
   const Q8Rows& x;
   int32_t first, n;
+  bool isArranged;       // it holds strips instead of rows
   const int8_t* strips;  // the same, arranged for tiles, where that is faster; or null
 };
 
@@ -76,7 +77,8 @@ Worker::ChunkPlan Worker::planOf(int32_t opIndex) const {
   const bool isGated = plan.joins(OpKind::GatedActivation);
   if (isGated) plan.nWeights = 1;
   if (plan.joins(OpKind::RopeKv)) plan.unit = program_.buffer(plan.next->kv).headDim;
-  plan.most = std::max(plan.unit, (isGated ? accScratch / 2 : accScratch) / plan.panelRows / plan.unit * plan.unit);
+  const int32_t scratchRows = hasLanes_ ? roundUp(plan.panelRows, stripRows) : plan.panelRows;
+  plan.most = std::max(plan.unit, (isGated ? accScratch / 2 : accScratch) / scratchRows / plan.unit * plan.unit);
   const size_t rowBytes = ternaryRowBytes(program_.buffer(plan.weights[0]).cols) * (isGated ? 2 : 1);
   plan.least = std::clamp(roundUp(static_cast<int32_t>(leastChunkBytes / rowBytes), plan.unit), plan.unit, plan.most);
   return plan;
@@ -124,7 +126,7 @@ void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
   const auto takeNext = [&] { return static_cast<int64_t>(team_.size()) + take(*counters); };
   ChunkCursor at = {this, &plan};
   at.seek(thread_);
-  XPanel panel = {exe_.q8(plan.op.x), -1, 0, nullptr};
+  XPanel panel = {exe_.q8(plan.op.x), -1, 0, inLanes(plan.op.x), nullptr};
   while (!at.isAtEnd()) {
     ChunkCursor next = at;
     next.seek(takeNext());
@@ -173,8 +175,9 @@ MemoryAhead* Worker::aheadOf(const Phase* phase) {
 void Worker::linearChunk(const ChunkCursor& at, const XPanel& panel) {
   const ChunkPlan& plan = *at.plan;
   const bool adds = plan.joins(OpKind::Residual);
-  const F32Rows out = exe_.f32(adds ? plan.next->x : plan.weights[plan.op.nWeights + at.weight]).from(panel.first, at.firstRow);
-  ternaryChunk(chunkOf(plan.weights[at.weight], at.firstRow, at.nRows), panel, out, out, adds);
+  const int32_t id = adds ? plan.next->x : plan.weights[plan.op.nWeights + at.weight];
+  const F32Rows out = inLanes(id) ? exe_.f32(id).lanesFrom(panel.first, at.firstRow) : exe_.f32(id).from(panel.first, at.firstRow);
+  ternaryChunk(chunkOf(plan.weights[at.weight], at.firstRow, at.nRows), panel, out, out, adds, inLanes(id));
 }
 
 // The same rows of both weights, and the activation of the results.
@@ -182,13 +185,17 @@ void Worker::gatedChunk(const ChunkCursor& at, const XPanel& panel) {
   const ChunkPlan& plan = *at.plan;
   const WeightChunk chunks[2] = {chunkOf(plan.weights[0], at.firstRow, at.nRows), chunkOf(plan.weights[1], at.firstRow, at.nRows)};
   if (step_.nRows <= streamedRows) runsOf(chunks[1], startBytes).askForAll();
-  const F32Rows out = exe_.f32(plan.next->out).from(panel.first, at.firstRow);
+  const bool toLanes = inLanes(plan.next->out);
+  const F32Rows& rows = exe_.f32(plan.next->out);
+  const F32Rows out = toLanes ? rows.lanesFrom(panel.first, at.firstRow) : rows.from(panel.first, at.firstRow);
   F32Rows parts[2];
   for (int i = 0; i < 2; i++) {
     parts[i] = {scratch_.joined + i * (accScratch / 2), chunks[i].accStride};
-    ternaryChunk(chunks[i], panel, parts[i], i == 1 ? out : F32Rows{});
+    ternaryChunk(chunks[i], panel, parts[i], i == 1 ? out : F32Rows{}, false, toLanes);
   }
-  for (int32_t j = 0; j < panel.n; j++) k_.gate(plan.next->fn, parts[0].row(j), parts[1].row(j), at.nRows, out.row(j));
+  // A block of lanes is one long row.
+  const int32_t step = toLanes ? stripRows : 1;
+  for (int32_t j = 0; j < panel.n; j += step) k_.gate(plan.next->fn, parts[0].row(j), parts[1].row(j), at.nRows * step, out.row(j));
 }
 
 // Heads of k (weight 1), rotated, or v (2), into the KV cache.
@@ -210,8 +217,13 @@ void Worker::cachedChunk(const ChunkCursor& at, const XPanel& panel) {
 
 void Worker::arrange(XPanel& panel, int32_t first, int32_t n) {
   panel.first = first, panel.n = n, panel.strips = nullptr;
-  if (!k_.tiles || n < k_.tiles->ternaryFrom) return;
   const Q8Rows& x = panel.x;
+  if (panel.isArranged) {
+    panel.strips = x.row(first);
+    return;
+  }
+  // In steps with lanes some results are for tiles only.
+  if (!k_.tiles || (n < k_.tiles->ternaryFrom && !hasLanes_)) return;
   k_.tiles->arrange(x.row(first), x.stride, n, static_cast<int32_t>(x.stride), scratch_.strips);
   panel.strips = scratch_.strips;
 }
@@ -223,9 +235,9 @@ Worker::WeightChunk Worker::chunkOf(int32_t id, int32_t firstRow, int32_t nRows)
   return {id, weight, firstRow, nRows, rowBytes, rows, static_cast<size_t>(roundUp(nRows, 16))};
 }
 
-// Row j of `out` is that of the panel's row j, and begins at the chunk's first row of weights. The lines of `ahead`, which has the same shape
+// Row j of `out` is that of the panel's row j, and begins at the chunk's first row of weights; or toLanes. The lines of `ahead`, which has the same shape
 // or none, will be written next.
-void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead, bool adds) {
+void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead, bool adds, bool toLanes) {
   const Buffer& weight = chunk.weight;
   const Q8Rows& x = panel.x;
   const int32_t cols = static_cast<int32_t>(x.stride);
@@ -235,10 +247,11 @@ void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows
     for (int32_t j = 0; adds && j < panel.n; j++) k_.add(out.row(j), part.row(j), chunk.nRows);
     return;
   }
-  const uint8_t* quints = panel.n <= quintActivations ? exe_.quintBytesOf(chunk.id) : nullptr;
+  const uint8_t* quints = panel.n <= quintActivations && !hasLanes_ ? exe_.quintBytesOf(chunk.id) : nullptr;
   if (!quints && panel.strips && weight.scaleKind == ScaleKind::Tensor) {
     for (int32_t j = 0; j < panel.n; j++) scratch_.tensorScales[j] = weight.scale / x.scales[panel.first + j];
-    k_.tiles->ternaryScaled(chunk.rows, chunk.rowBytes, chunk.nRows, panel.strips, x.stride * stripRows, x.sums + panel.first, panel.n, cols,
+    const auto multiply = toLanes ? k_.tiles->lanes->ternary : k_.tiles->ternaryScaled;
+    multiply(chunk.rows, chunk.rowBytes, chunk.nRows, panel.strips, x.stride * stripRows, x.sums + panel.first, panel.n, cols,
                             {scratch_.tensorScales, out.data, out.stride, adds, ahead.data, ahead.stride});
     return;
   }

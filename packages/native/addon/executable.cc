@@ -76,6 +76,64 @@ void Executable::markReaders() {
   }
 }
 
+// All that touches an activation in lanes has to know them: products whose results do not go through memory first, norms, which make strips of
+// lanes, the embedding and the head.
+void Executable::markLanes() {
+  if (!kernels_->tiles || !kernels_->tiles->lanes) return;
+  for (View& view : views_) view.suitsLanes = !view.hasGroupReader;
+  bool changes = true;
+  while (changes) {
+    changes = false;
+    for (const Op& op : program_.ops) changes |= rulesOutLanes(op);
+  }
+}
+
+// Takes the mark from what an operation keeps from having it. True when it did.
+bool Executable::rulesOutLanes(const Op& op) {
+  bool changes = false;
+  const auto ruleOut = [&](int32_t id) {
+    bool& suits = views_[index(id)].suitsLanes;
+    changes |= suits;
+    suits = false;
+  };
+  const int32_t* lists = program_.lists.data() + op.firstList;
+  // Results that are handed on as tiles leave them.
+  const auto isFed = [&] {
+    if (&op == program_.ops.data()) return false;
+    const Op& before = (&op)[-1];
+    if (before.kind != OpKind::BitLinear || !before.feedsNext) return false;
+    for (int32_t i = 0; i < before.nWeights; i++)
+      if (program_.buffer(program_.lists[index(before.firstList + i)]).scaleKind != ScaleKind::Tensor) return false;
+    return true;
+  };
+  switch (op.kind) {
+    case OpKind::Embed:
+    case OpKind::Head: break;
+    case OpKind::RmsNormQuant:
+      if (!views_[index(op.x)].suitsLanes) ruleOut(op.out);
+      if (!views_[index(op.out)].suitsLanes) ruleOut(op.x);
+      break;
+    case OpKind::BitLinear:
+      for (int32_t i = 0; i < op.nWeights; i++) ruleOut(lists[op.nWeights + i]);
+      break;
+    case OpKind::RopeKv:
+      for (const int32_t id : {op.q, op.k, op.v}) ruleOut(id);
+      break;
+    case OpKind::Attention:
+      for (const int32_t id : {op.q, op.out}) ruleOut(id);
+      break;
+    case OpKind::GatedActivation:
+      for (const int32_t id : {op.gate, op.up}) ruleOut(id);
+      if (!isFed()) ruleOut(op.out);
+      break;
+    case OpKind::Residual:
+      ruleOut(op.y);
+      if (!isFed()) ruleOut(op.x);
+      break;
+  }
+  return changes;
+}
+
 bool Executable::fillSource(size_t i, uint64_t offset, const void* bytes, size_t n, Failure& failure) {
   if (i >= nSources_ || sources_[i].path || sources_[i].shared || offset > sources_[i].size || n > sources_[i].size - offset)
     return failure.set(Code::InvalidArgument, "source %zu: %zu bytes at %llu do not belong to it", i, n, static_cast<unsigned long long>(offset));
@@ -172,16 +230,16 @@ bool Executable::placeBuffers(Failure& failure) {
 }
 
 void Executable::layOut(Layout& layout) {
-  const size_t maxRows = static_cast<size_t>(limits_.maxRows);
+  const size_t maxRows = static_cast<size_t>(limits_.maxRows), wholeStrips = (maxRows + stripRows - 1) / stripRows * stripRows;
   for (size_t id = 0; id < views_.size(); id++) {
     const Buffer& buffer = program_.buffers[id];
     View& view = views_[id];
     const size_t cols = static_cast<size_t>(buffer.cols);
-    if (buffer.kind == BufferKind::F32) view.f32 = layout.takeF32(maxRows, cols);
+    if (buffer.kind == BufferKind::F32) view.f32 = layout.takeF32(view.suitsLanes ? wholeStrips : maxRows, cols);
     if (buffer.kind == BufferKind::Q8) {
       const size_t stride = static_cast<size_t>(paddedCols(buffer.cols));
       view.q8.stride = stride;
-      view.q8.data = layout.take<int8_t>(maxRows * stride);
+      view.q8.data = layout.take<int8_t>((view.suitsLanes ? wholeStrips : maxRows) * stride);
       view.q8.scales = layout.take<float>(maxRows);
       view.q8.sums = layout.take<int32_t>(maxRows);
       view.q8.blockSums = view.hasGroupReader ? layout.take<int32_t>(maxRows * (stride / 128)) : nullptr;
@@ -204,6 +262,7 @@ void Executable::layOutScratch(Layout& layout) {
   size_t rowCols = 0, headCols = 0, group = 0, headDim = 0;
   for (const Op& op : program_.ops) {
     if (op.kind == OpKind::RmsNormQuant) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.x).cols));
+    if (op.kind == OpKind::Embed) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.out).cols));
     if (op.kind == OpKind::Head) headCols = std::max(headCols, static_cast<size_t>(program_.buffer(op.x).cols));
     if (op.kind != OpKind::Attention) continue;
     const Buffer& kv = program_.buffer(op.kv);
@@ -350,6 +409,7 @@ bool Executable::finish(Failure& failure) {
   if (!scratch_.allocate(static_cast<size_t>(limits_.threads)) || !planPhases())
     return failure.set(Code::OutOfMemory, "no memory for the program");
   planScreen();
+  markLanes();
   if (!placeBuffers(failure)) return false;
   widenVectors();
   if (limits_.repack && !repack(failure)) return false;

@@ -41,12 +41,14 @@ struct StepSize {
   int64_t nKeys;  // of all rows together
 };
 
-// Rows of an activation begin at multiples of 64 bytes.
+// Rows of an activation begin at multiples of 64 bytes. Some hold lanes or strips in steps of many rows, and room for whole ones.
 struct F32Rows {
   float* data;
   size_t stride;
   float* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
   F32Rows from(int32_t first, int32_t col) const { return {row(first) + col, stride}; }
+  // In lanes (kernels.h), `first` being the first row of a block.
+  F32Rows lanesFrom(int32_t first, int32_t col) const { return {row(first) + static_cast<size_t>(stripRows * col), stride}; }
 };
 
 struct Q8Rows {
@@ -166,6 +168,8 @@ class Executable {
   const float* vector(int32_t buffer) const { return views_[index(buffer)].widened; }
   const F32Rows& f32(int32_t buffer) const { return views_[index(buffer)].f32; }
   const Q8Rows& q8(int32_t buffer) const { return views_[index(buffer)].q8; }
+  // Whether a step of many rows keeps an f32 activation in lanes, a q8 one in strips.
+  bool suitsLanes(int32_t buffer) const { return views_[index(buffer)].suitsLanes; }
   // Where the keys of a KV head begin within an arena page; its values follow `kvHalf` bytes later.
   size_t kvOffset(int32_t buffer) const { return views_[index(buffer)].kvOffset; }
   size_t kvHeadBytes(int32_t buffer) const;
@@ -213,6 +217,7 @@ class Executable {
     uint8_t* quints;       // the denser copy, or null
     float* widened;        // vectors and RoPE tables as f32
     bool isVector, isInPlace, hasGroupReader;  // how operations read a weight or a q8 activation
+    bool suitsLanes;
     F32Rows f32;
     Q8Rows q8;
     size_t kvOffset;
@@ -224,6 +229,8 @@ class Executable {
   bool checkLimits(Failure& failure) const;
   bool mapSources(Failure& failure);
   void markReaders();
+  void markLanes();
+  bool rulesOutLanes(const Op& op);
   bool placeBuffers(Failure& failure);
   void layOut(Layout& layout);
   void layOutScratch(Layout& layout);

@@ -1,10 +1,24 @@
 // The step from its first page copy to its last operation, and the operations that work row by row.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "worker.h"
 
 namespace bitnet::addon {
+namespace {
+
+// With fewer, most lanes would be empty.
+constexpr int32_t leastLaneRows = stripRows;
+
+// That of a row whose largest magnitude has these bits.
+float quantisationScale(uint32_t bits) {
+  float absMax;
+  std::memcpy(&absMax, &bits, sizeof absMax);
+  return 127.0f / (absMax > 1e-5f ? absMax : 1e-5f);
+}
+
+}  // namespace
 
 Worker::Worker(StepJob& job, Team& team, int thread)
     : job_(job),
@@ -14,7 +28,9 @@ Worker::Worker(StepJob& job, Team& team, int thread)
       k_(exe_.kernels()),
       team_(team),
       thread_(thread),
-      scratch_(exe_.scratch(thread)) {}
+      scratch_(exe_.scratch(thread)),
+      // What a step sets or asks for lies row by row.
+      hasLanes_(k_.tiles && k_.tiles->lanes && step_.nRows >= leastLaneRows && step_.nOutputs == 0 && step_.inputs.size() == 0) {}
 
 void Worker::run() {
   if (setUp()) return;
@@ -81,8 +97,32 @@ void Worker::runRows(const Phase& phase) {
   WorkCounter& counter = *exe_.counters(phase.counters);
   const uint32_t nRows = static_cast<uint32_t>(step_.nRows);
   const int32_t first = firstOf(phase);
+  bool hasBlocks = false;
+  for (int32_t i = first; i < phase.end; i++) hasBlocks |= usesLanes(program_.ops[static_cast<size_t>(i)]);
+  if (hasBlocks) {
+    for (uint32_t row = take(counter) * stripRows; row < nRows; row = take(counter) * stripRows) {
+      for (int32_t i = first; i < phase.end; i++) runBlock(program_.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
+    }
+    return;
+  }
   for (uint32_t row = take(counter); row < nRows; row = take(counter)) {
     for (int32_t i = first; i < phase.end; i++) runRow(program_.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
+  }
+}
+
+bool Worker::usesLanes(const Op& op) const {
+  return (op.kind == OpKind::Embed && inLanes(op.out)) || (op.kind == OpKind::RmsNormQuant && inLanes(op.x));
+}
+
+// For stripRows rows, as far as there are.
+void Worker::runBlock(const Op& op, int32_t opIndex, int32_t first) {
+  const int32_t end = std::min(first + stripRows, step_.nRows);
+  if (!usesLanes(op)) {
+    for (int32_t row = first; row < end; row++) runRow(op, opIndex, row);
+  } else if (op.kind == OpKind::Embed) {
+    for (int32_t row = first; row < end; row++) embedLanes(op, row);
+  } else {
+    rmsNormQuantLanes(op, opIndex, first);
   }
 }
 
@@ -107,6 +147,35 @@ void Worker::embed(const Op& op, int32_t row) {
   k_.widen(table.type, exe_.weightBytes(op.table) + static_cast<size_t>(step_.tokens[row]) * rowBytes, table.cols, exe_.f32(op.out).row(row));
 }
 
+void Worker::embedLanes(const Op& op, int32_t row) {
+  const Buffer& table = program_.buffer(op.table);
+  const size_t rowBytes = denseRowBytes(table.type, table.cols);
+  k_.widen(table.type, exe_.weightBytes(op.table) + static_cast<size_t>(step_.tokens[row]) * rowBytes, table.cols, scratch_.row);
+  float* to = exe_.f32(op.out).row(row / stripRows * stripRows) + row % stripRows;
+  for (int32_t i = 0; i < table.cols; i++) to[static_cast<size_t>(i) * stripRows] = scratch_.row[i];
+}
+
+// The rows of one block; lanes without a row become zeros.
+void Worker::rmsNormQuantLanes(const Op& op, int32_t opIndex, int32_t first) {
+  const LaneKernels& k = *k_.tiles->lanes;
+  const Q8Rows& out = exe_.q8(op.out);
+  const int32_t cols = program_.buffer(op.x).cols, n = std::min(stripRows, step_.nRows - first);
+  const float *x = exe_.f32(op.x).row(first), *weight = exe_.vector(op.weight);
+  alignas(64) float factors[stripRows], scales[stripRows] = {};
+  alignas(64) uint32_t most[stripRows];
+  alignas(64) int32_t sums[stripRows];
+  k.squares(x, cols, factors);
+  for (int32_t i = 0; i < stripRows; i++) factors[i] = i < n ? 1.0f / std::sqrt(factors[i] / static_cast<float>(cols) + op.real) : 0.0f;
+  k.magnitudes(x, factors, weight, cols, most);
+  for (int32_t i = 0; i < n; i++) {
+    if (most[i] >= 0x7f800000u) return job_.numericFailure(opIndex, first + i);
+    scales[i] = quantisationScale(most[i]);
+  }
+  k.quantise(x, factors, weight, scales, cols, static_cast<int32_t>(out.stride), out.row(first), sums);
+  std::memcpy(out.scales + first, scales, static_cast<size_t>(n) * sizeof(float));
+  std::memcpy(out.sums + first, sums, static_cast<size_t>(n) * sizeof(int32_t));
+}
+
 void Worker::normalise(const float* x, const float* weight, int32_t cols, float eps, float* out, uint32_t* absMax) {
   const float mean = k_.sumSquares(x, cols) / static_cast<float>(cols);
   const float r = 1.0f / std::sqrt(mean + eps);
@@ -120,9 +189,7 @@ void Worker::rmsNormQuant(const Op& op, int32_t opIndex, int32_t row) {
   if (step_.nRows == 1) prefetch(exe_.vector(op.weight), static_cast<size_t>(cols) * sizeof(float));
   normalise(exe_.f32(op.x).row(row), exe_.vector(op.weight), cols, op.real, scratch_.row, &bits);
   if (bits >= 0x7f800000u) return job_.numericFailure(opIndex, row);
-  float absMax;
-  std::memcpy(&absMax, &bits, sizeof absMax);
-  quantiseRow(exe_.q8(op.out), row, cols, 127.0f / (absMax > 1e-5f ? absMax : 1e-5f));
+  quantiseRow(exe_.q8(op.out), row, cols, quantisationScale(bits));
 }
 
 void Worker::quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float scale) {

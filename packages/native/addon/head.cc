@@ -96,7 +96,14 @@ void Worker::prepareRow(const HeadPanel& panel, int32_t slot) {
   const Op& op = panel.op;
   float* row = exe_.headRows().row(slot);
   uint32_t bits;
-  normalise(exe_.f32(op.x).row(step_.heads[request].row), exe_.vector(op.weight), program_.buffer(op.x).cols, op.real, row, &bits);
+  const int32_t cols = program_.buffer(op.x).cols, source = step_.heads[request].row;
+  const float* x = exe_.f32(op.x).row(source);
+  if (inLanes(op.x)) {
+    const float* lane = exe_.f32(op.x).row(source / stripRows * stripRows) + source % stripRows;
+    for (int32_t i = 0; i < cols; i++) row[i] = lane[static_cast<size_t>(i) * stripRows];
+    x = row;
+  }
+  normalise(x, exe_.vector(op.weight), cols, op.real, row, &bits);
   if (!job_.heads_[request].isScreened) return;
   const ScreenedPanel& screened = exe_.screenedPanel();
   const int32_t place = placeOf(panel.split, slot);

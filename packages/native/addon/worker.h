@@ -45,6 +45,12 @@ class Worker {
   void copyPages();
   bool runPhase(const Phase& phase);
   void runRows(const Phase& phase);
+  bool usesLanes(const Op& op) const;
+  void runBlock(const Op& op, int32_t opIndex, int32_t first);
+  void embedLanes(const Op& op, int32_t row);
+  void rmsNormQuantLanes(const Op& op, int32_t opIndex, int32_t first);
+  // Whether this step keeps an activation in lanes or strips.
+  bool inLanes(int32_t buffer) const { return hasLanes_ && exe_.suitsLanes(buffer); }
   int32_t firstOf(const Phase& phase) const;
   void runRow(const Op& op, int32_t opIndex, int32_t row);
   void embed(const Op& op, int32_t row);
@@ -74,7 +80,7 @@ class Worker {
   void linearChunk(const ChunkCursor& at, const XPanel& panel);
   void gatedChunk(const ChunkCursor& at, const XPanel& panel);
   void cachedChunk(const ChunkCursor& at, const XPanel& panel);
-  void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false);
+  void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false, bool toLanes = false);
   void groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
   void multiply(const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums);
 
@@ -134,6 +140,7 @@ class Worker {
   Team& team_;
   const int thread_;
   const Scratch& scratch_;
+  const bool hasLanes_;
   // The ropeKv whose queries the attention that runs is to rotate, or null.
   const Op* rotation_ = nullptr;
   // Of the next bitLinear, the operation aheadOp_.

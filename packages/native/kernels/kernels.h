@@ -46,6 +46,19 @@ struct ScaledRows {
   size_t aheadStride;
 };
 
+// Rows of activations in lanes: element k of row i lies at 16 · k + i mod 16 in the block of 16 rows that it belongs to. So tiles leave their
+// sums, and strips follow from them, without anything being turned. Lanes beyond the last row hold anything.
+struct LaneKernels {
+  // As ternaryScaled, but to.out holds lanes: a block of 16 rows is 16 · to.stride further than the one before. to.ahead likewise.
+  void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                  int cols, const ScaledRows& to);
+  // The next three take a block of n elements. sumSquares and the largest bits & 0x7fffffff of (x · r) · w, lane by lane.
+  void (*squares)(const float* x, int n, float sums[16]);
+  void (*magnitudes)(const float* x, const float r[16], const float* w, int n, uint32_t most[16]);
+  // clamp(rne(((x · r) · w) · s), −128, 127), zeros from n to nPadded, a multiple of 64, to a strip; sums[i] = Σ of lane i
+  void (*quantise)(const float* x, const float r[16], const float* w, const float s[16], int n, int nPadded, int8_t* strip, int32_t sums[16]);
+};
+
 struct TileKernels {
   // Rows of activations from which each of the two is faster than its counterpart in the table.
   int ternaryFrom, screenFrom;
@@ -60,6 +73,8 @@ struct TileKernels {
   // Or null, where it would never be faster.
   void (*screen)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
                  size_t accStride);
+  // Or null.
+  const LaneKernels* lanes;
 };
 
 struct Kernels {

@@ -8,6 +8,7 @@
 #include "../avx512/blocks.h"
 #include "../avx512/screen.h"
 #include "../f32-kernels.inl.h"
+#include "../f32-lane-rows.inl.h"
 #include "panels.h"
 #include "streams.h"
 
@@ -43,6 +44,11 @@ void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8
 void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
                  int cols, const ScaledRows& to) {
   ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, nX, cols, ScaledSums{xSums, to});
+}
+
+void laneTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols,
+               const ScaledRows& to) {
+  ternaryProduct(weights, rowBytes, nRows, strips, stripBytes, nX, cols, LaneSums{xSums, nX, to});
 }
 
 // One or two tiles of rows of the screen's copy, which lie in memory as tiles want them. nX is at most mostStrips · stripRows.
@@ -89,6 +95,8 @@ void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* 
   _tile_release();
 }
 
+constexpr LaneKernels laneKernels = {.ternary = laneTiles, .squares = laneSquares, .magnitudes = laneMagnitudes, .quantise = laneQuantise};
+
 // Measured on Emerald Rapids.
 constexpr TileKernels tileKernels = {
     .ternaryFrom = 5,
@@ -97,6 +105,7 @@ constexpr TileKernels tileKernels = {
     .ternary = ternaryTiles,
     .ternaryScaled = scaledTiles,
     .screen = screenTiles,
+    .lanes = &laneKernels,
 };
 
 constexpr Kernels table = kernelTable("amx", groupRows, ternaryMatmul, screenDots, &tileKernels);

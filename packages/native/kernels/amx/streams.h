@@ -49,6 +49,10 @@ void putGroup(const int32_t* sums, int nX, size_t per, const To& to) {
   }
 }
 
+void putGroup(const int32_t* sums, int, size_t per, const LaneSums& to) {
+  to.each(sums, pairRows, [&](int r, __m512 results) { to.put(static_cast<size_t>(r / runRows) * per + static_cast<size_t>(r % runRows), results); });
+}
+
 // nRows is a multiple of 32, nX at most 16.
 template <class To>
 void streamProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strip, int nX, int cols, const To& to) {

@@ -163,6 +163,38 @@ struct ScaledSums {
   }
 };
 
+// As ScaledSums, but in lanes: i is the first row of a block.
+struct LaneSums {
+  const int32_t* bias;
+  int nX;
+  ScaledRows to;
+  LaneSums from(int i, int row) const {
+    const float* ahead = to.ahead ? to.ahead + i * to.aheadStride + stripRows * row : nullptr;
+    return {bias + i, nX - i, {to.factors + i, to.out + i * to.stride + stripRows * row, to.stride, to.adds, ahead, to.aheadStride}};
+  }
+  bool asks() const { return to.ahead != nullptr; }
+  // For two lines of what 32 rows of weights give a block: as many as rows.
+  void ask(int i) const {
+    const float* lines = to.ahead + i / stripRows * stripRows * to.aheadStride + i % stripRows * 32;
+    __builtin_prefetch(lines, 1);
+    __builtin_prefetch(lines + 16, 1);
+  }
+  // Calls put(row, results) for the sums of nRows rows of weights with one block.
+  template <class Put>
+  void each(const int32_t* sums, int nRows, Put put) const {
+    const __mmask16 used = nX >= stripRows ? 0xffff : static_cast<__mmask16>((1u << nX) - 1);
+    const __m512i biases = _mm512_maskz_loadu_epi32(used, bias);
+    const __m512 factors = _mm512_maskz_loadu_ps(used, to.factors);
+#pragma GCC unroll 4
+    for (int r = 0; r < nRows; r++)
+      put(r, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(sums + stripRows * r), biases)), factors));
+  }
+  void put(size_t row, __m512 results) const {
+    float* at = to.out + stripRows * row;
+    _mm512_storeu_ps(at, to.adds ? _mm512_add_ps(_mm512_loadu_ps(at), results) : results);
+  }
+};
+
 void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
   for (int first = 0; first < nX; first += stripRows) {
     const int n = nX - first < stripRows ? nX - first : stripRows;
@@ -205,6 +237,13 @@ void turnStrips(const int32_t* sums, int nRows, int nX, const To& to) {
   for (int i = 0; i < nX; i += stripRows, sums += stripSums) {
     for (int row = 0; row < nRows; row += stripRows)
       turnTile(sums + (row == 0 ? 0 : stripSums / 2), leastOf(nRows - row, stripRows), leastOf(nX - i, stripRows), to.from(i, row));
+  }
+}
+
+void turnStrips(const int32_t* sums, int nRows, int nX, const LaneSums& to) {
+  for (int i = 0; i < nX; i += stripRows, sums += stripSums) {
+    const LaneSums block = to.from(i, 0);
+    block.each(sums, nRows, [&](int r, __m512 results) { block.put(static_cast<size_t>(r), results); });
   }
 }
 

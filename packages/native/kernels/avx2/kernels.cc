@@ -5,6 +5,7 @@
 #include "lanes.h"
 
 #include "../f32-kernels.inl.h"
+#include "../f32-lane-rows.inl.h"
 #include "blocks.h"
 #include "screen.h"
 
@@ -55,6 +56,8 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) {
 namespace bitnet {
 namespace {
 
+constexpr LaneKernels laneKernels = {.ternary = laneTiles, .squares = laneSquares, .magnitudes = laneMagnitudes, .quantise = laneQuantise};
+
 constexpr TileKernels tileKernels = {
     .ternaryFrom = 16,
     .screenFrom = INT32_MAX,
@@ -62,6 +65,7 @@ constexpr TileKernels tileKernels = {
     .ternary = ternaryTiles,
     .ternaryScaled = scaledTiles,
     .screen = nullptr,
+    .lanes = &laneKernels,
 };
 
 constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots, &tileKernels);

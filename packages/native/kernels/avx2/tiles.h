@@ -99,11 +99,10 @@ inline void unpackRow(const uint8_t* row, size_t aheadBytes, int nColumns, uint8
   }
 }
 
-// `finish(i, sums)` makes results of a row's sums with rows i … i + 7 of activations. `put(i, r, n, results)` gets those of row i of activations
-// from row r of weights on, n of them.
-template <class Finish, class Put>
-void multiplyStrips(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, Finish finish,
-                    Put put) {
+// `leave(r, i, n, sums)` gets the sums of n ≤ laidOutRows rows of weights, from row r on, with rows i … i + 7 of activations: those of a row are
+// sumRows further than those of the row before.
+template <class Leave>
+void multiplyStrips(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, Leave leave) {
   alignas(64) uint8_t rows[laidOutRows * spanColumns];
   alignas(64) int32_t sums[laidOutRows * sumRows];
   for (int first = 0; first < nX; first += sumRows) {
@@ -120,18 +119,26 @@ void multiplyStrips(const uint8_t* weights, size_t rowBytes, int nRows, const in
           addRowsBySize[nVectors](rows, some, strip, stripBytes, n / 4, sums + i);
         }
       }
-      for (int i = 0; i < count; i += vectorRows) {
-        for (int j = 0; j < some; j += 8) {
-          __m256i eight[8];
-          for (int h = 0; h < 8; h++)
-            eight[h] = finish(first + i, _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + leastOf(j + h, some - 1) * sumRows + i)));
-          turnWords(eight, [&](int h, __m256i results) {
-            if (i + h < count) put(first + i + h, r + j, leastOf(8, some - j), results);
-          });
-        }
-      }
+      for (int i = 0; i < count; i += vectorRows) leave(r, first + i, some, sums + i);
     }
   }
+}
+
+inline __m256i sumsOf(const int32_t* sums, int row) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(sums + row * sumRows)); }
+
+// `finish(i, sums)` makes results of a row's sums with rows i … i + 7 of activations. `put(i, r, n, results)` gets those of row i of activations
+// from row r of weights on, n of them.
+template <class Finish, class Put>
+auto turned(int nX, Finish finish, Put put) {
+  return [=](int r, int i, int n, const int32_t* sums) {
+    for (int j = 0; j < n; j += 8) {
+      __m256i eight[8];
+      for (int h = 0; h < 8; h++) eight[h] = finish(i, sumsOf(sums, leastOf(j + h, n - 1)));
+      turnWords(eight, [&](int h, __m256i results) {
+        if (i + h < nX) put(i + h, r + j, leastOf(8, n - j), results);
+      });
+    }
+  };
 }
 
 // Eight of the nX values of 32 bits from the i-th on, 0 where there are none.
@@ -152,15 +159,23 @@ void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8
     _mm256_store_si256(reinterpret_cast<__m256i*>(eight), sums);
     std::memcpy(to, eight, sizeof(int32_t) * static_cast<size_t>(n));
   };
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, finish, put);
+  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, turned(nX, finish, put));
+}
+
+// float(Σ code · x − Σ x) · factor for rows i … i + 7 of activations.
+struct ScaledEight {
+  __m256i xSums;
+  __m256 factors;
+  __m256 of(__m256i sums) const { return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sums, xSums)), factors); }
+};
+
+inline ScaledEight scaledEight(const int32_t* xSums, const float* factors, int i, int nX) {
+  return {eightOf(xSums, i, nX), _mm256_castsi256_ps(eightOf(factors, i, nX))};
 }
 
 void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
                  int cols, const ScaledRows& to) {
-  const auto finish = [&](int i, __m256i sums) {
-    const __m256 factors = _mm256_castsi256_ps(eightOf(to.factors, i, nX));
-    return _mm256_castps_si256(_mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sums, eightOf(xSums, i, nX))), factors));
-  };
+  const auto finish = [&](int i, __m256i sums) { return _mm256_castps_si256(scaledEight(xSums, to.factors, i, nX).of(sums)); };
   const auto put = [&](int i, int r, int n, __m256i results) {
     float* const out = to.out + i * to.stride + r;
     const __m256 values = _mm256_castsi256_ps(results);
@@ -169,7 +184,19 @@ void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_
     _mm256_store_ps(eight, values);
     for (int j = 0; j < n; j++) out[j] = to.adds ? out[j] + eight[j] : eight[j];
   };
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, finish, put);
+  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, turned(nX, finish, put));
+}
+
+void laneTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols,
+               const ScaledRows& to) {
+  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, [&](int r, int i, int n, const int32_t* sums) {
+    const ScaledEight eight = scaledEight(xSums, to.factors, i, nX);
+    float* out = to.out + i / stripRows * stripRows * to.stride + r * stripRows + i % stripRows;
+    for (int j = 0; j < n; j++, out += stripRows) {
+      const __m256 results = eight.of(sumsOf(sums, j));
+      _mm256_storeu_ps(out, to.adds ? _mm256_add_ps(_mm256_loadu_ps(out), results) : results);
+    }
+  });
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ constexpr TileKernels tileKernels = {
     .ternary = ternaryPairs,
     .ternaryScaled = scaledPairs,
     .screen = screenPairs,
+    .lanes = nullptr,
 };
 
 constexpr Kernels table = kernelTable("neon-i8mm", groupRows, ternaryMatmul, screenDots, &tileKernels);

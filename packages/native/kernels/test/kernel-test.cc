@@ -118,6 +118,18 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
                                {t.data(), scaled.data(), nSumRows, true, nullptr, 0});
   std::snprintf(what, sizeof what, "scaled ternary tiles %d × %d, %d activations, added", nRows, cols, nX);
   report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
+
+  if (!kernels.tiles->lanes) return;
+  // The same once more in lanes, of which only those with a row count.
+  const size_t nLanes = static_cast<size_t>(nX + stripRows - 1) / stripRows * stripRows * nSumRows;
+  Guarded<float> lanes(nLanes);
+  const auto laneOf = [&](size_t i, size_t r) -> float& { return lanes.data()[i / stripRows * stripRows * nSumRows + r * stripRows + i % stripRows]; };
+  for (size_t at = 0; at < nSums; at++) laneOf(at / nRows, at % nRows) = 0.11f * static_cast<float>(at % 97) - 3;
+  kernels.tiles->lanes->ternary(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols,
+                                {t.data(), lanes.data(), nSumRows, true, lanes.data(), nSumRows});
+  for (size_t at = 0; at < nSums; at++) scaled.data()[at] = laneOf(at / nRows, at % nRows);
+  std::snprintf(what, sizeof what, "ternary lanes %d × %d, %d activations, added", nRows, cols, nX);
+  report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
 }
 
 // Likewise.

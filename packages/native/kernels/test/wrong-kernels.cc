@@ -43,6 +43,56 @@ void screenTiles(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* s
   right.screenDots(rows, rowBytes, nRows, strips, cols, sums, nX, cols, acc, accStride);
 }
 
+// Lanes that are right, likewise.
+void ternaryLanes(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                  int cols, const ScaledRows& to) {
+  std::vector<float> rows(static_cast<size_t>(nX) * nRows);
+  const auto laneOf = [&](int i) { return to.out + static_cast<size_t>(i / stripRows * stripRows) * to.stride + i % stripRows; };
+  scaledTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols,
+              {to.factors, rows.data(), static_cast<size_t>(nRows), false, nullptr, 0});
+  for (int i = 0; i < nX; i++) {
+    for (int r = 0; r < nRows; r++) {
+      float& out = laneOf(i)[r * stripRows];
+      const float value = rows[static_cast<size_t>(i) * nRows + r];
+      out = to.adds ? out + value : value;
+    }
+  }
+}
+
+std::vector<float> rowOf(const float* lanes, int i, int n) {
+  std::vector<float> row(n);
+  for (int k = 0; k < n; k++) row[k] = lanes[stripRows * k + i];
+  return row;
+}
+
+void laneSquares(const float* x, int n, float* sums) {
+  for (int i = 0; i < stripRows; i++) sums[i] = right.sumSquares(rowOf(x, i, n).data(), n);
+}
+
+void laneMagnitudes(const float* x, const float* r, const float* w, int n, uint32_t* most) {
+  for (int i = 0; i < stripRows; i++) {
+    std::vector<float> row = rowOf(x, i, n);
+    most[i] = right.normalise(row.data(), r[i], w, n, row.data());
+  }
+}
+
+void laneQuantise(const float* x, const float* r, const float* w, const float* s, int n, int nPadded, int8_t* strip, int32_t* sums) {
+  std::vector<int8_t> q(nPadded);
+  for (int i = 0; i < stripRows; i++) {
+    std::vector<float> row = rowOf(x, i, n);
+    right.normalise(row.data(), r[i], w, n, row.data());
+    sums[i] = right.quantise(row.data(), s[i], n, nPadded, q.data());
+    for (int j = 0; j < nPadded; j++) strip[j / 4 * 64 + 4 * i + j % 4] = q[j];
+  }
+}
+
+constexpr LaneKernels rightLanes = {
+    .ternary = ternaryLanes,
+    .squares = laneSquares,
+    .magnitudes = laneMagnitudes,
+    .quantise = laneQuantise,
+};
+
 constexpr TileKernels rightTiles = {
     .ternaryFrom = 1,
     .screenFrom = 1,
@@ -50,7 +100,14 @@ constexpr TileKernels rightTiles = {
     .ternary = ternaryTiles,
     .ternaryScaled = scaledTiles,
     .screen = screenTiles,
+    .lanes = &rightLanes,
 };
+
+TileKernels withLanes(const LaneKernels& lanes) {
+  TileKernels tiles = rightTiles;
+  tiles.lanes = &lanes;
+  return tiles;
+}
 
 struct Fault {
   const char* name;
@@ -278,6 +335,49 @@ constexpr Fault faults[] = {
         if (nX > 1) acc[accStride] = acc[0];
       };
       k.tiles = &wrong;
+     }},
+    {"ternaryLanes",  // the last row of the second block is left out
+     [](Kernels& k) {
+      static LaneKernels wrong = rightLanes;
+      wrong.ternary = [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
+                         int nX, int cols, const ScaledRows& to) {
+        ternaryLanes(weights, rowBytes, nRows, strips, stripBytes, xSums, nX > stripRows ? nX - 1 : nX, cols, to);
+      };
+      static const TileKernels tiles = withLanes(wrong);
+      k.tiles = &tiles;
+     }},
+    {"laneSquares",  // the stripes of a lane added up in their order
+     [](Kernels& k) {
+      static LaneKernels wrong = rightLanes;
+      wrong.squares = [](const float* x, int n, float* sums) {
+        for (int i = 0; i < stripRows; i++) {
+          float stripes[16] = {};
+          for (int j = 0; j < n; j++) stripes[j % 16] = __builtin_fmaf(x[stripRows * j + i], x[stripRows * j + i], stripes[j % 16]);
+          sums[i] = 0;
+          for (const float stripe : stripes) sums[i] += stripe;
+        }
+      };
+      static const TileKernels tiles = withLanes(wrong);
+      k.tiles = &tiles;
+     }},
+    {"laneMagnitudes",  // all but the last element
+     [](Kernels& k) {
+      static LaneKernels wrong = rightLanes;
+      wrong.magnitudes = [](const float* x, const float* r, const float* w, int n, uint32_t* most) { laneMagnitudes(x, r, w, n - 1, most); };
+      static const TileKernels tiles = withLanes(wrong);
+      k.tiles = &tiles;
+     }},
+    {"laneQuantise",  // two columns of the first lane exchanged
+     [](Kernels& k) {
+      static LaneKernels wrong = rightLanes;
+      wrong.quantise = [](const float* x, const float* r, const float* w, const float* s, int n, int nPadded, int8_t* strip, int32_t* sums) {
+        laneQuantise(x, r, w, s, n, nPadded, strip, sums);
+        const int8_t first = strip[0];
+        strip[0] = strip[1];
+        strip[1] = first;
+      };
+      static const TileKernels tiles = withLanes(wrong);
+      k.tiles = &tiles;
      }},
 };
 constexpr int nFaults = sizeof faults / sizeof faults[0];
