@@ -8,9 +8,6 @@
 namespace bitnet::addon {
 namespace {
 
-// With fewer, most lanes would be empty.
-constexpr int32_t leastLaneRows = stripRows;
-
 // That of a row whose largest magnitude has these bits.
 float quantisationScale(uint32_t bits) {
   float absMax;
@@ -30,7 +27,7 @@ Worker::Worker(StepJob& job, Team& team, int thread)
       thread_(thread),
       scratch_(exe_.scratch(thread)),
       // What a step sets or asks for lies row by row.
-      hasLanes_(k_.tiles && k_.tiles->lanes && step_.nRows >= leastLaneRows && step_.nOutputs == 0 && step_.inputs.size() == 0) {}
+      hasLanes_(k_.tiles && k_.tiles->lanes && step_.nRows >= k_.tiles->lanes->from && step_.nOutputs == 0 && step_.inputs.size() == 0) {}
 
 void Worker::run() {
   if (setUp()) return;

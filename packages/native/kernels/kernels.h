@@ -49,6 +49,8 @@ struct ScaledRows {
 // Rows of activations in lanes: element k of row i lies at 16 · k + i mod 16 in the block of 16 rows that it belongs to. So tiles leave their
 // sums, and strips follow from them, without anything being turned. Lanes beyond the last row hold anything.
 struct LaneKernels {
+  // Rows of a step from which lanes are faster.
+  int from;
   // As ternaryScaled, but to.out holds lanes: a block of 16 rows is 16 · to.stride further than the one before. to.ahead likewise.
   void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
                   int cols, const ScaledRows& to);

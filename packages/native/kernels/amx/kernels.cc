@@ -12,14 +12,6 @@
 #include "panels.h"
 #include "streams.h"
 
-namespace bitnet {
-namespace {
-
-inline constexpr int panelBlocks = 4;  // 16 KiB
-
-}  // namespace
-}  // namespace bitnet
-
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
 
@@ -95,7 +87,13 @@ void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* 
   _tile_release();
 }
 
-constexpr LaneKernels laneKernels = {.ternary = laneTiles, .squares = laneSquares, .magnitudes = laneMagnitudes, .quantise = laneQuantise};
+constexpr LaneKernels laneKernels = {
+    .from = 16,
+    .ternary = laneTiles,
+    .squares = laneSquares,
+    .magnitudes = laneMagnitudes,
+    .quantise = laneQuantise,
+};
 
 // Measured on Emerald Rapids.
 constexpr TileKernels tileKernels = {
@@ -108,7 +106,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("amx", groupRows, ternaryMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("amx", groupRows, rowsMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

@@ -32,10 +32,10 @@ struct Unpacking {
     left--;
     // As many as a span may have, written out.
     static_assert(spanBlocks == 4);
-    unpackBlock(from, to);
-    if (nBlocks > 1) unpackBlock(from + 32, to + 128);
-    if (nBlocks > 2) unpackBlock(from + 64, to + 256);
-    if (nBlocks > 3) unpackBlock(from + 96, to + 384);
+    unpackCodes(from, to);
+    if (nBlocks > 1) unpackCodes(from + 32, to + 128);
+    if (nBlocks > 2) unpackCodes(from + 64, to + 256);
+    if (nBlocks > 3) unpackCodes(from + 96, to + 384);
     to += spanRowBytes;
     from += --nRows > 0 ? rowBytes : 0;
   }

@@ -66,7 +66,7 @@ void streamProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int
   };
   const auto unpackHalf = [](const uint8_t* const* group, int half, int block, uint8_t* codes) {
     for (int r = 0; r < stripRows; r++)
-      unpackBlock(group[half * stripRows + r] + 32 * static_cast<size_t>(block), codes + half * halfBytes + r * blockRowBytes);
+      unpackCodes(group[half * stripRows + r] + 32 * static_cast<size_t>(block), codes + half * halfBytes + r * blockRowBytes);
   };
   configureTiles(stripRows, stripRows);
   findRows(0, rows);

@@ -50,13 +50,19 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) {
 }  // namespace bitnet
 
 #include "../screen.inl.h"
-#include "../ternary.inl.h"
+#include "../ternary-tiles.inl.h"
 #include "tiles.h"
 
 namespace bitnet {
 namespace {
 
-constexpr LaneKernels laneKernels = {.ternary = laneTiles, .squares = laneSquares, .magnitudes = laneMagnitudes, .quantise = laneQuantise};
+constexpr LaneKernels laneKernels = {
+    .from = 16,
+    .ternary = laneTiles,
+    .squares = laneSquares,
+    .magnitudes = laneMagnitudes,
+    .quantise = laneQuantise,
+};
 
 constexpr TileKernels tileKernels = {
     .ternaryFrom = 16,

@@ -1,7 +1,5 @@
-// Many rows of activations with AVX2. A line of a strip is two vectors, 4 columns of 8 rows of activations each, which meet 4 codes of a row of
-// weights in every lane. So weights unpack without being turned, and the operand that can stay in memory is the one that is used once:
-// a register tile is 12 sums, of 3 rows of weights and 4 vectors, 4 and 3, 6 and 2 or 12 and 1, and takes 27 … 36 instructions a step. Include
-// after the definitions that ternary.inl.h asks for.
+// Many rows of activations with AVX2 (strips.inl.h). Activations are operands in memory, so that 12 sums fit the registers, of 3 rows of weights
+// and 4 vectors, 4 and 3, 6 and 2 or 12 and 1: 27 … 36 instructions a step.
 #pragma once
 #include <immintrin.h>
 
@@ -12,79 +10,12 @@
 namespace bitnet {
 namespace {
 
-inline constexpr int vectorRows = 8;     // rows of activations of one vector
-inline constexpr int lineBytes = 4 * stripRows;
-inline constexpr int laidOutRows = 24;   // rows of weights that are laid out at a time
-inline constexpr int spanColumns = 512;  // so many columns of them: 12 KiB, beside which two strips fit a first-level cache
-inline constexpr int sumRows = 128;      // rows of activations whose sums are kept beside each other
-
-inline int leastOf(int a, int b) { return a < b ? a : b; }
-
-void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
-  for (int first = 0; first < nX; first += stripRows) {
-    for (int k = 0; k < cols; k += 32, strips += 8 * lineBytes) {
-      for (int half = 0; half < 2; half++) {
-        __m256i rows[vectorRows];
-        for (int r = 0; r < vectorRows; r++) {
-          const int i = first + vectorRows * half + r;
-          rows[r] = i < nX ? loadBytes(x + i * xStride + k) : _mm256_setzero_si256();
-        }
-        auto* to = reinterpret_cast<__m256i*>(strips) + half;
-        turnWords(rows, [&](int j, __m256i words) { _mm256_store_si256(to + 2 * j, words); });
-      }
-    }
-  }
-}
-
-// sums[r · sumRows + i] += Σ row r · activations i over nSteps · 4 columns, for nRows rows, which lie spanColumns bytes apart. The third and
-// fourth vector are those of the strip after the first, stripBytes further. nSteps is a multiple of 32.
-template <int nRows, int nVectors>
-void addTile(const uint8_t* rows, const int8_t* strip, size_t stripBytes, int nSteps, int32_t* sums) {
-  const int8_t* second = strip + stripBytes;
-  constexpr int spanSteps = maxSteps / 32 * 32;
-  for (int left = nSteps; left > 0; left -= spanSteps) {
-    Running tile[nRows][nVectors];
-    for (auto& ofRow : tile) {
-      for (auto& sum : ofRow) sum = zeroRunning();
-    }
-    const uint8_t* const end = rows + 4 * leastOf(spanSteps, left);
-    for (; rows < end; rows += 16, strip += 4 * lineBytes, second += 4 * lineBytes) {
-#pragma GCC unroll 4
-      for (int step = 0; step < 4; step++) {
-#pragma GCC unroll 12
-        for (int r = 0; r < nRows; r++) {
-          const Bytes four = broadcast(reinterpret_cast<const int8_t*>(rows + r * spanColumns + 4 * step));
-          // Compilers would load the vectors once for all rows, for which there are no registers,
-          __asm__("" : "+r"(strip), "+r"(second));
-#pragma GCC unroll 4
-          for (int v = 0; v < nVectors; v++) {
-            const int8_t* from = (v < 2 ? strip : second) + 32 * (v % 2) + step * lineBytes;
-            tile[r][v] = multiplyAdd(tile[r][v], four, loadBytes(from));
-            // and add the products of several steps first, likewise.
-            __asm__("" : "+x"(tile[r][v]));
-          }
-        }
-      }
-    }
-    for (int r = 0; r < nRows; r++) {
-      for (int v = 0; v < nVectors; v++) {
-        auto* to = reinterpret_cast<__m256i*>(sums + r * sumRows + v * vectorRows);
-        _mm256_store_si256(to, _mm256_add_epi32(_mm256_load_si256(to), widenPairs(tile[r][v])));
-      }
-    }
-  }
-}
-
-// Rows that are left over go by ever smaller tiles.
-template <int nVectors, int nRows = 12 / nVectors>
-void addRows(const uint8_t* rows, int some, const int8_t* strip, size_t stripBytes, int nSteps, int32_t* sums) {
-  int r = 0;
-  for (; r + nRows <= some; r += nRows) addTile<nRows, nVectors>(rows + r * spanColumns, strip, stripBytes, nSteps, sums + r * sumRows);
-  if constexpr (nRows > 1)
-    addRows<nVectors, (nRows > 3 ? nRows / 2 : 1)>(rows + r * spanColumns, some - r, strip, stripBytes, nSteps, sums + r * sumRows);
-}
-
-constexpr decltype(&addRows<4>) addRowsBySize[] = {nullptr, addRows<1>, addRows<2>, addRows<3>, addRows<4>};
+inline constexpr int vectorRows = 8;
+inline constexpr int mostVectors = 4;
+inline constexpr int tileSums = 12;
+inline constexpr bool keepsVectors = false;
+inline constexpr int laidOutRows = 24;
+inline constexpr int spanColumns = 512;  // 12 KiB, beside which two strips fit a first-level cache
 
 // Columns of a row, and a request for the same ones of a row that is laid out later.
 inline void unpackRow(const uint8_t* row, size_t aheadBytes, int nColumns, uint8_t* out) {
@@ -99,27 +30,26 @@ inline void unpackRow(const uint8_t* row, size_t aheadBytes, int nColumns, uint8
   }
 }
 
-// `leave(r, i, n, sums)` gets the sums of n ≤ laidOutRows rows of weights, from row r on, with rows i … i + 7 of activations: those of a row are
-// sumRows further than those of the row before.
-template <class Leave>
-void multiplyStrips(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, Leave leave) {
-  alignas(64) uint8_t rows[laidOutRows * spanColumns];
-  alignas(64) int32_t sums[laidOutRows * sumRows];
-  for (int first = 0; first < nX; first += sumRows) {
-    const int count = leastOf(nX - first, sumRows);
-    for (int r = 0; r < nRows; r += laidOutRows) {
-      const int some = leastOf(nRows - r, laidOutRows);
-      std::memset(sums, 0, sizeof sums);
-      for (int k = 0; k < cols; k += spanColumns) {
-        const int n = leastOf(cols - k, spanColumns);
-        for (int j = 0; j < some; j++) unpackRow(weights + (r + j) * rowBytes + k / 4, laidOutRows * rowBytes, n, rows + j * spanColumns);
-        for (int i = 0; i < count; i += 2 * stripRows) {
-          const int8_t* strip = strips + (first + i) / stripRows * stripBytes + static_cast<size_t>(k) * stripRows;
-          const int nVectors = leastOf((count - i + vectorRows - 1) / vectorRows, 4);
-          addRowsBySize[nVectors](rows, some, strip, stripBytes, n / 4, sums + i);
+}  // namespace
+}  // namespace bitnet
+
+#include "../strips.inl.h"
+
+namespace bitnet {
+namespace {
+
+void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
+  for (int first = 0; first < nX; first += stripRows) {
+    for (int k = 0; k < cols; k += 32, strips += 8 * lineBytes) {
+      for (int half = 0; half < 2; half++) {
+        __m256i rows[vectorRows];
+        for (int r = 0; r < vectorRows; r++) {
+          const int i = first + vectorRows * half + r;
+          rows[r] = i < nX ? loadBytes(x + i * xStride + k) : _mm256_setzero_si256();
         }
+        auto* to = reinterpret_cast<__m256i*>(strips) + half;
+        turnWords(rows, [&](int j, __m256i words) { _mm256_store_si256(to + 2 * j, words); });
       }
-      for (int i = 0; i < count; i += vectorRows) leave(r, first + i, some, sums + i);
     }
   }
 }

@@ -32,7 +32,7 @@ inline Bytes plane(Bytes packed) {
 
 inline constexpr int rowVectorBytes = 32;
 inline constexpr int rowsPerVector = 2;
-// Measured on Zen 5, like tileFrom below.
+// Measured on Zen 5.
 inline constexpr int decodeChains = 2;
 inline constexpr int rowActivations = 4;
 inline constexpr int vectorsAtOnce = 4;
@@ -54,12 +54,7 @@ inline void reduce4(const Total totals[4], int32_t* out) {
   _mm_storeu_si128(to + 1, _mm_unpackhi_epi32(first, second));
 }
 
-// ---- by tiles: one vector is 4 codes of each of 16 rows ----
-
-inline constexpr int tileRows = 16;
-inline constexpr int tileVectors = 2;
-inline constexpr int tileActivations = 8;
-inline constexpr int tileFrom = 32;
+// ---- by strips ----
 
 inline Bytes loadCodes(const uint8_t* panel) { return _mm512_load_si512(panel); }
 
@@ -71,34 +66,6 @@ inline Bytes broadcast(const int8_t* x) {
 
 inline void addRunning(Running sums, int32_t* acc) {
   _mm512_storeu_si512(acc, _mm512_add_epi32(_mm512_loadu_si512(acc), sums));
-}
-
-// Transposes 16 rows × 8 words of 4 bytes; word j of a block holds the codes of weights 4j … 4j + 3 of each plane.
-inline void unpackBlock(const uint8_t* const rows[tileRows], size_t offset, uint8_t* out) {
-  // Vector r < 4 holds rows r and r + 4, vector r + 4 holds rows r + 8 and r + 12.
-  __m512i pairs[8];  // [words 0, 1 | 4, 5] and [2, 3 | 6, 7] of two rows, and of the two rows that are 4 further
-  for (int v = 0; v < 8; v += 2) {
-    const uint8_t* const* r = rows + (v < 4 ? v : v + 4);
-    const __m512i a = joinHalves(r[0] + offset, r[4] + offset), b = joinHalves(r[1] + offset, r[5] + offset);
-    pairs[v] = _mm512_unpacklo_epi32(a, b);
-    pairs[v + 1] = _mm512_unpackhi_epi32(a, b);
-  }
-  for (int j = 0; j < 4; j++) {
-    const int half = j / 2;
-    const auto eightRows = [&](int v) {
-      return j % 2 == 0 ? _mm512_unpacklo_epi64(pairs[v + half], pairs[v + 2 + half])
-                        : _mm512_unpackhi_epi64(pairs[v + half], pairs[v + 2 + half]);
-    };
-    const __m512i upper = eightRows(0), lower = eightRows(4);  // rows 0 … 7 and 8 … 15, words j and j + 4
-    const __m512i words[2] = {_mm512_shuffle_i64x2(upper, lower, 0x88), _mm512_shuffle_i64x2(upper, lower, 0xdd)};
-    for (int h = 0; h < 2; h++) {
-      auto* to = reinterpret_cast<__m512i*>(out) + j + 4 * h;
-      _mm512_store_si512(to, plane<0>(words[h]));
-      _mm512_store_si512(to + 8, plane<1>(words[h]));
-      _mm512_store_si512(to + 16, plane<2>(words[h]));
-      _mm512_store_si512(to + 24, plane<3>(words[h]));
-    }
-  }
 }
 
 }  // namespace

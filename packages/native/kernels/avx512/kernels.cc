@@ -5,16 +5,10 @@
 #include "lanes.h"
 
 #include "../f32-kernels.inl.h"
+#include "../f32-lane-rows.inl.h"
 #include "blocks.h"
 #include "screen.h"
-
-namespace bitnet {
-namespace {
-
-inline constexpr int panelBlocks = 4;  // 16 KiB
-
-}  // namespace
-}  // namespace bitnet
+#include "tiles.h"
 
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
@@ -22,7 +16,25 @@ inline constexpr int panelBlocks = 4;  // 16 KiB
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avx512vnni", groupRows, ternaryMatmul, screenDots);
+constexpr LaneKernels laneKernels = {
+    .from = 32,
+    .ternary = laneTiles,
+    .squares = laneSquares,
+    .magnitudes = laneMagnitudes,
+    .quantise = laneQuantise,
+};
+
+constexpr TileKernels tileKernels = {
+    .ternaryFrom = 32,
+    .screenFrom = INT32_MAX,
+    .arrange = arrange,
+    .ternary = ternaryTiles,
+    .ternaryScaled = scaledTiles,
+    .screen = nullptr,
+    .lanes = &laneKernels,
+};
+
+constexpr Kernels table = kernelTable("avx512vnni", groupRows, rowsMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

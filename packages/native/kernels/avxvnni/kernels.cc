@@ -42,7 +42,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) { return _mm
 }  // namespace bitnet
 
 #include "../screen.inl.h"
-#include "../ternary.inl.h"
+#include "../ternary-tiles.inl.h"
 
 namespace bitnet {
 namespace {

@@ -9,7 +9,7 @@
 #include "screen.h"
 
 #include "../screen.inl.h"
-#include "../ternary.inl.h"
+#include "../ternary-tiles.inl.h"
 
 namespace bitnet {
 namespace {

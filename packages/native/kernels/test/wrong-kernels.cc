@@ -87,6 +87,7 @@ void laneQuantise(const float* x, const float* r, const float* w, const float* s
 }
 
 constexpr LaneKernels rightLanes = {
+    .from = 1,
     .ternary = ternaryLanes,
     .squares = laneSquares,
     .magnitudes = laneMagnitudes,
