@@ -68,5 +68,9 @@ void laneQuantise(const float* x, const float* r, const float* w, const float* s
   store(reinterpret_cast<float*>(sums), floatOf(total));
 }
 
+constexpr LaneKernels laneTable(int from, decltype(LaneKernels::ternary) ternary) {
+  return {.from = from, .ternary = ternary, .squares = laneSquares, .magnitudes = laneMagnitudes, .quantise = laneQuantise};
+}
+
 }  // namespace
 }  // namespace bitnet

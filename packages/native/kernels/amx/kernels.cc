@@ -87,13 +87,7 @@ void screenTiles(const int8_t* table, size_t rowBytes, int nRows, const int8_t* 
   _tile_release();
 }
 
-constexpr LaneKernels laneKernels = {
-    .from = 16,
-    .ternary = laneTiles,
-    .squares = laneSquares,
-    .magnitudes = laneMagnitudes,
-    .quantise = laneQuantise,
-};
+constexpr LaneKernels laneKernels = laneTable(16, laneTiles);
 
 // Measured on Emerald Rapids.
 constexpr TileKernels tileKernels = {

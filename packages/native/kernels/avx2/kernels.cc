@@ -19,6 +19,7 @@ inline constexpr int maxSteps = 42;
 
 // Measured on Zen 5.
 inline constexpr int decodeChains = 1;
+inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 3;
 inline constexpr int vectorsAtOnce = 1;
 inline constexpr int tileActivations = 4;
@@ -56,13 +57,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) {
 namespace bitnet {
 namespace {
 
-constexpr LaneKernels laneKernels = {
-    .from = 16,
-    .ternary = laneTiles,
-    .squares = laneSquares,
-    .magnitudes = laneMagnitudes,
-    .quantise = laneQuantise,
-};
+constexpr LaneKernels laneKernels = laneTable(16, laneTiles);
 
 constexpr TileKernels tileKernels = {
     .ternaryFrom = 16,

@@ -16,13 +16,7 @@
 namespace bitnet {
 namespace {
 
-constexpr LaneKernels laneKernels = {
-    .from = 32,
-    .ternary = laneTiles,
-    .squares = laneSquares,
-    .magnitudes = laneMagnitudes,
-    .quantise = laneQuantise,
-};
+constexpr LaneKernels laneKernels = laneTable(32, laneTiles);
 
 constexpr TileKernels tileKernels = {
     .ternaryFrom = 32,

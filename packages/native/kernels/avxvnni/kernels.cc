@@ -16,6 +16,7 @@ inline constexpr int maxSteps = INT32_MAX;
 
 // Measured on Zen 5.
 inline constexpr int decodeChains = 2;
+inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 2;
 inline constexpr int vectorsAtOnce = 1;
 inline constexpr int tileActivations = 6;
