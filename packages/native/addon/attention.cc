@@ -24,9 +24,15 @@ constexpr int32_t keysAtOnce = 8;
 
 }  // namespace
 
+// KV heads [first, end) whose keys are read one after the other, and then their values; and the one after these whose keys may be asked for, or −1.
+struct HeadRun {
+  int32_t first, end, next;
+};
+
 // Consecutive positions of one sequence, within one page, against one KV head.
 struct Worker::QueryTile {
   int32_t firstRow, nRows, kvHead;
+  HeadRun heads;
   // By row, then head of the group. In lanes: as the kernels arrange them, else query i at q[i · qStride].
   bool inLanes;
   const float* q;
@@ -67,7 +73,10 @@ bool Worker::attention(const Op& op, WorkCounter* counters) {
   int32_t maxKeys = 0;
   for (int32_t row = 0; row < step_.nRows; row++) maxKeys = std::max(maxKeys, step_.positions[row] + 1);
   if (isSplit(op, maxKeys)) return attendSplit(op, counters, maxKeys);
-  const Op* const rope = ropeInAttention(index - 1);
+  if (step_.nRows == 1) {
+    attendRow(op, counters[0]);
+    return false;
+  }
   // As many rows as fit the scratch, while enough tiles are left for every thread.
   int32_t tileRows = 1;
   const auto isRoomFor = [&](int32_t rows) {
@@ -94,7 +103,6 @@ bool Worker::attention(const Op& op, WorkCounter* counters) {
   for (int64_t at = take(*counters); at < nTiles * nKvHeads; at = take(*counters)) {
     if (at / nTiles != head) head = at / nTiles, tile = 0, end = step_.nRows, first = beginOf(end);
     for (; tile < at % nTiles; tile++) end = first, first = beginOf(end);
-    if (rope) ropeHead(*rope, 0, static_cast<int32_t>(head));
     attendTile(op, first, end - first, static_cast<int32_t>(head));
   }
   return false;
@@ -110,12 +118,13 @@ void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t
   const size_t headBytes = exe_.kvHeadBytes(op.kv), keyBytes = headBytes / pageTokens;
   const size_t offset = exe_.kvOffset(op.kv) + static_cast<size_t>(tile.kvHead) * headBytes + (isValue ? exe_.kvHalf(op.kv) : 0);
   const auto pageOf = [&](int32_t key) { return exe_.arena().page(table.pages[key / pageTokens]) + offset; };
-  // After keys come the values, after the values of a row the keys of the head that this thread is likely to take next.
+  // After the keys of some heads come their values, and then the keys of the head that this thread is likely to take next.
   const auto pageAfter = [&](int32_t key) -> const uint8_t* {
     if (key + pageTokens <= lastKey) return pageOf(key + pageTokens);
-    if (!isValue) return pageOf(firstKey) + exe_.kvHalf(op.kv);
-    if (tile.nRows > 1 || tile.kvHead + team_.size() >= kv.nKvHeads) return nullptr;
-    return pageOf(firstKey) - exe_.kvHalf(op.kv) + static_cast<size_t>(team_.size()) * headBytes;
+    const auto ofHead = [&](int32_t head) { return pageOf(firstKey) + static_cast<ptrdiff_t>(head - tile.kvHead) * static_cast<ptrdiff_t>(headBytes); };
+    if (tile.kvHead + 1 < tile.heads.end) return ofHead(tile.kvHead + 1);
+    if (!isValue) return ofHead(tile.heads.first) + exe_.kvHalf(op.kv);
+    return tile.heads.next < 0 ? nullptr : ofHead(tile.heads.next) - exe_.kvHalf(op.kv);
   };
   for (int32_t key = firstKey; key < endKey; key += pageTokens) {
     const uint8_t* const page = pageOf(key);
@@ -192,7 +201,8 @@ Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRo
   const size_t headDim = static_cast<size_t>(program_.buffer(op.kv).headDim);
   const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads, nQueries = nRows * group;
   const size_t width = static_cast<size_t>(group) * headDim;
-  QueryTile tile = {firstRow, nRows, kvHead, false, scratch_.queries, headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1), 1};
+  const int32_t next = nRows == 1 && kvHead + team_.size() < program_.buffer(op.kv).nKvHeads ? kvHead + team_.size() : -1;
+  QueryTile tile = {firstRow, nRows, kvHead, {kvHead, kvHead + 1, next}, false, scratch_.queries, headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1), 1};
   if (nRows == 1) {
     tile.q = queriesOf(op, firstRow, kvHead, scratch_.queries);
     return tile;
@@ -230,20 +240,60 @@ void Worker::softmax(const Op& op, const QueryTile& tile) {
   k_.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, scratch_.denominators);
 }
 
-void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+// A single row. Its heads are taken some at a time, first the keys of all of these, then their values: heads lie side by side in a page, and long runs of
+// memory are what prefetchers can follow. Like the chunks of a product they go in rounds of half of what is left, so that no thread waits long.
+void Worker::attendRow(const Op& op, WorkCounter& counter) {
   const Buffer& kv = program_.buffer(op.kv);
-  const int32_t group = op.nHeads / kv.nKvHeads, nQueries = nRows * group, endKey = step_.positions[firstRow + nRows - 1] + 1;
-  const size_t sumStride = roundUp16(kv.headDim), nSums = static_cast<size_t>(nQueries) * sumStride;
+  const Op* const rope = ropeInAttention(static_cast<int32_t>(&op - program_.ops.data()) - 1);
+  const int32_t group = op.nHeads / kv.nKvHeads, nKeys = step_.positions[0] + 1;
+  const size_t stride = strideOf(nKeys), scoresOfHead = static_cast<size_t>(group) * stride;
+  const int32_t room = std::min(tileQueries / group, static_cast<int32_t>(exe_.scoreFloats() / scoresOfHead));
+  int32_t first = 0, size = 0, turns = 0;
+  const auto advance = [&] {
+    first += size;
+    if (turns == 0) size = std::clamp((kv.nKvHeads - first) / (2 * team_.size()), 1, std::max(room, 1)), turns = team_.size();
+    turns--;
+  };
+  uint32_t taken = 0;
+  for (uint32_t at = take(counter); first < kv.nKvHeads; at = take(counter)) {
+    for (; taken <= at && first < kv.nKvHeads; taken++) advance();
+    if (first >= kv.nKvHeads) break;
+    const int32_t end = std::min(first + size, kv.nKvHeads), next = first + size * team_.size();
+    const HeadRun heads = {first, end, next < kv.nKvHeads ? next : -1};
+    const auto tileOf = [&](int32_t head) {
+      QueryTile tile = gatherTile(op, 0, 1, head);
+      tile.heads = heads;
+      tile.scores += static_cast<size_t>(head - first) * scoresOfHead;
+      return tile;
+    };
+    for (int32_t head = first; head < end && rope; head++) ropeHead(*rope, 0, head);
+    for (int32_t head = first; head < end; head++) scoreKeys(op, tileOf(head), 0, nKeys);
+    for (int32_t head = first; head < end; head++) {
+      const QueryTile tile = tileOf(head);
+      softmax(op, tile);
+      finishTile(op, tile);
+    }
+  }
+}
+
+void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
   const QueryTile tile = gatherTile(op, firstRow, nRows, kvHead);
-  const auto rowOf = [&](int32_t query) { return firstRow + query / group; };
-  scoreKeys(op, tile, 0, endKey);
+  scoreKeys(op, tile, 0, step_.positions[firstRow + nRows - 1] + 1);
   softmax(op, tile);
+  finishTile(op, tile);
+}
+
+// Probabilities → results.
+void Worker::finishTile(const Op& op, const QueryTile& tile) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads, nQueries = tile.nRows * group, endKey = step_.positions[tile.firstRow + tile.nRows - 1] + 1;
+  const size_t sumStride = roundUp16(kv.headDim), nSums = static_cast<size_t>(nQueries) * sumStride;
   float* total = scratch_.values;
   float* sums = total + nSums;
   std::memset(total, 0, nSums * sizeof(float));
   for (int32_t key = 0; key < endKey; key += valueBlock) sumValues(op, tile, key, std::min(endKey, key + valueBlock), sums, total);
   for (int32_t i = 0; i < nQueries; i++) {
-    float* out = exe_.f32(op.out).row(rowOf(i)) + static_cast<size_t>((kvHead * group + i % group) * kv.headDim);
+    float* out = exe_.f32(op.out).row(tile.firstRow + i / group) + static_cast<size_t>((tile.kvHead * group + i % group) * kv.headDim);
     k_.divide(total + static_cast<size_t>(i) * sumStride, kv.headDim, scratch_.denominators[i], out);
   }
 }

@@ -90,6 +90,8 @@ class Worker {
   bool isSplit(const Op& op, int32_t maxKeys) const;
   struct QueryTile;
   bool attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys);
+  void attendRow(const Op& op, WorkCounter& counter);
+  void finishTile(const Op& op, const QueryTile& tile);
   void attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
   const float* queriesOf(const Op& op, int32_t row, int32_t kvHead, float* rotated) const;
   QueryTile gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
