@@ -6,34 +6,45 @@ import type { BufferId, BufferOutput, HeadResult, Program, Step, StepResult } fr
 
 /** Reads words and floats from one buffer in order. */
 class Reader {
-  readonly #buffer: ArrayBuffer;
-  #at = 0; // bytes
+  readonly #ints: Int32Array;
+  readonly #floats: Float32Array;
+  #at = 0; // words
 
   constructor(buffer: ArrayBuffer) {
-    this.#buffer = buffer;
+    this.#ints = new Int32Array(buffer);
+    this.#floats = new Float32Array(buffer);
+  }
+
+  int(): number {
+    return this.#ints[this.#at++] ?? 0;
+  }
+
+  float(): number {
+    return this.#floats[this.#at++] ?? 0;
   }
 
   ints(n: number): Int32Array {
-    return new Int32Array(this.#take(4 * n));
+    this.#at += n;
+    return this.#ints.slice(this.#at - n, this.#at);
   }
 
   floats(n: number): Float32Array {
-    return new Float32Array(this.#take(4 * n));
+    this.#at += n;
+    return this.#floats.slice(this.#at - n, this.#at);
   }
 
-  doubles(n: number): Float64Array {
-    return new Float64Array(this.#take(8 * n));
+  /** A double, which need not lie at a multiple of its size. */
+  double(): number {
+    return new Float64Array(this.ints(2).buffer)[0] ?? 0;
   }
 
   /** `n` bytes, after which the reader stands at the next whole word. */
   bytes(n: number): Int8Array {
-    return new Int8Array(this.#take(4 * Math.ceil(n / 4)).slice(0, n));
+    return new Int8Array(this.ints(Math.ceil(n / 4)).buffer).slice(0, n);
   }
 
-  #take(length: number): ArrayBuffer {
-    const from = this.#at;
-    this.#at += length;
-    return this.#buffer.slice(from, this.#at);
+  skip(nWords: number): void {
+    this.#at += nWords;
   }
 }
 
@@ -62,15 +73,23 @@ export function decodeResult(buffer: ArrayBuffer, program: Program, asked: Asked
 }
 
 function readHead(reader: Reader, row: number): HeadResult {
-  const [nIds = 0, nLogits = 0, nApart = 0, flags = 0] = reader.ints(4);
-  const [low = 0, high = 0] = reader.doubles(2);
-  const [logSumExp = 0] = reader.floats(2);
-  const ids = reader.ints(nIds);
-  const logits = reader.floats(nLogits);
-  const apartLogits = reader.floats(nApart);
-  const result: HeadResult = { row, ids, logits, apartLogits };
+  const nIds = reader.int();
+  const nLogits = reader.int();
+  const nApart = reader.int();
+  const flags = reader.int();
+  const hasRest = (flags & 2) !== 0;
+  const rest = hasRest ? { low: reader.double(), high: reader.double() } : undefined;
+  if (!hasRest) reader.skip(4);
+  const logSumExp = reader.float();
+  reader.skip(1);
+  const result: HeadResult = {
+    row,
+    ids: reader.ints(nIds),
+    logits: reader.floats(nLogits),
+    apartLogits: reader.floats(nApart),
+  };
   if ((flags & 1) !== 0) result.logSumExp = logSumExp;
-  if ((flags & 2) !== 0) result.rest = { low, high };
+  if (rest) result.rest = rest;
   return result;
 }
 

@@ -9,27 +9,19 @@ const wants = { top: 0, above: 1, winner: 2, all: 3, mass: 4 } as const;
 
 /** Encodes a step that `validateStep` accepts. */
 export function encodeStep(step: Step): Int32Array {
-  const { tokens, positions, sequences, pageTables, heads } = step;
-  const copies = step.pageCopies ?? new Int32Array();
-  const inputs = step.inputs ?? [];
-  const outputs = step.outputs ?? [];
+  const { tokens, positions, sequences, pageTables, pageCopies, heads, inputs, outputs } = step;
   const words = new Int32Array(countWords(step));
-  const floats = new Float32Array(words.buffer);
   let at = 0;
-  const put = (array: Int32Array | Uint32Array) => {
+  const put = (array: ArrayLike<number>) => {
     words.set(array, at);
     at += array.length;
   };
-  put(
-    Int32Array.of(
-      tokens.length,
-      pageTables.length,
-      copies.length / 2,
-      heads.length,
-      inputs.length,
-      outputs.length,
-    ),
-  );
+  words[at++] = tokens.length;
+  words[at++] = pageTables.length;
+  words[at++] = (pageCopies?.length ?? 0) / 2;
+  words[at++] = heads.length;
+  words[at++] = inputs?.length ?? 0;
+  words[at++] = outputs?.length ?? 0;
   put(tokens);
   put(positions);
   put(sequences);
@@ -37,19 +29,18 @@ export function encodeStep(step: Step): Int32Array {
     words[at++] = table.length;
     put(table);
   }
-  put(copies);
+  if (pageCopies) put(pageCopies);
   for (const head of heads) {
-    const apart = head.apart ?? new Int32Array();
-    put(wordsOfHead(head, apart.length));
-    put(apart);
+    at = putHead(words, at, head);
+    if (head.apart) put(head.apart);
     if (head.allow) put(head.allow);
   }
-  for (const { buffer, values } of inputs) {
+  for (const { buffer, values } of inputs ?? []) {
     words[at++] = buffer;
-    floats.set(values, at);
+    new Float32Array(words.buffer).set(values, at);
     at += values.length;
   }
-  put(Int32Array.from(outputs));
+  if (outputs) put(outputs);
   return words;
 }
 
@@ -61,21 +52,24 @@ function countWords(step: Step): number {
   return n;
 }
 
-/** Row, want, its number, noise key (`mass`: its share and nothing), flags, length of `apart`. */
-function wordsOfHead({ row, want, logSumExp, allow }: HeadRequest, nApart: number): Int32Array {
-  const share = want.kind === "mass" ? bitsOf(leastShare(want.share)) : 0;
-  const { seed, choice, index } = want.kind === "winner" ? want : { seed: share, choice: 0, index: 0 };
-  return Int32Array.of(
-    row,
-    wants[want.kind],
-    numberOf(want),
-    seed,
-    choice,
-    index,
-    logSumExp ? 1 : 0,
-    allow ? 1 : 0,
-    nApart,
-  );
+/**
+ * Row, want, its number, noise key (`mass`: its share and nothing), flags, length of `apart`.
+ * @returns The place after them.
+ */
+function putHead(words: Int32Array, at: number, { row, want, logSumExp, allow, apart }: HeadRequest): number {
+  words[at] = row;
+  words[at + 1] = wants[want.kind];
+  words[at + 2] = numberOf(want);
+  if (want.kind === "winner") {
+    words[at + 3] = want.seed;
+    words[at + 4] = want.choice;
+    words[at + 5] = want.index;
+  }
+  if (want.kind === "mass") words[at + 3] = bitsOf(leastShare(want.share));
+  words[at + 6] = logSumExp ? 1 : 0;
+  words[at + 7] = allow ? 1 : 0;
+  words[at + 8] = apart?.length ?? 0;
+  return at + headWords;
 }
 
 function numberOf(want: HeadWant): number {

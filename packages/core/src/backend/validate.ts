@@ -184,6 +184,28 @@ function validateOp(program: Program, op: Op, where: string): void {
   }
 }
 
+/** What of a program decides which parts of a step count. */
+interface StepTraits {
+  embeds: boolean;
+  usesKv: boolean;
+  hasHead: boolean;
+}
+
+/** Looked up once for each program: a step of one row has no time to walk through hundreds of operations. */
+const traitsByProgram = new WeakMap<Program, StepTraits>();
+
+function traitsOf(program: Program): StepTraits {
+  const known = traitsByProgram.get(program);
+  if (known !== undefined) return known;
+  const traits = {
+    embeds: program.ops.some((op) => op.op === "embed"),
+    usesKv: program.buffers.some((buffer) => buffer.class === "kv"),
+    hasHead: program.ops.some((op) => op.op === "head"),
+  };
+  traitsByProgram.set(program, traits);
+  return traits;
+}
+
 /** @throws BitNetError INVALID_ARGUMENT naming the row, page or request. */
 export function validateStep(program: Program, options: LoadOptions, step: Step): void {
   const fail = (message: string): never => {
@@ -199,11 +221,10 @@ export function validateStep(program: Program, options: LoadOptions, step: Step)
       if (page < 0 || page >= options.nPages)
         fail(`page ${page} of sequence ${s} is not in 0…${options.nPages - 1}`);
   });
-  const copies = step.pageCopies ?? new Int32Array();
-  if (copies.length % 2 !== 0 || copies.some((page) => page < 0 || page >= options.nPages))
+  const copies = step.pageCopies;
+  if (copies && (copies.length % 2 !== 0 || copies.some((page) => page < 0 || page >= options.nPages)))
     fail("pageCopies must be pairs of pages");
-  const hasHead = program.ops.some((op) => op.op === "head");
-  if (step.heads.length > 0 && !hasHead) fail("heads are asked of a program without one");
+  if (step.heads.length > 0 && !traitsOf(program).hasHead) fail("heads are asked of a program without one");
   const seen = new Set<number>();
   for (const head of step.heads) {
     if (!(head.row >= 0 && head.row < nRows) || seen.has(head.row))
@@ -215,8 +236,7 @@ export function validateStep(program: Program, options: LoadOptions, step: Step)
 }
 
 function validateRows(program: Program, step: Step, fail: (message: string) => never): void {
-  const embeds = program.ops.some((op) => op.op === "embed");
-  const usesKv = program.buffers.some((buffer) => buffer.class === "kv");
+  const { embeds, usesKv } = traitsOf(program);
   const last = new Map<number, number>();
   for (let row = 0; row < step.tokens.length; row++) {
     const token = step.tokens[row] ?? -1;

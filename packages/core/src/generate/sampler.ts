@@ -68,14 +68,17 @@ export class Sampler {
    */
   choose(result: HeadResult, index: number): number | null {
     const { temperature, seed } = this.#settings;
+    if (temperature === 0) return this.#checked(this.#best(result));
     const draw = new Draw(temperature, { seed, choice: 0, index });
     if (this.#asked === "mass") {
       this.#isOpen = !this.#drawFromMass(result, draw);
       this.#notePatience();
       if (this.#isOpen) return null;
     } else this.#isOpen = false;
-    const id =
-      this.#asked === "mass" ? draw.id : temperature === 0 ? this.#best(result) : this.#draw(result, draw);
+    return this.#checked(this.#asked === "mass" ? draw.id : this.#draw(result, draw));
+  }
+
+  #checked(id: number): number {
     if (id < 0)
       throw new BitNetError("INVALID_ARGUMENT", "logitBias: every token is forbidden, none can be chosen");
     return id;
@@ -133,7 +136,8 @@ export class Sampler {
   }
 
   #best(result: HeadResult): number {
-    return this.#candidates(result).ids[0] ?? -1;
+    const { ids } = this.#touched.length === 0 ? result : this.#candidates(result);
+    return ids[0] ?? -1;
   }
 
   #draw(result: HeadResult, draw: Draw): number {

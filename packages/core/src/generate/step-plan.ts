@@ -48,7 +48,7 @@ export function planStep(counts: ReadonlyMap<ActiveRequest, number>): StepPlan {
       positions[row] = from + i;
       sequences[row] = pageTables.length;
     }
-    pageTables.push(Int32Array.from(sequence.pages));
+    pageTables.push(new Int32Array(sequence.pages));
     if (sequence.copy !== null) pageCopies.push(sequence.copy.from, sequence.copy.to);
   }
   const copies = pageCopies.length > 0 ? { pageCopies: Int32Array.from(pageCopies) } : {};
