@@ -85,8 +85,8 @@ Worker::ChunkPlan Worker::planOf(int32_t opIndex) const {
 }
 
 // Goes through the chunks of a plan in the order in which they are taken: panel by panel, weight by weight. The threads take chunks of equal
-// size in turn until half of a panel's rows are left, then of half that size, and so on: few chunks, and yet the last are so small that no
-// thread waits long for one that lost time to others on the machine.
+// size in turn until half of a panel's rows are left (a quarter, where weights stream), then half of what is left, and so on: few chunks, and yet
+// the last are so small that no thread waits long for one that lost time to others on the machine.
 struct Worker::ChunkCursor {
   const Worker* worker;
   const ChunkPlan* plan;
@@ -112,7 +112,9 @@ struct Worker::ChunkCursor {
       int64_t left = -firstRow;
       for (int32_t i = weight; i < plan->nWeights; i++) left += rowsOf(i);
       turns = worker->team_.size();
-      size = std::clamp(roundUp(static_cast<int32_t>(left / (2 * turns)), plan->unit), plan->least, plan->most);
+      // A stream that goes on is faster than one that begins.
+      const bool isFirst = weight == 0 && firstRow == 0 && worker->step_.nRows <= streamedRows;
+      size = std::clamp(roundUp(static_cast<int32_t>((isFirst ? 3 : 2) * left / (4 * turns)), plan->unit), plan->least, plan->most);
     }
     turns--;
     nRows = std::min(size, rowsOf(weight) - firstRow);
