@@ -202,7 +202,8 @@ Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRo
   const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads, nQueries = nRows * group;
   const size_t width = static_cast<size_t>(group) * headDim;
   const int32_t next = nRows == 1 && kvHead + team_.size() < program_.buffer(op.kv).nKvHeads ? kvHead + team_.size() : -1;
-  QueryTile tile = {firstRow, nRows, kvHead, {kvHead, kvHead + 1, next}, false, scratch_.queries, headDim, scratch_.scores, strideOf(step_.positions[firstRow + nRows - 1] + 1), 1};
+  const size_t scoreStride = strideOf(step_.positions[firstRow + nRows - 1] + 1);
+  QueryTile tile = {firstRow, nRows, kvHead, {kvHead, kvHead + 1, next}, false, scratch_.queries, headDim, scratch_.scores, scoreStride, 1};
   if (nRows == 1) {
     tile.q = queriesOf(op, firstRow, kvHead, scratch_.queries);
     return tile;

@@ -48,7 +48,7 @@ struct F32Rows {
   float* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
   F32Rows from(int32_t first, int32_t col) const { return {row(first) + col, stride}; }
   // In lanes (kernels.h), `first` being the first row of a block.
-  F32Rows lanesFrom(int32_t first, int32_t col) const { return {row(first) + static_cast<size_t>(stripRows * col), stride}; }
+  F32Rows lanesFrom(int32_t first, int32_t col) const { return {row(first) + static_cast<size_t>(stripRows) * static_cast<size_t>(col), stride}; }
 };
 
 struct Q8Rows {

@@ -35,7 +35,10 @@ void addTile(const uint8_t* rows, const int8_t* strip, size_t stripBytes, int nS
     for (; rows < end; rows += 16) {
 #pragma GCC unroll 4
       for (int step = 0; step < 4; step++) {
-        const auto vectorOf = [&](int v) { return loadCodes(reinterpret_cast<const uint8_t*>(lines[v / perLine]) + v % perLine * (lineBytes / perLine) + step * lineBytes); };
+        const auto vectorOf = [&](int v) {
+          const int8_t* from = lines[v / perLine] + v % perLine * (lineBytes / perLine) + step * lineBytes;
+          return loadCodes(reinterpret_cast<const uint8_t*>(from));
+        };
         Bytes x[nVectors];
 #pragma GCC unroll 4
         for (int v = 0; v < nVectors && keepsVectors; v++) x[v] = vectorOf(v);
