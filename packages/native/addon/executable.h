@@ -229,8 +229,6 @@ class Executable {
   bool checkLimits(Failure& failure) const;
   bool mapSources(Failure& failure);
   void markReaders();
-  void markLanes();
-  bool rulesOutLanes(const Op& op);
   bool placeBuffers(Failure& failure);
   void layOut(Layout& layout);
   void layOutScratch(Layout& layout);
@@ -239,6 +237,9 @@ class Executable {
   void dropUnreadSources();
   bool planPhases();
   void planScreen();
+  // lanes.cc
+  void markLanes();
+  bool rulesOutLanes(const Op& op);
   // repack.cc
   bool repack(Failure& failure);
   bool packWeight(int32_t weight);

@@ -43,7 +43,7 @@ class Reader {
     return new Int8Array(this.ints(Math.ceil(n / 4)).buffer).slice(0, n);
   }
 
-  skip(nWords: number): void {
+  passOver(nWords: number): void {
     this.#at += nWords;
   }
 }
@@ -79,9 +79,9 @@ function readHead(reader: Reader, row: number): HeadResult {
   const flags = reader.int();
   const hasRest = (flags & 2) !== 0;
   const rest = hasRest ? { low: reader.double(), high: reader.double() } : undefined;
-  if (!hasRest) reader.skip(4);
+  if (!hasRest) reader.passOver(4);
   const logSumExp = reader.float();
-  reader.skip(1);
+  reader.passOver(1); // fills up a pair of words
   const result: HeadResult = {
     row,
     ids: reader.ints(nIds),

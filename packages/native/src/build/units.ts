@@ -27,6 +27,7 @@ export const commonFlags: readonly string[] = [
 const shared: readonly KernelUnit[] = [
   { file: "isa.cc", flags: [] },
   { file: "known-answer.cc", flags: [] },
+  { file: "lane-probes.cc", flags: [] },
   { file: "probes.cc", flags: [] },
   { file: "quints.cc", flags: [] },
   { file: "samples.cc", flags: [] },
