@@ -1,7 +1,7 @@
 /** Time per token over bytes per token, from small to large models: a straight line, from which any size follows. */
 import { median, runOnce } from "@bitnet.ts/cli/measuring";
 import type { BitNet } from "bitnet.ts";
-import { fitLine, type Line } from "./harness/line-fit.ts";
+import { type Line, leastSquaresLine, straightestLine } from "./harness/line-fit.ts";
 import { decodeBytes } from "./harness/model-cost.ts";
 import { type DummyRequest, ensureDummy } from "./harness/models.ts";
 import type { Row } from "./harness/result.ts";
@@ -31,7 +31,7 @@ await runBench("scaling", async (context) => {
     x: info.bytesPerToken,
     y: median((samples[i] ?? []).map(({ decodeTokensPerSecond }) => 1000 / decodeTokensPerSecond)),
   }));
-  const line = fitLine(points);
+  const line = straightestLine(points);
   const rows: Row[] = models.map(({ info }, i) => {
     const { x = 0, y = 0 } = points[i] ?? {};
     return {
@@ -65,7 +65,10 @@ await runBench("scaling", async (context) => {
         bound: "most",
       },
     ],
-    notes: predictions(line),
+    notes: [
+      ...predictions(line),
+      `the line is the one whose largest deviation is the smallest; by least squares it would be ${(100 * leastSquaresLine(points).largestDeviation).toFixed(1)} %`,
+    ],
   };
 });
 

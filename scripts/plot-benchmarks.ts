@@ -124,7 +124,7 @@ function drawScaling({ rows }: BenchResult) {
       xScale: "linear",
       series: [
         { name: "measured", points, marks: "dots" },
-        { name: "line of least squares", points: fitted, marks: "line" },
+        { name: "straightest line", points: fitted, marks: "line" },
       ],
     }),
   ];

@@ -1,7 +1,7 @@
 /** The parts of the benches that compute instead of measuring, and the charts that are drawn from their results. */
 import { describe, expect, it } from "vitest";
 import { parseKernelLines } from "../bench/harness/kernel-lines.ts";
-import { fitLine } from "../bench/harness/line-fit.ts";
+import { leastSquaresLine, straightestLine } from "../bench/harness/line-fit.ts";
 import { watchOthers } from "../bench/harness/machine.ts";
 import { decodeBytes } from "../bench/harness/model-cost.ts";
 import { parseOptions } from "../bench/harness/options.ts";
@@ -10,27 +10,59 @@ import { sampleInTurn } from "../bench/harness/sampling.ts";
 import { drawBars, drawLines, svgDocument, ticks } from "../scripts/svg-chart.ts";
 
 describe("line", () => {
-  it("goes through points that lie on one", () => {
-    const line = fitLine([1, 3, 10].map((x) => ({ x, y: 2 + 5 * x })));
+  const methods = { leastSquaresLine, straightestLine };
+
+  it.each(Object.entries(methods))("%s goes through points that lie on one", (_, lineThrough) => {
+    const line = lineThrough([1, 3, 10].map((x) => ({ x, y: 2 + 5 * x })));
     expect(line.intercept).toBeCloseTo(2, 9);
     expect(line.slope).toBeCloseTo(5, 9);
     expect(line.largestDeviation).toBeLessThan(1e-9);
   });
 
-  it("reports the largest relative deviation, small points counting as much as large ones", () => {
+  it("of least squares counts small points as much as large ones", () => {
     const points = [1, 10, 100, 1000].map((x) => ({ x, y: x }));
     points[0] = { x: 1, y: 1.2 };
-    const { largestDeviation, slope } = fitLine(points);
+    const { largestDeviation, slope } = leastSquaresLine(points);
     expect(slope).toBeGreaterThan(0.9);
     expect(slope).toBeLessThan(1.1);
     expect(largestDeviation).toBeGreaterThan(0.01);
     expect(largestDeviation).toBeLessThan(0.2);
   });
 
-  it("needs two different points", () => {
-    expect(() => fitLine([{ x: 1, y: 1 }])).toThrow(RangeError);
+  it("that is the straightest leaves three points equally far off, on alternate sides", () => {
+    // 12 % off: 2 + 3x at x = 1, 10 and 100, by turns above and below; 50 lies closer.
+    const points = [
+      { x: 1, y: 5 / 0.88 },
+      { x: 10, y: 32 / 1.12 },
+      { x: 50, y: 152 },
+      { x: 100, y: 302 / 0.88 },
+    ];
+    const line = straightestLine(points);
+    expect(line.intercept).toBeCloseTo(2, 9);
+    expect(line.slope).toBeCloseTo(3, 9);
+    expect(line.largestDeviation).toBeCloseTo(0.12, 9);
+    expect(leastSquaresLine(points).largestDeviation).toBeGreaterThan(0.121);
+  });
+
+  it("that is the straightest has no better one beside it", () => {
+    const shares = [0, 9, 7, -3, 1, -6];
+    const points = [46, 220, 370, 853, 912, 1754].map((x, i) => ({
+      x,
+      y: (0.3 + 0.04 * x) * (1 + (shares[i] ?? 0) / 100),
+    }));
+    const best = straightestLine(points);
+    for (let turn = 0; turn < 16; turn++) {
+      const intercept = best.intercept + 1e-3 * Math.cos((turn * Math.PI) / 8);
+      const slope = best.slope + 1e-5 * Math.sin((turn * Math.PI) / 8);
+      const worst = Math.max(...points.map(({ x, y }) => Math.abs(y - (intercept + slope * x)) / y));
+      expect(worst).toBeGreaterThan(best.largestDeviation);
+    }
+  });
+
+  it.each(Object.entries(methods))("%s needs two different points", (_, lineThrough) => {
+    expect(() => lineThrough([{ x: 1, y: 1 }])).toThrow(RangeError);
     expect(() =>
-      fitLine([
+      lineThrough([
         { x: 2, y: 1 },
         { x: 2, y: 2 },
       ]),

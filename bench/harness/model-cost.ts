@@ -8,6 +8,11 @@ export function bodyMacs({ nLayers, hiddenSize, ffnSize, nHeads, nKvHeads, headD
   return nLayers * (attention + 3 * hiddenSize * ffnSize);
 }
 
+/** f32 multiply-adds of the scores and the values of a prompt, each token of which sees itself and those before it. */
+export function attentionMacs({ nLayers, nHeads, headDim }: ModelInfo, nPrompt: number): number {
+  return nLayers * nHeads * headDim * nPrompt * (nPrompt + 1);
+}
+
 /** Bytes of weights that decoding one token of a size reads: rows of ternary weights padded to 128, an f16 head, f32 norms. */
 export function decodeBytes(shapeName: string): number {
   const shape = dummyShapes.find(({ name }) => name === shapeName);

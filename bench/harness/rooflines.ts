@@ -38,15 +38,24 @@ export class Rooflines {
     return this.#value({ name: "bare read", unit: "B/s", threads, measure, values: [] });
   }
 
-  /** Multiply-adds per second that `threads` threads do together; null where there is no such loop, or no compiler to build it. */
+  /** int8 multiply-adds per second that `threads` threads do together; null where there is no such loop, or no compiler to build it. */
   multiply(isa: string, threads: number): Promise<number | null> {
+    return this.#loop(`bare ${isa} multiply`, /bare multiply loop:\s+([\d.]+) GMAC\/s/, isa, threads);
+  }
+
+  /** The same of f32, the multiply-adds of attention. */
+  multiplyFloats(isa: string, threads: number): Promise<number | null> {
+    return this.#loop(`bare f32 fma with ${isa}`, /bare f32 fma loop:\s+([\d.]+) GFMA\/s/, isa, threads);
+  }
+
+  #loop(name: string, line: RegExp, isa: string, threads: number): Promise<number | null> {
     const measure = async () => {
       const program = await buildKernelTool("bare-loops");
       if (program === null) return 0;
-      const speeds = await Promise.all(Array.from({ length: threads }, () => bareMultiply(program, isa)));
-      return speeds.reduce((sum, speed) => sum + speed, 0);
+      const texts = await Promise.all(Array.from({ length: threads }, () => outputOf(program, [isa])));
+      return texts.reduce((sum, text) => sum + Number(line.exec(text)?.[1] ?? 0) * 1e9, 0);
     };
-    return this.#value({ name: `bare ${isa} multiply`, unit: "MAC/s", threads, measure, values: [] });
+    return this.#value({ name, unit: "MAC/s", threads, measure, values: [] });
   }
 
   /** Measures once more what has been asked for. */
@@ -67,12 +76,6 @@ export class Rooflines {
     }
     return entry.values.length === 0 ? null : median(entry.values);
   }
-}
-
-/** One core's multiply-adds per second; 0 where the program has no loop for the instruction set. */
-async function bareMultiply(program: string, isa: string): Promise<number> {
-  const text = await outputOf(program, [isa]);
-  return Number(/bare multiply loop:\s+([\d.]+) GMAC\/s/.exec(text)?.[1] ?? 0) * 1e9;
 }
 
 /** Standard output, whatever the exit status; the program's complaints go to standard error. */

@@ -1,4 +1,4 @@
-// Prints the multiply-adds per second of the bare loop of every instruction set that this machine has. Usage: bare-loops [isa].
+// Prints the multiply-adds per second of the bare loops, of int8 and of f32, of every instruction set that this machine has. Usage: bare-loops [isa].
 #include <cstdio>
 
 #include "../isa.h"
@@ -12,5 +12,7 @@ int main(int argc, char** argv) {
     if ((argc > 1 && std::strcmp(argv[1], isa) != 0) || !supported()) continue;
     const double speed = bitnet::bench::bareMultiply(isa);
     if (speed > 0) std::printf("%-11s bare multiply loop: %6.1f GMAC/s\n", isa, speed * 1e-9);
+    const double fma = bitnet::bench::bareFma(isa);
+    if (fma > 0) std::printf("%-11s bare f32 fma loop: %6.1f GFMA/s\n", isa, fma * 1e-9);
   }
 }

@@ -86,9 +86,10 @@ inline double bareMultiply(const char* isa) {
   return 0;
 }
 
+// Of f32, as attention needs.
 inline double bareFma(const char* isa) {
-  if (std::strcmp(isa, "avx512vnni") == 0) return perSecond(spinFma512, 16 * 10);
-  return perSecond(spinFma256, 8 * 10);
+  const bool is512 = std::strcmp(isa, "avx512vnni") == 0 || std::strcmp(isa, "amx") == 0;
+  return is512 ? perSecond(spinFma512, 16 * 10) : perSecond(spinFma256, 8 * 10);
 }
 
 #else
