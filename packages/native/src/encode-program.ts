@@ -59,7 +59,8 @@ export function encodeProgram(program: Program): EncodedProgram {
   writer.put(Math.min(program.contextLength, maxInt32), program.vocabSize);
   writer.put(program.buffers.length, program.ops.length);
   for (const buffer of program.buffers) putBuffer(writer, buffer);
-  program.ops.forEach((op, i) => void putOp(writer, op, feedsOnly(program, i)));
+  const others = readElsewhere(program);
+  program.ops.forEach((op, i) => void putOp(writer, op, feedsOnly(program, i, others)));
   return {
     words: Int32Array.from(writer.words),
     reals: Float64Array.from(writer.reals),
@@ -103,17 +104,22 @@ function isAttentionAfterRope({ ops }: Program, i: number): boolean {
  * Whether operation i is a bitLinear that the addon may compute together with the operation after it, and with the attention after a ropeKv:
  * no other operation reads what goes between, of which no copy is kept.
  */
-function feedsOnly(program: Program, i: number): boolean {
+function feedsOnly(program: Program, i: number, others: ReadonlySet<BufferId>): boolean {
   const { ops } = program;
   const [op, next] = [ops[i], ops[i + 1]];
   if (op?.op !== "bitLinear" || !isPair(op, next)) return false;
   if (next?.op === "ropeKv" && !isAttentionAfterRope(program, i + 2)) return false;
-  return ops.every(
-    (other, j) =>
-      isPair(ops[j - 1], other) ||
-      (isAttentionAfterRope(program, j) && isPair(ops[j - 2], ops[j - 1])) ||
-      !accesses(other).reads.some((id) => op.outs.includes(id)),
+  return !op.outs.some((id) => others.has(id));
+}
+
+/** What operations read that are not computed together with the bitLinear before them. */
+function readElsewhere(program: Program): Set<BufferId> {
+  const { ops } = program;
+  const others = ops.filter(
+    (op, j) =>
+      !isPair(ops[j - 1], op) && !(isAttentionAfterRope(program, j) && isPair(ops[j - 2], ops[j - 1])),
   );
+  return new Set(others.flatMap((op) => accesses(op).reads));
 }
 
 function putBuffer(writer: Writer, buffer: BufferDecl): void {
