@@ -4,7 +4,7 @@ import type { BitNet } from "bitnet.ts";
 import { type Line, leastSquaresLine, straightestLine } from "./harness/line-fit.ts";
 import { decodeBytes } from "./harness/model-cost.ts";
 import { type DummyRequest, ensureDummy } from "./harness/models.ts";
-import type { Row } from "./harness/result.ts";
+import { formatCell, type Row } from "./harness/result.ts";
 import { runBench } from "./harness/run-bench.ts";
 
 const seed = 4;
@@ -79,13 +79,14 @@ await runBench("scaling", async (context) => {
     ],
     notes: [
       ...predictions(line),
-      `the line is the one whose largest deviation is the smallest; by least squares it would be ${(100 * leastSquaresLine(points).largestDeviation).toFixed(1)} %`,
+      `the line is the one whose largest deviation is the smallest; by least squares it would be ${formatCell(leastSquaresLine(points).largestDeviation, "share")}`,
     ],
   };
 });
 
 /** What follows from the line for the largest size. */
 function predictions(line: Line): string[] {
+  if (!(line.slope > 0)) return ["no prediction: larger models did not take longer"];
   const bytes = decodeBytes(largest);
   const ms = line.intercept + line.slope * bytes;
   const speed = 1 / (line.slope / 1000) / 1e9;
