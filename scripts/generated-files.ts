@@ -7,7 +7,7 @@ import { renderConstantsHeader } from "@bitnet.ts/native/build";
 
 const root = resolve(import.meta.dirname, "..", "..");
 const files = [
-  { path: join(root, "packages/native/kernels/constants.generated.h"), render: renderConstantsHeader },
+  { path: join(root, "packages/native/engine/kernels/constants.generated.h"), render: renderConstantsHeader },
 ];
 
 let stale = 0;

@@ -15,7 +15,7 @@ import { loadBinding, type NativeBinding } from "./binding.ts";
 import { type LoadTarget, loadExecutable } from "./load.ts";
 import { callNative } from "./native-error.ts";
 
-/** As in addon/pool.h. */
+/** As in engine/pool.h. */
 const maxThreads = 256;
 
 /** @throws BitNetError BACKEND_UNAVAILABLE with the reason. */

@@ -7,7 +7,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import type { RejectedVariant } from "@bitnet.ts/core";
 
-/** Must equal `encodingVersion` in addon/addon.cc: a binary of other sources would misread programs. */
+/** Must equal `encodingVersion` in node/addon.cc: a binary of other sources would misread programs. */
 const encodingVersion = 4;
 
 /** An executable of the addon; opaque. */
@@ -32,7 +32,7 @@ export interface NativeVariant {
   stepsRun: number;
 }
 
-/** What addon/addon.cc exports. Functions throw errors whose `code` is a BitNetErrorCode. */
+/** What node/addon.cc exports. Functions throw errors whose `code` is a BitNetErrorCode. */
 export interface NativeBinding {
   readonly encodingVersion: number;
   /** `corrupted` gives a variant a wrong kernel before its check: for tests. */

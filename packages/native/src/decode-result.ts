@@ -1,5 +1,5 @@
 /**
- * A StepResult from the words that addon/step-job.cc writes. Every array of the result is a copy of its own, so that a small answer
+ * A StepResult from the words that engine/step-job.cc writes. Every array of the result is a copy of its own, so that a small answer
  * does not keep a large buffer alive.
  */
 import type { BufferId, BufferOutput, HeadResult, Program, Step, StepResult } from "@bitnet.ts/core";

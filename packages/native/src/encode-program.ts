@@ -1,5 +1,5 @@
 /**
- * A Program as typed arrays, for addon/program.cc to decode: 32-bit words for kinds, ids and sizes, f64 for offsets, scales and
+ * A Program as typed arrays, for engine/program.cc to decode: 32-bit words for kinds, ids and sizes, f64 for offsets, scales and
  * constants, and the arrays of row and group scales. Knows nothing of the addon's calls.
  */
 import {

@@ -4,7 +4,7 @@
  */
 
 export interface KernelUnit {
-  /** Relative to `packages/native/kernels`. */
+  /** Relative to `packages/native/engine/kernels`. */
   file: string;
   /** Instruction-set flags, to be added to `commonFlags`; may be rejected by an old compiler. */
   flags: readonly string[];
