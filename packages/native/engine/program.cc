@@ -233,9 +233,7 @@ class Decoder {
       case OpKind::Residual:
         return op.nWeights == 1 && next.y == outs[0] && next.x != next.y;
       case OpKind::RopeKv:
-        if (static_cast<size_t>(i) + 2 >= program_.ops.size() || op.nWeights != 3) return false;
-        if ((&next)[1].kind != OpKind::Attention || (&next)[1].q != next.q || (&next)[1].kv != next.kv) return false;
-        return next.q == outs[0] && next.k == outs[1] && next.v == outs[2];
+        return op.nWeights == 3 && next.q == outs[0] && next.k == outs[1] && next.v == outs[2];
       default:
         return false;
     }

@@ -72,13 +72,13 @@ export function encodeProgram(program: Program): EncodedProgram {
   };
 }
 
-/** The results of a bitLinear that the operation after it may be computed from, and where that goes. */
-function joins(op: Op): { from: readonly BufferId[]; into?: BufferId } | undefined {
+/** The results of a bitLinear that the operation after it may be computed from; of these, what it leaves as if it had come after; and where that goes. */
+function joins(op: Op): { from: readonly BufferId[]; left?: BufferId; into?: BufferId } | undefined {
   switch (op.op) {
     case "gatedActivation":
       return { from: [op.gate, op.up], into: op.out };
     case "ropeKv":
-      return { from: [op.q, op.k, op.v] };
+      return { from: [op.q, op.k, op.v], left: op.q };
     case "residual":
       return { from: [op.y], into: op.x };
     default:
@@ -94,31 +94,20 @@ function isPair(op: Op | undefined, next: Op | undefined): boolean {
   return isDistinct && op.outs.length === from.length && op.outs.every((id, i) => id === from[i]);
 }
 
-/** Whether operation i is attention with the queries that the operation before it has rotated and the keys that it has cached. */
-function isAttentionAfterRope({ ops }: Program, i: number): boolean {
-  const [op, rope] = [ops[i], ops[i - 1]];
-  return op?.op === "attention" && rope?.op === "ropeKv" && op.q === rope.q && op.kv === rope.kv;
-}
-
 /**
- * Whether operation i is a bitLinear that the addon may compute together with the operation after it, and with the attention after a ropeKv:
- * no other operation reads what goes between, of which no copy is kept.
+ * Whether operation i is a bitLinear that the addon may compute together with the operation after it: no other operation reads what goes
+ * between, of which no copy is kept.
  */
-function feedsOnly(program: Program, i: number, others: ReadonlySet<BufferId>): boolean {
-  const { ops } = program;
+function feedsOnly({ ops }: Program, i: number, others: ReadonlySet<BufferId>): boolean {
   const [op, next] = [ops[i], ops[i + 1]];
-  if (op?.op !== "bitLinear" || !isPair(op, next)) return false;
-  if (next?.op === "ropeKv" && !isAttentionAfterRope(program, i + 2)) return false;
-  return !op.outs.some((id) => others.has(id));
+  if (op?.op !== "bitLinear" || next === undefined || !isPair(op, next)) return false;
+  const left = joins(next)?.left;
+  return op.outs.every((id) => id === left || !others.has(id));
 }
 
 /** What operations read that are not computed together with the bitLinear before them. */
-function readElsewhere(program: Program): Set<BufferId> {
-  const { ops } = program;
-  const others = ops.filter(
-    (op, j) =>
-      !isPair(ops[j - 1], op) && !(isAttentionAfterRope(program, j) && isPair(ops[j - 2], ops[j - 1])),
-  );
+function readElsewhere({ ops }: Program): Set<BufferId> {
+  const others = ops.filter((op, j) => !isPair(ops[j - 1], op));
   return new Set(others.flatMap((op) => accesses(op).reads));
 }
 

@@ -100,7 +100,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("amx", groupRows, rowsMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("amx", rowsMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

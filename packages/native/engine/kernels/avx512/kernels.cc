@@ -28,7 +28,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("avx512vnni", groupRows, rowsMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("avx512vnni", rowsMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

@@ -26,7 +26,7 @@ constexpr TileKernels tileKernels = {
     .lanes = nullptr,
 };
 
-constexpr Kernels table = kernelTable("neon-i8mm", groupRows, rowsMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("neon-i8mm", rowsMatmul, screenDots, &tileKernels);
 
 }  // namespace
 

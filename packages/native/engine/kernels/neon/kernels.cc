@@ -14,7 +14,7 @@
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("neon-dotprod", groupRows, ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("neon-dotprod", ternaryMatmul, screenDots);
 
 }  // namespace
 

@@ -37,7 +37,7 @@ void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x,
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", 1, ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots);
 
 }  // namespace
 
