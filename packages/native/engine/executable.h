@@ -239,7 +239,6 @@ class Executable {
   void planScreen();
   // lanes.cc
   void markLanes();
-  bool rulesOutLanes(const Op& op);
   // repack.cc
   bool repack(Failure& failure);
   bool packWeight(int32_t weight);

@@ -55,7 +55,13 @@ class Worker {
   void runRow(const Op& op, int32_t opIndex, int32_t row);
   void embed(const Op& op, int32_t row);
   void rmsNormQuant(const Op& op, int32_t opIndex, int32_t row);
-  void quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float scale);
+  void rmsNorm(const Op& op, int32_t row);
+  void quantise(const Op& op, int32_t opIndex, int32_t row);
+  void rope(const Op& op, int32_t row);
+  void writeKv(const Op& op, int32_t row);
+  void activation(const Op& op, int32_t row);
+  void multiplyRows(const Op& op, int32_t row);
+  void quantiseRow(const float* x, const Q8Rows& out, int32_t row, int32_t cols, float scale);
   void ropeKv(const Op& op, int32_t row);
   void ropeHead(const Op& op, int32_t row, int32_t kvHead);
   const float* anglesOf(const Op& op, int32_t row) const;

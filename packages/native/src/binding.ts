@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { RejectedVariant } from "@bitnet.ts/core";
 
 /** Must equal `encodingVersion` in node/addon.cc: a binary of other sources would misread programs. */
-const encodingVersion = 4;
+const encodingVersion = 5;
 
 /** An executable of the addon; opaque. */
 export interface NativeHandle {

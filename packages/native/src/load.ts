@@ -6,6 +6,8 @@ import { setImmediate } from "node:timers/promises";
 import { types } from "node:util";
 import {
   BitNetError,
+  encodeProgram,
+  fitProgram,
   type LoadOptions,
   type Program,
   type Repack,
@@ -13,9 +15,9 @@ import {
   validateProgram,
 } from "@bitnet.ts/core";
 import type { NativeBinding, NativeHandle } from "./binding.ts";
-import { encodeProgram } from "./encode-program.ts";
 import { NativeExecutable } from "./executable.ts";
 import { callNative, failureError } from "./native-error.ts";
+import { offeredOperations } from "./offered-operations.ts";
 
 /** Copied at a time: a few milliseconds of the JavaScript thread. */
 const sliceBytes = 2 ** 23;
@@ -38,8 +40,9 @@ export async function loadExecutable(
 ): Promise<NativeExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
+  const fitted = fitProgram(program, "native", offeredOperations);
   const limits = encodeLimits(options, threads, allThreads);
-  const { words, reals, scales, paths, sizes } = encodeProgram(program);
+  const { words, reals, scales, paths, sizes } = encodeProgram(fitted);
   const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
   try {
     await fillSources(binding, handle, program, options);
@@ -52,7 +55,7 @@ export async function loadExecutable(
   }
   const spared = isRepacked(options.repack) ? tellOfRepacking(binding, handle, options) : 0;
   options.onProgress?.(1);
-  return new NativeExecutable(binding, handle, program, options, spared);
+  return new NativeExecutable(binding, handle, fitted, options, spared);
 }
 
 function encodeLimits(

@@ -3,7 +3,7 @@
  * page copies, both cache types and both pairings.
  */
 import { type KvType, pageTokens } from "../backend.ts";
-import type { RopeKvOp } from "../program.ts";
+import type { OpOf } from "../operations.ts";
 import type { Step } from "../step.ts";
 import { CaseBuilder, type ConformanceCase } from "./case.ts";
 
@@ -12,7 +12,7 @@ interface AttentionShape {
   nKvHeads: number;
   headDim: number;
   kvType: KvType;
-  pairing: RopeKvOp["pairing"];
+  pairing: OpOf<"ropeKv">["pairing"];
   magnitude?: number;
 }
 

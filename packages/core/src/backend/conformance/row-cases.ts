@@ -1,7 +1,7 @@
 /** Conformance cases of the row-wise operations: embed, rmsNormQuant, bitLinear, gatedActivation, residual. */
 import { computeRowBytes } from "../../packing/compute-layout.ts";
 import type { DenseType, Scale } from "../../packing/packing.ts";
-import type { GatedActivationOp } from "../program.ts";
+import type { OpOf } from "../operations.ts";
 import { CaseBuilder, type ConformanceCase, type Draw, plainStep } from "./case.ts";
 
 const noCache = { kvType: "f16", nPages: 1 } as const;
@@ -12,6 +12,13 @@ export function rowCases(): ConformanceCase[] {
   return [
     ...denseTypes.map(embedCase),
     ...[1, 3, 7, 16, 31, 100, 256, 2560, 6917].map((cols) => normCase(cols)),
+    ...(
+      [
+        [8, 4],
+        [128, 5],
+        [7, 3],
+      ] as const
+    ).map(([width, nParts]) => partNormCase(width, nParts)),
     ...failureCases(),
     ...bitLinearCases(),
     ...(["relu2", "silu", "gelu"] as const).flatMap((fn) =>
@@ -68,6 +75,24 @@ function normCase(cols: number): ConformanceCase {
   return {
     name: `rmsNormQuant ${cols} ${type}`,
     program: b.program("norm"),
+    ...noCache,
+    maxRows: 8,
+    steps: [step],
+  };
+}
+
+/** A norm of each head. */
+function partNormCase(width: number, nParts: number): ConformanceCase {
+  const b = new CaseBuilder(250 + width);
+  const cols = width * nParts;
+  const x = b.f32("x", cols);
+  const out = b.f32("out", cols);
+  b.add({ op: "rmsNorm", weight: b.dense("norm", "f32", 1, width), x, out, eps });
+  const rows = hardRows(b.draw, cols);
+  const step = plainStep(rows.length, { inputs: [{ buffer: x, values: concatenate(rows) }], outputs: [out] });
+  return {
+    name: `rmsNorm ${nParts} parts of ${width}`,
+    program: b.program("part norm"),
     ...noCache,
     maxRows: 8,
     steps: [step],
@@ -177,7 +202,7 @@ function extremeCases(): ConformanceCase[] {
   });
 }
 
-function gateCase(fn: GatedActivationOp["fn"], cols: number): ConformanceCase {
+function gateCase(fn: OpOf<"gatedActivation">["fn"], cols: number): ConformanceCase {
   const b = new CaseBuilder(500 + cols);
   const gate = b.f32("gate", cols);
   const up = b.f32("up", cols);
