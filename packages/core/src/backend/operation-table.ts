@@ -8,7 +8,7 @@ import type { DenseType } from "../packing/packing.ts";
 export type BufferId = number;
 
 /** What an operand is: an activation of a type, a weight of a kind, or one layer's KV cache. */
-export type Operand = "f32" | "q8" | "ternary" | "dense" | "kv";
+type Operand = "f32" | "q8" | "ternary" | "dense" | "kv";
 
 /**
  * A size as a product of names. A name stands for the same number wherever an operation has it: an integer attribute, `vocabSize` or
@@ -30,7 +30,7 @@ export interface OperandField {
   types?: readonly DenseType[];
 }
 
-export interface IntegerField {
+interface IntegerField {
   role: "attribute";
   type: "integer";
   least: number;
@@ -46,7 +46,7 @@ export interface RealField {
   below: number;
 }
 
-export interface ChoiceField {
+interface ChoiceField {
   role: "attribute";
   type: "choice";
   /** Name of the enumeration in C++. */
@@ -108,7 +108,7 @@ export function fieldsOf(
 }
 
 /** Ids of the buffers that an operation names, as one list a field. */
-export function operandsOf(
+function operandsOf(
   table: OperationTable,
   op: AnyOperation,
 ): { name: string; field: OperandField; ids: readonly BufferId[] }[] {
