@@ -118,7 +118,6 @@ export class BitNet {
         nPages,
         maxRows,
         ...(options.screening === undefined ? {} : { screening: options.screening }),
-        ...(options.repack ? { repack: options.repack } : {}),
         onNotice,
         onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
         ...signal,
@@ -134,7 +133,7 @@ export class BitNet {
           tensorTypes: listTensorTypes(model.tensors),
           ...describeBackend(backend),
           kvType,
-          bytesPerToken: bytesPerToken(program) - (executable.sparedBytesPerToken ?? 0),
+          bytesPerToken: bytesPerToken(program),
           loadMs: performance.now() - start,
         });
         const headTable = describeHead(program);
@@ -232,7 +231,6 @@ export class BitNet {
 const choices = {
   kvType: ["f16", "f32"],
   i2sLayout: ["128/32", "64/16", "rows4"],
-  repack: ["dense", "none"],
 } as const;
 
 function checkOptions(options: BitNetLoadOptions): void {
@@ -241,7 +239,7 @@ function checkOptions(options: BitNetLoadOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
-  for (const name of ["kvType", "i2sLayout", "repack"] as const) {
+  for (const name of ["kvType", "i2sLayout"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;
     throw new BitNetError(

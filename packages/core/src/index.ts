@@ -1,11 +1,19 @@
 /** Everything of core that runs anywhere. */
 export * from "./backend/backend.ts";
-export { fitProgram } from "./backend/offers.ts";
-export { type AnyOperation, type Field, fieldsOf, type Operation, type OperationTable, rangeText, type Size } from "./backend/operation-table.ts";
-export { type OpName, type OpOf, opNames, operations } from "./backend/operations.ts";
 export { type EncodedProgram, encodeProgram } from "./backend/encode-program.ts";
-export * from "./backend/program.ts";
+export { fitProgram } from "./backend/offers.ts";
+export {
+  type AnyOperation,
+  type Field,
+  fieldsOf,
+  type Operation,
+  type OperationTable,
+  rangeText,
+  type Size,
+} from "./backend/operation-table.ts";
+export { type OpName, type OpOf, operations, opNames } from "./backend/operations.ts";
 export { type Phase, type Plan, planProgram } from "./backend/plan.ts";
+export * from "./backend/program.ts";
 export { createReferenceBackend, type ReferenceOptions } from "./backend/reference/reference-backend.ts";
 export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";

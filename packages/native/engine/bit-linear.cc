@@ -24,7 +24,6 @@ int32_t panelRowsOf(const Step& step) { return std::min(step.nRows, maxPanel); }
 
 // Some rows of a weight.
 struct Worker::WeightChunk {
-  int32_t id;
   const Buffer& weight;
   int32_t firstRow, nRows;
   size_t rowBytes;
@@ -151,7 +150,6 @@ MemoryAhead Worker::memoryOf(const ChunkCursor& at, size_t bytes) const {
 }
 
 MemoryAhead Worker::runsOf(const WeightChunk& chunk, size_t bytes) const {
-  if (exe_.quintBytesOf(chunk.id)) return {};
   const size_t runBytes = static_cast<size_t>(chunk.nRows / k_.runs) * chunk.rowBytes;
   return {chunk.rows, k_.runs, runBytes, 0, std::min(runBytes, bytes)};
 }
@@ -234,7 +232,7 @@ Worker::WeightChunk Worker::chunkOf(int32_t id, int32_t firstRow, int32_t nRows)
   const Buffer& weight = program_.buffer(id);
   const size_t rowBytes = ternaryRowBytes(weight.cols);
   const uint8_t* rows = exe_.weightBytes(id) + static_cast<size_t>(firstRow) * rowBytes;
-  return {id, weight, firstRow, nRows, rowBytes, rows, static_cast<size_t>(roundUp(nRows, 16))};
+  return {weight, firstRow, nRows, rowBytes, rows, static_cast<size_t>(roundUp(nRows, 16))};
 }
 
 // Row j of `out` is that of the panel's row j, and begins at the chunk's first row of weights; or toLanes. The lines of `ahead`, which has the same shape
@@ -249,20 +247,14 @@ void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows
     for (int32_t j = 0; adds && j < panel.n; j++) k_.add(out.row(j), part.row(j), chunk.nRows);
     return;
   }
-  const uint8_t* quints = panel.n <= quintActivations && !hasLanes_ ? exe_.quintBytesOf(chunk.id) : nullptr;
-  if (!quints && panel.strips && weight.scaleKind == ScaleKind::Tensor) {
+  if (panel.strips && weight.scaleKind == ScaleKind::Tensor) {
     for (int32_t j = 0; j < panel.n; j++) scratch_.tensorScales[j] = weight.scale / x.scales[panel.first + j];
     const auto multiply = toLanes ? k_.tiles->lanes->ternary : k_.tiles->ternaryScaled;
     multiply(chunk.rows, chunk.rowBytes, chunk.nRows, panel.strips, x.stride * stripRows, x.sums + panel.first, panel.n, cols,
                             {scratch_.tensorScales, out.data, out.stride, adds, ahead.data, ahead.stride});
     return;
   }
-  if (quints) {
-    const uint8_t* rows = quints + quintBytes(static_cast<size_t>(chunk.firstRow), paddedCols(weight.cols));
-    exe_.quintKernels()->matmul(rows, chunk.nRows, x.row(panel.first), x.stride, x.sums + panel.first, panel.n, cols, scratch_.acc, chunk.accStride);
-  } else {
-    multiply(chunk, panel, 0, cols, x.sums + panel.first);
-  }
+  multiply(chunk, panel, 0, cols, x.sums + panel.first);
   for (int32_t j = 0; j < panel.n; j++) {
     const int32_t* acc = scratch_.acc + static_cast<size_t>(j) * chunk.accStride;
     const float s = x.scales[panel.first + j];

@@ -10,7 +10,6 @@ namespace bitnet::engine {
 // ---- sources ----
 
 Executable::~Executable() {
-  dropAllQuints();
   for (size_t i = 0; i < nSources_; i++) freeBlock(sources_[i].copy, sources_[i].size);
   if (sources_) countRelease(nSources_ * sizeof(Source));
   delete[] sources_;
@@ -131,7 +130,7 @@ uint64_t Executable::mappedBytes() const {
 
 uint64_t Executable::privateBytes() const {
   uint64_t total = memory_.bytes() + program_.scales.bytes() + counterMemory_.bytes() + arena_.committedBytes();
-  total += quintTotal_ + screen_.bytes();
+  total += screen_.bytes();
   for (size_t i = 0; i < nSources_; i++) total += sources_[i].copy ? sources_[i].size : 0;
   return total;
 }
@@ -350,7 +349,6 @@ bool Executable::finish(Failure& failure) {
   markLanes();
   if (!placeBuffers(failure)) return false;
   widenVectors();
-  if (limits_.repack && !repack(failure)) return false;
   if (!intact()) return failure.set(Code::BackendFailed, "a model file changed while it was loaded; load it again");
   dropUnreadSources();
   return true;

@@ -4,7 +4,6 @@
 #include <atomic>
 
 #include "kernels/kernels.h"
-#include "kernels/quints.h"
 #include "kv-arena.h"
 #include "mapping.h"
 #include "program.h"
@@ -24,15 +23,7 @@ struct LoadLimits {
   KvType kvType;
   int32_t threads;  // the most that a step may have
   bool allThreads;  // every step has them, however small it is
-  bool repack;      // keep a denser private copy of ternary weights, where the machine can use it
   bool screening;   // the head may keep a copy of its table in int8
-};
-
-// What became of `repack`.
-struct RepackOutcome {
-  int32_t nPacked, nKept;  // ternary weights with and without a denser copy
-  int64_t sparedBytes;     // that one pass over them does not read
-  const char* reason;      // why none has one; null when that depends on the weight
 };
 
 // What a step has to do, as far as it decides how many threads are worth while.
@@ -161,10 +152,6 @@ class Executable {
   KvArena& arena() { return arena_; }
 
   const uint8_t* weightBytes(int32_t buffer) const { return views_[index(buffer)].bytes; }
-  // The denser copy of a ternary weight, or null.
-  const uint8_t* quintBytesOf(int32_t buffer) const { return views_[index(buffer)].quints; }
-  const QuintKernels* quintKernels() const { return quintKernels_; }
-  RepackOutcome repackOutcome() const;
   const float* vector(int32_t buffer) const { return views_[index(buffer)].widened; }
   const F32Rows& f32(int32_t buffer) const { return views_[index(buffer)].f32; }
   const Q8Rows& q8(int32_t buffer) const { return views_[index(buffer)].q8; }
@@ -214,7 +201,6 @@ class Executable {
   };
   struct View {
     const uint8_t* bytes;  // weights in place
-    uint8_t* quints;       // the denser copy, or null
     float* widened;        // vectors and RoPE tables as f32
     bool isVector, isInPlace, hasGroupReader;  // how operations read a weight or a q8 activation
     bool suitsLanes;
@@ -239,19 +225,10 @@ class Executable {
   void planScreen();
   // lanes.cc
   void markLanes();
-  // repack.cc
-  bool repack(Failure& failure);
-  bool packWeight(int32_t weight);
-  void dropQuints(int32_t weight);
-  void dropAllQuints();
-  size_t quintSize(int32_t weight) const;
   void addWork(const Op& op);
   bool reserveArena(Failure& failure);
 
   const Kernels* kernels_;
-  const QuintKernels* quintKernels_ = nullptr;
-  const char* noQuints_ = nullptr;  // why quintKernels_ is null
-  uint64_t quintTotal_ = 0;         // bytes of all denser copies
   LoadLimits limits_;
   Program program_;
   Source* sources_ = nullptr;

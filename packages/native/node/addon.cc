@@ -95,7 +95,7 @@ napi_value initialise(napi_env env, napi_value exports) {
       {"allocations", allocations},           {"create", createExecutable}, {"fillSource", fillSource},
       {"shareSource", shareSource},           {"finish", finishExecutable}, {"run", runStep},
       {"releasePages", releasePages},         {"memory", memoryOf},         {"dispose", disposeExecutable},
-      {"readBandwidth", readBandwidth},       {"repackOutcome", repackOf},
+      {"readBandwidth", readBandwidth},
   };
   for (const auto& entry : functions) {
     napi_value function = nullptr;

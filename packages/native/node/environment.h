@@ -53,7 +53,6 @@ napi_value finishExecutable(napi_env env, napi_callback_info info);
 napi_value runStep(napi_env env, napi_callback_info info);
 napi_value releasePages(napi_env env, napi_callback_info info);
 napi_value memoryOf(napi_env env, napi_callback_info info);
-napi_value repackOf(napi_env env, napi_callback_info info);
 napi_value disposeExecutable(napi_env env, napi_callback_info info);
 // (threads, bytes, repeats) → Promise<bytes per second>
 napi_value readBandwidth(napi_env env, napi_callback_info info);

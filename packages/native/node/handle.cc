@@ -65,13 +65,13 @@ bool readSources(napi_env env, napi_value list, napi_value sizes, Encoded& encod
   return true;
 }
 
-// { maxRows, nPages, f16 ? 1 : 0, threads, every step on all of them ? 1 : 0, repack ? 1 : 0, screened head ? 1 : 0 }
+// { maxRows, nPages, f16 ? 1 : 0, threads, every step on all of them ? 1 : 0, screened head ? 1 : 0 }
 bool readLimits(napi_env env, napi_value value, LoadLimits& limits) {
   js::Bytes words;
   if (!js::readArray(env, value, napi_int32_array, &words)) return false;
-  if (words.length != 7) return js::rejectInvalid(env, "expected seven limits");
+  if (words.length != 6) return js::rejectInvalid(env, "expected six limits");
   const int32_t* word = static_cast<const int32_t*>(words.data);
-  limits = {word[0], word[1], word[2] == 1 ? KvType::F16 : KvType::F32, word[3], word[4] == 1, word[5] == 1, word[6] == 1};
+  limits = {word[0], word[1], word[2] == 1 ? KvType::F16 : KvType::F32, word[3], word[4] == 1, word[5] == 1};
   return true;
 }
 
@@ -260,27 +260,6 @@ napi_value memoryOf(napi_env env, napi_callback_info info) {
   napi_create_array(env, &list);
   uint32_t at = 0;
   for (const uint64_t number : numbers) napi_set_element(env, list, at++, js::number(env, static_cast<double>(number)));
-  return list;
-}
-
-// (handle) → [ternary weights with a denser copy, those without, bytes that it spares, why there is none at all or null]
-napi_value repackOf(napi_env env, napi_callback_info info) {
-  const js::Arguments<1> args(env, info);
-  Handle* handle = handleOf(env, args[0]);
-  if (!handle) return nullptr;
-  if (!handle->executable || !handle->ready) return js::throwInvalid(env, "the executable is not loaded");
-  const RepackOutcome outcome = handle->executable->repackOutcome();
-  napi_value list = nullptr, reason = nullptr;
-  napi_create_array_with_length(env, 4, &list);
-  if (outcome.reason) {
-    reason = js::string(env, outcome.reason);
-  } else {
-    napi_get_null(env, &reason);
-  }
-  napi_set_element(env, list, 0, js::number(env, outcome.nPacked));
-  napi_set_element(env, list, 1, js::number(env, outcome.nKept));
-  napi_set_element(env, list, 2, js::number(env, static_cast<double>(outcome.sparedBytes)));
-  napi_set_element(env, list, 3, reason);
   return list;
 }
 

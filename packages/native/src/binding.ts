@@ -56,10 +56,6 @@ export interface NativeBinding {
   releasePages(handle: NativeHandle, pages: Int32Array): void;
   /** Bytes per second of a bare read, or 0 without memory for it. */
   readBandwidth(threads: number, bytes: number, repeats: number): Promise<number>;
-  /** Ternary weights with and without a denser copy, what it spares, and why there is none; null when that depends on the weight. */
-  repackOutcome(
-    handle: NativeHandle,
-  ): [nPacked: number, nKept: number, sparedBytes: number, reason: string | null];
   memory(
     handle: NativeHandle,
   ): [

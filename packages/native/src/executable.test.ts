@@ -218,7 +218,7 @@ describe.skipIf(missingAddon)("the addon on its own", () => {
   function create({ words, reals, scales, paths, sizes }: EncodedProgram) {
     const { binding } = theBinding();
     const { isa } = binding.selectKernels("scalar");
-    return binding.create(isa, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1, 0, 1));
+    return binding.create(isa, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1, 1));
   }
 
   /** Seeded numbers that like to be at the edges. */

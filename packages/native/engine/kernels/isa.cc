@@ -21,7 +21,7 @@ bool always() { return true; }
 #if defined(__x86_64__)
 
 struct CpuFeatures {
-  bool avx2, avxVnni, avx512Vnni, avx512Vbmi, amxInt8;
+  bool avx2, avxVnni, avx512Vnni, amxInt8;
 };
 
 // Register sets that the operating system saves (extended control register 0).
@@ -45,7 +45,6 @@ CpuFeatures detectFeatures() {
   found.avx2 = fma && f16c && has(b, 5) && saves(0x6);
   const bool avx512 = has(b, 16) && has(b, 17) && has(b, 30) && has(b, 31) && saves(0xe6);
   found.avx512Vnni = found.avx2 && avx512 && has(c, 11);
-  found.avx512Vbmi = found.avx512Vnni && has(c, 1);
   found.amxInt8 = found.avx512Vnni && has(d, 24) && has(d, 25) && saves(0x60000);
   if (maxSubleaf >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avxVnni = found.avx2 && has(a, 4);
   return found;
@@ -99,14 +98,6 @@ constexpr Variant variants[] = {{"scalar", scalarKernels, always}};
 const Variant* kernelVariants(int* count) {
   *count = static_cast<int>(sizeof variants / sizeof variants[0]);
   return variants;
-}
-
-bool hasAvx512Vbmi() {
-#if defined(__x86_64__)
-  return features().avx512Vbmi;
-#else
-  return false;
-#endif
 }
 
 bool amxPermission() {

@@ -1,4 +1,4 @@
-// Which kernel tables this binary and this machine have. Chooses nothing: the addon tries them in order.
+// Which kernel tables this binary and this machine have. Chooses nothing: kernel-choice.cc tries them in order.
 #pragma once
 #include "kernels.h"
 
@@ -15,8 +15,5 @@ const Variant* kernelVariants(int* count);
 
 // Asks Linux for the right to use AMX tiles, which holds for the whole process; false where it is refused or unknown.
 bool amxPermission();
-
-// AVX-512 VNNI and VBMI: the second is needed by no table, but by quints.h.
-bool hasAvx512Vbmi();
 
 }  // namespace bitnet

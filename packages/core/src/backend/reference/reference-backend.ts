@@ -64,10 +64,8 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
 async function readWeights(
   program: Program,
   { openFile }: ReferenceOptions,
-  { onProgress, signal, repack, onNotice }: LoadOptions,
+  { onProgress, signal }: LoadOptions,
 ): Promise<Map<BufferId, Uint8Array>> {
-  if (repack === "dense")
-    onNotice?.("bitnet: no denser copy of the weights: the reference backend makes none");
   const opened: ByteSource[] = [];
   try {
     for (const source of program.sources) {

@@ -9,7 +9,6 @@
 #include "../probes.h"
 #include "../samples.h"
 #include "guarded.h"
-#include "quint-test.h"
 #include "report.h"
 #include "strips.h"
 #include "vectors.h"
@@ -206,7 +205,6 @@ int testMain(const char* vectorsPath, const char* forced) {
     std::printf("%s %s\n", report.failures == before ? "passed" : "failed", kernels->isa);
     std::fflush(stdout);
   }
-  if (forced == nullptr) testQuints(report);
   std::printf("%d checks, %d failures\n", report.checks, report.failures);
   return report.failures == 0 ? 0 : 1;
 }
