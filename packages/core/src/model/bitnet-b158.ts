@@ -68,7 +68,15 @@ function record(config: ModelConfig, hasHead: boolean): Recording {
     ];
     m.add({ op: "bitLinear", x: xq, weights: projections, outs: [q, k, v] });
     m.add({ op: "ropeKv", q, k, v, kv, table: ropeTable, nHeads, pairing });
-    m.add({ op: "attention", q, kv, out: mixed, nHeads, scale: Math.fround(1 / Math.sqrt(headDim)) });
+    m.add({
+      op: "attention",
+      q,
+      kv,
+      out: mixed,
+      nHeads,
+      scale: Math.fround(1 / Math.sqrt(headDim)),
+      window: 0,
+    });
     m.add({
       op: "rmsNormQuant",
       x: mixed,

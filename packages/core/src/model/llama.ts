@@ -57,7 +57,15 @@ export const llama: Family = {
       ];
       m.add({ op: "bitLinear", x: xq, weights: projections, outs: [q, k, v] });
       m.add({ op: "ropeKv", q, k, v, kv, table, nHeads, pairing });
-      m.add({ op: "attention", q, kv, out: mixed, nHeads, scale: Math.fround(1 / Math.sqrt(headDim)) });
+      m.add({
+        op: "attention",
+        q,
+        kv,
+        out: mixed,
+        nHeads,
+        scale: Math.fround(1 / Math.sqrt(headDim)),
+        window: 0,
+      });
       m.add({ op: "quantise", x: mixed, out: mixedQ });
       m.add({ op: "bitLinear", x: mixedQ, weights: [ternary("attn_output", hiddenSize, qSize)], outs: [y] });
       m.add({ op: "residual", x, y });
