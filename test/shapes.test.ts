@@ -81,6 +81,15 @@ const wideHeads: CheckpointShape = {
 /** The Llama shape: in whole blocks, and with odd sizes. */
 const llamaBlocky: CheckpointShape = { ...blocky, family: "llama", isTied: false };
 const llamaNarrow: CheckpointShape = { ...narrow, family: "llama" };
+/** One shape of every other family, with what only it has. */
+const families: readonly [name: string, shape: CheckpointShape, tokenSeed: number][] = [
+  ["bitnet of 1bitLLM", { ...narrow, family: "bitnet" }, 1],
+  ["qwen2", { ...narrow, family: "qwen2" }, 1],
+  ["qwen3", { ...blocky, family: "qwen3", yarn: { factor: 4, original: 64 } }, 2],
+  ["qwen3 with norms in its projections", { ...narrow, family: "qwen3", hasInnerNorms: true }, 1],
+  ["gemma3", { ...narrow, family: "gemma3", layers: 3, window: { size: 4, pattern: 3, theta: 500 } }, 1],
+  ["minicpm", { ...blocky, family: "minicpm", factors: { embedding: 12, residual: 0.25, logits: 0.125 } }, 1],
+];
 
 interface Format {
   name: string;
@@ -194,6 +203,16 @@ const cases: Case[] = [
     formats: [...anyShape, ...iq],
     ...{ tokenSeed: 1, nTokens: 12 },
   },
+  ...families.flatMap(([name, shape, tokenSeed]) =>
+    [true, false].map((isGguf) => ({
+      name: `${name}, ${isGguf ? "GGUF" : "HF"}`,
+      shape,
+      formats: (shape.family === "bitnet" ? anyShape : llamaFormats).filter(
+        ({ gguf }) => (gguf !== undefined) === isGguf && gguf?.architecture === undefined,
+      ),
+      ...{ tokenSeed, nTokens: 12 },
+    })),
+  ),
   // GGUF has the elements of a head in another order than Hugging Face, and so other roundings: each kind agrees with itself.
   ...[true, false].flatMap((isGguf) => [
     {

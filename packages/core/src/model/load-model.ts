@@ -12,6 +12,7 @@ import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BindOptions, bindWeights } from "./bind-weights.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
+import { recordDecoder } from "./decoder.ts";
 import { familyOf } from "./families.ts";
 import type { ModelConfig } from "./model-config.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
@@ -55,7 +56,7 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     tensors,
     chatTemplate: chatTemplateSource(files.tokenizerConfig),
     defaultChatTemplate: family.chatTemplate,
-    weightName: (weight) => hfWeightName(family, weight),
+    weightName: (weight) => hfWeightName(family, weight, (name) => tensors.has(name)),
     floatsMayBeProducts: !config.floatsAreMasters,
   };
 }
@@ -89,13 +90,13 @@ export async function bindModel(
   config: ModelConfig,
   options: BindOptions = {},
 ): Promise<Program> {
-  const hasHead = config.isTied !== true && tensors.has(weightName("output"));
-  if (config.isTied === false && !hasHead)
+  const has = (name: string) => tensors.has(weightName(name));
+  if (config.isTied === false && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
-  const recording = familyOf(config).record(config, hasHead);
+  const recording = recordDecoder(config, has, familyOf(config).traits);
   const { weightScale, floatsAreMasters } = config;
   const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters };
   return bindWeights(recording, files, options);
