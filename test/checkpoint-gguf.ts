@@ -26,7 +26,8 @@ export interface GgufChoices {
   embedding?: DenseType;
   head?: DenseType;
   norm?: FloatType;
-  architecture?: "bitnet-b1.58" | "bitnet-25";
+  /** Default: as the family has it. */
+  architecture?: "bitnet-25";
   alignment?: number;
   /** Replaces or, where undefined, removes metadata. */
   metadata?: Readonly<Record<string, GgufValue | undefined>>;
@@ -70,7 +71,7 @@ async function joined(metadata: Map<string, GgufValue>, tensors: GgufTensorInput
 }
 
 function metadataOf({ shape }: Checkpoint, choices: GgufChoices): Map<string, GgufValue> {
-  const { architecture = "bitnet-b1.58", alignment } = choices;
+  const { architecture = shape.family, alignment } = choices;
   const vocabulary = byteVocabulary(shape.tokens);
   const types = new Int32Array(shape.tokens).fill(1).fill(3, vocabulary.bosId);
   const strings = (value: string[]): GgufValue => ({
@@ -123,7 +124,7 @@ const matrixNames = {
 } as const;
 
 function tensorsOf(
-  { embedding, layers, outputNorm, head }: Checkpoint,
+  { shape, embedding, layers, outputNorm, head }: Checkpoint,
   choices: GgufChoices,
 ): GgufTensorInput[] {
   const {
@@ -146,14 +147,31 @@ function tensorsOf(
   });
   const tensors = [dense("token_embd.weight", embeddingType, embedding)];
   layers.forEach((layer: LayerWeights, l) => {
-    for (const [key, name] of Object.entries(normNames))
-      tensors.push(norm(`blk.${l}.${name}.weight`, layer[key as keyof typeof normNames]));
-    for (const [key, name] of Object.entries(matrixNames))
-      tensors.push(ternaryTensor(`blk.${l}.${name}.weight`, layer[key as keyof typeof matrixNames], ternary));
+    for (const [key, name] of Object.entries(normNames)) {
+      const values = layer[key as keyof typeof normNames];
+      if (values !== null) tensors.push(norm(`blk.${l}.${name}.weight`, values));
+    }
+    for (const [key, name] of Object.entries(matrixNames)) {
+      const matrix = layer[key as keyof typeof matrixNames];
+      const isRotated = shape.family === "llama" && (key === "q" || key === "k");
+      const stored = isRotated ? neighbouring(matrix, shape.headDim) : matrix;
+      tensors.push(ternaryTensor(`blk.${l}.${name}.weight`, stored, ternary));
+    }
   });
   tensors.push(norm("output_norm.weight", outputNorm));
   if (head !== null) tensors.push(dense("output.weight", headType, head));
   return tensors;
+}
+
+/** Rows i and i + headDim / 2 of each head come to stand beside each other, as converters do for Llama. */
+function neighbouring({ rows, cols, trits, scale }: TernaryMatrix, headDim: number): TernaryMatrix {
+  const moved = new Int8Array(trits.length);
+  for (let row = 0; row < rows; row++) {
+    const i = row % headDim;
+    const to = row - i + (i < headDim / 2 ? 2 * i : 2 * (i - headDim / 2) + 1);
+    moved.set(trits.subarray(row * cols, (row + 1) * cols), to * cols);
+  }
+  return { rows, cols, trits: moved, scale };
 }
 
 function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore): GgufTensorInput {

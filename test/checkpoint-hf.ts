@@ -60,9 +60,9 @@ export function hfFiles(checkpoint: Checkpoint, choices: HfChoices): Map<string,
 function configOf({ shape }: Checkpoint, { ternary, config }: HfChoices): object {
   const linearClass = ternary === "divides" ? {} : { linear_class: "autobitlinear" };
   return {
-    architectures: ["BitNetForCausalLM"],
-    model_type: "bitnet",
-    hidden_act: "relu2",
+    ...(shape.family === "llama"
+      ? { architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_act: "silu" }
+      : { architectures: ["BitNetForCausalLM"], model_type: "bitnet", hidden_act: "relu2" }),
     hidden_size: shape.hidden,
     intermediate_size: shape.ffn,
     num_hidden_layers: shape.layers,
@@ -106,6 +106,7 @@ function tensorsOf(checkpoint: Checkpoint, { ternary, floats }: HfChoices): Map<
   layers.forEach((layer, l) => {
     for (const [key, name] of Object.entries(normNames)) {
       const values = layer[key as keyof typeof normNames];
+      if (values === null) continue;
       add(`model.layers.${l}.${name}.weight`, [values.length], encodeFloats(floats, values));
     }
     for (const [key, name] of Object.entries(matrixNames))

@@ -1,6 +1,7 @@
 /**
- * BitNet b1.58 written down from its definition in f64, plainly and slowly: x += o(norm(attention(norm(x)))); x += down(norm(
- * relu(gate)² · up)); int8 activations per token. Shares no code with the forward pass that it judges.
+ * Ternary models written down from their definitions in f64, plainly and slowly. BitNet b1.58: x += o(norm(attention(norm(x)))); x += down(norm(
+ * relu(gate)² · up)). Llama: x += o(attention(norm(x))); x += down(silu(gate) · up). Int8 activations per token. Shares no code with the forward
+ * passes that it judges.
  */
 import { type Checkpoint, denseValue, type LayerWeights, type TernaryMatrix } from "./random-checkpoint.ts";
 
@@ -52,14 +53,15 @@ function attentionBlock(
     for (let d = 0; d < headDim; d++)
       mixed.push(sum(past.values.map((value, j) => (weights[j] ?? 0) * (value[at + d] ?? 0))) / total);
   }
-  return bitLinear(layer.o, rmsNorm(mixed, layer.attnSubNorm, eps));
+  return bitLinear(layer.o, layer.attnSubNorm ? rmsNorm(mixed, layer.attnSubNorm, eps) : mixed);
 }
 
 function feedForward({ shape }: Checkpoint, layer: LayerWeights, x: Vector): Vector {
   const input = rmsNorm(x, layer.ffnNorm, shape.eps);
   const up = bitLinear(layer.up, input);
-  const gated = bitLinear(layer.gate, input).map((g, i) => Math.max(g, 0) ** 2 * (up[i] ?? 0));
-  return bitLinear(layer.down, rmsNorm(gated, layer.ffnSubNorm, shape.eps));
+  const activated = (g: number) => (shape.family === "llama" ? g / (1 + Math.exp(-g)) : Math.max(g, 0) ** 2);
+  const gated = bitLinear(layer.gate, input).map((g, i) => activated(g) * (up[i] ?? 0));
+  return bitLinear(layer.down, layer.ffnSubNorm ? rmsNorm(gated, layer.ffnSubNorm, shape.eps) : gated);
 }
 
 /** Element i of a head turns with element i + headDim / 2. */

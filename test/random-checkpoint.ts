@@ -5,6 +5,8 @@
 import { seededIntegers } from "./seeded.ts";
 
 export interface CheckpointShape {
+  /** "llama" has no norms before the output projections. */
+  family: "bitnet-b1.58" | "llama";
   hidden: number;
   ffn: number;
   layers: number;
@@ -44,12 +46,12 @@ export interface LayerWeights {
   q: TernaryMatrix;
   k: TernaryMatrix;
   v: TernaryMatrix;
-  attnSubNorm: Float64Array;
+  attnSubNorm: Float64Array | null;
   o: TernaryMatrix;
   ffnNorm: Float64Array;
   gate: TernaryMatrix;
   up: TernaryMatrix;
-  ffnSubNorm: Float64Array;
+  ffnSubNorm: Float64Array | null;
   down: TernaryMatrix;
 }
 
@@ -70,6 +72,7 @@ export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoi
   const dense = () => randomDense(vocab, hidden, shape.embeddingBits, random);
   const ternary = (rows: number, cols: number) => randomTernary(rows, cols, random);
   const norm = (cols: number) => Float64Array.from({ length: cols }, () => (96 + (random() % 65)) / 128);
+  const subNorm = (cols: number) => (shape.family === "llama" ? null : norm(cols));
   return {
     shape,
     embedding: dense(),
@@ -78,12 +81,12 @@ export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoi
       q: ternary(heads * headDim, hidden),
       k: ternary(kvHeads * headDim, hidden),
       v: ternary(kvHeads * headDim, hidden),
-      attnSubNorm: norm(heads * headDim),
+      attnSubNorm: subNorm(heads * headDim),
       o: ternary(hidden, heads * headDim),
       ffnNorm: norm(hidden),
       gate: ternary(ffn, hidden),
       up: ternary(ffn, hidden),
-      ffnSubNorm: norm(ffn),
+      ffnSubNorm: subNorm(ffn),
       down: ternary(hidden, ffn),
     })),
     outputNorm: norm(hidden),

@@ -58,6 +58,7 @@ function filesOf(tensors: readonly TensorInfo[], rest: Partial<WeightFiles> = {}
     fileName: ggufWeightName,
     weightScale: "multiplies",
     floatsMayBeProducts: false,
+    floatsAreMasters: true,
     ...rest,
   };
 }
@@ -494,4 +495,27 @@ it("a context that would need a gigantic RoPE table is refused before memory is 
   const error = await errorOf(bindWeights(m.recording, filesOf([])));
   expect(error.code).toBe("OUT_OF_MEMORY");
   expect(error.message).toMatch(/at most 1040447 are supported; ask for a shorter context/);
+});
+
+describe("full-precision weights", () => {
+  const masters = [0.4, -0.9, 0.1, 0.7, ...Array.from({ length: 124 }, () => 0.2)];
+  const products = masters.map((value) => Math.sign(value) * 0.5);
+
+  it.each([
+    [false, masters, "refused"],
+    [false, products, "read"],
+    [true, masters, "read"],
+  ])("with floatsAreMasters %s", async (floatsAreMasters, values, outcome) => {
+    const bound = bindTernary([1, 128], [tensor("w.weight", "f32", [1, 128], floats("f32", values))], {
+      floatsAreMasters,
+      floatsMayBeProducts: !floatsAreMasters,
+    });
+    if (outcome === "read") {
+      await bound;
+      return;
+    }
+    const error = await errorOf(bound);
+    expect(error.code).toBe("MODEL_UNSUPPORTED");
+    expect(error.message).toMatch(/"w.weight" holds full-precision weights, and nothing in the files says/);
+  });
 });

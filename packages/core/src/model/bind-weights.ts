@@ -26,7 +26,7 @@ import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
 import type { DenseType, Scale, TernaryShape } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./model-config.ts";
 import type { Recording, WeightRequest } from "./recorder.ts";
 import { ropeTable } from "./rope-table.ts";
 
@@ -38,6 +38,8 @@ export interface WeightFiles {
   weightScale: ModelConfig["weightScale"];
   /** Ternary weights in a float type may be products T · v, as bitnet.cpp's converter writes them, rather than masters. */
   floatsMayBeProducts: boolean;
+  /** Ternary weights in a float type that are no products are masters; otherwise they are refused. */
+  floatsAreMasters: boolean;
 }
 
 export interface BindOptions {
@@ -164,6 +166,7 @@ class Binder {
       ternarise(type, bytes, shape, { mayBeProducts: this.files.floatsMayBeProducts || hasScale }),
     );
     const { isProduct, scale, unpackRows } = ternarised;
+    if (!isProduct && !this.files.floatsAreMasters) throw fullPrecision(tensor);
     // Trits as floats: what saving a packed checkpoint that was unpacked in memory leaves behind.
     const areTrits = hasScale && isProduct && scale.value === 1;
     return { unpackRows, scale: areTrits ? await this.separateScale(tensor) : scale };
@@ -249,6 +252,15 @@ function checkScale(tensor: TensorInfo, scale: Scale): void {
       },
     );
   }
+}
+
+/** An ordinary model, or one that hides what it is. */
+function fullPrecision(tensor: TensorInfo): BitNetError {
+  return new BitNetError(
+    "MODEL_UNSUPPORTED",
+    `tensor "${tensor.name}" holds full-precision weights, and nothing in the files says that they were trained to be ternary; rounding the weights of an ordinary model leaves nonsense. A checkpoint with ternary masters says so by a quantization_config`,
+    { details: { tensor: tensor.name, type: tensor.type } },
+  );
 }
 
 function contextTooLong(contextLength: number, headDim: number): BitNetError {

@@ -2,12 +2,39 @@
  * BitNet b1.58 as bitnet-b1.58-2B-4T has it: pre-norm transformer, grouped-query attention with RoPE, squared-ReLU gating, and an
  * RMSNorm before each output projection. "BitNet b1.58 2B4T Technical Report" (Microsoft, 2025), section 2.
  */
-import type { ModelConfig } from "./config.ts";
+
+import type { Family } from "./family.ts";
+import type { ModelConfig } from "./model-config.ts";
 import { Recorder, type Recording } from "./recorder.ts";
 
-/** @param hasHead Whether the files hold a head of their own rather than sharing the embedding. */
-export function recordBitnetB158(config: ModelConfig, hasHead: boolean): Recording {
-  const { hiddenSize, ffnSize, nHeads, nKvHeads, headDim, vocabSize, normEps: eps } = config;
+export const bitnetB158: Family = {
+  name: "bitnet-b1.58",
+  gguf: ["bitnet-b1.58", "bitnet-25"],
+  hf: ["BitNetForCausalLM", "BitnetForCausalLM"],
+  defaults: { gguf: { ropeTheta: 10000 }, hf: { normEps: 1e-5, ropeTheta: 500000 } },
+  activation: "relu2",
+  isTied: null,
+  ggufPairing: "half",
+  floatsAreMasters: true,
+  chatTemplate: "bitnet",
+  layerNames: {
+    attn_norm: "input_layernorm.weight",
+    attn_q: "self_attn.q_proj.weight",
+    attn_k: "self_attn.k_proj.weight",
+    attn_v: "self_attn.v_proj.weight",
+    attn_sub_norm: "self_attn.attn_sub_norm.weight",
+    attn_output: "self_attn.o_proj.weight",
+    ffn_norm: "post_attention_layernorm.weight",
+    ffn_gate: "mlp.gate_proj.weight",
+    ffn_up: "mlp.up_proj.weight",
+    ffn_sub_norm: "mlp.ffn_sub_norm.weight",
+    ffn_down: "mlp.down_proj.weight",
+  },
+  record,
+};
+
+function record(config: ModelConfig, hasHead: boolean): Recording {
+  const { hiddenSize, ffnSize, nHeads, nKvHeads, headDim, vocabSize, normEps: eps, pairing } = config;
   const m = new Recorder(config);
   const embedding = m.dense("token_embd", vocabSize, hiddenSize);
   const ropeTable = m.ropeTable(headDim, config.ropeTheta);
@@ -40,8 +67,16 @@ export function recordBitnetB158(config: ModelConfig, hasHead: boolean): Recordi
       ternary("attn_v", nKvHeads * headDim, hiddenSize),
     ];
     m.add({ op: "bitLinear", x: xq, weights: projections, outs: [q, k, v] });
-    m.add({ op: "ropeKv", q, k, v, kv, table: ropeTable, nHeads, pairing: "half" });
-    m.add({ op: "attention", q, kv, out: mixed, nHeads, scale: Math.fround(1 / Math.sqrt(headDim)) });
+    m.add({ op: "ropeKv", q, k, v, kv, table: ropeTable, nHeads, pairing });
+    m.add({
+      op: "attention",
+      q,
+      kv,
+      out: mixed,
+      nHeads,
+      scale: Math.fround(1 / Math.sqrt(headDim)),
+      window: 0,
+    });
     m.add({
       op: "rmsNormQuant",
       x: mixed,

@@ -4,33 +4,11 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import { epsRange, FieldReader, limits, show, thetaRange } from "./config-fields.ts";
-
-export interface ModelConfig {
-  /** Architecture family, one file of this folder each. */
-  readonly architecture: "bitnet-b1.58";
-  readonly name: string;
-  readonly hiddenSize: number;
-  readonly ffnSize: number;
-  readonly nLayers: number;
-  readonly nHeads: number;
-  readonly nKvHeads: number;
-  readonly headDim: number;
-  readonly contextLength: number;
-  readonly vocabSize: number;
-  readonly normEps: number;
-  readonly ropeTheta: number;
-  readonly activation: "relu2" | "silu" | "gelu";
-  /** The embedding serves as head; null: so it is unless the file holds a head of its own. */
-  readonly isTied: boolean | null;
-  /** How a separate `weight_scale` tensor relates to the weights: W = T · scale, or W = T / scale. */
-  readonly weightScale: "multiplies" | "divides";
-}
+import { familyNamed, knownArchitectures } from "./families.ts";
+import type { ModelConfig } from "./model-config.ts";
 
 /** GGUF metadata as the reader gives it. */
 export type GgufFields = ReadonlyMap<string, unknown>;
-
-const ggufArchitectures = ["bitnet-b1.58", "bitnet-25"];
-const hfArchitectures = ["BitNetForCausalLM", "BitnetForCausalLM"];
 
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
 export function parseGgufConfig(
@@ -39,8 +17,8 @@ export function parseGgufConfig(
   vocabRows: number | undefined,
 ): ModelConfig {
   const architecture = fields.get("general.architecture");
-  if (typeof architecture !== "string" || !ggufArchitectures.includes(architecture))
-    throw unsupported(fileName, architecture, ggufArchitectures);
+  const family = familyNamed("gguf", architecture);
+  if (family === undefined) throw unsupported(fileName, architecture, knownArchitectures.gguf);
   const key = (name: string) => `${architecture}.${name}`;
   const reader = new FieldReader((name) => fields.get(key(name)), key);
   const { problems } = reader;
@@ -53,7 +31,7 @@ export function parseGgufConfig(
   checkGgufRopeScaling(fields, key, problems);
   if (vocabRows === undefined) problems.push('tensor "token_embd.weight" is missing');
   return finish(fileName, problems, {
-    architecture: "bitnet-b1.58",
+    architecture: family.name,
     name: stringOr(fields.get("general.name"), fileName),
     hiddenSize,
     ffnSize: reader.integer("feed_forward_length", limits.ffnSize),
@@ -64,10 +42,12 @@ export function parseGgufConfig(
     contextLength: reader.integer("context_length", limits.contextLength),
     vocabSize: reader.checked(vocabRows ?? Number.NaN, "rows of token_embd.weight", limits.vocabSize),
     normEps: reader.number("attention.layer_norm_rms_epsilon", epsRange),
-    ropeTheta: reader.number("rope.freq_base", thetaRange, 10000),
-    activation: "relu2",
+    ropeTheta: reader.number("rope.freq_base", thetaRange, family.defaults.gguf.ropeTheta),
+    pairing: family.ggufPairing,
+    activation: family.activation,
     isTied: null,
     weightScale: "multiplies",
+    floatsAreMasters: family.floatsAreMasters,
   });
 }
 
@@ -86,15 +66,17 @@ function checkGgufRopeScaling(fields: GgufFields, key: (name: string) => string,
 export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
   if (!isRecord(json)) throw invalid(fileName, [`expected a JSON object, found ${show(json)}`]);
   const architecture = Array.isArray(json.architectures) ? json.architectures[0] : undefined;
-  if (typeof architecture !== "string" || !hfArchitectures.includes(architecture))
-    throw unsupported(fileName, architecture ?? json.model_type, hfArchitectures);
+  const family = familyNamed("hf", architecture);
+  if (family === undefined)
+    throw unsupported(fileName, architecture ?? json.model_type, knownArchitectures.hf);
   const reader = new FieldReader((name) => json[name] ?? undefined);
   const { problems } = reader;
   const hiddenSize = reader.integer("hidden_size", limits.hiddenSize);
   const nHeads = reader.integer("num_attention_heads", limits.nHeads);
-  if (json.attention_bias === true) problems.push("attention_bias is not supported");
+  for (const name of ["attention_bias", "mlp_bias"])
+    if (json[name] === true) problems.push(`${name} is not supported`);
   return finish(fileName, problems, {
-    architecture: "bitnet-b1.58",
+    architecture: family.name,
     name: stringOr(json._name_or_path, fileName),
     hiddenSize,
     ffnSize: reader.integer("intermediate_size", limits.ffnSize),
@@ -104,22 +86,24 @@ export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
     headDim: reader.headDim("head_dim", hiddenSize, nHeads),
     contextLength: reader.integer("max_position_embeddings", limits.contextLength),
     vocabSize: reader.integer("vocab_size", limits.vocabSize),
-    normEps: reader.number("rms_norm_eps", epsRange, 1e-5),
-    ropeTheta: readHfRope(json, problems),
-    activation: readActivation(json.hidden_act ?? undefined, problems),
-    isTied: typeof json.tie_word_embeddings === "boolean" ? json.tie_word_embeddings : null,
+    normEps: reader.number("rms_norm_eps", epsRange, family.defaults.hf.normEps),
+    ropeTheta: readHfRope(json, family.defaults.hf.ropeTheta, problems),
+    pairing: "half",
+    activation: readActivation(json.hidden_act ?? undefined, family.activation, problems),
+    isTied: typeof json.tie_word_embeddings === "boolean" ? json.tie_word_embeddings : family.isTied,
     weightScale: readWeightScale(json.quantization_config ?? {}, problems),
+    floatsAreMasters: family.floatsAreMasters || isRecord(json.quantization_config),
   });
 }
 
 /** θ stands in the configuration itself or, in newer ones, in `rope_parameters`, which took over from `rope_scaling`. */
-function readHfRope(json: Record<string, unknown>, problems: string[]): number {
+function readHfRope(json: Record<string, unknown>, usual: number, problems: string[]): number {
   const { rope_scaling: scaling, rope_parameters: parameters } = json;
   checkWholeRotation(json, "", problems);
   if (isRecord(scaling)) checkDefaultRope(scaling, "rope_scaling", problems);
   else if (scaling ?? false) problems.push(`rope_scaling is ${show(scaling)}, expected an object`);
   const outer = new FieldReader((name) => json[name] ?? undefined, undefined, problems);
-  if ((parameters ?? null) === null) return outer.number("rope_theta", thetaRange, 500000);
+  if ((parameters ?? null) === null) return outer.number("rope_theta", thetaRange, usual);
   if (!isRecord(parameters)) {
     problems.push(`rope_parameters is ${show(parameters)}, expected an object`);
     return Number.NaN;
@@ -151,12 +135,17 @@ function checkWholeRotation(fields: Record<string, unknown>, prefix: string, pro
   if (factor !== 1) problems.push(`${prefix}partial_rotary_factor ${show(factor)} is not supported`);
 }
 
-function readActivation(value: unknown, problems: string[]): ModelConfig["activation"] {
-  if (value === undefined || value === "relu2") return "relu2";
+function readActivation(
+  value: unknown,
+  usual: ModelConfig["activation"],
+  problems: string[],
+): ModelConfig["activation"] {
+  if (value === undefined) return usual;
+  if (value === "relu2") return "relu2";
   if (value === "silu") return "silu";
   if (value === "gelu_pytorch_tanh") return "gelu";
   problems.push(`hidden_act ${show(value)} is not supported; supported: relu2, silu, gelu_pytorch_tanh`);
-  return "relu2";
+  return usual;
 }
 
 /** Which linear layer of transformers reads the file, and thereby what its scales mean. */

@@ -3,7 +3,7 @@
  * turns a Recording into a Program by finding each named weight in the files.
  */
 import type { BufferDecl, BufferId, Op } from "../backend/program.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./model-config.ts";
 
 /** A weight that a recording asks for; `name` is the GGUF tensor name without ".weight". */
 export type WeightRequest =

@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
-import { recordBitnetB158 } from "./bitnet-b158.ts";
+import { bitnetB158 } from "./bitnet-b158.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
-const recording = recordBitnetB158(
+const recording = bitnetB158.record(
   {
     architecture: "bitnet-b1.58",
     name: "two layers",
@@ -16,9 +16,11 @@ const recording = recordBitnetB158(
     vocabSize: 300,
     normEps: 1e-5,
     ropeTheta: 10000,
+    pairing: "half",
     activation: "relu2",
     isTied: false,
     weightScale: "multiplies",
+    floatsAreMasters: true,
   },
   true,
 );
@@ -40,7 +42,7 @@ it("names every weight of a model, in both formats, as published checkpoints do"
     [`blk.${n}.ffn_sub_norm.weight`, `model.layers.${n}.mlp.ffn_sub_norm.weight`],
     [`blk.${n}.ffn_down.weight`, `model.layers.${n}.mlp.down_proj.weight`],
   ];
-  expect(requested.map((name) => [ggufWeightName(name), hfWeightName(name)])).toEqual([
+  expect(requested.map((name) => [ggufWeightName(name), hfWeightName(bitnetB158, name)])).toEqual([
     ["token_embd.weight", "model.embed_tokens.weight"],
     ...layer(0),
     ...layer(1),
@@ -52,6 +54,6 @@ it("names every weight of a model, in both formats, as published checkpoints do"
 it.each(["blk.0.attn_x", "blk.attn_q", "blk.0.attn_q.weight", "rope_table"])(
   "%s is no weight of a BitNet",
   (name) => {
-    expect(() => hfWeightName(name)).toThrow(/has no Hugging Face name/);
+    expect(() => hfWeightName(bitnetB158, name)).toThrow(/has no Hugging Face name/);
   },
 );
