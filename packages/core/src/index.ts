@@ -47,7 +47,7 @@ export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
 export { denseByteLength } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
-export { packings } from "./packing/registry.ts";
+export { isGroupPacking, packings } from "./packing/registry.ts";
 export { type TritHistogram, tritHistogram } from "./packing/trit-histogram.ts";
 export type { ChatMessage, ChatTemplate } from "./tokenizer/chat-template.ts";
 export { chatTemplateFor } from "./tokenizer/default-template.ts";
