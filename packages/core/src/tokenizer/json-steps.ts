@@ -61,7 +61,11 @@ export function readPreTokenizer(list: readonly Located[]): PreTokenizer {
         break;
       case "Digits": {
         const most = asFlag(member(step, "individual_digits")) ? 1 : Number.POSITIVE_INFINITY;
-        steps.push(stepScanner(isByteLevel ? numberBytes(most) : matchRun(isNumber, most), "Isolated"));
+        steps.push(
+          isByteLevel
+            ? stepScanner(numberBytes(most), "Isolated", "byte")
+            : stepScanner(matchRun(isNumber, most), "Isolated"),
+        );
         break;
       }
       case "Punctuation":
@@ -117,7 +121,7 @@ function readSplit(step: Located, isByteLevel: boolean): PieceScanner {
       );
     }
     if (inverted) mismatch(member(step, "invert"), "false");
-    return stepScanner(match, readBehavior(step, undefined));
+    return stepScanner(match, readBehavior(step, undefined), isByteLevel ? "byte" : "character");
   }
   const text = asString(literal);
   if (text === "") mismatch(literal, "a text to split at");

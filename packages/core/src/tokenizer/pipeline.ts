@@ -28,13 +28,22 @@ export interface Decoding {
   readonly leading: LeadingSpace;
 }
 
-/** The bytes that each token shows as: visible spaces become spaces, byte tokens their byte. */
-export function shownTokens(tokens: ByteStrings, kinds: Uint8Array, showsSpaces: boolean): ByteStrings {
-  const bytes = new Uint8Array(tokens.bytes.length);
+/**
+ * The bytes that each token shows as: visible spaces become spaces, byte tokens their byte.
+ * @param changed Tokens that show as another text.
+ */
+export function shownTokens(
+  { tokens, kinds }: { tokens: ByteStrings; kinds: Uint8Array },
+  showsSpaces: boolean,
+  changed: ReadonlyMap<number, Uint8Array>,
+): ByteStrings {
+  let length = tokens.bytes.length;
+  for (const token of changed.values()) length += token.length;
+  const bytes = new Uint8Array(length);
   const offsets = new Uint32Array(tokens.count + 1);
   let at = 0;
   for (let id = 0; id < tokens.count; id++) {
-    const token = byteStringAt(tokens, id);
+    const token = changed.get(id) ?? byteStringAt(tokens, id);
     if (kinds[id] === tokenKind.byte) bytes[at++] = byteOfToken(token) ?? 0;
     else {
       for (let i = 0; i < token.length; i++) {

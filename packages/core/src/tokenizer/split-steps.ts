@@ -12,11 +12,19 @@ export type MatchEnd = (bytes: Uint8Array, position: number, end: number) => num
 /** What becomes of a match: a piece of its own, one with its neighbours that match, or one with the text before or after. */
 export type SplitBehavior = "Isolated" | "Contiguous" | "MergedWithPrevious" | "MergedWithNext";
 
-/** @param matchEnd Must look at a bounded number of characters where it does not match. */
-export function stepScanner(matchEnd: MatchEnd, behavior: SplitBehavior): PieceScanner {
+/**
+ * @param matchEnd Must look at a bounded number of characters where it does not match.
+ * @param unit What it looks at one by one.
+ */
+export function stepScanner(
+  matchEnd: MatchEnd,
+  behavior: SplitBehavior,
+  unit: "character" | "byte" = "character",
+): PieceScanner {
   const gapEnd: MatchEnd = (bytes, position, end) => {
     let at = position;
-    while (at < end && matchEnd(bytes, at, end) === at) at += charLength(bytes[at] ?? 0);
+    while (at < end && matchEnd(bytes, at, end) === at)
+      at += unit === "byte" ? 1 : charLength(bytes[at] ?? 0);
     return at;
   };
   switch (behavior) {

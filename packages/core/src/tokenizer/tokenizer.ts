@@ -123,7 +123,7 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
   };
   const shown =
     spelling === "plain"
-      ? shownTokens(vocabulary.tokens, vocabulary.kinds, parts.decoding.showsSpaces)
+      ? shownTokens(vocabulary, parts.decoding.showsSpaces, normalizedTexts(parts))
       : vocabulary.tokens;
   const { bosId, eosIds } = parts;
   return bindTokenizer(encoder, shown, parts.decoding.leading, {
@@ -131,6 +131,12 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
     eosIds,
     addBos: parts.addBos && bosId !== null,
   });
+}
+
+/** Tokens that are looked for in normalised text took the space along that it has in front. */
+function normalizedTexts({ added, pipeline: { normalise } }: TokenizerParts): Map<number, Uint8Array> {
+  const changed = normalise === null ? [] : added.filter((token) => token.normalized);
+  return new Map(changed.map(({ id, content }) => [id, utf8.encode(normalise?.(content))]));
 }
 
 function singleByteIds(vocabulary: Vocabulary): Int32Array {

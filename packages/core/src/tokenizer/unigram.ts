@@ -44,7 +44,9 @@ export function createUnigram(
     }
     lowest = Math.min(lowest, score);
     const isEmpty = tokens.offsets[id] === tokens.offsets[id + 1];
-    if ((kinds[id] ?? 0) <= tokenKind.added && id !== parts.unknownId && !isEmpty) ids.push(id);
+    // As the library does, which also finds byte tokens that are written out.
+    const isReachable = (kinds[id] ?? 0) <= tokenKind.added || kinds[id] === tokenKind.byte;
+    if (isReachable && id !== parts.unknownId && !isEmpty) ids.push(id);
   }
   ids.sort((a, b) => compareBytes(tokens, a, b));
   const firstOf = new Int32Array(257).fill(ids.length);
