@@ -5,6 +5,15 @@
 import { seededIntegers } from "./seeded.ts";
 
 export interface CheckpointShape {
+  family: "bitnet-b1.58" | "bitnet" | "llama" | "qwen2" | "qwen3" | "gemma3" | "minicpm";
+  /** Norms of the input of every projection. */
+  hasInnerNorms?: boolean;
+  /** Layers that see the last `size` positions only: all but every `pattern`th. */
+  window?: { size: number; pattern: number; theta: number };
+  /** Factors on the embedding, on what blocks add, on logits. */
+  factors?: { embedding: number; residual: number; logits: number };
+  /** YaRN: factor, and the context of training. */
+  yarn?: { factor: number; original: number };
   hidden: number;
   ffn: number;
   layers: number;
@@ -44,14 +53,21 @@ export interface LayerWeights {
   q: TernaryMatrix;
   k: TernaryMatrix;
   v: TernaryMatrix;
-  attnSubNorm: Float64Array;
+  attnSubNorm: Float64Array | null;
   o: TernaryMatrix;
   ffnNorm: Float64Array;
   gate: TernaryMatrix;
   up: TernaryMatrix;
-  ffnSubNorm: Float64Array;
+  ffnSubNorm: Float64Array | null;
   down: TernaryMatrix;
+  /** What only some families have. */
+  headNorms: { q: Float64Array; k: Float64Array } | null;
+  postNorms: { attention: Float64Array; ffn: Float64Array } | null;
+  biases: { q: Float64Array; k: Float64Array; v: Float64Array } | null;
+  innerNorms: Readonly<Record<Projection, Float64Array>> | null;
 }
+
+export type Projection = "q" | "k" | "v" | "o" | "gate" | "up" | "down";
 
 export interface Checkpoint {
   shape: CheckpointShape;
@@ -70,6 +86,10 @@ export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoi
   const dense = () => randomDense(vocab, hidden, shape.embeddingBits, random);
   const ternary = (rows: number, cols: number) => randomTernary(rows, cols, random);
   const norm = (cols: number) => Float64Array.from({ length: cols }, () => (96 + (random() % 65)) / 128);
+  const { family } = shape;
+  const subNorm = (cols: number) => (family.startsWith("bitnet") ? norm(cols) : null);
+  const [qSize, kvSize] = [heads * headDim, kvHeads * headDim];
+  const bias = (n: number) => Float64Array.from({ length: n }, () => ((random() % 65) - 32) / 64);
   return {
     shape,
     embedding: dense(),
@@ -78,13 +98,22 @@ export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoi
       q: ternary(heads * headDim, hidden),
       k: ternary(kvHeads * headDim, hidden),
       v: ternary(kvHeads * headDim, hidden),
-      attnSubNorm: norm(heads * headDim),
+      attnSubNorm: subNorm(heads * headDim),
       o: ternary(hidden, heads * headDim),
       ffnNorm: norm(hidden),
       gate: ternary(ffn, hidden),
       up: ternary(ffn, hidden),
-      ffnSubNorm: norm(ffn),
+      ffnSubNorm: subNorm(ffn),
       down: ternary(hidden, ffn),
+      headNorms: family === "qwen3" || family === "gemma3" ? { q: norm(headDim), k: norm(headDim) } : null,
+      postNorms: family === "gemma3" ? { attention: norm(hidden), ffn: norm(hidden) } : null,
+      biases: family === "qwen2" ? { q: bias(qSize), k: bias(kvSize), v: bias(kvSize) } : null,
+      innerNorms: shape.hasInnerNorms
+        ? {
+            ...{ q: norm(hidden), k: norm(hidden), v: norm(hidden), o: norm(qSize) },
+            ...{ gate: norm(hidden), up: norm(hidden), down: norm(ffn) },
+          }
+        : null,
     })),
     outputNorm: norm(hidden),
     head: shape.isTied ? null : dense(),

@@ -56,7 +56,7 @@ bool Executable::create(const EncodedProgram& encoded, const SourceDecl* sources
 void Executable::markReaders() {
   const auto view = [&](int32_t id) -> View& { return views_[index(id)]; };
   for (const Op& op : program_.ops) {
-    if (op.kind == OpKind::RmsNormQuant || op.kind == OpKind::RmsNorm || op.kind == OpKind::Head) view(op.weight).isVector = true;
+    if (op.kind == OpKind::RmsNormQuant || op.kind == OpKind::RmsNorm || op.kind == OpKind::Bias || op.kind == OpKind::Head) view(op.weight).isVector = true;
     if (op.kind == OpKind::RopeKv || op.kind == OpKind::Rope) view(op.table).isVector = true;
     if (op.kind == OpKind::Embed || op.kind == OpKind::Head) view(op.table).isInPlace = true;
     if (op.kind != OpKind::BitLinear) continue;

@@ -139,6 +139,8 @@ void Worker::runRow(const Op& op, int32_t opIndex, int32_t row) {
     case OpKind::Multiply: return multiplyRows(op, row);
     case OpKind::GatedActivation:
       return k_.gate(op.fn, exe_.f32(op.gate).row(row), exe_.f32(op.up).row(row), program_.buffer(op.out).cols, exe_.f32(op.out).row(row));
+    case OpKind::Bias: return k_.add(exe_.f32(op.x).row(row), exe_.vector(op.weight), program_.buffer(op.x).cols);
+    case OpKind::Scale: return k_.multiply(exe_.f32(op.x).row(row), program_.buffer(op.x).cols, op.real);
     case OpKind::Residual: return k_.add(exe_.f32(op.x).row(row), exe_.f32(op.y).row(row), program_.buffer(op.x).cols);
     default: return;
   }

@@ -7,7 +7,7 @@
 
 namespace bitnet::engine {
 
-enum class OpKind : int32_t { Embed, RmsNormQuant, RmsNorm, Quantise, BitLinear, RopeKv, Rope, WriteKv, Attention, GatedActivation, Activation, Multiply, Residual, Head };
+enum class OpKind : int32_t { Embed, RmsNormQuant, RmsNorm, Quantise, BitLinear, RopeKv, Rope, WriteKv, Attention, GatedActivation, Activation, Multiply, Bias, Scale, Residual, Head };
 
 // out = table[token]
 struct EmbedOp {
@@ -70,13 +70,14 @@ struct WriteKvOp {
   int32_t kv;
 };
 
-// out = softmax(q · Kᵀ · scale) · V, causal, over the row's own sequence; nHeads / nKvHeads query heads share a KV head
+// out = softmax(q · Kᵀ · scale) · V, causal, over the row's own sequence and, unless window is 0, its last `window` positions; nHeads / nKvHeads query heads share a KV head
 struct AttentionOp {
   int32_t q;
   int32_t kv;
   int32_t out;
   int32_t nHeads;
   float scale;
+  int32_t window;
 };
 
 // out = fn(gate) · up
@@ -99,6 +100,18 @@ struct MultiplyOp {
   int32_t x;
   int32_t y;
   int32_t out;
+};
+
+// x = x + bias
+struct BiasOp {
+  int32_t x;
+  int32_t bias;
+};
+
+// x = x · factor
+struct ScaleOp {
+  int32_t x;
+  float factor;
 };
 
 // x = x + y
@@ -131,6 +144,8 @@ struct Operation {
     GatedActivationOp gatedActivation;
     ActivationOp activation;
     MultiplyOp multiply;
+    BiasOp bias;
+    ScaleOp scale;
     ResidualOp residual;
     HeadOp head;
   };
@@ -142,7 +157,7 @@ static_assert(static_cast<int32_t>(GateFn::Relu2) == 0);
 static_assert(static_cast<int32_t>(GateFn::Silu) == 1);
 static_assert(static_cast<int32_t>(GateFn::Gelu) == 2);
 
-constexpr int32_t nSizeNames = 8;
+constexpr int32_t nSizeNames = 9;
 
 constexpr FieldSpec fieldSpecs[] = {
     // embed
@@ -188,6 +203,7 @@ constexpr FieldSpec fieldSpecs[] = {
     FieldSpec::operand(offsetof(AttentionOp, out), BufferKind::F32, false, anySize, {2, {7, 3}}, ~0u),
     FieldSpec::integer(offsetof(AttentionOp, nHeads), 7, 1, 65536),
     FieldSpec::real(offsetof(AttentionOp, scale), 0.0, true, INFINITY),
+    FieldSpec::integer(offsetof(AttentionOp, window), 8, 0, 2147483647),
     // gatedActivation
     FieldSpec::operand(offsetof(GatedActivationOp, gate), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
     FieldSpec::operand(offsetof(GatedActivationOp, up), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
@@ -201,6 +217,12 @@ constexpr FieldSpec fieldSpecs[] = {
     FieldSpec::operand(offsetof(MultiplyOp, x), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
     FieldSpec::operand(offsetof(MultiplyOp, y), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
     FieldSpec::operand(offsetof(MultiplyOp, out), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
+    // bias
+    FieldSpec::operand(offsetof(BiasOp, x), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
+    FieldSpec::operand(offsetof(BiasOp, bias), BufferKind::Dense, false, {0, {-1, -1}}, {1, {4, -1}}, ~0u),
+    // scale
+    FieldSpec::operand(offsetof(ScaleOp, x), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
+    FieldSpec::real(offsetof(ScaleOp, factor), 0.0, true, INFINITY),
     // residual
     FieldSpec::operand(offsetof(ResidualOp, x), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
     FieldSpec::operand(offsetof(ResidualOp, y), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
@@ -221,14 +243,16 @@ constexpr OperationSpec operationSpecs[] = {
     {"ropeKv", 15, 7, true, anySize, anySize},
     {"rope", 22, 4, true, anySize, anySize},
     {"writeKv", 26, 3, true, anySize, anySize},
-    {"attention", 29, 5, false, {1, {7, -1}}, {1, {2, -1}}},
-    {"gatedActivation", 34, 4, true, anySize, anySize},
-    {"activation", 38, 3, true, anySize, anySize},
-    {"multiply", 41, 3, true, anySize, anySize},
-    {"residual", 44, 2, true, anySize, anySize},
-    {"head", 46, 4, false, anySize, anySize},
+    {"attention", 29, 6, false, {1, {7, -1}}, {1, {2, -1}}},
+    {"gatedActivation", 35, 4, true, anySize, anySize},
+    {"activation", 39, 3, true, anySize, anySize},
+    {"multiply", 42, 3, true, anySize, anySize},
+    {"bias", 45, 2, true, anySize, anySize},
+    {"scale", 47, 2, true, anySize, anySize},
+    {"residual", 49, 2, true, anySize, anySize},
+    {"head", 51, 4, false, anySize, anySize},
 };
-constexpr int32_t nOperations = 14;
+constexpr int32_t nOperations = 16;
 // Where each operation's members begin.
 constexpr size_t operationMembers = offsetof(Operation, embed);
 

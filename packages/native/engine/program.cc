@@ -355,7 +355,7 @@ class Decoder {
         return;
       case OpKind::Attention: {
         const AttentionOp& op = from.attention;
-        to.q = op.q, to.kv = op.kv, to.out = op.out, to.nHeads = op.nHeads, to.real = op.scale;
+        to.q = op.q, to.kv = op.kv, to.out = op.out, to.nHeads = op.nHeads, to.real = op.scale, to.window = op.window;
         return;
       }
       case OpKind::GatedActivation: {
@@ -368,6 +368,12 @@ class Decoder {
         return;
       case OpKind::Multiply:
         to.x = from.multiply.x, to.y = from.multiply.y, to.out = from.multiply.out;
+        return;
+      case OpKind::Bias:
+        to.x = from.bias.x, to.weight = from.bias.bias;
+        return;
+      case OpKind::Scale:
+        to.x = from.scale.x, to.real = from.scale.factor;
         return;
       case OpKind::Residual:
         to.x = from.residual.x, to.y = from.residual.y;

@@ -45,7 +45,8 @@ struct Op {
   bool feedsNext;               // the operation that follows may be computed with it, piece by piece
   Pairing pairing;
   GateFn fn;
-  float real;  // eps or scale
+  float real;  // eps, scale or factor
+  int32_t window;
 };
 
 // Operations [first, end): any number that run row by row, or one that needs all rows (core/backend/plan.ts).

@@ -107,6 +107,8 @@ class Worker {
   void sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total);
   float toProbabilities(float* scores, int32_t n, float scale);
   void softmax(const Op& op, const QueryTile& tile);
+  static int32_t firstKeyOf(const Op& op, int32_t nKeys);
+  static void maskBefore(const Op& op, float* scores, int32_t nKeys);
 
   // head.cc
   bool head(const Op& op, int32_t opIndex, WorkCounter* counters);

@@ -14,6 +14,8 @@ export const offeredOperations: readonly OpName[] = [
   "gatedActivation",
   "activation",
   "multiply",
+  "bias",
+  "scale",
   "residual",
   "head",
 ];

@@ -38,7 +38,8 @@ const modified = <const C extends readonly string[]>(...cols: C) =>
   ({ role: "modifies", takes: "f32", cols }) as const;
 const quantised = <const R extends "reads" | "writes">(role: R) =>
   ({ role, takes: "q8", cols: ["n"] }) as const;
-const normWeight = <const C extends readonly string[]>(...cols: C) =>
+/** One row, as wide as what it is applied to. */
+const vector = <const C extends readonly string[]>(...cols: C) =>
   ({ role: "reads", takes: "dense", rows: [], cols }) as const;
 const vocabularyTable = { role: "reads", takes: "dense", rows: ["vocabSize"], cols: ["n"] } as const;
 
@@ -50,12 +51,12 @@ export const operations = {
   },
   rmsNormQuant: {
     does: "out = quantise(rmsNorm(x) · weight): RMSNorm, then int8 quantisation, per row",
-    fields: { x: read("n"), weight: normWeight("n"), out: quantised("writes"), eps },
+    fields: { x: read("n"), weight: vector("n"), out: quantised("writes"), eps },
     runs: "rows",
   },
   rmsNorm: {
     does: "out = rmsNorm(x) · weight over each stretch of x that is as wide as the weight (a head's, or the whole row)",
-    fields: { weight: normWeight("width"), x: read("nParts", "width"), out: written("nParts", "width"), eps },
+    fields: { weight: vector("width"), x: read("nParts", "width"), out: written("nParts", "width"), eps },
     runs: "rows",
   },
   quantise: {
@@ -101,7 +102,7 @@ export const operations = {
     runs: "rows",
   },
   attention: {
-    does: "out = softmax(q · Kᵀ · scale) · V, causal, over the row's own sequence; nHeads / nKvHeads query heads share a KV head",
+    does: "out = softmax(q · Kᵀ · scale) · V, causal, over the row's own sequence and, unless window is 0, its last `window` positions; nHeads / nKvHeads query heads share a KV head",
     fields: {
       q: read("nHeads", "headDim"),
       kv: { role: "reads", ...kv },
@@ -109,6 +110,8 @@ export const operations = {
       nHeads,
       /** Normally f32(1 / √headDim). */
       scale: { role: "attribute", type: "real", least: 0, isOpen: true, below: Number.POSITIVE_INFINITY },
+      /** 0: all positions up to the row's own. */
+      window: { role: "attribute", type: "integer", least: 0, most: 2 ** 31 - 1 },
     },
     distinct: [["q", "out"]],
     multiples: [[["nHeads"], ["nKvHeads"]]],
@@ -129,6 +132,19 @@ export const operations = {
     fields: { x: read("n"), y: read("n"), out: written("n") },
     runs: "rows",
   },
+  bias: {
+    does: "x = x + bias",
+    fields: { x: modified("n"), bias: vector("n") },
+    runs: "rows",
+  },
+  scale: {
+    does: "x = x · factor",
+    fields: {
+      x: modified("n"),
+      factor: { role: "attribute", type: "real", least: 0, isOpen: true, below: Number.POSITIVE_INFINITY },
+    },
+    runs: "rows",
+  },
   residual: {
     does: "x = x + y",
     fields: { x: modified("n"), y: read("n") },
@@ -136,7 +152,7 @@ export const operations = {
   },
   head: {
     does: "for the rows that the step's head requests name: logits = table · (rmsNorm(x) · weight), answered as asked",
-    fields: { x: read("n"), weight: normWeight("n"), eps, table: vocabularyTable },
+    fields: { x: read("n"), weight: vector("n"), eps, table: vocabularyTable },
     runs: "whole",
   },
 } as const satisfies OperationTable;

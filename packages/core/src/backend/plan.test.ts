@@ -38,7 +38,7 @@ function layer({
     outs: [q, k, v],
   });
   b.add({ op: "ropeKv", q, k, v, kv, table, nHeads: 4, pairing: "half" });
-  b.add({ op: "attention", q, kv, out: mixed, nHeads: 4, scale: 1 });
+  b.add({ op: "attention", q, kv, out: mixed, nHeads: 4, scale: 1, window: 0 });
   if (readsQueries) b.add({ op: "residual", x: mixed, y: q });
   b.add({ op: "quantise", x: mixed, out: yq });
   b.add({ op: "bitLinear", x: yq, weights: [ternary("wo", 128)], outs: [y] });

@@ -67,7 +67,7 @@ describe("validateProgram", () => {
     [
       "heads that cannot be shared",
       (b, { q, x, kv }) =>
-        b.add({ op: "attention", q: q ?? 0, kv: kv ?? 0, out: x ?? 0, nHeads: 3, scale: 1 }),
+        b.add({ op: "attention", q: q ?? 0, kv: kv ?? 0, out: x ?? 0, nHeads: 3, scale: 1, window: 0 }),
       /nHeads 3 is no multiple of nKvHeads 2/,
     ],
     [

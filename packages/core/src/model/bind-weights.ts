@@ -22,11 +22,12 @@ import {
   typeName,
 } from "../formats/tensor.ts";
 import { isComputeLayout, rowsToComputeLayout, toComputeLayout } from "../packing/compute-layout.ts";
+import { widenRows } from "../packing/dense.ts";
 import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
 import type { DenseType, Scale, TernaryShape } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./model-config.ts";
 import type { Recording, WeightRequest } from "./recorder.ts";
 import { ropeTable } from "./rope-table.ts";
 
@@ -38,6 +39,8 @@ export interface WeightFiles {
   weightScale: ModelConfig["weightScale"];
   /** Ternary weights in a float type may be products T · v, as bitnet.cpp's converter writes them, rather than masters. */
   floatsMayBeProducts: boolean;
+  /** Ternary weights in a float type that are no products are masters; otherwise they are refused. */
+  floatsAreMasters: boolean;
 }
 
 export interface BindOptions {
@@ -95,14 +98,14 @@ class Binder {
   async bind(request: WeightRequest): Promise<TernaryTensor | DenseTensor> {
     switch (request.kind) {
       case "ropeTable": {
-        const { contextLength, headDim, theta } = request;
+        const { contextLength, headDim } = request.shape;
         if (contextLength * headDim > maxRopeElements) throw contextTooLong(contextLength, headDim);
-        const table = ropeTable(contextLength, headDim, theta);
+        const table = ropeTable(request.shape);
         const source = this.addBytes(request.name, new Uint8Array(table.buffer));
         return { kind: "dense", type: "f32", source, offset: 0, rows: contextLength, cols: headDim };
       }
       case "dense":
-        return this.bindDense(this.find(request), request.rows, request.cols);
+        return this.bindDense(this.find(request), request);
       case "ternary":
         return this.bindTernary(this.find(request), request.rows, request.cols);
     }
@@ -128,9 +131,20 @@ class Binder {
     return tensor;
   }
 
-  private async bindDense(tensor: TensorInfo, rows: number, cols: number): Promise<DenseTensor> {
+  private async bindDense(
+    tensor: TensorInfo,
+    { rows, cols, plus, times }: Extract<WeightRequest, { kind: "dense" }>,
+  ): Promise<DenseTensor> {
     if (!isOneOf<DenseType>(tensor.type, denseTypes))
       throw wrongType(tensor, `one of ${denseTypes.join(", ")}`);
+    if (plus !== 0 || times !== 1) {
+      const values = new Float32Array(rows * cols);
+      widenRows(tensor.type, await readTensor(tensor), cols, 0, rows, values);
+      for (let i = 0; i < values.length; i++)
+        values[i] = Math.fround((values[i] as number) + plus) * Math.fround(times);
+      const source = this.addBytes(tensor.name, new Uint8Array(values.buffer));
+      return { kind: "dense", type: "f32", source, offset: 0, rows, cols };
+    }
     const { source, offset } = await this.refer(tensor);
     return { kind: "dense", type: tensor.type, source, offset, rows, cols };
   }
@@ -148,12 +162,13 @@ class Binder {
     if (!isPackingId(tensor.type))
       throw wrongType(tensor, "a ternary packing or f32, f16, bf16 master weights");
     if (isComputeLayout(tensor.type, shape)) {
-      const scale = await readTailScale(tensor);
+      const scale = await this.withFactor(tensor, await readTailScale(tensor));
       checkScale(tensor, scale);
       return { kind: "ternary", ...(await this.refer(tensor)), rows, cols, scale };
     }
     const bytes = await readTensor(tensor);
-    const scale = packings[tensor.type].readScale(bytes, shape) ?? (await this.separateScale(tensor));
+    const own = packings[tensor.type].readScale(bytes, shape);
+    const scale = own === null ? await this.separateScale(tensor) : await this.withFactor(tensor, own);
     return made(toComputeLayout(tensor.type, bytes, shape), scale);
   }
 
@@ -164,6 +179,7 @@ class Binder {
       ternarise(type, bytes, shape, { mayBeProducts: this.files.floatsMayBeProducts || hasScale }),
     );
     const { isProduct, scale, unpackRows } = ternarised;
+    if (!isProduct && !this.files.floatsAreMasters) throw fullPrecision(tensor);
     // Trits as floats: what saving a packed checkpoint that was unpacked in memory leaves behind.
     const areTrits = hasScale && isProduct && scale.value === 1;
     return { unpackRows, scale: areTrits ? await this.separateScale(tensor) : scale };
@@ -171,29 +187,21 @@ class Binder {
 
   /** The `weight_scale` tensor beside a packed one. */
   private async separateScale(tensor: TensorInfo): Promise<Scale> {
-    const name = scaleName(tensor);
-    const scaleTensor = this.files.tensors.get(name);
-    if (
-      !scaleTensor ||
-      !isOneOf<MasterType>(scaleTensor.type, masterTypes) ||
-      scaleTensor.shape.some((n) => n !== 1)
-    ) {
-      throw new BitNetError(
-        "MODEL_INVALID",
-        `tensor "${tensor.name}" needs a single number "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${scaleTensor.shape.join(", ")}]` : "nothing"}`,
-        { details: { tensor: name } },
-      );
-    }
-    const bytes = await readTensor(scaleTensor);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const stored =
-      scaleTensor.type === "f32"
-        ? view.getFloat32(0, true)
-        : (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
+    const stored = await readNumber(this.files.tensors.get(scaleName(tensor)), tensor);
     return {
       kind: "tensor",
       value: this.files.weightScale === "multiplies" ? stored : Math.fround(1 / stored),
     };
+  }
+
+  /** llama.cpp's converter keeps the scale of a ternary weight beside it, and trits alone in the weight. */
+  private async withFactor(tensor: TensorInfo, scale: Scale): Promise<Scale> {
+    const name = tensor.name.replace(/\.weight$/, ".scale");
+    const factorTensor = this.files.tensors.get(name);
+    if (name === tensor.name || factorTensor === undefined) return scale;
+    const factor = await readNumber(factorTensor, tensor);
+    if (scale.kind === "tensor") return { kind: "tensor", value: Math.fround(scale.value * factor) };
+    return { ...scale, values: scale.values.map((value) => Math.fround(value * factor)) };
   }
 
   /** Refers to a tensor's bytes in its file, or reads them where the source is no file. */
@@ -212,6 +220,26 @@ class Binder {
   private addBytes(name: string, bytes: Uint8Array): SourceId {
     return this.sources.push({ kind: "bytes", name, bytes }) - 1;
   }
+}
+
+/** The single number of a scale tensor. */
+async function readNumber(scaleTensor: TensorInfo | undefined, weight: TensorInfo): Promise<number> {
+  if (
+    !scaleTensor ||
+    !isOneOf<MasterType>(scaleTensor.type, masterTypes) ||
+    scaleTensor.shape.some((n) => n !== 1)
+  ) {
+    const name = scaleTensor?.name ?? scaleName(weight);
+    throw new BitNetError(
+      "MODEL_INVALID",
+      `tensor "${weight.name}" needs a single number "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${scaleTensor.shape.join(", ")}]` : "nothing"}`,
+      { details: { tensor: name } },
+    );
+  }
+  const bytes = await readTensor(scaleTensor);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (scaleTensor.type === "f32") return view.getFloat32(0, true);
+  return (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
 }
 
 function scaleName({ name }: TensorInfo): string {
@@ -249,6 +277,15 @@ function checkScale(tensor: TensorInfo, scale: Scale): void {
       },
     );
   }
+}
+
+/** An ordinary model, or one that hides what it is. */
+function fullPrecision(tensor: TensorInfo): BitNetError {
+  return new BitNetError(
+    "MODEL_UNSUPPORTED",
+    `tensor "${tensor.name}" holds full-precision weights, and nothing in the files says that they were trained to be ternary; rounding the weights of an ordinary model leaves nonsense. A checkpoint with ternary masters says so by a quantization_config`,
+    { details: { tensor: tensor.name, type: tensor.type } },
+  );
 }
 
 function contextTooLong(contextLength: number, headDim: number): BitNetError {

@@ -11,8 +11,10 @@ import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.t
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BindOptions, bindWeights } from "./bind-weights.ts";
-import { recordBitnetB158 } from "./bitnet-b158.ts";
-import { type ModelConfig, parseGgufConfig, parseHfConfig } from "./config.ts";
+import { parseGgufConfig, parseHfConfig } from "./config.ts";
+import { recordDecoder } from "./decoder.ts";
+import { familyOf } from "./families.ts";
+import type { ModelConfig } from "./model-config.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
 export interface ModelDescription {
@@ -22,7 +24,9 @@ export interface ModelDescription {
   chatTemplate: string | null;
   /** File name of a weight by its GGUF name without ".weight". */
   weightName: (name: string) => string;
-  /** Float tensors hold the very weights that are computed with; Hugging Face's are masters. */
+  /** The template to use where the file has none; null: the model has no chat. */
+  defaultChatTemplate: "bitnet" | null;
+  /** Float tensors may hold the very weights that are computed with rather than masters. */
   floatsMayBeProducts: boolean;
 }
 
@@ -39,18 +43,21 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
       config,
       tensors,
       chatTemplate: textOrNull(template),
+      defaultChatTemplate: familyOf(config).chatTemplate,
       weightName: ggufWeightName,
       floatsMayBeProducts: true,
     };
   }
   const config = parseHfConfig(files.config, `${name}/config.json`);
   const { tensors } = files;
+  const family = familyOf(config);
   return {
     config,
     tensors,
     chatTemplate: chatTemplateSource(files.tokenizerConfig),
-    weightName: hfWeightName,
-    floatsMayBeProducts: false,
+    defaultChatTemplate: family.chatTemplate,
+    weightName: (weight) => hfWeightName(family, weight, (name) => tensors.has(name)),
+    floatsMayBeProducts: !config.floatsAreMasters,
   };
 }
 
@@ -84,15 +91,16 @@ export async function bindModel(
   config: ModelConfig,
   options: BindOptions = {},
 ): Promise<Program> {
-  const hasHead = config.isTied !== true && tensors.has(weightName("output"));
-  if (config.isTied === false && !hasHead)
+  const has = (name: string) => tensors.has(weightName(name));
+  if (config.isTied === false && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
-  const recording = recordBitnetB158(config, hasHead);
-  const { weightScale } = config;
-  return bindWeights(recording, { tensors, fileName: weightName, weightScale, floatsMayBeProducts }, options);
+  const recording = recordDecoder(config, has, familyOf(config).traits);
+  const { weightScale, floatsAreMasters } = config;
+  const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters };
+  return bindWeights(recording, files, options);
 }
 
 /** Number of weights: elements of every matrix and vector, scales left out. */

@@ -25,6 +25,7 @@ export function rowCases(): ConformanceCase[] {
       [1, 3, 7, 16, 33, 6917].map((cols) => gateCase(fn, cols)),
     ),
     ...[1, 7, 2560].map(residualCase),
+    ...[1, 7, 2560].flatMap((cols) => [biasCase(cols), scaleCase(cols)]),
   ];
 }
 
@@ -237,4 +238,22 @@ function residualCase(cols: number): ConformanceCase {
     outputs: [x, y],
   });
   return { name: `residual ${cols}`, program: b.program("residual"), ...noCache, maxRows: 8, steps: [step] };
+}
+
+function inPlaceCase(name: string, cols: number, add: (b: CaseBuilder, x: number) => void): ConformanceCase {
+  const b = new CaseBuilder(550 + cols);
+  const x = b.f32("x", cols);
+  add(b, x);
+  const step = plainStep(3, { inputs: [{ buffer: x, values: b.draw.floats(3 * cols) }], outputs: [x] });
+  return { name: `${name} ${cols}`, program: b.program(name), ...noCache, maxRows: 4, steps: [step] };
+}
+
+function biasCase(cols: number): ConformanceCase {
+  return inPlaceCase("bias", cols, (b, x) =>
+    b.add({ op: "bias", x, bias: b.dense("bias", cols % 2 === 0 ? "bf16" : "f32", 1, cols) }),
+  );
+}
+
+function scaleCase(cols: number): ConformanceCase {
+  return inPlaceCase("scale", cols, (b, x) => b.add({ op: "scale", x, factor: 25.298221281347036 }));
 }

@@ -25,6 +25,7 @@ import { answerHead } from "./head.ts";
 import {
   absMaxBits,
   activate,
+  add,
   dot,
   gatedActivation,
   isFiniteBits,
@@ -249,6 +250,7 @@ class StepRun {
             position: this.step.positions[i] ?? 0,
             nHeads: op.nHeads,
             scale: Math.fround(op.scale),
+            window: op.window,
           });
         }
         return;
@@ -262,12 +264,20 @@ class StepRun {
       case "multiply":
         multiply(this.f32(op.x), this.f32(op.y), this.f32(op.out));
         return;
-      case "residual": {
-        const x = this.f32(op.x);
-        const y = this.f32(op.y);
-        for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) + (y[i] as number);
+      case "bias": {
+        const bias = this.vector(op.bias);
+        for (let i = 0; i < this.nRows; i++) add(this.row(op.x, i), bias);
         return;
       }
+      case "scale": {
+        const x = this.f32(op.x);
+        const factor = Math.fround(op.factor);
+        for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) * factor;
+        return;
+      }
+      case "residual":
+        add(this.f32(op.x), this.f32(op.y));
+        return;
       case "head":
         this.heads = this.step.heads.map((request) => answerHead(request, this.logits(op, request.row)));
         return;

@@ -86,6 +86,11 @@ export function activate(fn: OpOf<"activation">["fn"], x: Float32Array, out: Flo
   for (let i = 0; i < x.length; i++) out[i] = activated(fn, x[i] as number);
 }
 
+/** x = x + y. */
+export function add(x: Float32Array, y: Float32Array): void {
+  for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) + (y[i] as number);
+}
+
 /** out = x · y. */
 export function multiply(x: Float32Array, y: Float32Array, out: Float32Array): void {
   for (let i = 0; i < x.length; i++) out[i] = (x[i] as number) * (y[i] as number);
