@@ -86,6 +86,7 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
           tokenizer: files.tokenizerJson,
           config: files.tokenizerConfig,
           generationConfig: files.generationConfig,
+          modelConfig: files.config,
         });
   if (tokenizer.vocabSize > vocabSize) {
     throw new BitNetError(
