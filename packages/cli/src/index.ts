@@ -9,6 +9,7 @@ import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerRun } from "./commands/run.ts";
+import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
 import { openSession, type Session } from "./session.ts";
 
@@ -46,6 +47,7 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerServe(program, packageVersion(), session);
   for (const command of program.commands) prepare(command);
   return program;
 }
