@@ -13,6 +13,7 @@ import { registerModels } from "./commands/models.ts";
 import { registerPull } from "./commands/pull.ts";
 import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
+import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
 import { openSession, type Session } from "./session.ts";
 
@@ -54,6 +55,7 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerServe(program, packageVersion(), session);
   for (const command of program.commands) prepare(command);
   return program;
 }

@@ -39,6 +39,7 @@ export {
   typeName,
 } from "./formats/tensor.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
+export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
 export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generate/scheduler.ts";
 export type { StopReason } from "./generate/stop.ts";
