@@ -58,6 +58,7 @@ export class BitNet {
   private readonly headTable: HeadTable;
   readonly tokenizer: Tokenizer;
   private readonly templateSource: string | null;
+  private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
@@ -68,6 +69,7 @@ export class BitNet {
     headTable: HeadTable;
     tokenizer: Tokenizer;
     chatTemplate: string | null;
+    usualTemplate: "bitnet" | null;
     executable: Executable;
     scheduler: Scheduler;
   }) {
@@ -76,6 +78,7 @@ export class BitNet {
     this.headTable = parts.headTable;
     this.tokenizer = parts.tokenizer;
     this.templateSource = parts.chatTemplate;
+    this.usualTemplate = parts.usualTemplate;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
   }
@@ -142,6 +145,7 @@ export class BitNet {
           headTable,
           tokenizer,
           chatTemplate: model.chatTemplate,
+          usualTemplate: model.defaultChatTemplate,
           executable,
           scheduler,
         });
@@ -175,7 +179,7 @@ export class BitNet {
    * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed.
    */
   get template(): ChatTemplate {
-    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source);
+    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source, this.usualTemplate);
     return this.compiledTemplate;
   }
 

@@ -153,6 +153,14 @@ void Worker::sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, in
   });
 }
 
+// The first of a row's keys that its window reaches.
+int32_t Worker::firstKeyOf(const Op& op, int32_t nKeys) { return op.window > 0 ? std::max(0, nKeys - op.window) : 0; }
+
+// Keys before the window weigh nothing: exactly 0, which changes no sum.
+void Worker::maskBefore(const Op& op, float* scores, int32_t nKeys) {
+  std::fill_n(scores, firstKeyOf(op, nKeys), -std::numeric_limits<float>::infinity());
+}
+
 // scores → exp(score · scale − max · scale); returns their sum.
 float Worker::toProbabilities(float* scores, int32_t n, float scale) {
   alignas(64) float stripes[16] = {};
@@ -194,11 +202,17 @@ void Worker::softmax(const Op& op, const QueryTile& tile) {
   const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads;
   const auto keysOf = [&](int32_t row) { return step_.positions[tile.firstRow + row] + 1; };
   if (!tile.inLanes) {
-    for (int32_t i = 0; i < tile.nRows * group; i++) scratch_.denominators[i] = toProbabilities(tile.scoreOf(i, 0), keysOf(i / group), op.real);
+    for (int32_t i = 0; i < tile.nRows * group; i++) {
+      const int32_t nKeys = keysOf(i / group);
+      maskBefore(op, tile.scoreOf(i, 0), nKeys);
+      scratch_.denominators[i] = toProbabilities(tile.scoreOf(i, 0), nKeys, op.real);
+    }
     return;
   }
   const int32_t nKeys = keysOf(tile.nRows - 1);
   for (int32_t row = 0; row < tile.nRows; row++) {
+    for (int32_t key = 0; key < firstKeyOf(op, keysOf(row)); key++)
+      std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
     for (int32_t key = keysOf(row); key < nKeys; key++) std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
   }
   k_.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, scratch_.denominators);
@@ -266,7 +280,10 @@ bool Worker::attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys) {
     scoreKeys(op, tileOf(unit), firstKey, endKey);
   });
   if (team_.barrier()) return true;
-  eachHead(counters[1], [&](int32_t unit, int32_t h) { *denominatorOf(unit, h) = toProbabilities(scoresOf(unit, h), keysOf(unit), op.real); });
+  eachHead(counters[1], [&](int32_t unit, int32_t h) {
+    maskBefore(op, scoresOf(unit, h), keysOf(unit));
+    *denominatorOf(unit, h) = toProbabilities(scoresOf(unit, h), keysOf(unit), op.real);
+  });
   if (team_.barrier()) return true;
   eachBlock(counters[2], [&](int32_t unit, int32_t block, int32_t firstKey, int32_t endKey) {
     sumValues(op, tileOf(unit), firstKey, endKey, sumsOf(unit, block), nullptr);

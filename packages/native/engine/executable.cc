@@ -56,8 +56,8 @@ bool Executable::create(const EncodedProgram& encoded, const SourceDecl* sources
 void Executable::markReaders() {
   const auto view = [&](int32_t id) -> View& { return views_[index(id)]; };
   for (const Op& op : program_.ops) {
-    if (op.kind == OpKind::RmsNormQuant || op.kind == OpKind::Head) view(op.weight).isVector = true;
-    if (op.kind == OpKind::RopeKv) view(op.table).isVector = true;
+    if (op.kind == OpKind::RmsNormQuant || op.kind == OpKind::RmsNorm || op.kind == OpKind::Bias || op.kind == OpKind::Head) view(op.weight).isVector = true;
+    if (op.kind == OpKind::RopeKv || op.kind == OpKind::Rope) view(op.table).isVector = true;
     if (op.kind == OpKind::Embed || op.kind == OpKind::Head) view(op.table).isInPlace = true;
     if (op.kind != OpKind::BitLinear) continue;
     for (int32_t i = 0; i < op.nWeights; i++) {
@@ -183,6 +183,11 @@ void Executable::layOut(Layout& layout) {
       view.q8.data = layout.take<int8_t>((view.suitsLanes ? wholeStrips : maxRows) * stride);
       view.q8.scales = layout.take<float>(maxRows);
       view.q8.sums = layout.take<int32_t>(maxRows);
+      if (buffer.isGrouped) {
+        view.q8.groupScales = layout.take<float>(maxRows * (stride / 128));
+        view.q8.reciprocals = layout.take<float>(maxRows * (stride / 128));
+        view.q8.offsets = layout.take<int32_t>(maxRows * view.q8.offsetsOfRow());
+      }
       view.q8.blockSums = view.hasGroupReader ? layout.take<int32_t>(maxRows * (stride / 128)) : nullptr;
     }
     if (view.isVector) view.widened = layout.take<float>(static_cast<size_t>(buffer.rows) * cols);
@@ -295,16 +300,12 @@ bool Executable::planPhases() {
   if (!phases_.allocate(program_.ops.size())) return false;
   size_t n = 0;
   int32_t counters = 0;
-  const int32_t nOps = static_cast<int32_t>(program_.ops.size());
-  for (int32_t first = 0; first < nOps; n++) {
-    const OpKind kind = program_.ops[index(first)].kind;
-    int32_t end = first + 1;
-    while (isRowWise(kind) && end < nOps && isRowWise(program_.ops[index(end)].kind)) end++;
-    addWork(program_.ops[index(first)]);
-    phases_[n] = {first, end, isRowWise(kind), counters};
+  for (const PhaseRange& range : program_.phases) {
+    const OpKind kind = program_.ops[index(range.first)].kind;
+    addWork(program_.ops[index(range.first)]);
+    phases_[n++] = {range.first, range.end, isRowWise(kind), counters};
     const int32_t panels = (limits_.maxRows + headPanel - 1) / headPanel;
     counters += kind == OpKind::Head ? headCounters * panels : kind == OpKind::Attention ? 4 : 1;
-    first = end;
   }
   // The rest of the array stays zero: empty phases.
   nCounters_ = static_cast<size_t>(counters);

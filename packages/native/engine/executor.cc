@@ -130,9 +130,17 @@ void Worker::runRow(const Op& op, int32_t opIndex, int32_t row) {
   switch (op.kind) {
     case OpKind::Embed: return embed(op, row);
     case OpKind::RmsNormQuant: return rmsNormQuant(op, opIndex, row);
+    case OpKind::RmsNorm: return rmsNorm(op, row);
+    case OpKind::Quantise: return quantise(op, opIndex, row);
     case OpKind::RopeKv: return ropeKv(op, row);
+    case OpKind::Rope: return rope(op, row);
+    case OpKind::WriteKv: return writeKv(op, row);
+    case OpKind::Activation: return activation(op, row);
+    case OpKind::Multiply: return multiplyRows(op, row);
     case OpKind::GatedActivation:
       return k_.gate(op.fn, exe_.f32(op.gate).row(row), exe_.f32(op.up).row(row), program_.buffer(op.out).cols, exe_.f32(op.out).row(row));
+    case OpKind::Bias: return k_.add(exe_.f32(op.x).row(row), exe_.vector(op.weight), program_.buffer(op.x).cols);
+    case OpKind::Scale: return k_.multiply(exe_.f32(op.x).row(row), program_.buffer(op.x).cols, op.real);
     case OpKind::Residual: return k_.add(exe_.f32(op.x).row(row), exe_.f32(op.y).row(row), program_.buffer(op.x).cols);
     default: return;
   }
@@ -186,14 +194,68 @@ void Worker::rmsNormQuant(const Op& op, int32_t opIndex, int32_t row) {
   if (step_.nRows == 1) prefetch(exe_.vector(op.weight), static_cast<size_t>(cols) * sizeof(float));
   normalise(exe_.f32(op.x).row(row), exe_.vector(op.weight), cols, op.real, scratch_.row, &bits);
   if (bits >= 0x7f800000u) return job_.numericFailure(opIndex, row);
-  quantiseRow(exe_.q8(op.out), row, cols, quantisationScale(bits));
+  quantiseRow(scratch_.row, exe_.q8(op.out), row, cols, quantisationScale(bits));
 }
 
-void Worker::quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float scale) {
+// Each stretch of the row that is as wide as the weight.
+void Worker::rmsNorm(const Op& op, int32_t row) {
+  const int32_t cols = program_.buffer(op.x).cols, width = program_.buffer(op.weight).cols;
+  const float *x = exe_.f32(op.x).row(row), *weight = exe_.vector(op.weight);
+  float* out = exe_.f32(op.out).row(row);
+  uint32_t bits;
+  for (int32_t at = 0; at < cols; at += width) normalise(x + at, weight, width, op.real, out + at, &bits);
+}
+
+void Worker::quantise(const Op& op, int32_t opIndex, int32_t row) {
+  const int32_t cols = program_.buffer(op.x).cols;
+  const float* x = exe_.f32(op.x).row(row);
+  const uint32_t bits = k_.absMaxBits(x, cols);
+  if (bits >= 0x7f800000u) return job_.numericFailure(opIndex, row);
+  quantiseRow(x, exe_.q8(op.out), row, cols, quantisationScale(bits));
+}
+
+void Worker::activation(const Op& op, int32_t row) {
+  constexpr int32_t piece = 256;
+  static const auto ones = [] {
+    struct Ones { alignas(64) float values[piece]; } all;
+    std::fill(all.values, all.values + piece, 1.0f);
+    return all;
+  }();
+  const int32_t cols = program_.buffer(op.x).cols;
+  for (int32_t at = 0; at < cols; at += piece)
+    k_.gate(op.fn, exe_.f32(op.x).row(row) + at, ones.values, std::min(piece, cols - at), exe_.f32(op.out).row(row) + at);
+}
+
+void Worker::multiplyRows(const Op& op, int32_t row) {
+  const float *x = exe_.f32(op.x).row(row), *y = exe_.f32(op.y).row(row);
+  float* out = exe_.f32(op.out).row(row);
+  for (int32_t i = 0; i < program_.buffer(op.x).cols; i++) out[i] = x[i] * y[i];
+}
+
+// A scale for each 128 columns.
+void Worker::quantiseGroups(const float* x, const Q8Rows& out, int32_t row, int32_t cols) {
+  const size_t nGroups = static_cast<size_t>(out.nGroups());
+  float* const scales = out.groupScales + static_cast<size_t>(row) * nGroups;
+  float* const reciprocals = out.reciprocals + static_cast<size_t>(row) * nGroups;
+  int32_t* const offsets = out.offsets + static_cast<size_t>(row) * out.offsetsOfRow();
+  std::memset(offsets, 0, out.offsetsOfRow() * sizeof(int32_t));
+  for (int32_t g = 0; g < out.nGroups(); g++) {
+    const int32_t from = 128 * g, n = std::min(128, cols - from);
+    int8_t* const values = out.row(row) + from;
+    scales[g] = quantisationScale(k_.absMaxBits(x + from, n));
+    reciprocals[g] = 1.0f / scales[g];
+    k_.quantise(x + from, scales[g], n, 128, values);
+    int32_t* const sums = offsets + 8 * g;
+    for (int32_t c = 0; c < 128; c++) sums[c % 32 / 4] -= values[c];
+  }
+}
+
+void Worker::quantiseRow(const float* x, const Q8Rows& out, int32_t row, int32_t cols, float scale) {
+  if (out.groupScales) return quantiseGroups(x, out, row, cols);
   const int32_t padded = static_cast<int32_t>(out.stride);
   out.scales[row] = scale;
   if (!out.blockSums) {
-    out.sums[row] = k_.quantise(scratch_.row, scale, cols, padded, out.row(row));
+    out.sums[row] = k_.quantise(x, scale, cols, padded, out.row(row));
     return;
   }
   // Scales by group need the sums of the groups: quantise block by block.
@@ -201,14 +263,14 @@ void Worker::quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float sca
   int32_t sum = 0;
   for (int32_t from = 0; from < padded; from += 128) {
     const int32_t n = std::min(128, cols - from);
-    blockSums[from / 128] = k_.quantise(scratch_.row + from, scale, n, 128, out.row(row) + from);
+    blockSums[from / 128] = k_.quantise(x + from, scale, n, 128, out.row(row) + from);
     sum += blockSums[from / 128];
   }
   out.sums[row] = sum;
 }
 
 const float* Worker::anglesOf(const Op& op, int32_t row) const {
-  return exe_.vector(op.table) + static_cast<size_t>(step_.positions[row]) * static_cast<size_t>(program_.buffer(op.kv).headDim);
+  return exe_.vector(op.table) + static_cast<size_t>(step_.positions[row]) * static_cast<size_t>(program_.buffer(op.table).cols);
 }
 
 // Where the key of a row lies; its value follows kvHalf bytes later.
@@ -235,6 +297,19 @@ void Worker::ropeKv(const Op& op, int32_t row) {
     }
   }
   for (int32_t h = 0; h < kv.nKvHeads; h++) ropeHead(op, row, h);
+}
+
+void Worker::rope(const Op& op, int32_t row) {
+  const int32_t headDim = program_.buffer(op.table).cols;
+  for (int32_t h = 0; h < op.nHeads; h++) k_.rope(exe_.f32(op.x).row(row) + h * headDim, anglesOf(op, row), headDim, op.pairing);
+}
+
+void Worker::writeKv(const Op& op, int32_t row) {
+  const Buffer& kv = program_.buffer(op.kv);
+  for (int32_t h = 0; h < kv.nKvHeads; h++) {
+    cache(exe_.f32(op.k).row(row) + h * kv.headDim, kv.headDim, cachedKey(op, row, h));
+    cache(exe_.f32(op.v).row(row) + h * kv.headDim, kv.headDim, cachedKey(op, row, h) + exe_.kvHalf(op.kv));
+  }
 }
 
 // The queries, the key and the value of one KV head.

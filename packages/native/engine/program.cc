@@ -19,19 +19,24 @@ class Decoder {
     program_.vocabSize = words_.next();
     const int32_t nBuffers = words_.next();
     const int32_t nOps = words_.next();
+    const int32_t nPhases = words_.next();
     // Every record takes words of its own, so that the counts cannot exceed what was sent.
-    if (nBuffers < 0 || nOps < 0 || static_cast<uint64_t>(nBuffers) + static_cast<uint64_t>(nOps) > encoded_.nWords)
+    if (nBuffers < 0 || nOps < 0 || nPhases < 0 ||
+        static_cast<uint64_t>(nBuffers) + static_cast<uint64_t>(nOps) + static_cast<uint64_t>(nPhases) > encoded_.nWords)
       return invalid("the counts do not match the encoding");
     if (program_.contextLength < 1 || program_.vocabSize < 0) return invalid("contextLength or vocabSize is out of range");
     if (!program_.buffers.allocate(static_cast<size_t>(nBuffers)) || !program_.ops.allocate(static_cast<size_t>(nOps)) ||
+        !program_.operations.allocate(static_cast<size_t>(nOps)) || !program_.phases.allocate(static_cast<size_t>(nPhases)) ||
         !program_.lists.allocate(encoded_.nWords) || !copyScales())
       return failure_.set(Code::OutOfMemory, "no memory for the program");
     for (index_ = 0; index_ < nBuffers; index_++)
       if (!decodeBuffer(program_.buffers[static_cast<size_t>(index_)])) return false;
-    for (index_ = 0; index_ < nOps; index_++)
-      if (!decodeOp(program_.ops[static_cast<size_t>(index_)])) return false;
-    for (index_ = 0; index_ < nOps; index_++)
-      if (!feedsFittingOp(index_)) return invalid("what an operation feeds is no activation");
+    for (index_ = 0; index_ < nOps; index_++) {
+      Operation& operation = program_.operations[static_cast<size_t>(index_)];
+      if (!decodeOperation(operation)) return false;
+      flatten(operation, program_.ops[static_cast<size_t>(index_)]);
+    }
+    if (!decodePlan()) return false;
     if (!words_.atEnd() || nextReal_ != encoded_.nReals) return invalid("the encoding has a wrong length");
     return true;
   }
@@ -84,9 +89,17 @@ class Decoder {
       case BufferKind::F32:
       case BufferKind::Q8:
         buffer.cols = words_.next();
+        buffer.suitsLanes = words_.next() != 0;
+        if (buffer.kind == BufferKind::Q8 && !decodeGroups(buffer)) return false;
         return (buffer.cols >= 1 && buffer.cols <= maxCols) || invalid("an activation is out of range");
     }
     return invalid("unknown kind of buffer");
+  }
+
+  bool decodeGroups(Buffer& buffer) {
+    const int32_t size = words_.next();
+    buffer.isGrouped = size != 0;
+    return size == 0 || (size == 128 && !buffer.suitsLanes) || invalid("an activation has groups of another size, or in lanes");
   }
 
   bool decodeTensor(Buffer& buffer) {
@@ -128,132 +141,254 @@ class Decoder {
 
   // ---- operations ----
 
+  // Sizes that have their numbers; 0 for those that have none yet.
+  struct Sizes {
+    int64_t of[nSizeNames];
+  };
+
   const Buffer* find(int32_t id, BufferKind kind) const {
     if (id < 0 || static_cast<size_t>(id) >= program_.buffers.size()) return nullptr;
     const Buffer& buffer = program_.buffer(id);
     return buffer.kind == kind ? &buffer : nullptr;
   }
-  bool activation(int32_t id, BufferKind kind, int64_t cols) const {
-    const Buffer* buffer = find(id, kind);
-    return buffer && buffer->cols == cols;
-  }
-  bool dense(int32_t id, int64_t rows, int64_t cols) const {
-    const Buffer* buffer = find(id, BufferKind::Dense);
-    return buffer && buffer->rows == rows && buffer->cols == cols;
-  }
-  int64_t colsOf(int32_t id, BufferKind kind) const {
-    const Buffer* buffer = find(id, kind);
-    return buffer ? buffer->cols : -1;
+
+  bool decodeOperation(Operation& operation) {
+    const int32_t kind = words_.next();
+    if (kind < 0 || kind >= nOperations) return invalid("there is no such operation");
+    operation.kind = static_cast<OpKind>(kind);
+    const OperationSpec& spec = operationSpecs[kind];
+    uint8_t* const members = reinterpret_cast<uint8_t*>(&operation) + operationMembers;
+    Sizes sizes = {};
+    sizes.of[SizeName::VocabSize] = program_.vocabSize;
+    sizes.of[SizeName::ContextLength] = program_.contextLength;
+    const FieldSpec* const fields = fieldSpecs + spec.firstField;
+    for (int32_t i = 0; i < spec.nFields; i++)
+      if (!readField(fields[i], members + fields[i].offset, sizes)) return invalid("an operation has a wrong field");
+    if (!fitSizes(spec, members, sizes)) return invalid("an operation does not fit its buffers");
+    const int64_t divisor = product(spec.divisor, sizes);
+    if (spec.multiple.n >= 0 && (divisor < 1 || product(spec.multiple, sizes) % divisor != 0))
+      return invalid("an operation's sizes do not divide");
+    return true;
   }
 
-  bool decodeOp(Op& op) {
-    op.kind = static_cast<OpKind>(words_.next());
-    return decodeOperands(op) || invalid("an operation does not fit its buffers");
+  bool readField(const FieldSpec& field, uint8_t* to, Sizes& sizes) {
+    switch (field.kind) {
+      case FieldSpec::Kind::Real: {
+        const float value = static_cast<float>(nextReal());
+        std::memcpy(to, &value, sizeof value);
+        return (field.isOpen ? value > field.least : value >= field.least) && value < field.most;
+      }
+      case FieldSpec::Kind::Integer:
+      case FieldSpec::Kind::Choice: {
+        const int32_t value = words_.next();
+        std::memcpy(to, &value, sizeof value);
+        if (field.sizeName >= 0) sizes.of[field.sizeName] = value;
+        return value >= field.least && value <= field.most;
+      }
+      case FieldSpec::Kind::Operand: break;
+    }
+    if (field.isList) return readList(field, to);
+    const int32_t id = words_.next();
+    std::memcpy(to, &id, sizeof id);
+    return takes(field, id, sizes);
   }
 
-  bool decodeOperands(Op& op) {
-    switch (op.kind) {
-      case OpKind::Embed:
-        program_.embeds = true;
-        op.table = words_.next();
-        op.out = words_.next();
-        return dense(op.table, program_.vocabSize, colsOf(op.out, BufferKind::F32));
-      case OpKind::RmsNormQuant: {
-        op.x = words_.next();
-        op.weight = words_.next();
-        op.out = words_.next();
-        op.real = static_cast<float>(nextReal());
-        const int64_t cols = colsOf(op.x, BufferKind::F32);
-        return dense(op.weight, 1, cols) && activation(op.out, BufferKind::Q8, cols);
+  bool readList(const FieldSpec& field, uint8_t* to) {
+    const int32_t n = words_.next();
+    const int32_t* ids = n >= 1 ? words_.take(n) : nullptr;
+    if (!ids) return false;
+    int32_t* const kept = program_.lists.data() + nLists_;
+    std::memcpy(kept, ids, static_cast<size_t>(n) * sizeof(int32_t));
+    nLists_ += static_cast<size_t>(n);
+    const IdList list = {kept, n};
+    std::memcpy(to, &list, sizeof list);
+    Sizes unused = {};
+    for (const int32_t id : list)
+      if (!takes(field, id, unused)) return false;
+    return true;
+  }
+
+  bool takes(const FieldSpec& field, int32_t id, Sizes& sizes) const {
+    const Buffer* buffer = find(id, field.takes);
+    if (!buffer) return false;
+    if (buffer->kind == BufferKind::Dense && (field.denseTypes >> static_cast<int32_t>(buffer->type) & 1) == 0) return false;
+    if (buffer->kind == BufferKind::Kv) {
+      sizes.of[SizeName::NKvHeads] = buffer->nKvHeads;
+      sizes.of[SizeName::HeadDim] = buffer->headDim;
+    }
+    return true;
+  }
+
+  // Single operands first, then the lists, place by place.
+  bool fitSizes(const OperationSpec& spec, const uint8_t* members, Sizes& sizes) const {
+    int32_t listLength = -1;
+    for (int32_t i = 0; i < spec.nFields; i++) {
+      const FieldSpec& field = fieldSpecs[spec.firstField + i];
+      if (field.kind != FieldSpec::Kind::Operand) continue;
+      if (!field.isList) {
+        int32_t id;
+        std::memcpy(&id, members + field.offset, sizeof id);
+        if (!fits(field, id, sizes)) return false;
+        continue;
       }
-      case OpKind::BitLinear:
-        return decodeBitLinear(op);
-      case OpKind::RopeKv: {
-        op.q = words_.next();
-        op.k = words_.next();
-        op.v = words_.next();
-        op.kv = words_.next();
-        op.table = words_.next();
-        op.nHeads = words_.next();
-        const int32_t pairing = words_.next();
-        op.pairing = static_cast<Pairing>(pairing);
-        const Buffer* kv = find(op.kv, BufferKind::Kv);
-        return (pairing == 0 || pairing == 1) && kv && op.nHeads >= 1 &&
-               activation(op.q, BufferKind::F32, static_cast<int64_t>(op.nHeads) * kv->headDim) &&
-               activation(op.k, BufferKind::F32, static_cast<int64_t>(kv->nKvHeads) * kv->headDim) &&
-               activation(op.v, BufferKind::F32, static_cast<int64_t>(kv->nKvHeads) * kv->headDim) &&
-               dense(op.table, program_.contextLength, kv->headDim);
-      }
-      case OpKind::Attention: {
-        op.q = words_.next();
-        op.kv = words_.next();
-        op.out = words_.next();
-        op.nHeads = words_.next();
-        op.real = static_cast<float>(nextReal());
-        const Buffer* kv = find(op.kv, BufferKind::Kv);
-        return kv && op.nHeads >= 1 && op.nHeads % kv->nKvHeads == 0 &&
-               activation(op.q, BufferKind::F32, static_cast<int64_t>(op.nHeads) * kv->headDim) &&
-               activation(op.out, BufferKind::F32, static_cast<int64_t>(op.nHeads) * kv->headDim);
-      }
-      case OpKind::GatedActivation: {
-        op.gate = words_.next();
-        op.up = words_.next();
-        op.out = words_.next();
-        const int32_t fn = words_.next();
-        op.fn = static_cast<GateFn>(fn);
-        const int64_t cols = colsOf(op.gate, BufferKind::F32);
-        return fn >= 0 && fn <= 2 && activation(op.up, BufferKind::F32, cols) && activation(op.out, BufferKind::F32, cols);
-      }
-      case OpKind::Residual:
-        op.x = words_.next();
-        op.y = words_.next();
-        return activation(op.y, BufferKind::F32, colsOf(op.x, BufferKind::F32));
-      case OpKind::Head: {
-        program_.hasHead = true;
-        op.x = words_.next();
-        op.weight = words_.next();
-        op.table = words_.next();
-        op.real = static_cast<float>(nextReal());
-        const int64_t cols = colsOf(op.x, BufferKind::F32);
-        return dense(op.weight, 1, cols) && dense(op.table, program_.vocabSize, cols);
+      const IdList list = listOf(field, members);
+      if (listLength >= 0 && list.n != listLength) return false;
+      listLength = list.n;
+    }
+    for (int32_t at = 0; at < listLength; at++) {
+      Sizes here = sizes;
+      for (int32_t i = 0; i < spec.nFields; i++) {
+        const FieldSpec& field = fieldSpecs[spec.firstField + i];
+        if (field.kind == FieldSpec::Kind::Operand && field.isList && !fits(field, listOf(field, members)[at], here)) return false;
       }
     }
-    return false;
+    return true;
   }
 
-  bool feedsFittingOp(int32_t i) const {
-    const Op& op = program_.ops[static_cast<size_t>(i)];
-    if (op.kind != OpKind::BitLinear || !op.feedsNext) return true;
-    if (static_cast<size_t>(i) + 1 >= program_.ops.size()) return false;
-    const Op& next = (&op)[1];
-    const int32_t* outs = program_.lists.data() + op.firstList + op.nWeights;
+  static IdList listOf(const FieldSpec& field, const uint8_t* members) {
+    IdList list;
+    std::memcpy(&list, members + field.offset, sizeof list);
+    return list;
+  }
+
+  bool fits(const FieldSpec& field, int32_t id, Sizes& sizes) const {
+    const Buffer& buffer = program_.buffer(id);
+    if (buffer.kind == BufferKind::Kv) return true;
+    const bool isWeight = buffer.kind == BufferKind::Ternary || buffer.kind == BufferKind::Dense;
+    return (!isWeight || hasSize(field.rows, buffer.rows, sizes)) && hasSize(field.cols, buffer.cols, sizes);
+  }
+
+  static int64_t product(const Size& size, const Sizes& sizes) {
+    int64_t all = 1;
+    for (int32_t i = 0; i < size.n; i++) all *= sizes.of[size.names[i]];
+    return all;
+  }
+
+  // A name without a number gets what is left of `found`.
+  static bool hasSize(const Size& size, int64_t found, Sizes& sizes) {
+    if (size.n < 0) return true;
+    int64_t known = 1;
+    int64_t* open = nullptr;
+    for (int32_t i = 0; i < size.n; i++) {
+      int64_t& value = sizes.of[size.names[i]];
+      if (value > 0) known *= value;
+      else if (open) return false;
+      else open = &value;
+    }
+    if (!open) return known == found;
+    if (found % known != 0) return false;
+    *open = found / known;
+    return true;
+  }
+
+  // ---- the plan ----
+
+  bool decodePlan() {
+    int32_t first = 0;
+    for (PhaseRange& phase : program_.phases) {
+      const int32_t end = words_.next();
+      if (end <= first || static_cast<size_t>(end) > program_.operations.size()) return invalid("a phase is out of range");
+      for (int32_t i = first; i < end && end - first > 1; i++)
+        if (!isRowWise(program_.operations[static_cast<size_t>(i)].kind)) return invalid("a phase has an operation that needs all rows");
+      phase = {first, end};
+      first = end;
+    }
+    if (static_cast<size_t>(first) != program_.operations.size()) return invalid("the phases leave operations out");
+    const int32_t nJoined = words_.next();
+    const int32_t* joined = words_.take(nJoined);
+    if (nJoined > 0 && !joined) return invalid("the encoding has a wrong length");
+    for (int32_t i = 0; i < nJoined; i++) {
+      if (!joinsNext(joined[i])) return invalid("operations that do not fit each other are joined");
+      program_.ops[static_cast<size_t>(joined[i])].feedsNext = true;
+    }
+    return true;
+  }
+
+  bool joinsNext(int32_t i) const {
+    const size_t nOps = program_.operations.size();
+    if (i < 0 || static_cast<size_t>(i) + 1 >= nOps) return false;
+    const Operation* op = program_.operations.data() + i;
+    if (op->kind != OpKind::BitLinear) return false;
+    const IdList& outs = op->bitLinear.outs;
+    const Operation& next = op[1];
     switch (next.kind) {
       case OpKind::GatedActivation:
-        return op.nWeights == 2 && next.gate == outs[0] && next.up == outs[1];
+        return outs.n == 2 && next.gatedActivation.gate == outs[0] && next.gatedActivation.up == outs[1];
       case OpKind::Residual:
-        return op.nWeights == 1 && next.y == outs[0] && next.x != next.y;
-      case OpKind::RopeKv:
-        return op.nWeights == 3 && next.q == outs[0] && next.k == outs[1] && next.v == outs[2];
+        return outs.n == 1 && next.residual.y == outs[0] && next.residual.x != next.residual.y;
+      case OpKind::RopeKv: {
+        const RopeKvOp& rope = next.ropeKv;
+        return outs.n == 3 && rope.q == outs[0] && rope.k == outs[1] && rope.v == outs[2];
+      }
       default:
         return false;
     }
   }
 
-  bool decodeBitLinear(Op& op) {
-    op.x = words_.next();
-    op.feedsNext = words_.next() != 0;
-    op.nWeights = words_.next();
-    const int32_t* lists = op.nWeights >= 1 ? words_.take(2 * static_cast<int64_t>(op.nWeights)) : nullptr;
-    if (!lists) return false;
-    op.firstList = static_cast<int32_t>(nLists_);
-    std::memcpy(program_.lists.data() + nLists_, lists, 2 * static_cast<size_t>(op.nWeights) * sizeof(int32_t));
-    nLists_ += 2 * static_cast<size_t>(op.nWeights);
-    const int64_t cols = colsOf(op.x, BufferKind::Q8);
-    for (int32_t i = 0; i < op.nWeights; i++) {
-      const Buffer* weight = find(lists[i], BufferKind::Ternary);
-      if (!weight || weight->cols != cols || !activation(lists[op.nWeights + i], BufferKind::F32, weight->rows)) return false;
+  // The same operation in the struct that the executor reads.
+  void flatten(const Operation& from, Op& to) {
+    to.kind = from.kind;
+    switch (from.kind) {
+      case OpKind::Embed:
+        program_.embeds = true;
+        to.table = from.embed.table, to.out = from.embed.out;
+        return;
+      case OpKind::RmsNormQuant:
+        to.x = from.rmsNormQuant.x, to.weight = from.rmsNormQuant.weight, to.out = from.rmsNormQuant.out, to.real = from.rmsNormQuant.eps;
+        return;
+      case OpKind::RmsNorm:
+        to.x = from.rmsNorm.x, to.weight = from.rmsNorm.weight, to.out = from.rmsNorm.out, to.real = from.rmsNorm.eps;
+        return;
+      case OpKind::Quantise:
+        to.x = from.quantise.x, to.out = from.quantise.out;
+        return;
+      case OpKind::BitLinear:
+        // Weights and outs were read right after each other.
+        to.x = from.bitLinear.x, to.nWeights = from.bitLinear.weights.n;
+        to.firstList = static_cast<int32_t>(from.bitLinear.weights.ids - program_.lists.data());
+        return;
+      case OpKind::RopeKv: {
+        const RopeKvOp& op = from.ropeKv;
+        to.q = op.q, to.k = op.k, to.v = op.v, to.kv = op.kv, to.table = op.table, to.nHeads = op.nHeads, to.pairing = op.pairing;
+        return;
+      }
+      case OpKind::Rope:
+        to.x = from.rope.x, to.table = from.rope.table, to.nHeads = from.rope.nHeads, to.pairing = from.rope.pairing;
+        return;
+      case OpKind::WriteKv:
+        to.k = from.writeKv.k, to.v = from.writeKv.v, to.kv = from.writeKv.kv;
+        return;
+      case OpKind::Attention: {
+        const AttentionOp& op = from.attention;
+        to.q = op.q, to.kv = op.kv, to.out = op.out, to.nHeads = op.nHeads, to.real = op.scale, to.window = op.window;
+        return;
+      }
+      case OpKind::GatedActivation: {
+        const GatedActivationOp& op = from.gatedActivation;
+        to.gate = op.gate, to.up = op.up, to.out = op.out, to.fn = op.fn;
+        return;
+      }
+      case OpKind::Activation:
+        to.x = from.activation.x, to.out = from.activation.out, to.fn = from.activation.fn;
+        return;
+      case OpKind::Multiply:
+        to.x = from.multiply.x, to.y = from.multiply.y, to.out = from.multiply.out;
+        return;
+      case OpKind::Bias:
+        to.x = from.bias.x, to.weight = from.bias.bias;
+        return;
+      case OpKind::Scale:
+        to.x = from.scale.x, to.real = from.scale.factor;
+        return;
+      case OpKind::Residual:
+        to.x = from.residual.x, to.y = from.residual.y;
+        return;
+      case OpKind::Head:
+        program_.hasHead = true;
+        to.x = from.head.x, to.weight = from.head.weight, to.table = from.head.table, to.real = from.head.eps;
+        return;
+      default: return;
     }
-    return true;
   }
 
   const EncodedProgram& encoded_;

@@ -1,16 +1,19 @@
 // A decoded Program (packages/core/src/backend/program.ts) whose indices, shapes and byte ranges have been checked, so that whatever
-// runs it may trust them. Its encoding is that of src/encode-program.ts.
+// runs it may trust them. Its encoding is that of core/backend/encode-program.ts.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernels.h"
 #include "allocations.h"
 #include "failure.h"
+#if defined(BITNET_OPERATIONS)
+#include BITNET_OPERATIONS  // a test's table
+#else
+#include "operations.generated.h"
+#endif
 
 namespace bitnet::engine {
 
-enum class BufferKind : int32_t { Ternary = 0, Dense = 1, Kv = 2, F32 = 3, Q8 = 4 };
 enum class ScaleKind : int32_t { Tensor = 0, Row = 1, Group = 2 };
 
 struct Buffer {
@@ -26,40 +29,39 @@ struct Buffer {
   size_t firstScale;  // into Program::scales
   // kv
   int32_t nKvHeads, headDim;
+  // activations
+  bool suitsLanes;  // steps of many rows may keep it in lanes or strips
+  bool isGrouped;   // q8: a scale for each 128 columns
 };
 
-enum class OpKind : int32_t {
-  Embed = 0,
-  RmsNormQuant = 1,
-  BitLinear = 2,
-  RopeKv = 3,
-  Attention = 4,
-  GatedActivation = 5,
-  Residual = 6,
-  Head = 7,
-};
+inline bool isRowWise(OpKind kind) { return operationSpecs[static_cast<size_t>(kind)].rowWise; }
 
-// One thread may do it for a row while others do it for other rows.
-inline bool isRowWise(OpKind kind) { return kind != OpKind::BitLinear && kind != OpKind::Attention && kind != OpKind::Head; }
-
-// Operands are buffer ids; the fields that an operation has are those of program.ts.
+// The operations once more in one struct for all, as the executor still reads them.
 struct Op {
   OpKind kind;
   int32_t x, y, weight, table, out;
   int32_t q, k, v, kv, nHeads;
   int32_t gate, up;
   int32_t firstList, nWeights;  // bitLinear: Program::lists holds nWeights weights, then nWeights outs
-  bool feedsNext;               // bitLinear: the operation that follows may be computed with it, chunk by chunk
+  bool feedsNext;               // the operation that follows may be computed with it, piece by piece
   Pairing pairing;
   GateFn fn;
-  float real;  // eps or scale
+  float real;  // eps, scale or factor
+  int32_t window;
+};
+
+// Operations [first, end): any number that run row by row, or one that needs all rows (core/backend/plan.ts).
+struct PhaseRange {
+  int32_t first, end;
 };
 
 struct Program {
   int32_t contextLength = 0, vocabSize = 0;
   bool usesKv = false, embeds = false, hasHead = false;
   Array<Buffer> buffers;
+  Array<Operation> operations;
   Array<Op> ops;
+  Array<PhaseRange> phases;
   Array<int32_t> lists;
   Array<float> scales;
 

@@ -55,7 +55,14 @@ class Worker {
   void runRow(const Op& op, int32_t opIndex, int32_t row);
   void embed(const Op& op, int32_t row);
   void rmsNormQuant(const Op& op, int32_t opIndex, int32_t row);
-  void quantiseRow(const Q8Rows& out, int32_t row, int32_t cols, float scale);
+  void rmsNorm(const Op& op, int32_t row);
+  void quantise(const Op& op, int32_t opIndex, int32_t row);
+  void rope(const Op& op, int32_t row);
+  void writeKv(const Op& op, int32_t row);
+  void activation(const Op& op, int32_t row);
+  void multiplyRows(const Op& op, int32_t row);
+  void quantiseGroups(const float* x, const Q8Rows& out, int32_t row, int32_t cols);
+  void quantiseRow(const float* x, const Q8Rows& out, int32_t row, int32_t cols, float scale);
   void ropeKv(const Op& op, int32_t row);
   void ropeHead(const Op& op, int32_t row, int32_t kvHead);
   const float* anglesOf(const Op& op, int32_t row) const;
@@ -78,6 +85,7 @@ class Worker {
   void gatedChunk(const ChunkCursor& at, const XPanel& panel);
   void rotatedChunk(const ChunkCursor& at, const XPanel& panel);
   void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false, bool toLanes = false);
+  void groupedChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, bool adds);
   void groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
   void multiply(const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums);
 
@@ -96,6 +104,8 @@ class Worker {
   void sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total);
   float toProbabilities(float* scores, int32_t n, float scale);
   void softmax(const Op& op, const QueryTile& tile);
+  static int32_t firstKeyOf(const Op& op, int32_t nKeys);
+  static void maskBefore(const Op& op, float* scores, int32_t nKeys);
 
   // head.cc
   bool head(const Op& op, int32_t opIndex, WorkCounter* counters);

@@ -14,6 +14,7 @@ import {
 import { loadBinding, type NativeBinding } from "./binding.ts";
 import { type LoadTarget, loadExecutable } from "./load.ts";
 import { callNative } from "./native-error.ts";
+import { offeredOperations } from "./offered-operations.ts";
 
 /** As in engine/pool.h. */
 const maxThreads = 256;
@@ -52,6 +53,7 @@ class NativeBackend implements Backend {
   readonly isa: Isa;
   readonly threads: number;
   readonly rejected: readonly RejectedVariant[];
+  readonly operations = offeredOperations;
   readonly #target: LoadTarget;
 
   constructor(target: LoadTarget, rejected: readonly RejectedVariant[]) {

@@ -1,8 +1,13 @@
 /** What an Executable promises besides right answers: order, disposal, memory given back, and no crash on nonsense. */
-import { type BitNetError, createReferenceBackend, type Executable } from "@bitnet.ts/core";
+import {
+  type BitNetError,
+  createReferenceBackend,
+  type EncodedProgram,
+  type Executable,
+  encodeProgram,
+} from "@bitnet.ts/core";
 import { describe, expect, it } from "vitest";
 import { openBackend } from "./backend.ts";
-import { type EncodedProgram, encodeProgram } from "./encode-program.ts";
 import { encodeStep } from "./encode-step.ts";
 import { nativeAllocations, nativeStatus } from "./index.ts";
 import {

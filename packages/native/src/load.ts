@@ -6,15 +6,17 @@ import { setImmediate } from "node:timers/promises";
 import { types } from "node:util";
 import {
   BitNetError,
+  encodeProgram,
+  fitProgram,
   type LoadOptions,
   type Program,
   throwIfAborted,
   validateProgram,
 } from "@bitnet.ts/core";
 import type { NativeBinding, NativeHandle } from "./binding.ts";
-import { encodeProgram } from "./encode-program.ts";
 import { NativeExecutable } from "./executable.ts";
 import { callNative, failureError } from "./native-error.ts";
+import { offeredOperations } from "./offered-operations.ts";
 
 /** Copied at a time: a few milliseconds of the JavaScript thread. */
 const sliceBytes = 2 ** 23;
@@ -37,20 +39,21 @@ export async function loadExecutable(
 ): Promise<NativeExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
+  const fitted = fitProgram(program, "native", offeredOperations);
   const limits = encodeLimits(options, threads, allThreads);
-  const { words, reals, scales, paths, sizes } = encodeProgram(program);
+  const { words, reals, scales, paths, sizes } = encodeProgram(fitted);
   const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
   try {
-    await fillSources(binding, handle, program, options);
+    await fillSources(binding, handle, fitted, options);
     const failure = await binding.finish(handle);
-    if (failure) throw failureError(failure, program);
+    if (failure) throw failureError(failure, fitted);
     throwIfAborted(options.signal);
   } catch (error) {
     binding.dispose(handle);
     throw error;
   }
   options.onProgress?.(1);
-  return new NativeExecutable(binding, handle, program, options);
+  return new NativeExecutable(binding, handle, fitted, options);
 }
 
 function encodeLimits(

@@ -1,6 +1,6 @@
 /**
  * The interface that everything hangs on. A Backend is a machine; loading a Program into it gives an Executable with a KV
- * arena, which runs Steps. Validation of programs and steps is done once, in validate.ts, before a backend sees them.
+ * arena, which runs Steps. Programs and steps are validated once, in validate-program.ts and validate.ts, before a backend sees them.
  */
 import type { Program } from "./program.ts";
 import type { Step, StepResult } from "./step.ts";
@@ -81,5 +81,7 @@ export interface Backend {
   readonly threads: number;
   /** Variants tried before the chosen one, best first. */
   readonly rejected: readonly RejectedVariant[];
+  /** Names of the operations that it runs; fused ones that it lacks are run as their definitions (expand.ts). */
+  readonly operations: readonly string[];
   load(program: Program, options: LoadOptions): Promise<Executable>;
 }

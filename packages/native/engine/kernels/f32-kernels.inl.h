@@ -11,7 +11,8 @@ namespace bitnet {
 namespace {
 
 constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) ternaryMatmul,
-                              decltype(Kernels::screenDots) screenDots, const TileKernels* tiles = nullptr) {
+                              decltype(Kernels::screenDots) screenDots, decltype(Kernels::groupDots) groupDots,
+                              const TileKernels* tiles = nullptr) {
   return {
       .isa = isa,
       .tiles = tiles,
@@ -19,6 +20,7 @@ constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) 
       .scaleTensor = scaleTensor,
       .scaleRow = scaleRow,
       .foldGroup = foldGroup,
+      .groupDots = groupDots,
       .multiply = multiplyBy,
       .sumSquares = sumSquares,
       .normalise = normalise,
