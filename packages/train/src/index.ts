@@ -1,0 +1,1 @@
+export { PieceCounter, trainBpe } from "./tokenizer/train-bpe.ts";
