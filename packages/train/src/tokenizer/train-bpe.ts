@@ -80,7 +80,7 @@ export function trainBpe(pieces: ReadonlyMap<string, number>, options: BpeOption
     );
   }
   const words = countWords(pieces, options.required ?? [], { splitRule, minCount });
-  const tokens = Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte));
+  const tokens: Uint8Array[] = Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte));
   const merges: [number, number][] = [];
   const pairs = new PairTable(words);
   while (merges.length < nMerges) {
