@@ -10,7 +10,7 @@ export function productKernels(numbers: Numbers): ProductKernels {
     product({ a, b, out, m, n, k, transA, transB, factor = 1, rowDivisors, innerDivisors, adds }) {
       const inner = Array.from({ length: k }, (_, p) => round(1 / (innerDivisors?.[p] ?? 1)));
       for (let i = 0; i < m; i++) {
-        const rowFactor = round(factor / (rowDivisors?.[i] ?? 1));
+        const rowFactor = round(round(factor) / (rowDivisors?.[i] ?? 1));
         for (let j = 0; j < n; j++) {
           let total = 0;
           for (let first = 0; first < k; first += chainLength) {
