@@ -10,6 +10,7 @@ import { registerDummy } from "./commands/dummy.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { registerTrain } from "./commands/train.ts";
 import { openSession, type Session } from "./session.ts";
 
 /** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
@@ -46,6 +47,7 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerTrain(program, session);
   for (const command of program.commands) prepare(command);
   return program;
 }
