@@ -35,6 +35,7 @@ describe("generation options", () => {
       ignoreEos: false,
       logprobs: null,
       promptLogprobs: null,
+      promptLogprobsFrom: 1,
       special: false,
       signal: null,
     });
@@ -81,6 +82,7 @@ describe("generation options", () => {
     ["logprobs", 257],
     ["logprobs", true],
     ["promptLogprobs", 1.5],
+    ["promptLogprobsFrom", 0],
     ["logitBias", [1, 2]],
     ["logitBias", { 100: 1 }],
     ["logitBias", { "": 1 }],

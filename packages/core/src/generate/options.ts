@@ -42,6 +42,8 @@ export interface GenerateOptions extends SamplingOptions {
   logprobs?: number;
   /** The same for the tokens of the prompt. */
   promptLogprobs?: number;
+  /** Report those only from this token of the prompt on, so that what stands before may come from the cache. Default 1, the second. */
+  promptLogprobsFrom?: number;
   /** Show special tokens in the text. Default false. */
   special?: boolean;
   signal?: AbortSignal;
@@ -70,6 +72,7 @@ export interface GenerateSettings {
   ignoreEos: boolean;
   logprobs: number | null;
   promptLogprobs: number | null;
+  promptLogprobsFrom: number;
   special: boolean;
   signal: AbortSignal | null;
 }
@@ -98,6 +101,7 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   ignoreEos: true,
   logprobs: true,
   promptLogprobs: true,
+  promptLogprobsFrom: true,
   special: true,
   signal: true,
 };
@@ -126,6 +130,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     ignoreEos: read.flag("ignoreEos"),
     logprobs: read.optionalCount("logprobs"),
     promptLogprobs: read.optionalCount("promptLogprobs"),
+    promptLogprobsFrom: read.integer("promptLogprobsFrom", 1, 1, Number.MAX_SAFE_INTEGER),
     special: read.flag("special"),
     signal: read.signal(),
   };
