@@ -7,6 +7,7 @@ import { registerBench } from "./commands/bench.ts";
 import { registerChat } from "./commands/chat.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
+import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
@@ -47,6 +48,7 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerEval(program, session);
   registerTrain(program, session);
   for (const command of program.commands) prepare(command);
   return program;

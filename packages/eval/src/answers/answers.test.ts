@@ -71,7 +71,7 @@ describe("equality", () => {
     ["$18", "18"],
     ["7.", "7"],
   ];
-  it.each(equal.slice(0, 17))("%s = %s", (a, b) => {
+  it.each(equal)("%s = %s", (a, b) => {
     expect(equalAnswers(a, b)).toEqual({ string: true, symbolic: true });
   });
 

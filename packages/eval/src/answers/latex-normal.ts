@@ -4,14 +4,14 @@ export function normaliseLatex(text: string): string {
   let s = text.trim();
   s = s.replace(/^\$+|\$+$/g, "");
   s = s.replaceAll(/\\left(?![a-zA-Z])|\\right(?![a-zA-Z])/g, "");
-  s = s.replaceAll(/\\[!,;:]|\\ |\\quad|\\qquad|~/g, "");
+  s = s.replaceAll(/(?<!\\)\\[!,;: ]|\\q?quad|~/g, "");
   s = s.replaceAll(/\\(?:tfrac|dfrac|cfrac)/g, "\\frac");
   s = withoutUnits(s);
   s = s.replaceAll(/\\(?:text|mbox|mathrm|textbf|mathbf)\{([^{}]*)\}/g, "$1");
   s = s.replaceAll(/\\?\$/g, "").replaceAll(/\\?%/g, "");
   s = s.replaceAll(/\^\{?\\circ\}?|\\degree|°/g, "");
   s = s.replaceAll(/(\d)\{,\}(?=\d{3})/g, "$1").replaceAll(/(\d),(?=\d{3}(?!\d))/g, isTuple(s) ? "$1," : "$1");
-  s = s.replaceAll(/\s+/g, "");
+  s = s.replaceAll(/\s+/g, "").replaceAll(/_\{(\w+)\}/g, "_$1");
   s = s.replace(/\.$/, "");
   s = withBraces(s);
   s = s.replace(/^[a-zA-Z](?:\([a-zA-Z]\))?=(?!=)/, "");
