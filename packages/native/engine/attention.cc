@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "worker.h"
+#include "all-row-operations.h"
 
 namespace bitnet::engine {
 namespace {
@@ -22,10 +22,8 @@ bool useLanes(int32_t queries, float scale) { return queries >= laneQueries && s
 
 constexpr int32_t keysAtOnce = 8;
 
-}  // namespace
-
 // Consecutive positions of one sequence, within one page, against one KV head.
-struct Worker::QueryTile {
+struct QueryTile {
   int32_t firstRow, nRows, kvHead;
   // By row, then head of the group. In lanes: as the kernels arrange them, else query i at q[i · qStride].
   bool inLanes;
@@ -40,65 +38,29 @@ struct Worker::QueryTile {
 };
 
 // Whether there are too few heads of rows for all threads, so that the positions are shared out, too.
-bool Worker::isSplit(const Op& op, int32_t maxKeys) const {
-  const Buffer& kv = program_.buffer(op.kv);
-  const int64_t units = static_cast<int64_t>(step_.nRows) * kv.nKvHeads;
-  if (team_.size() == 1 || units >= 4 * team_.size() || maxKeys <= 2 * valueBlock) return false;
+bool isSplit(const StepContext& c, const Op& op, int32_t maxKeys) {
+  const Buffer& kv = c.program.buffer(op.kv);
+  const int64_t units = static_cast<int64_t>(c.step.nRows) * kv.nKvHeads;
+  if (c.team.size() == 1 || units >= 4 * c.team.size() || maxKeys <= 2 * valueBlock) return false;
   const size_t perUnit = static_cast<size_t>(op.nHeads / kv.nKvHeads) *
-                         (exe_.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(kv.headDim));
-  return static_cast<size_t>(units) * perUnit <= exe_.splitFloats();
-}
-
-bool Worker::attention(const Op& op, WorkCounter* counters) {
-  const int32_t nKvHeads = program_.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
-  int32_t maxKeys = 0;
-  for (int32_t row = 0; row < step_.nRows; row++) maxKeys = std::max(maxKeys, step_.positions[row] + 1);
-  if (isSplit(op, maxKeys)) return attendSplit(op, counters, maxKeys);
-  // As many rows as fit the scratch, while enough tiles are left for every thread.
-  int32_t tileRows = 1;
-  const auto isRoomFor = [&](int32_t rows) {
-    const int32_t queries = rows * group;
-    const size_t floats = useLanes(queries, op.real) ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
-    return queries <= tileQueries && floats <= exe_.scoreFloats() &&
-           static_cast<int64_t>((step_.nRows + rows - 1) / rows) * nKvHeads >= 4 * team_.size();
-  };
-  while (tileRows < pageTokens && isRoomFor(2 * tileRows)) tileRows *= 2;
-  // The first of the rows that form a tile up to `end`.
-  const auto beginOf = [&](int32_t end) {
-    int32_t first = end - 1;
-    while (first > 0 && step_.positions[first] % tileRows != 0 && step_.sequences[first - 1] == step_.sequences[first] &&
-           step_.positions[first - 1] + 1 == step_.positions[first])
-      first--;
-    return first;
-  };
-  int64_t nTiles = 0;
-  for (int32_t end = step_.nRows; end > 0; end = beginOf(end)) nTiles++;
-  // All tiles of one KV head before the next, whose keys and values then stay in a second-level cache. The last rows of a chunk have the
-  // most keys and go first. Counters only grow, so that one walk back through the rows finds all tiles of a head.
-  int64_t head = 0, tile = 0;
-  int32_t end = step_.nRows, first = beginOf(end);
-  for (int64_t at = take(*counters); at < nTiles * nKvHeads; at = take(*counters)) {
-    if (at / nTiles != head) head = at / nTiles, tile = 0, end = step_.nRows, first = beginOf(end);
-    for (; tile < at % nTiles; tile++) end = first, first = beginOf(end);
-    attendTile(op, first, end - first, static_cast<int32_t>(head));
-  }
-  return false;
+                         (c.executable.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(kv.headDim));
+  return static_cast<size_t>(units) * perUnit <= c.executable.splitFloats();
 }
 
 // Calls use(type, keys or values, key, query, nQueries, nKeys) for the pages of keys [firstKey, endKey), as far as the rows of the tile
 // see them; firstKey begins a page.
 template <class Fn>
-void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
-  const Buffer& kv = program_.buffer(op.kv);
-  const int32_t group = op.nHeads / kv.nKvHeads, headDim = kv.headDim, lastKey = step_.positions[tile.firstRow + tile.nRows - 1];
-  const PageTable& table = step_.tableOfRow(tile.firstRow);
-  const size_t headBytes = exe_.kvHeadBytes(op.kv), keyBytes = headBytes / pageTokens;
-  const size_t offset = exe_.kvOffset(op.kv) + static_cast<size_t>(tile.kvHead) * headBytes + (isValue ? exe_.kvHalf(op.kv) : 0);
-  const auto pageOf = [&](int32_t key) { return exe_.arena().page(table.pages[key / pageTokens]) + offset; };
+void eachPage(const StepContext& c, const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
+  const Buffer& kv = c.program.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads, headDim = kv.headDim, lastKey = c.step.positions[tile.firstRow + tile.nRows - 1];
+  const PageTable& table = c.step.tableOfRow(tile.firstRow);
+  const size_t headBytes = c.executable.kvHeadBytes(op.kv), keyBytes = headBytes / pageTokens;
+  const size_t offset = c.executable.kvOffset(op.kv) + static_cast<size_t>(tile.kvHead) * headBytes + (isValue ? c.executable.kvHalf(op.kv) : 0);
+  const auto pageOf = [&](int32_t key) { return c.executable.arena().page(table.pages[key / pageTokens]) + offset; };
   // After the keys come the values.
   const auto pageAfter = [&](int32_t key) -> const uint8_t* {
     if (key + pageTokens <= lastKey) return pageOf(key + pageTokens);
-    return isValue ? nullptr : pageOf(firstKey) + exe_.kvHalf(op.kv);
+    return isValue ? nullptr : pageOf(firstKey) + c.executable.kvHalf(op.kv);
   };
   for (int32_t key = firstKey; key < endKey; key += pageTokens) {
     const uint8_t* const page = pageOf(key);
@@ -110,102 +72,102 @@ void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t
         const size_t bytes = static_cast<size_t>(from) * keyBytes;
         // Pages lie far apart: nothing but this asks for the next one early.
         if (next) prefetch(next + bytes, keysAtOnce * keyBytes);
-        use(exe_.limits().kvType, page + bytes, key + from, 0, group, std::min(keysAtOnce, seen - from));
+        use(c.executable.limits().kvType, page + bytes, key + from, 0, group, std::min(keysAtOnce, seen - from));
       }
       continue;
     }
     const void* wide = page;
-    if (exe_.limits().kvType == KvType::F16) {
-      k_.widen(DenseType::F16, page, seen * headDim, scratch_.page);
-      wide = scratch_.page;
+    if (c.executable.limits().kvType == KvType::F16) {
+      c.kernels.widen(DenseType::F16, page, seen * headDim, c.scratch.page);
+      wide = c.scratch.page;
     }
     if (next) prefetch(next, headBytes);
     // In lanes, scores that a row must not see are computed with the others, and masked.
-    if (step_.positions[tile.firstRow] >= key + seen - 1 || (tile.inLanes && !isValue)) {
+    if (c.step.positions[tile.firstRow] >= key + seen - 1 || (tile.inLanes && !isValue)) {
       use(KvType::F32, wide, key, 0, tile.nRows * group, seen);
       continue;
     }
     // The page of the tile's own positions: every row sees one key more.
     for (int32_t i = 0; i < tile.nRows; i++)
-      use(KvType::F32, wide, key, i * group, group, std::min(seen, step_.positions[tile.firstRow + i] + 1 - key));
+      use(KvType::F32, wide, key, i * group, group, std::min(seen, c.step.positions[tile.firstRow + i] + 1 - key));
   }
 }
 
-void Worker::scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
-  const int32_t headDim = program_.buffer(op.kv).headDim;
-  eachPage(op, tile, false, firstKey, endKey, [&](KvType type, const void* keys, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
-    if (tile.inLanes) return k_.laneScores(tile.q, tile.keyStride, static_cast<const float*>(keys), nKeys, headDim, tile.scoreOf(0, key));
-    k_.scores(type, tile.q + static_cast<size_t>(query) * tile.qStride, tile.qStride, nQueries, keys, nKeys, headDim, tile.scoreOf(query, key),
+void scoreKeys(const StepContext& c, const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
+  const int32_t headDim = c.program.buffer(op.kv).headDim;
+  eachPage(c, op, tile, false, firstKey, endKey, [&](KvType type, const void* keys, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+    if (tile.inLanes) return c.kernels.laneScores(tile.q, tile.keyStride, static_cast<const float*>(keys), nKeys, headDim, tile.scoreOf(0, key));
+    c.kernels.scores(type, tile.q + static_cast<size_t>(query) * tile.qStride, tile.qStride, nQueries, keys, nKeys, headDim, tile.scoreOf(query, key),
               tile.scoreStride);
   });
 }
 
 // Σ p · v over keys [firstKey, endKey) of one block, from +0: to sums[query], or, where there is a total, added to total[query].
-void Worker::sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
-  const Buffer& kv = program_.buffer(op.kv);
+void sumValues(const StepContext& c, const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
+  const Buffer& kv = c.program.buffer(op.kv);
   const size_t stride = roundUp16(kv.headDim);
-  eachPage(op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+  eachPage(c, op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
     // Rows of a tile see different numbers of its last page, and of that only.
     const bool isLast = endKey - key <= (tile.nRows == 1 ? nKeys : pageTokens);
     const size_t at = static_cast<size_t>(query) * stride;
-    k_.accumulateValues(type, tile.scoreOf(query, key), tile.scoreStride, tile.keyStride, nQueries, values, nKeys, kv.headDim,
+    c.kernels.accumulateValues(type, tile.scoreOf(query, key), tile.scoreStride, tile.keyStride, nQueries, values, nKeys, kv.headDim,
                         {sums + at, stride, key == firstKey, total && isLast ? total + at : nullptr});
   });
 }
 
 // The first of a row's keys that its window reaches.
-int32_t Worker::firstKeyOf(const Op& op, int32_t nKeys) { return op.window > 0 ? std::max(0, nKeys - op.window) : 0; }
+int32_t firstKeyOf(const Op& op, int32_t nKeys) { return op.window > 0 ? std::max(0, nKeys - op.window) : 0; }
 
 // Keys before the window weigh nothing: exactly 0, which changes no sum.
-void Worker::maskBefore(const Op& op, float* scores, int32_t nKeys) {
+void maskBefore(const Op& op, float* scores, int32_t nKeys) {
   std::fill_n(scores, firstKeyOf(op, nKeys), -std::numeric_limits<float>::infinity());
 }
 
 // scores → exp(score · scale − max · scale); returns their sum.
-float Worker::toProbabilities(float* scores, int32_t n, float scale) {
+float toProbabilities(const StepContext& c, float* scores, int32_t n, float scale) {
   alignas(64) float stripes[16] = {};
-  k_.expStripes(scores, n, scale, k_.maximum(scores, n) * scale, stripes);
+  c.kernels.expStripes(scores, n, scale, c.kernels.maximum(scores, n) * scale, stripes);
   return foldStripes(stripes);
 }
 
 // The queries of a row's group, headDim apart.
-const float* Worker::queriesOf(const Op& op, int32_t row, int32_t kvHead) const {
-  const int32_t width = op.nHeads / program_.buffer(op.kv).nKvHeads * program_.buffer(op.kv).headDim;
-  return exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * static_cast<size_t>(width);
+const float* queriesOf(const StepContext& c, const Op& op, int32_t row, int32_t kvHead) {
+  const int32_t width = op.nHeads / c.program.buffer(op.kv).nKvHeads * c.program.buffer(op.kv).headDim;
+  return c.executable.f32(op.q).row(row) + static_cast<size_t>(kvHead) * static_cast<size_t>(width);
 }
 
-Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
-  const size_t headDim = static_cast<size_t>(program_.buffer(op.kv).headDim);
-  const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads, nQueries = nRows * group;
+QueryTile gatherTile(const StepContext& c, const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+  const size_t headDim = static_cast<size_t>(c.program.buffer(op.kv).headDim);
+  const int32_t group = op.nHeads / c.program.buffer(op.kv).nKvHeads, nQueries = nRows * group;
   const size_t width = static_cast<size_t>(group) * headDim;
-  const size_t scoreStride = strideOf(step_.positions[firstRow + nRows - 1] + 1);
-  QueryTile tile = {firstRow, nRows, kvHead, false, scratch_.queries, headDim, scratch_.scores, scoreStride, 1};
+  const size_t scoreStride = strideOf(c.step.positions[firstRow + nRows - 1] + 1);
+  QueryTile tile = {firstRow, nRows, kvHead, false, c.scratch.queries, headDim, c.scratch.scores, scoreStride, 1};
   if (nRows == 1) {
-    tile.q = queriesOf(op, firstRow, kvHead);
+    tile.q = queriesOf(c, op, firstRow, kvHead);
     return tile;
   }
   if (useLanes(nQueries, op.real)) {
     const size_t stride = roundUp16(nQueries);
     tile.inLanes = true, tile.scoreStride = 1, tile.keyStride = stride;
-    if (stride != static_cast<size_t>(nQueries)) std::memset(scratch_.queries, 0, headDim * stride * sizeof(float));
+    if (stride != static_cast<size_t>(nQueries)) std::memset(c.scratch.queries, 0, headDim * stride * sizeof(float));
     for (int32_t i = 0; i < nRows; i++)
-      k_.arrangeQueries(queriesOf(op, firstRow + i, kvHead), headDim, group, static_cast<int32_t>(headDim), scratch_.queries + i * group, stride);
+      c.kernels.arrangeQueries(queriesOf(c, op, firstRow + i, kvHead), headDim, group, static_cast<int32_t>(headDim), c.scratch.queries + i * group, stride);
   } else {
     for (int32_t i = 0; i < nRows; i++)
-      std::memcpy(scratch_.queries + static_cast<size_t>(i) * width, queriesOf(op, firstRow + i, kvHead), width * sizeof(float));
+      std::memcpy(c.scratch.queries + static_cast<size_t>(i) * width, queriesOf(c, op, firstRow + i, kvHead), width * sizeof(float));
   }
   return tile;
 }
 
 // scores → probabilities without their denominators.
-void Worker::softmax(const Op& op, const QueryTile& tile) {
-  const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads;
-  const auto keysOf = [&](int32_t row) { return step_.positions[tile.firstRow + row] + 1; };
+void softmax(const StepContext& c, const Op& op, const QueryTile& tile) {
+  const int32_t group = op.nHeads / c.program.buffer(op.kv).nKvHeads;
+  const auto keysOf = [&](int32_t row) { return c.step.positions[tile.firstRow + row] + 1; };
   if (!tile.inLanes) {
     for (int32_t i = 0; i < tile.nRows * group; i++) {
       const int32_t nKeys = keysOf(i / group);
       maskBefore(op, tile.scoreOf(i, 0), nKeys);
-      scratch_.denominators[i] = toProbabilities(tile.scoreOf(i, 0), nKeys, op.real);
+      c.scratch.denominators[i] = toProbabilities(c, tile.scoreOf(i, 0), nKeys, op.real);
     }
     return;
   }
@@ -215,48 +177,48 @@ void Worker::softmax(const Op& op, const QueryTile& tile) {
       std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
     for (int32_t key = keysOf(row); key < nKeys; key++) std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
   }
-  k_.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, scratch_.denominators);
-}
-
-void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
-  const QueryTile tile = gatherTile(op, firstRow, nRows, kvHead);
-  scoreKeys(op, tile, 0, step_.positions[firstRow + nRows - 1] + 1);
-  softmax(op, tile);
-  finishTile(op, tile);
+  c.kernels.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, c.scratch.denominators);
 }
 
 // Probabilities → results.
-void Worker::finishTile(const Op& op, const QueryTile& tile) {
-  const Buffer& kv = program_.buffer(op.kv);
-  const int32_t group = op.nHeads / kv.nKvHeads, nQueries = tile.nRows * group, endKey = step_.positions[tile.firstRow + tile.nRows - 1] + 1;
+void finishTile(const StepContext& c, const Op& op, const QueryTile& tile) {
+  const Buffer& kv = c.program.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads, nQueries = tile.nRows * group, endKey = c.step.positions[tile.firstRow + tile.nRows - 1] + 1;
   const size_t sumStride = roundUp16(kv.headDim), nSums = static_cast<size_t>(nQueries) * sumStride;
-  float* total = scratch_.values;
+  float* total = c.scratch.values;
   float* sums = total + nSums;
   std::memset(total, 0, nSums * sizeof(float));
-  for (int32_t key = 0; key < endKey; key += valueBlock) sumValues(op, tile, key, std::min(endKey, key + valueBlock), sums, total);
+  for (int32_t key = 0; key < endKey; key += valueBlock) sumValues(c, op, tile, key, std::min(endKey, key + valueBlock), sums, total);
   for (int32_t i = 0; i < nQueries; i++) {
-    float* out = exe_.f32(op.out).row(tile.firstRow + i / group) + static_cast<size_t>((tile.kvHead * group + i % group) * kv.headDim);
-    k_.divide(total + static_cast<size_t>(i) * sumStride, kv.headDim, scratch_.denominators[i], out);
+    float* out = c.executable.f32(op.out).row(tile.firstRow + i / group) + static_cast<size_t>((tile.kvHead * group + i % group) * kv.headDim);
+    c.kernels.divide(total + static_cast<size_t>(i) * sumStride, kv.headDim, c.scratch.denominators[i], out);
   }
+}
+
+void attendTile(const StepContext& c, const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+  const QueryTile tile = gatherTile(c, op, firstRow, nRows, kvHead);
+  scoreKeys(c, op, tile, 0, c.step.positions[firstRow + nRows - 1] + 1);
+  softmax(c, op, tile);
+  finishTile(c, op, tile);
 }
 
 // Units u = (row, KV head), blocks b of 256 positions; shared memory: scores [u][group][stride], denominators [u][group] and
 // sums [u][b][group][headStride].
-bool Worker::attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys) {
-  const Buffer& kv = program_.buffer(op.kv);
-  const int32_t group = op.nHeads / kv.nKvHeads, nUnits = step_.nRows * kv.nKvHeads, nBlocks = blocksOf(maxKeys);
-  const size_t nHeads = static_cast<size_t>(group), stride = exe_.scoreStride(), headStride = roundUp16(kv.headDim);
-  float* const scores = exe_.splitScratch();
+bool attendSplit(const StepContext& c, const Op& op, WorkCounter* counters, int32_t maxKeys) {
+  const Buffer& kv = c.program.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads, nUnits = c.step.nRows * kv.nKvHeads, nBlocks = blocksOf(maxKeys);
+  const size_t nHeads = static_cast<size_t>(group), stride = c.executable.scoreStride(), headStride = roundUp16(kv.headDim);
+  float* const scores = c.executable.splitScratch();
   float* const denominators = scores + static_cast<size_t>(nUnits) * nHeads * stride;
   float* const sums = denominators + static_cast<size_t>(nUnits) * nHeads * 16;
   const auto rowOf = [&](int32_t unit) { return unit / kv.nKvHeads; };
   const auto tileOf = [&](int32_t unit) {
-    QueryTile tile = gatherTile(op, rowOf(unit), 1, unit % kv.nKvHeads);
+    QueryTile tile = gatherTile(c, op, rowOf(unit), 1, unit % kv.nKvHeads);
     tile.scores = scores + static_cast<size_t>(unit) * nHeads * stride;
     tile.scoreStride = stride;
     return tile;
   };
-  const auto keysOf = [&](int32_t unit) { return step_.positions[rowOf(unit)] + 1; };
+  const auto keysOf = [&](int32_t unit) { return c.step.positions[rowOf(unit)] + 1; };
   const auto scoresOf = [&](int32_t unit, int32_t h) { return scores + (static_cast<size_t>(unit) * nHeads + static_cast<size_t>(h)) * stride; };
   const auto denominatorOf = [&](int32_t unit, int32_t h) { return denominators + (static_cast<size_t>(unit) * nHeads + static_cast<size_t>(h)) * 16; };
   const auto sumsOf = [&](int32_t unit, int32_t block) {
@@ -277,26 +239,64 @@ bool Worker::attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys) {
   };
 
   eachBlock(counters[0], [&](int32_t unit, int32_t, int32_t firstKey, int32_t endKey) {
-    scoreKeys(op, tileOf(unit), firstKey, endKey);
+    scoreKeys(c, op, tileOf(unit), firstKey, endKey);
   });
-  if (team_.barrier()) return true;
+  if (c.team.barrier()) return true;
   eachHead(counters[1], [&](int32_t unit, int32_t h) {
     maskBefore(op, scoresOf(unit, h), keysOf(unit));
-    *denominatorOf(unit, h) = toProbabilities(scoresOf(unit, h), keysOf(unit), op.real);
+    *denominatorOf(unit, h) = toProbabilities(c, scoresOf(unit, h), keysOf(unit), op.real);
   });
-  if (team_.barrier()) return true;
+  if (c.team.barrier()) return true;
   eachBlock(counters[2], [&](int32_t unit, int32_t block, int32_t firstKey, int32_t endKey) {
-    sumValues(op, tileOf(unit), firstKey, endKey, sumsOf(unit, block), nullptr);
+    sumValues(c, op, tileOf(unit), firstKey, endKey, sumsOf(unit, block), nullptr);
   });
-  if (team_.barrier()) return true;
+  if (c.team.barrier()) return true;
   eachHead(counters[3], [&](int32_t unit, int32_t h) {
-    float* total = scratch_.values;
+    float* total = c.scratch.values;
     std::memset(total, 0, headStride * sizeof(float));
     for (int32_t block = 0; block < blocksOf(keysOf(unit)); block++)
-      k_.add(total, sumsOf(unit, block) + static_cast<size_t>(h) * headStride, kv.headDim);
+      c.kernels.add(total, sumsOf(unit, block) + static_cast<size_t>(h) * headStride, kv.headDim);
     const int32_t head = unit % kv.nKvHeads * group + h;
-    k_.divide(total, kv.headDim, *denominatorOf(unit, h), exe_.f32(op.out).row(rowOf(unit)) + static_cast<size_t>(head * kv.headDim));
+    c.kernels.divide(total, kv.headDim, *denominatorOf(unit, h), c.executable.f32(op.out).row(rowOf(unit)) + static_cast<size_t>(head * kv.headDim));
   });
+  return false;
+}
+
+}  // namespace
+
+bool attention(const StepContext& c, const Op& op, WorkCounter* counters) {
+  const int32_t nKvHeads = c.program.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
+  int32_t maxKeys = 0;
+  for (int32_t row = 0; row < c.step.nRows; row++) maxKeys = std::max(maxKeys, c.step.positions[row] + 1);
+  if (isSplit(c, op, maxKeys)) return attendSplit(c, op, counters, maxKeys);
+  // As many rows as fit the scratch, while enough tiles are left for every thread.
+  int32_t tileRows = 1;
+  const auto isRoomFor = [&](int32_t rows) {
+    const int32_t queries = rows * group;
+    const size_t floats = useLanes(queries, op.real) ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
+    return queries <= tileQueries && floats <= c.executable.scoreFloats() &&
+           static_cast<int64_t>((c.step.nRows + rows - 1) / rows) * nKvHeads >= 4 * c.team.size();
+  };
+  while (tileRows < pageTokens && isRoomFor(2 * tileRows)) tileRows *= 2;
+  // The first of the rows that form a tile up to `end`.
+  const auto beginOf = [&](int32_t end) {
+    int32_t first = end - 1;
+    while (first > 0 && c.step.positions[first] % tileRows != 0 && c.step.sequences[first - 1] == c.step.sequences[first] &&
+           c.step.positions[first - 1] + 1 == c.step.positions[first])
+      first--;
+    return first;
+  };
+  int64_t nTiles = 0;
+  for (int32_t end = c.step.nRows; end > 0; end = beginOf(end)) nTiles++;
+  // All tiles of one KV head before the next, whose keys and values then stay in a second-level cache. The last rows of a chunk have the
+  // most keys and go first. Counters only grow, so that one walk back through the rows finds all tiles of a head.
+  int64_t head = 0, tile = 0;
+  int32_t end = c.step.nRows, first = beginOf(end);
+  for (int64_t at = take(*counters); at < nTiles * nKvHeads; at = take(*counters)) {
+    if (at / nTiles != head) head = at / nTiles, tile = 0, end = c.step.nRows, first = beginOf(end);
+    for (; tile < at % nTiles; tile++) end = first, first = beginOf(end);
+    attendTile(c, op, first, end - first, static_cast<int32_t>(head));
+  }
   return false;
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/elementary.h"
+#include "all-row-operations.h"
 #include "worker.h"
 
 namespace bitnet::engine {
@@ -22,6 +23,8 @@ size_t keptOf(const HeadRequest& head, const HeadResult& result) {
 }
 
 }  // namespace
+
+bool head(const StepContext& c, const Op& op, int32_t opIndex, WorkCounter* counters) { return Worker(c).head(op, opIndex, counters); }
 
 bool Worker::head(const Op& op, int32_t opIndex, WorkCounter* counters) {
   const int32_t nHeads = static_cast<int32_t>(step_.heads.size());

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "kernel-choice.h"
-#include "worker.h"
+#include "executor.h"
 
 namespace bitnet::engine {
 namespace {
@@ -122,7 +122,7 @@ bool StepJob::commitPages() {
 
 void StepJob::run(Team& team, int thread) {
   if (thread == 0) executable_.resetCounters();
-  if (!team.barrier()) Worker(*this, team, thread).run();
+  if (!team.barrier()) runOperations(StepContext(*this, team, thread));
   // All threads leave at the same barrier: nobody computes any more.
   if (thread == 0) settle();
 }

@@ -52,6 +52,11 @@ class StepJob : public Job {
   void run(Team& team, int thread) override;
   bool shouldStop() override;
 
+  Executable& executable() const { return executable_; }
+  const Step& step() const { return step_; }
+  // Ends the step with a failure, that of the first operation and row of all that are told.
+  void numericFailure(int32_t op, int32_t row);
+
   const Failure& failure() const { return failure_; }
   // Results as src/decode-result.ts reads them; empty after a failure.
   const Array<int32_t>& result() const { return result_; }
@@ -71,7 +76,6 @@ class StepJob : public Job {
   bool commitPages();
   void settle();
   void writeResult();
-  void numericFailure(int32_t op, int32_t row);
   // Segments in which the requests of a panel are scanned: few requests are shared out among the threads.
   int32_t segmentsOf(int32_t firstRequest) const;
   SegmentResult& segmentResult(int32_t request, int32_t segment) {
