@@ -104,8 +104,6 @@ struct Kernels {
   const char* isa;
   // Null where the instruction set has no such unit.
   const TileKernels* tiles;
-  // With few rows of activations, ternaryMatmul reads this many runs of its weight rows side by side, each nRows / runs rows long.
-  int runs;
 
   // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
   // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves
