@@ -30,8 +30,10 @@ function traitsOf(program: Program): StepTraits {
 
 /** @throws BitNetError INVALID_ARGUMENT naming the row, page or request. */
 export function validateStep(program: Program, options: LoadOptions, step: Step): void {
-  const fail = (message: string): never => {
-    throw new BitNetError("INVALID_ARGUMENT", `step: ${message}`);
+  const fail = (message: string, row?: number): never => {
+    throw new BitNetError("INVALID_ARGUMENT", `step: ${message}`, {
+      details: row === undefined ? {} : { row },
+    });
   };
   const nRows = step.tokens.length;
   if (nRows < 1 || nRows > options.maxRows) fail(`${nRows} rows, expected 1…${options.maxRows}`);
@@ -52,12 +54,12 @@ export function validateStep(program: Program, options: LoadOptions, step: Step)
     if (!(head.row >= 0 && head.row < nRows) || seen.has(head.row))
       fail(`head row ${head.row} is out of range or repeated`);
     seen.add(head.row);
-    validateHead(program, head, fail);
+    validateHead(program, head, (message) => fail(message, head.row));
   }
   validateActivations(program, step, nRows, fail);
 }
 
-function validateRows(program: Program, step: Step, fail: (message: string) => never): void {
+function validateRows(program: Program, step: Step, fail: (message: string, row?: number) => never): void {
   const { embeds, usesKv } = traitsOf(program);
   const last = new Map<number, number>();
   for (let row = 0; row < step.tokens.length; row++) {
@@ -65,15 +67,19 @@ function validateRows(program: Program, step: Step, fail: (message: string) => n
     const position = step.positions[row] ?? -1;
     const sequence = step.sequences[row] ?? -1;
     if (embeds && (token < 0 || token >= program.vocabSize))
-      fail(`row ${row}: token ${token} is not in 0…${program.vocabSize - 1}`);
+      fail(`row ${row}: token ${token} is not in 0…${program.vocabSize - 1}`, row);
     if (!usesKv) continue;
     if (position < 0 || position >= program.contextLength)
-      fail(`row ${row}: position ${position} is not in 0…${program.contextLength - 1}`);
-    const table = step.pageTables[sequence] ?? fail(`row ${row}: sequence ${sequence} has no page table`);
+      fail(`row ${row}: position ${position} is not in 0…${program.contextLength - 1}`, row);
+    const table =
+      step.pageTables[sequence] ?? fail(`row ${row}: sequence ${sequence} has no page table`, row);
     if (position >= table.length * pageTokens)
-      fail(`row ${row}: position ${position} is beyond the ${table.length} pages of sequence ${sequence}`);
+      fail(
+        `row ${row}: position ${position} is beyond the ${table.length} pages of sequence ${sequence}`,
+        row,
+      );
     if (position <= (last.get(sequence) ?? -1))
-      fail(`row ${row}: positions of sequence ${sequence} do not ascend`);
+      fail(`row ${row}: positions of sequence ${sequence} do not ascend`, row);
     last.set(sequence, position);
   }
 }
@@ -85,8 +91,14 @@ function validateHead(program: Program, head: HeadRequest, fail: (message: strin
     fail(`${where}: k ${want.k} must be at least 1`);
   if (want.kind === "above" && !(want.margin >= 0))
     fail(`${where}: margin ${want.margin} must not be negative`);
-  if (want.kind === "winner" && !(want.temperature > 0 && Number.isFinite(want.temperature)))
-    fail(`${where}: temperature ${want.temperature} must be positive`);
+  if (want.kind === "winner") {
+    const temperature = Math.fround(want.temperature);
+    if (!(temperature > 0 && Number.isFinite(temperature)))
+      fail(`${where}: temperature ${want.temperature} is not a positive f32`);
+    for (const part of ["seed", "choice", "index"] as const)
+      if (!(want[part] >= 0 && want[part] < 2 ** 32 && Number.isInteger(want[part])))
+        fail(`${where}: ${part} ${want[part]} is not an unsigned 32-bit integer`);
+  }
   if (want.kind === "mass") {
     const temperature = Math.fround(want.temperature);
     if (!(temperature >= 2 ** -126 && Number.isFinite(temperature)))

@@ -6,6 +6,7 @@
 import type { HeadRequest, HeadResult, HeadWant } from "../backend/step.ts";
 import { logF32 } from "../base/elementary.ts";
 import { BitNetError } from "../base/errors.ts";
+import { showValue } from "../base/show-value.ts";
 import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window } from "./filters.ts";
 import { isAllowed } from "./mask.ts";
 import { drawNucleus } from "./nucleus.ts";
@@ -57,7 +58,7 @@ export class Sampler {
    * @param allowed Bit set of the tokens that may be chosen; null: all.
    */
   request(row: number, index: number, allowed: Uint32Array | null = null): HeadRequest {
-    this.#allowed = allowed === null ? null : allowed.slice();
+    this.#allowed = allowed === null ? null : this.#checkedMask(allowed);
     const want = this.#want(index);
     this.#asked = want.kind;
     this.#touched = this.#penalties.touched();
@@ -86,6 +87,17 @@ export class Sampler {
       if (this.#isOpen) return null;
     } else this.#isOpen = false;
     return this.#checked(this.#asked === "mass" ? draw.id : this.#draw(result, draw));
+  }
+
+  /** A copy of what a mask gave. */
+  #checkedMask(allowed: Uint32Array): Uint32Array {
+    const nWords = Math.ceil(this.#limits.vocabSize / 32);
+    if (allowed instanceof Uint32Array && allowed.length === nWords) return allowed.slice();
+    const found = allowed instanceof Uint32Array ? `${allowed.length} words` : showValue(allowed);
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `mask: allowed() gave ${found}, expected a Uint32Array of ${nWords} words`,
+    );
   }
 
   #checked(id: number): number {
