@@ -4,7 +4,7 @@
 import { BitNetError } from "../base/errors.ts";
 import { type LoadOptions, pageTokens } from "./backend.ts";
 import type { Program } from "./program.ts";
-import type { HeadRequest, Step } from "./step.ts";
+import type { DrawWant, HeadRequest, Step } from "./step.ts";
 
 /** What of a program decides which parts of a step count. */
 interface StepTraits {
@@ -105,6 +105,7 @@ function validateHead(program: Program, head: HeadRequest, fail: (message: strin
       fail(`${where}: temperature ${want.temperature} is not a positive normal f32`);
     if (!(want.share > 0 && want.share <= 1)) fail(`${where}: share ${want.share} is not in (0, 1]`);
   }
+  if (want.kind === "draw") validateDraw(want, head, program.vocabSize, (what) => fail(`${where}: ${what}`));
   if (head.apart) {
     if (head.apart.some((id) => id < 0 || id >= program.vocabSize))
       fail(`${where}: an apart id is out of range`);
@@ -112,6 +113,39 @@ function validateHead(program: Program, head: HeadRequest, fail: (message: strin
   }
   if (head.allow && head.allow.length !== Math.ceil(program.vocabSize / 32))
     fail(`${where}: allow holds ${head.allow.length} words, expected ${Math.ceil(program.vocabSize / 32)}`);
+}
+
+function validateDraw(
+  want: DrawWant,
+  { apart }: HeadRequest,
+  vocabSize: number,
+  fail: (message: string) => never,
+): void {
+  const check = (name: string, value: number, isValid: boolean) => {
+    if (!isValid) fail(`${name} ${value} is out of range`);
+  };
+  const temperature = Math.fround(want.temperature);
+  check("temperature", want.temperature, temperature >= 0 && Number.isFinite(temperature));
+  for (const name of ["seed", "choice", "index"] as const)
+    check(name, want[name], Number.isInteger(want[name]) && want[name] >= 0 && want[name] < 2 ** 32);
+  check("topK", want.topK, Number.isSafeInteger(want.topK) && want.topK >= 0);
+  check("nBest", want.nBest, Number.isSafeInteger(want.nBest) && want.nBest >= 0 && want.nBest <= vocabSize);
+  for (const name of ["typicalP", "topP"] as const)
+    check(name, want[name], want[name] > 0 && want[name] <= 1);
+  check("minP", want.minP, want.minP >= 0 && want.minP <= 1);
+  const { repeat, frequency, presence } = want.penalties;
+  check("repeat penalty", repeat, Number.isFinite(Math.fround(repeat)) && Math.fround(repeat) > 0);
+  check("frequency penalty", frequency, Number.isFinite(Math.fround(frequency)));
+  check("presence penalty", presence, Number.isFinite(Math.fround(presence)));
+  const n = apart?.length ?? 0;
+  check("number of counts", want.counts.length, want.counts.length === n);
+  check("number of biases", want.biases.length, want.biases.length === n);
+  want.counts.forEach((count) => {
+    check("count", count, count >= 0 && count < 2 ** 24);
+  });
+  want.biases.forEach((bias) => {
+    check("bias", bias, bias < Number.POSITIVE_INFINITY);
+  });
 }
 
 function validateActivations(

@@ -122,7 +122,7 @@ export class Scheduler {
       order: this.#nextOrder++,
       prompt: promptIds,
       settings,
-      limits: { vocabSize, contextLength: this.contextLength },
+      limits: { vocabSize, contextLength: this.contextLength, wants: this.#executable.wants },
       text: this.#tokenizer,
       stream,
     });
