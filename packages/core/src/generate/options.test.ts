@@ -36,6 +36,8 @@ describe("generation options", () => {
       logprobs: null,
       promptLogprobs: null,
       special: false,
+      thinking: null,
+      thinkingBudget: null,
       signal: null,
     });
   });

@@ -3,6 +3,7 @@
  * settings that the rest of this folder trusts. The order in which the samplers act is in docs/numerics.md.
  */
 import { BitNetError } from "../base/errors.ts";
+import type { ThinkingMarks } from "./thinking.ts";
 
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the highest logit. Default 0.7. */
@@ -44,6 +45,10 @@ export interface GenerateOptions extends SamplingOptions {
   promptLogprobs?: number;
   /** Show special tokens in the text. Default false. */
   special?: boolean;
+  /** The marks between which the model thinks, as `encodeChat` gives them: pieces then say which channel they belong to. */
+  thinking?: ThinkingMarks | null;
+  /** The most tokens to think, for `thinking`: then the closing mark is forced. Default: no limit. */
+  thinkingBudget?: number;
   signal?: AbortSignal;
 }
 
@@ -71,6 +76,8 @@ export interface GenerateSettings {
   logprobs: number | null;
   promptLogprobs: number | null;
   special: boolean;
+  thinking: ThinkingMarks | null;
+  thinkingBudget: number | null;
   signal: AbortSignal | null;
 }
 
@@ -99,6 +106,8 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   logprobs: true,
   promptLogprobs: true,
   special: true,
+  thinking: true,
+  thinkingBudget: true,
   signal: true,
 };
 
@@ -127,6 +136,8 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     logprobs: read.optionalCount("logprobs"),
     promptLogprobs: read.optionalCount("promptLogprobs"),
     special: read.flag("special"),
+    thinking: read.thinking(),
+    thinkingBudget: read.budget(),
     signal: read.signal(),
   };
   read.finish();
@@ -253,6 +264,26 @@ class OptionReader {
       else if (bias !== 0) biases.set(id, Math.fround(bias));
     }
     return biases;
+  }
+
+  thinking(): ThinkingMarks | null {
+    const value = this.#values.thinking ?? null;
+    if (value === null) return null;
+    const { open, close, closeIds, openId, isOpen } = value as Partial<ThinkingMarks>;
+    const areTexts = [open, close].every(
+      (mark) => typeof mark === "string" && mark.length > 0 && mark.length <= 64,
+    );
+    const areIds = Array.isArray(closeIds) && closeIds.length > 0 && closeIds.every((id) => this.#isId(id));
+    if (areTexts && areIds && (openId === null || this.#isId(openId)) && typeof isOpen === "boolean")
+      return value as ThinkingMarks;
+    return this.#reject("thinking", "the marks that encodeChat gives", value, null);
+  }
+
+  budget(): number | null {
+    if (this.#values.thinkingBudget === undefined) return null;
+    if ((this.#values.thinking ?? null) === null)
+      this.#reject("thinkingBudget", "no budget without `thinking`", this.#values.thinkingBudget, undefined);
+    return this.integer("thinkingBudget", 0, 0, Number.MAX_SAFE_INTEGER);
   }
 
   signal(): AbortSignal | null {

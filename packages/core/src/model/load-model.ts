@@ -6,7 +6,11 @@ import type { Program } from "../backend/program.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { matrixShape, type TensorInfo } from "../formats/tensor.ts";
-import { chatTemplateSource } from "../tokenizer/default-template.ts";
+import {
+  chatTemplateSource,
+  ggufTemplateSource,
+  type TemplateSource,
+} from "../tokenizer/default-template.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -20,8 +24,8 @@ import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 export interface ModelDescription {
   config: ModelConfig;
   tensors: ReadonlyMap<string, TensorInfo>;
-  /** Source text of the file's own chat template, if it has one. */
-  chatTemplate: string | null;
+  /** Source text of the file's own chat template, if it has one; an error where it cannot be told which. */
+  chatTemplate: TemplateSource;
   /** File name of a weight by its GGUF name without ".weight". */
   weightName: (name: string) => string;
   /** The template to use where the file has none; null: the model has no chat. */
@@ -38,11 +42,10 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     const embedding = tensors.get(ggufWeightName("token_embd"));
     const vocabRows = embedding && matrixShape(embedding.shape).rows;
     const config = parseGgufConfig(fields, name, vocabRows);
-    const template = fields.get("tokenizer.chat_template");
     return {
       config,
       tensors,
-      chatTemplate: textOrNull(template),
+      chatTemplate: ggufTemplateSource(fields),
       defaultChatTemplate: familyOf(config).chatTemplate,
       weightName: ggufWeightName,
       floatsMayBeProducts: true,
@@ -119,8 +122,4 @@ export function listTensorTypes(tensors: ReadonlyMap<string, TensorInfo>): strin
     bytes.set(type, (bytes.get(type) ?? 0) + byteLength);
   }
   return [...bytes].sort(([, a], [, b]) => b - a).map(([type]) => type);
-}
-
-function textOrNull(value: unknown): string | null {
-  return typeof value === "string" && value !== "" ? value : null;
 }
