@@ -53,6 +53,7 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
   }
   const config = parseHfConfig(files.config, `${name}/config.json`);
   const { tensors } = files;
+  refuseUnexplained(files.config, tensors, `${name}/config.json`);
   const family = familyOf(config);
   return {
     config,
@@ -62,6 +63,19 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     weightName: (weight) => hfWeightName(family, weight, (name) => tensors.has(name)),
     floatsMayBeProducts: !config.floatsAreMasters,
   };
+}
+
+/** Whether scales of packed weights multiply or divide is said by the configuration alone. */
+function refuseUnexplained(json: unknown, tensors: ReadonlyMap<string, TensorInfo>, fileName: string): void {
+  const quantization = (json as { quantization_config?: unknown } | null)?.quantization_config ?? null;
+  const packed = [...tensors.values()].find(({ type }) => type === "hf_u8");
+  if (quantization !== null || packed === undefined) return;
+  throw new BitNetError(
+    "MODEL_INVALID",
+    `${fileName}: tensor "${packed.name}" is packed, but there is no quantization_config to say what its scale means; ` +
+      "take the config.json that came with the weights",
+    { details: { tensor: packed.name } },
+  );
 }
 
 /** @throws BitNetError TOKENIZER_INVALID or FORMAT_UNSUPPORTED; MODEL_INVALID when it has more tokens than the model has rows. */
