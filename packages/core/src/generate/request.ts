@@ -68,7 +68,8 @@ export class ActiveRequest {
   readonly #thoughts: string[] = [];
   readonly #texts: string[] = [];
   readonly #logprobs: TokenLogprob[] = [];
-  readonly #promptLogprobs: (TokenLogprob | null)[] = [null];
+  /** Null for the tokens that none is reported of, the first among them. */
+  readonly #promptLogprobs: (TokenLogprob | null)[];
   /** The head request of the row whose token is to be sampled. */
   #asked: HeadRequest | null = null;
   /** The token that its answer gave, once it is known. */
@@ -80,6 +81,7 @@ export class ActiveRequest {
     this.stream = stream;
     this.tokens = Array.from(prompt);
     this.nPrompt = prompt.length;
+    this.#promptLogprobs = new Array(Math.min(settings.promptLogprobsFrom, prompt.length)).fill(null);
     this.#limits = limits;
     this.#text = text;
     this.#eosIds = new Set(text?.eosIds);
@@ -118,7 +120,7 @@ export class ActiveRequest {
     for (let position = from; position < from + count; position++) {
       const row = firstRow + position - from;
       if (position === this.tokens.length - 1) {
-        this.#asked = this.#canSample() ? this.#requestToken(row) : null;
+        this.#asked = this.#canSample() ? this.#sampleRequest(row) : null;
         if (this.#asked !== null) heads.push(this.#asked);
       } else if (this.#asksPrompt(position)) {
         heads.push(this.#promptRequest(row, position));
@@ -162,6 +164,7 @@ export class ActiveRequest {
       text: this.#texts.join(""),
       ...(this.#splitter === null ? {} : { thinking: this.#thoughts.join("") }),
       stopReason,
+      ...(this.#stops.found === null ? {} : { stopText: this.#stops.found }),
       seed: this.settings.sampling.seed,
       promptTokens: this.nPrompt,
       cachedTokens: this.#nCached,
@@ -184,11 +187,15 @@ export class ActiveRequest {
     return { ...sampling, logitBias };
   }
 
-  #requestToken(row: number): HeadRequest {
+  #sampleRequest(row: number): HeadRequest {
     const forced = this.#forced[0];
-    if (forced === undefined) return this.#sampler.request(row, this.#nGenerated);
-    const k = Math.min(Math.max(this.settings.logprobs ?? 0, 1), this.#limits.vocabSize);
-    return { row, want: { kind: "top", k }, apart: Int32Array.of(forced), logSumExp: true };
+    if (forced !== undefined) {
+      const k = Math.min(Math.max(this.settings.logprobs ?? 0, 1), this.#limits.vocabSize);
+      return { row, want: { kind: "top", k }, apart: Int32Array.of(forced), logSumExp: true };
+    }
+    // What is thought is free; a mask is about the answer.
+    const mask = this.#splitter?.isThinking === true ? null : this.settings.mask;
+    return this.#sampler.request(row, this.#nGenerated, mask?.allowed() ?? null);
   }
 
   /** When the budget of thinking is used up, the closing mark comes next. */
@@ -240,6 +247,7 @@ export class ActiveRequest {
     this.#sampler.see(id);
     if (isForced) this.#forced.shift();
     else if (wasThinking) this.#nThought++;
+    else settings.mask?.accept(id);
     this.#forceClose();
     const reason = this.#canSample() ? null : this.#nGenerated < settings.maxTokens ? "context" : "length";
     this.#emit(id, reason === null ? text : joined(text, this.#flush()), report);

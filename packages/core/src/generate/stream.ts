@@ -44,6 +44,8 @@ export interface GenerationResult {
   /** With the option `thinking`: what stood between its marks; `text` is the answer alone. */
   thinking?: string;
   stopReason: StopReason;
+  /** With "stop": the stop text that was found; absent when a token of `stopTokens` ended it. */
+  stopText?: string;
   seed: number;
   promptTokens: number;
   /** Prompt tokens whose rows were taken from the cache instead of being computed. */

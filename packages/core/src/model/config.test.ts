@@ -70,6 +70,7 @@ const parsed: ModelConfig = {
   floatsAreMasters: true,
   attentionScale: Math.fround(1 / Math.sqrt(128)),
   slidingWindow: null,
+  activationGroup: null,
   embeddingScale: 1,
   residualScale: 1,
   headScale: 1,
@@ -520,9 +521,13 @@ describe("Hugging Face", () => {
     );
   });
 
+  it("may name its family by model_type alone", () => {
+    expect(hf({ architectures: undefined, model_type: "bitnet" }).architecture).toBe("bitnet-b1.58");
+  });
+
   it.each([
     [{ architectures: ["MambaForCausalLM"] }, '"MambaForCausalLM"'],
-    [{ architectures: undefined, model_type: "bitnet" }, '"bitnet"'],
+    [{ architectures: undefined, model_type: "gpt2" }, '"gpt2"'],
     [{ architectures: [], model_type: undefined }, "nothing"],
     [{ architectures: [{}] }, "an object"],
   ])("%j is unsupported", (changes, shown) => {

@@ -6,6 +6,7 @@ import type { Program } from "../backend/program.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { matrixShape, type TensorInfo } from "../formats/tensor.ts";
+import { isGroupPacking } from "../packing/registry.ts";
 import {
   chatTemplateSource,
   ggufTemplateSource,
@@ -41,7 +42,8 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     const { tensors } = files.gguf;
     const embedding = tensors.get(ggufWeightName("token_embd"));
     const vocabRows = embedding && matrixShape(embedding.shape).rows;
-    const config = parseGgufConfig(fields, name, vocabRows);
+    const parsed = parseGgufConfig(fields, name, vocabRows);
+    const config = withActivations(parsed, tensors.get(ggufWeightName("blk.0.attn_q")), false);
     return {
       config,
       tensors,
@@ -51,16 +53,18 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
       floatsMayBeProducts: true,
     };
   }
-  const config = parseHfConfig(files.config, `${name}/config.json`);
+  const parsed = parseHfConfig(files.config, `${name}/config.json`);
   const { tensors } = files;
   refuseUnexplained(files.config, tensors, `${name}/config.json`);
-  const family = familyOf(config);
+  const family = familyOf(parsed);
+  const weightName = (weight: string) => hfWeightName(family, weight, (tensor) => tensors.has(tensor));
+  const config = withActivations(parsed, tensors.get(weightName("blk.0.attn_q")), true);
   return {
     config,
     tensors,
     chatTemplate: chatTemplateSource(files.tokenizerConfig),
     defaultChatTemplate: family.chatTemplate,
-    weightName: (weight) => hfWeightName(family, weight, (name) => tensors.has(name)),
+    weightName,
     floatsMayBeProducts: !config.floatsAreMasters,
   };
 }
@@ -76,6 +80,18 @@ function refuseUnexplained(json: unknown, tensors: ReadonlyMap<string, TensorInf
       "take the config.json that came with the weights",
     { details: { tensor: packed.name } },
   );
+}
+
+/**
+ * Models whose activations were 16 bit in training are known by their weights: packings with a scale for each group, and products of trits
+ * in the floats of a Hugging Face folder that says nothing of quantisation.
+ */
+function withActivations(config: ModelConfig, weight: TensorInfo | undefined, isHf: boolean): ModelConfig {
+  const isGrouped = isGroupPacking(weight?.type);
+  const isFloat = isHf && ["f32", "f16", "bf16"].some((type) => type === weight?.type);
+  return isGrouped || (isFloat && !config.floatsAreMasters)
+    ? Object.freeze({ ...config, activationGroup: 128 })
+    : config;
 }
 
 /** @throws BitNetError TOKENIZER_INVALID or FORMAT_UNSUPPORTED; MODEL_INVALID when it has more tokens than the model has rows. */
