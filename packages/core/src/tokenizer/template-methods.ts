@@ -66,7 +66,7 @@ function titled(text: string): string {
   return text.replace(/\p{Cased}+/gu, capitalized);
 }
 
-export function split(
+function split(
   text: string,
   separator: Value | undefined,
   limit: number,
