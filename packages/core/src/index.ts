@@ -23,6 +23,20 @@ export * from "./base/byte-strings.ts";
 export { elementaryConstants } from "./base/elementary.ts";
 export * from "./base/errors.ts";
 export { f32ToF16 } from "./base/float16.ts";
+export { type Comparison, compareModels } from "./convert/compare.ts";
+export {
+  type Conversion,
+  type ConversionFile,
+  type ConversionOptions,
+  planConversion,
+} from "./convert/convert.ts";
+export {
+  type ConversionTarget,
+  conversionTargets,
+  type EmbeddingType,
+  embeddingTypes,
+  isGgufTarget,
+} from "./convert/targets.ts";
 export type { FileRoot } from "./formats/file-root.ts";
 export { type Gguf, openGguf } from "./formats/gguf/open-gguf.ts";
 export type { I2sLayout } from "./formats/gguf/tensor-types.ts";

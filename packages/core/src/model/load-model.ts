@@ -10,10 +10,11 @@ import { chatTemplateSource } from "../tokenizer/default-template.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { type BindOptions, bindWeights } from "./bind-weights.ts";
+import { type BindOptions, bindWeights, type WeightFiles } from "./bind-weights.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
 import { familyOf } from "./families.ts";
 import type { ModelConfig } from "./model-config.ts";
+import type { Recording } from "./recorder.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
 export interface ModelDescription {
@@ -85,20 +86,33 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
  * @throws BitNetError MODEL_INVALID, FORMAT_UNSUPPORTED, FORMAT_TRUNCATED, IO_FAILED or ABORTED.
  */
 export async function bindModel(
-  { tensors, weightName, floatsMayBeProducts }: ModelDescription,
+  model: ModelDescription,
   config: ModelConfig,
   options: BindOptions = {},
 ): Promise<Program> {
+  return bindWeights(recordModel(model, config), weightFilesOf(model, config), options);
+}
+
+/**
+ * Records the architecture's Program, its weights by name only.
+ * @throws BitNetError MODEL_INVALID when the head is missing.
+ */
+export function recordModel({ tensors, weightName }: ModelDescription, config: ModelConfig): Recording {
   const hasHead = config.isTied !== true && tensors.has(weightName("output"));
   if (config.isTied === false && !hasHead)
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
-  const recording = familyOf(config).record(config, hasHead);
-  const { weightScale, floatsAreMasters } = config;
-  const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters };
-  return bindWeights(recording, files, options);
+  return familyOf(config).record(config, hasHead);
+}
+
+/** Where the weights are, as `bindWeights` wants to know. */
+export function weightFilesOf(
+  { tensors, weightName, floatsMayBeProducts }: ModelDescription,
+  { weightScale, floatsAreMasters }: ModelConfig,
+): WeightFiles {
+  return { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters };
 }
 
 /** Number of weights: elements of every matrix and vector, scales left out. */

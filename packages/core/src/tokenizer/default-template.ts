@@ -32,8 +32,7 @@ export function chatTemplateFor(
     );
   }
   if (source === null) return compileChatTemplate(bitnetChatTemplate, "BitNet (default)");
-  // Microsoft's GGUF file carries "Human: … BITNETAssistant: ", which is not what the model was trained with.
-  if (source.includes("BITNETAssistant")) {
+  if (isWrongTemplate(source)) {
     return compileChatTemplate(bitnetChatTemplate, `BitNet (in place of the one in ${name})`);
   }
   return compileChatTemplate(source, name);
@@ -50,4 +49,9 @@ export function chatTemplateSource(config: unknown): string | null {
   if (!Array.isArray(template.value)) return asString(template);
   const chosen = elements(template).find((entry) => member(entry, "name").value === "default");
   return chosen === undefined ? null : asString(member(chosen, "template"));
+}
+
+/** Microsoft's GGUF file carries "Human: … BITNETAssistant: ", which is not what the model was trained with. */
+export function isWrongTemplate(source: string): boolean {
+  return source.includes("BITNETAssistant");
 }
