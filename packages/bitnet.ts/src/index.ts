@@ -9,7 +9,14 @@ export type {
   Tokenizer,
   TokenPiece,
 } from "@bitnet.ts/core";
-export { BitNetError, type BitNetErrorCode, type ChatMessage } from "@bitnet.ts/core";
+export {
+  BitNetError,
+  type BitNetErrorCode,
+  type ChatMessage,
+  type TemplateArguments,
+  type TextPart,
+  type ToolCall,
+} from "@bitnet.ts/core";
 export { availableMemory, backendReport, measureReadBandwidth } from "#platform";
 export { BitNet } from "./bitnet.ts";
 export { Chat, type ChatOptions } from "./chat.ts";

@@ -43,9 +43,12 @@ export function ggufConfig(config: ModelConfig, fileType: number | undefined): M
 }
 
 const activationNames = { relu2: "relu2", silu: "silu", gelu: "gelu_pytorch_tanh" } as const;
-const modelTypes: Readonly<Record<ModelConfig["architecture"], string>> = {
+/** `model_type` of config.json; families that are not here have configurations with more in them than is written here. */
+const modelTypes: Readonly<Partial<Record<ModelConfig["architecture"], string>>> = {
   "bitnet-b1.58": "bitnet",
   llama: "llama",
+  qwen2: "qwen2",
+  qwen3: "qwen3",
 };
 
 export interface HfConfigChoices {
@@ -60,10 +63,16 @@ export interface HfConfigChoices {
 /** @throws BitNetError FORMAT_UNSUPPORTED when config.json of the family cannot say what the model is. */
 export function hfConfig(config: ModelConfig, choices: HfConfigChoices): Record<string, unknown> {
   const family = familyOf(config);
+  const modelType = modelTypes[config.architecture];
+  if (modelType === undefined)
+    throw new BitNetError(
+      "FORMAT_UNSUPPORTED",
+      `config.json of the family ${config.architecture} cannot be written yet`,
+    );
   const json = {
     _name_or_path: config.name,
     architectures: [family.hf[0]],
-    model_type: modelTypes[config.architecture],
+    model_type: modelType,
     hidden_act: activationNames[config.activation],
     hidden_size: config.hiddenSize,
     intermediate_size: config.ffnSize,
@@ -104,7 +113,15 @@ function shortest(value: number): number {
 }
 
 /** Differ by nature between the kinds of file, and have been seen to. */
-const ownToFiles: readonly string[] = ["name", "isTied", "pairing", "weightScale", "floatsAreMasters"];
+const ownToFiles: readonly string[] = [
+  "name",
+  "isTied",
+  "pairing",
+  "weightScale",
+  "floatsAreMasters",
+  "activationGroup",
+  "hasInnerNorms",
+];
 
 function checkSame(before: ModelConfig, after: ModelConfig): void {
   const rounded = (value: unknown) => JSON.stringify(typeof value === "number" ? Math.fround(value) : value);

@@ -90,7 +90,7 @@ interface Plan {
 function planTensors(source: ConversionSource, weight: SourceWeight, plan: Plan): SafetensorsInput[] {
   const { config } = source;
   if (config === null) return [];
-  const name = hfWeightName(familyOf(config), weight.ggufName.replace(/\.weight$/, ""));
+  const name = hfWeightName(familyOf(config), weight.ggufName.replace(/\.weight$/, ""), () => false);
   const { rows, cols, shape } = weight;
   if (weight.kind === "dense") {
     const isTable = weight.ggufName === "token_embd.weight" || weight.ggufName === "output.weight";

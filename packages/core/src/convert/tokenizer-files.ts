@@ -15,7 +15,12 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 type Json = Record<string, unknown>;
 
 const ggufTokenTypes = { normal: 1, control: 3, userDefined: 4, unused: 5 } as const;
-const splitRuleNames: Readonly<Record<SplitRule, string>> = { "llama-3": "llama-bpe", "gpt-2": "gpt-2" };
+const splitRuleNames: Readonly<Record<SplitRule, string>> = {
+  "llama-3": "llama-bpe",
+  "gpt-2": "gpt-2",
+  "qwen-2": "qwen2",
+  "gpt-4o": "gpt-4o",
+};
 
 /** Entries `tokenizer.*` in the order in which converters write them. */
 export function ggufTokenizer(files: HfFiles, usualTemplate: "bitnet" | null): Map<string, GgufValue> {
@@ -26,6 +31,7 @@ export function ggufTokenizer(files: HfFiles, usualTemplate: "bitnet" | null): M
   });
   const json = files.tokenizerJson as Json;
   const model = json.model as Json;
+  if (model.byte_fallback === true || !Array.isArray(model.merges)) refuseKind("tokenizer.json");
   const count = tokenizer.vocabSize;
   const tokens: string[] = Array.from({ length: count }, (_, id) => `[PAD${id}]`);
   const types = new Int32Array(count).fill(ggufTokenTypes.unused);
@@ -72,6 +78,24 @@ export function ggufTokenizer(files: HfFiles, usualTemplate: "bitnet" | null): M
   return metadata;
 }
 
+const rulesByName: Readonly<Record<string, SplitRule>> = {
+  "gpt-2": "gpt-2",
+  "phi-2": "gpt-2",
+  olmo: "gpt-2",
+  default: "gpt-2",
+  qwen2: "qwen-2",
+  "deepseek-r1-qwen": "qwen-2",
+  "gpt-4o": "gpt-4o",
+  llama4: "gpt-4o",
+};
+
+function refuseKind(where: string): never {
+  throw new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `${where}: SentencePiece tokenizers cannot be carried over to the other kind of file yet; only byte-level BPE can`,
+  );
+}
+
 export interface HfTokenizerFiles {
   tokenizer: Json;
   tokenizerConfig: Json;
@@ -85,6 +109,7 @@ export function hfTokenizer(
   usualTemplate: "bitnet" | null,
 ): HfTokenizerFiles {
   const fields = ggufTokenizerFields({ get: (key) => metadata.get(key)?.value });
+  if (fields.model !== "gpt2") refuseKind("tokenizer.ggml.model");
   const tokenizer = tokenizerFromGguf(fields);
   const text = (id: number) => stringAt(fields.tokens, id);
   const vocab: Json = Object.create(null);
@@ -104,7 +129,7 @@ export function hfTokenizer(
       });
     } else if (type === ggufTokenTypes.normal) vocab[text(id)] = id;
   }
-  const rule: SplitRule = fields.pre === "gpt-2" || fields.pre === "default" ? "gpt-2" : "llama-3";
+  const rule = rulesByName[fields.pre ?? ""] ?? "llama-3"; // checked below by reading the result
   const merges = Array.from({ length: fields.merges.count }, (_, i) => stringAt(fields.merges, i));
   const bos = tokenizer.bosId === null ? null : { id: tokenizer.bosId, content: text(tokenizer.bosId) };
   const template = rightTemplate(stringOrNull(metadata.get("tokenizer.chat_template")?.value), usualTemplate);
