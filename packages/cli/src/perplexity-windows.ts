@@ -4,7 +4,7 @@
  * llama.cpp: chunks of the context's length that do not overlap; each begins with the beginning-of-text token in place of its first token,
  * and only its second half is scored; what does not fill a chunk is left out (tools/perplexity).
  * Hugging Face: windows that advance by a stride; a window scores the tokens that none before it has, with what precedes them in the window
- * as their context; every token but the first is scored once ("Perplexity of fixed-length models").
+ * as their context, so that with a stride below the window every token but the first is scored once ("Perplexity of fixed-length models").
  */
 import { BitNetError } from "@bitnet.ts/core";
 
@@ -60,13 +60,12 @@ function slidingWindows(ids: Int32Array, contextLength: number, stride: number):
       `a stride of ${stride} leaves tokens out between contexts of ${contextLength}; give at most as much`,
     );
   const windows: Window[] = [];
-  for (let first = 0, scored = 1; scored < ids.length; first += stride) {
+  for (let first = 0, scored = 0; scored < ids.length; first += stride) {
     const end = Math.min(first + contextLength, ids.length);
-    // A window whose only new token would have no context begins one token earlier.
-    const from = Math.max(scored - first, 0);
-    const begin = from === 0 ? first - 1 : first;
-    windows.push({ ids: ids.slice(begin, Math.min(begin + contextLength, end)), from: Math.max(from, 1) });
-    scored = Math.min(begin + contextLength, end);
+    // The first token of a window has nothing to be predicted from.
+    const from = Math.max(scored - first, 1);
+    if (from < end - first) windows.push({ ids: ids.slice(first, end), from });
+    scored = end;
   }
   return windows;
 }

@@ -34,7 +34,9 @@ export async function readTernary(
   const { rows, cols } = shape;
   const request = { class: "request", kind: "ternary", name, rows, cols } as const;
   const recording: Recording = { name: "", contextLength: 1, vocabSize: 1, buffers: [request], ops: [] };
-  const { buffers, sources } = await bindWeights(recording, files, signal ? { signal } : {});
+  const { buffers, sources } = await bindWeights(recording, files, signal ? { signal } : {}).catch(
+    offeringForce,
+  );
   const [buffer] = buffers;
   if (buffer?.class !== "weight" || buffer.tensor.kind !== "ternary")
     throw new BitNetError("INTERNAL", `convert: ${name} was not bound as a ternary weight`);
@@ -57,6 +59,13 @@ export async function readTernary(
     );
   }
   return { rows, cols, trits, scale };
+}
+
+/** Full-precision weights that nobody trained to be ternary can be converted, but not by accident. */
+function offeringForce(error: unknown): never {
+  if (!(error instanceof BitNetError) || error.code !== "MODEL_UNSUPPORTED") throw error;
+  const message = `${error.message}; --force (force) converts the model all the same`;
+  throw new BitNetError(error.code, message, { cause: error, details: error.details });
 }
 
 export function fileTensor(files: WeightFiles, name: string): TensorInfo {
