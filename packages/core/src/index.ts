@@ -27,12 +27,13 @@ export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./base/float16.ts";
 export { fma } from "./base/fma.ts";
 export { threefry } from "./base/noise.ts";
 export { type Comparison, compareModels } from "./convert/compare.ts";
-export {
-  type Conversion,
-  type ConversionFile,
-  type ConversionOptions,
-  planConversion,
-} from "./convert/convert.ts";
+export type {
+  Conversion,
+  ConversionFile,
+  ConversionOptions,
+  PlannedConversion,
+} from "./convert/conversion.ts";
+export { planConversion } from "./convert/convert.ts";
 export {
   type ConversionTarget,
   conversionTargets,

@@ -11,7 +11,8 @@ import { readTensor } from "../formats/tensor.ts";
 import type { PackingId, Scale } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import { compareModels } from "./compare.ts";
-import { type Conversion, type ConversionOptions, planConversion } from "./convert.ts";
+import type { Conversion, ConversionOptions } from "./conversion.ts";
+import { planConversion } from "./convert.ts";
 import type { ConversionTarget } from "./targets.ts";
 
 const path = (name: string) => new URL(`../../../../${name}`, import.meta.url).pathname;

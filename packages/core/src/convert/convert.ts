@@ -4,32 +4,12 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
+import { isGroupPacking } from "../packing/registry.ts";
+import type { ConversionOptions, PlannedConversion } from "./conversion.ts";
 import { describeSource } from "./source.ts";
-import { type ConversionTarget, type EmbeddingType, isGgufTarget } from "./targets.ts";
+import { type ConversionTarget, isGgufTarget } from "./targets.ts";
 import { toGguf } from "./to-gguf.ts";
 import { toHf } from "./to-hf.ts";
-
-export interface ConversionOptions {
-  /** Type of the embedding and a head of its own; default: as it is, or the narrowest float type that loses nothing. */
-  embeddings?: EmbeddingType;
-  /** Ternarise full-precision weights although nothing says that the model was trained for it. */
-  force?: boolean;
-  /** Told of every tensor whose scales go to f16: the largest relative change. */
-  onRounded?: (tensor: string, change: number) => void;
-  signal?: AbortSignal;
-}
-
-export interface ConversionFile {
-  /** Name in the folder; null for the one file. */
-  name: string | null;
-  /** To be consumed in order. A piece is overwritten once the next one is asked for. */
-  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
-}
-
-export interface Conversion {
-  kind: "file" | "folder";
-  files: readonly ConversionFile[];
-}
 
 /**
  * @param name The source's, for messages.
@@ -41,9 +21,12 @@ export async function planConversion(
   name: string,
   target: ConversionTarget,
   options: ConversionOptions = {},
-): Promise<Conversion> {
+): Promise<PlannedConversion> {
   const source = describeSource(files, name, options);
   if (!source.weights.some(({ kind }) => kind === "ternary"))
     throw new BitNetError("MODEL_UNSUPPORTED", `${name}: holds no ternary weights that could be converted`);
-  return isGgufTarget(target) ? toGguf(source, target, options) : toHf(source, target, options);
+  const plan = await (isGgufTarget(target) ? toGguf(source, target, options) : toHf(source, target, options));
+  const isGrouped = isGgufTarget(target) && isGroupPacking(target);
+  const wasGrouped = source.config === null ? isGrouped : source.config.activationGroup !== null;
+  return { ...plan, changesActivations: isGrouped !== wasGrouped };
 }

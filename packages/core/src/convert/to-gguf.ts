@@ -6,7 +6,7 @@ import { familyOf } from "../model/families.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import type { DenseType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
-import type { Conversion, ConversionOptions } from "./convert.ts";
+import type { Conversion, ConversionOptions } from "./conversion.ts";
 import { f16RoundingOf, fitScale } from "./fit-scale.ts";
 import { ggufConfig, repackedMetadata } from "./model-facts.ts";
 import { narrowestExact } from "./narrow-type.ts";

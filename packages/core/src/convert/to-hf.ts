@@ -9,7 +9,7 @@ import { hfWeightName } from "../model/weight-names.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import type { DenseType, Scale } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
-import type { Conversion, ConversionFile, ConversionOptions } from "./convert.ts";
+import type { Conversion, ConversionFile, ConversionOptions } from "./conversion.ts";
 import { fitScale } from "./fit-scale.ts";
 import { masterWeights } from "./master-weights.ts";
 import { hfConfig, hfQuantization } from "./model-facts.ts";
