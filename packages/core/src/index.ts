@@ -39,7 +39,6 @@ export {
   conversionTargets,
   type EmbeddingType,
   embeddingTypes,
-  isGgufTarget,
 } from "./convert/targets.ts";
 export type { FileRoot } from "./formats/file-root.ts";
 export { type Gguf, openGguf } from "./formats/gguf/open-gguf.ts";

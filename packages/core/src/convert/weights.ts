@@ -68,7 +68,7 @@ function offeringForce(error: unknown): never {
   throw new BitNetError(error.code, message, { cause: error, details: error.details });
 }
 
-export function fileTensor(files: WeightFiles, name: string): TensorInfo {
+function fileTensor(files: WeightFiles, name: string): TensorInfo {
   const tensor = files.tensors.get(files.fileName(name));
   if (tensor !== undefined) return tensor;
   throw new BitNetError("MODEL_INVALID", `tensor "${files.fileName(name)}" is missing from the model file`);
