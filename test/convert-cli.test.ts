@@ -1,6 +1,7 @@
 /** `bitnet convert` and `bitnet perplexity` as users run them. */
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -31,6 +32,32 @@ describe("convert", () => {
       bitnetJson<{ text: string }>(["run", "-m", model, "-p", "Fellow citizens", "-n", "12", "--temp", "0"]);
     expect((await answer(out("packed"))).text).toBe((await answer(tinyModel)).text);
     expect(readdirSync(folder)).toEqual(["packed"]);
+  });
+
+  test("rows of q and k get the order that GGUF files of the family have: logits stay", async () => {
+    cpSync(join(goldenFolder, "hf-bf16"), out("llama"), { recursive: true });
+    const config = JSON.parse(readFileSync(out("llama/config.json"), "utf8")) as object;
+    const llama = { ...config, architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_act: "silu" };
+    writeFileSync(out("llama/config.json"), JSON.stringify(llama));
+    for (const [source, to] of [
+      ["llama", "tq2_0"],
+      ["tq2_0", "hf-packed"],
+      ["hf-packed", "i2_s"],
+    ] as const) {
+      const { stdout, stderr, status } = await bitnet([
+        "convert",
+        out(source),
+        "-o",
+        out(to),
+        "--to",
+        to,
+        "--verify",
+      ]);
+      expect([status, stderr]).toEqual([0, ""]);
+      const [, difference = "0"] = /differ by up to (\S+), because the rows of q and k/.exec(stdout) ?? [];
+      expect(Number(difference)).toBeLessThan(1e-4);
+      expect(stdout).toContain("in another order");
+    }
   });
 
   test("says how far rounding reaches", async () => {

@@ -15,6 +15,8 @@ export interface Comparison {
   nScales: number;
   /** Scales that are the nearest f16 to the first model's, not the same; dense tables of another type are counted apart. */
   nRoundedScales: number;
+  /** Weights whose rows stand in another order, so that attention adds up in another one and rounds otherwise. */
+  nReordered: number;
   /** Dense tensors whose values differ, as embeddings in another type do. */
   changedTables: readonly string[];
 }
@@ -33,7 +35,7 @@ export async function compareModels(
   const before = describeSource(first.files, first.name, options);
   const after = describeSource(second.files, second.name, options);
   const others = new Map(after.weights.map((weight) => [weight.ggufName, weight]));
-  const result = { nTrits: 0, nScales: 0, nRoundedScales: 0, changedTables: [] as string[] };
+  const result = { nTrits: 0, nScales: 0, nRoundedScales: 0, nReordered: 0, changedTables: [] as string[] };
   let done = 0;
   for (const weight of before.weights) {
     throwIfAborted(options.signal);
@@ -50,6 +52,7 @@ export async function compareModels(
         options.signal,
       );
       result.nTrits += weight.rows * weight.cols;
+      if (orderBetween(before, after, weight) !== null) result.nReordered++;
       result.nScales += nScales;
       result.nRoundedScales += nRounded;
     }
