@@ -15,6 +15,7 @@ const layers: Record<string, number> = {
   backend: 3,
   model: 4,
   generate: 5,
+  convert: 5,
 };
 const allowedPackages: Record<string, readonly string[]> = {
   core: [],

@@ -26,6 +26,20 @@ export * from "./base/errors.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./base/float16.ts";
 export { fma } from "./base/fma.ts";
 export { threefry } from "./base/noise.ts";
+export { type Comparison, compareModels } from "./convert/compare.ts";
+export type {
+  Conversion,
+  ConversionFile,
+  ConversionOptions,
+  PlannedConversion,
+} from "./convert/conversion.ts";
+export { planConversion } from "./convert/convert.ts";
+export {
+  type ConversionTarget,
+  conversionTargets,
+  type EmbeddingType,
+  embeddingTypes,
+} from "./convert/targets.ts";
 export type { FileRoot } from "./formats/file-root.ts";
 export { type Gguf, openGguf } from "./formats/gguf/open-gguf.ts";
 export type { I2sLayout } from "./formats/gguf/tensor-types.ts";

@@ -15,11 +15,12 @@ import {
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { type BindOptions, bindWeights } from "./bind-weights.ts";
+import { type BindOptions, bindWeights, type WeightFiles } from "./bind-weights.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
 import { recordDecoder } from "./decoder.ts";
 import { familyOf } from "./families.ts";
 import type { ModelConfig } from "./model-config.ts";
+import type { Recording } from "./recorder.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
 export interface ModelDescription {
@@ -120,21 +121,34 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
  * @throws BitNetError MODEL_INVALID, FORMAT_UNSUPPORTED, FORMAT_TRUNCATED, IO_FAILED or ABORTED.
  */
 export async function bindModel(
-  { tensors, weightName, floatsMayBeProducts }: ModelDescription,
+  model: ModelDescription,
   config: ModelConfig,
   options: BindOptions = {},
 ): Promise<Program> {
+  return bindWeights(recordModel(model, config), weightFilesOf(model, config), options);
+}
+
+/**
+ * Records the architecture's Program, its weights by name only.
+ * @throws BitNetError MODEL_INVALID when the head is missing.
+ */
+export function recordModel({ tensors, weightName }: ModelDescription, config: ModelConfig): Recording {
   const has = (name: string) => tensors.has(weightName(name));
   if (config.isTied === false && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
-  const recording = recordDecoder(config, has, familyOf(config).traits);
-  const { weightScale, floatsAreMasters } = config;
-  const isTied = config.isTied === true;
-  const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters, isTied };
-  return bindWeights(recording, files, options);
+  return recordDecoder(config, has, familyOf(config).traits);
+}
+
+/** Where the weights are, as `bindWeights` wants to know. */
+export function weightFilesOf(
+  { tensors, weightName, floatsMayBeProducts }: ModelDescription,
+  { weightScale, floatsAreMasters, isTied }: ModelConfig,
+): WeightFiles {
+  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters };
+  return { tensors, fileName: weightName, ...scales, isTied: isTied === true };
 }
 
 /** Number of weights: elements of every matrix and vector, scales left out. */

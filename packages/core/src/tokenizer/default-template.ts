@@ -38,8 +38,7 @@ export function chatTemplateFor(
       `${name}: the model has no chat template, and its family has no usual one; generate from a prompt instead`,
     );
   }
-  // Microsoft's GGUF file carries "Human: … BITNETAssistant: ", which is not what the model was trained with.
-  if (source?.includes("BITNETAssistant") === false) return compileChatTemplate(source, name);
+  if (source !== null && !isWrongTemplate(source)) return compileChatTemplate(source, name);
   if (tokenizer !== undefined && tokenizer.idOf("<|eot_id|>") === null) {
     throw new BitNetError(
       "TEMPLATE_FAILED",
@@ -103,4 +102,9 @@ export function ggufTemplateSource(metadata: { get(key: string): unknown }): Tem
     new Map(templates.filter((entry): entry is [string, string] => typeof entry[1] === "string")),
     `gguf: ${key}`,
   );
+}
+
+/** Microsoft's GGUF file carries "Human: … BITNETAssistant: ", which is not what the model was trained with. */
+export function isWrongTemplate(source: string): boolean {
+  return source.includes("BITNETAssistant");
 }
