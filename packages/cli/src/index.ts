@@ -8,7 +8,12 @@ import { registerChat } from "./commands/chat.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
 import { registerInspect } from "./commands/inspect.ts";
+import { registerLs } from "./commands/ls.ts";
+import { registerModels } from "./commands/models.ts";
+import { registerPull } from "./commands/pull.ts";
+import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
+import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
 import { openSession, type Session } from "./session.ts";
 
@@ -43,9 +48,14 @@ function createProgram(session: Session): Command {
   registerChat(program, session);
   registerInspect(program, session);
   registerTokenize(program, session);
+  registerPull(program, session);
+  registerLs(program, session);
+  registerRm(program, session);
+  registerModels(program, session);
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerServe(program, packageVersion(), session);
   for (const command of program.commands) prepare(command);
   return program;
 }

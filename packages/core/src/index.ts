@@ -39,6 +39,7 @@ export {
   typeName,
 } from "./formats/tensor.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
+export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
 export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generate/scheduler.ts";
 export type { StopReason } from "./generate/stop.ts";
@@ -47,9 +48,10 @@ export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
 export { denseByteLength } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
-export { packings } from "./packing/registry.ts";
+export { isGroupPacking, packings } from "./packing/registry.ts";
 export { type TritHistogram, tritHistogram } from "./packing/trit-histogram.ts";
-export type { ChatMessage, ChatTemplate } from "./tokenizer/chat-template.ts";
+export type { ChatMessage, TemplateArguments, TextPart, ToolCall } from "./tokenizer/chat-messages.ts";
+export type { ChatTemplate } from "./tokenizer/chat-template.ts";
 export { chatTemplateFor } from "./tokenizer/default-template.ts";
-export { encodeChat } from "./tokenizer/encode-chat.ts";
+export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenizer/encode-chat.ts";
 export type { Tokenizer } from "./tokenizer/tokenizer.ts";

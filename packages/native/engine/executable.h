@@ -49,6 +49,15 @@ struct Q8Rows {
   int32_t* sums;    // [maxRows] of the row's values
   // Sums of 128 columns each, [maxRows, stride / 128]; null unless a weight with group scales reads this buffer.
   int32_t* blockSums;
+  // Of a buffer in groups: [maxRows, nGroups] s and 1 / s, and [maxRows, 16 · pairs of groups] GroupedRow::offsets. Null otherwise.
+  float *groupScales, *reciprocals;
+  int32_t* offsets;
+  int32_t nGroups() const { return static_cast<int32_t>(stride / 128); }
+  size_t offsetsOfRow() const { return (stride + 128) / 256 * 16; }
+  GroupedRow grouped(int32_t i) const {
+    const size_t at = static_cast<size_t>(i);
+    return {row(i), reciprocals + at * (stride / 128), offsets + at * offsetsOfRow(), nGroups()};
+  }
   int8_t* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
 };
 

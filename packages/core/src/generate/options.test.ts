@@ -26,6 +26,7 @@ describe("generation options", () => {
       frequencyPenalty: 0,
       presencePenalty: 0,
       logitBias: new Map(),
+      choice: 0,
       seed: expect.any(Number),
     });
     expect(rest).toEqual({
@@ -36,6 +37,8 @@ describe("generation options", () => {
       logprobs: null,
       promptLogprobs: null,
       special: false,
+      mask: null,
+      cacheSalt: "",
       signal: null,
     });
   });

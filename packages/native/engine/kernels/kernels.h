@@ -79,6 +79,22 @@ struct TileKernels {
   const LaneKernels* lanes;
 };
 
+// A row of activations that was quantised in groups of 128 columns.
+struct GroupedRow {
+  const int8_t* values;       // [nGroups · 128]
+  const float* reciprocals;   // [nGroups] 1 / s
+  // [16 for every two groups] −Σ x of each word of 4 columns in each plane of the even group, then of the odd one; codes are weights + 1.
+  const int32_t* offsets;
+  int nGroups;
+};
+
+// Scales of weights by group, `stride` of them a row; or none (null): 1.
+struct GroupScales {
+  const float* values;
+  size_t stride;
+  int groupsPerScale;
+};
+
 struct Kernels {
   const char* isa;
   // Null where the instruction set has no such unit.
@@ -97,6 +113,8 @@ struct Kernels {
   void (*scaleRow)(const int32_t* acc, int n, const float* scale, float s, float* out);
   // sum[r] = fma(float(acc[r]), scale[r · scaleStride], sum[r])
   void (*foldGroup)(const int32_t* acc, int n, const float* scale, size_t scaleStride, float* sum);
+  // out[r] = the product of row r with activations in groups (numerics), r < nRows
+  void (*groupDots)(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRow& x, const GroupScales& scales, float* out);
   // x[i] = x[i] · t
   void (*multiply)(float* x, int n, float t);
 

@@ -41,6 +41,20 @@ void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t*
   }
 }
 
+void probeGroupDots(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  constexpr size_t rowBytes = 33;
+  const int nGroups = 1 + n % 6, groupsPerScale = 1 + n % 2;
+  float reciprocals[6], scales[8];
+  alignas(64) int32_t offsets[48] = {};
+  for (int g = 0; g < nGroups; g++) reciprocals[g] = 0.01f * static_cast<float>(g + 1);
+  for (int g = 0; g < 8; g++) scales[g] = 0.75f + 0.125f * static_cast<float>(g);
+  for (int c = 0; c < 128 * nGroups; c++) offsets[c / 128 * 8 + c % 32 / 4] -= s.activations[c];
+  const GroupedRow x = {s.activations, reciprocals, offsets, nGroups};
+  // Rows of scales may overlap as well as rows of weights.
+  k.groupDots(s.bytes + shift, rowBytes, n, x, {scales, 0, groupsPerScale}, floats(out, shift));
+  k.groupDots(s.bytes + shift, rowBytes, n, x, {nullptr, 0, 1}, floats(out, shift) + n);
+}
+
 // Either product by tiles; by its counterpart where a table has none, whose answer is the same.
 template <class Run>
 void probeTiles(const Kernels& k, const Samples& s, int n, int shift, int colsStep, uint8_t* out, Run run) {
@@ -333,6 +347,7 @@ constexpr Probe probes[] = {
     {"ternaryMatmul", probeTernary},
     {"scaleTensor", probeScaleTensor},
     {"scaleRow", probeScaleRow},
+    {"groupDots", probeGroupDots},
     {"foldGroup", probeFoldGroup},
     {"multiply", probeMultiply},
     {"sumSquares", probeSumSquares},

@@ -68,6 +68,17 @@ inline void reduce4(const Total totals[4], int32_t* out) {
   _mm_storeu_si128(to + 1, _mm_unpackhi_epi32(first, second));
 }
 
+// ---- in groups ----
+
+// Two blocks at once, one in each half.
+inline __m512i pairDots(const uint8_t* codes, const int8_t* x) {
+  const Bytes packed = _mm512_loadu_si512(codes);
+  const auto part = [&](int s) { return joinHalves(x + 32 * s, x + 128 + 32 * s); };
+  const __m512i upper = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), plane<0>(packed), part(0)), plane<1>(packed), part(1));
+  const __m512i lower = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(_mm512_setzero_si512(), plane<2>(packed), part(2)), plane<3>(packed), part(3));
+  return _mm512_add_epi32(upper, lower);
+}
+
 // ---- by strips ----
 
 inline Bytes loadCodes(const uint8_t* panel) { return _mm512_load_si512(panel); }

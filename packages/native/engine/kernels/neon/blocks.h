@@ -41,6 +41,20 @@ inline void reduce4(const Total totals[4], int32_t* out) {
   vst1q_s32(out, vpaddq_s32(vpaddq_s32(totals[0], totals[1]), vpaddq_s32(totals[2], totals[3])));
 }
 
+// ---- in groups: two blocks, a register for 4 words of each half block ----
+
+inline int32x4_t halfBlockDots(const uint8_t* codes, const int8_t* x) {
+  const Bytes packed = vreinterpretq_s8_u8(vld1q_u8(codes));
+  int32x4_t sums = vdotq_s32(vdupq_n_s32(0), plane<0>(packed), vld1q_s8(x));
+  sums = vdotq_s32(sums, plane<1>(packed), vld1q_s8(x + 32));
+  sums = vdotq_s32(sums, plane<2>(packed), vld1q_s8(x + 64));
+  return vdotq_s32(sums, plane<3>(packed), vld1q_s8(x + 96));
+}
+
+inline I32x16 pairDots(const uint8_t* codes, const int8_t* x) {
+  return {{halfBlockDots(codes, x), halfBlockDots(codes + 16, x + 16), halfBlockDots(codes + 32, x + 128), halfBlockDots(codes + 48, x + 144)}};
+}
+
 // ---- by tiles: one vector is 4 codes of each of 4 rows ----
 
 inline constexpr int tileRows = 4;

@@ -26,6 +26,23 @@ void ternaryMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int
   }
 }
 
+I32x16 pairDots(const uint8_t* codes, const int8_t* x) {
+  I32x16 sums = {};
+  for (int p = 0; p < 64; p++) {
+    const int8_t* of = x + p / 32 * 128 + p % 32;
+    sums.v[p / 4] += (codes[p] >> 6) * of[0] + (codes[p] >> 4 & 3) * of[32] + (codes[p] >> 2 & 3) * of[64] + (codes[p] & 3) * of[96];
+  }
+  return sums;
+}
+
+}  // namespace
+}  // namespace bitnet
+
+#include "../group-dots.inl.h"
+
+namespace bitnet {
+namespace {
+
 void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t*, int nX, int cols,
                 int32_t* acc, size_t accStride) {
   for (int r = 0; r < nRows; r++) {
@@ -37,7 +54,7 @@ void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x,
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", 1, ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("scalar", 1, ternaryMatmul, screenDots, groupDots);
 
 }  // namespace
 
