@@ -4,11 +4,15 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { targets } from "../../platform-package.cjs";
 import { type BuildOutcome, buildAddon } from "./build-addon.ts";
 import { type Compiler, compilerNamed } from "./compiler.ts";
 import { type KernelArch, kernelUnits } from "./units.ts";
 
 const packageFolder = fileURLToPath(new URL("../..", import.meta.url));
+
+/** `<platform>-<arch>[-libc]` of the packages `@bitnet.ts/native-…` that exist. */
+export const prebuiltTargets = targets;
 
 /** The compiler for the other architecture of Linux, where one is installed. */
 export function crossCompiler(arch: KernelArch): Compiler | undefined {
