@@ -80,6 +80,7 @@ function packPrebuilt(arch: string, version: string, license: string): void {
     version,
     description: `Compiled SIMD kernels of bitnet.ts for ${target}`,
     license,
+    type: "commonjs",
     main: "bitnet.node",
     files: ["bitnet.node"],
     engines: { node: ">=20.19.0" },
