@@ -5,8 +5,8 @@
  * Usage: npm run pack [-- folder], default build/packages
  */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { addonPath, buildPackage, crossCompiler, prebuiltTargets } from "@bitnet.ts/native/build/package";
 
 const root = resolve(import.meta.dirname, "..", "..");
@@ -44,11 +44,18 @@ function pack(folder: string): void {
   execFileSync(program, [...leading, ...args], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
 }
 
+/** False for what the compiler once made of a source that is gone. */
+function hasSource(folder: string, path: string): boolean {
+  const [, compiled] = /^dist\/(.*?)(?:\.d\.ts|\.js|\.js\.map)$/.exec(relative(folder, path)) ?? [];
+  return compiled === undefined || existsSync(join(folder, "src", `${compiled}.ts`));
+}
+
 function packWorkspace(source: string): void {
   const manifest = readManifest(source);
   const folder = stageOf(manifest.name);
   const skipped = new Set(["node_modules", "src", "build", "models"].map((name) => join(source, name)));
-  cpSync(source, folder, { recursive: true, filter: (path) => !skipped.has(path) });
+  const wanted = (path: string) => !skipped.has(path) && hasSource(source, path);
+  cpSync(source, folder, { recursive: true, filter: wanted });
   if (manifest.name === "bitnet.ts") {
     copyFileSync(join(root, "README.md"), join(folder, "README.md"));
     cpSync(join(root, "models"), join(folder, "models"), { recursive: true });

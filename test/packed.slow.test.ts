@@ -161,17 +161,19 @@ export const wrong: number = BitNet.load("x");\n`;
       await expectNativeStream(spawn(node, ["out/server.mjs"], { cwd: project.folder }));
     });
 
-    it("an esbuild bundle that swallowed the packages says what to do", async () => {
+    it("an esbuild bundle with everything inside says what to do, or is native where it has a require", async () => {
       project.write("whole.mjs", `import { BitNet } from "bitnet.ts";${generate}`);
-      const args = [
-        "--bundle",
-        "--platform=node",
-        "--format=esm",
-        "--loader:.node=copy",
-        "--outfile=out/whole.mjs",
-      ];
-      const { stderr } = await project.run(installed(".bin", "esbuild"), ["whole.mjs", ...args]);
-      expect(stderr).not.toMatch(/error/i);
+      const args = ["--bundle", "--platform=node", "--format=esm", "--loader:.node=copy"];
+      const banner =
+        "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
+      const esbuild = installed(".bin", "esbuild");
+      await project.run(esbuild, ["whole.mjs", ...args, "--outfile=out/without.mjs"]);
+      const without = await project.run(node, ["out/without.mjs"]);
+      expect(JSON.parse(without.stdout)).toMatchObject({ backend: "reference" });
+      expect(without.stderr).toMatch(
+        /\(the native binary is not in this bundle: mark @bitnet\.ts\/native as/,
+      );
+      await project.run(esbuild, ["whole.mjs", ...args, banner, "--outfile=out/whole.mjs"]);
       expect((await project.run(node, ["out/whole.mjs"])).stdout).toBe(expected);
     });
   });

@@ -29,7 +29,7 @@ export function findBinding<T extends VersionedBinding>(encodingVersion: number)
   }
   const built = builtPath(system);
   if (existsSync(built)) return check(built, () => openAddon<T>(built), encodingVersion);
-  return { binding: null, reason: [...failures, whatToDo(system, failures.length === 0)].join("; ") };
+  return { binding: null, reason: whatToDo(system, failures) };
 }
 
 type Checked<T> = { binding: T; path: string } | { binding: null; reason: string; isMissing: boolean };
@@ -70,11 +70,12 @@ function builtPath(system: string): string {
   return join(packageFolder(), "build", system, "bitnet.node");
 }
 
-function whatToDo(system: string, isMissing: boolean): string {
-  const subject = isMissing ? `there is no native binary for ${system}: ` : "";
+/** One sentence. What a bundler made of the requires would only mislead. */
+function whatToDo(system: string, failures: readonly string[]): string {
   if (isBundled())
-    return `${subject}keep the package @bitnet.ts/native out of the bundle (mark it as external), or let BITNET_NATIVE_PATH name a bitnet.node`;
-  return `${subject}run "npx bitnet.ts build-native", which needs a C++20 compiler`;
+    return "the native binary is not in this bundle: mark @bitnet.ts/native as external, or let BITNET_NATIVE_PATH name a bitnet.node";
+  const subject = failures.length === 0 ? `there is no native binary for ${system}` : failures.join("; ");
+  return `${subject}: run "npx bitnet.ts build-native", which needs a C++20 compiler`;
 }
 
 function isBundled(): boolean {
