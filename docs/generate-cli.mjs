@@ -22,10 +22,10 @@ if (commands.length < 5) throw new Error(`generate-cli: only ${commands.length} 
 const links = commands.map((name) => `- [${name}](./${name}.md)`).join("\n");
 writeFileSync(
   new URL("index.md", folder),
-  `# The command line\n\nOutside of a clone the command is \`npx bitnet.ts\`; the package \`bitnet\` belongs to somebody else.\n\n\`\`\`text\n${overview}\n\`\`\`\n\n${links}\n`,
+  `---\naside: false\n---\n\n# The command line\n\nOutside of a clone the command is \`npx bitnet.ts\`; the package \`bitnet\` belongs to somebody else.\n\n\`\`\`text\n${overview}\n\`\`\`\n\n${links}\n`,
 );
 for (const name of commands)
-  writeFileSync(new URL(`${name}.md`, folder), `# bitnet ${name}\n\n\`\`\`text\n${help(name)}\n\`\`\`\n`);
+  writeFileSync(new URL(`${name}.md`, folder), `---\naside: false\n---\n\n# bitnet ${name}\n\n\`\`\`text\n${help(name)}\n\`\`\`\n`);
 writeFileSync(new URL("cli/commands.json", import.meta.url), JSON.stringify(commands));
 
 const benchmarks = readFileSync(new URL("BENCHMARKS.md", root), "utf8");
