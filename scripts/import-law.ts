@@ -21,7 +21,9 @@ const allowedPackages: Record<string, readonly string[]> = {
   native: ["@bitnet.ts/core"],
   "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/native"],
   server: ["@bitnet.ts/core", "bitnet.ts"],
-  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server"],
+  train: ["@bitnet.ts/core", "@bitnet.ts/native"],
+  eval: ["@bitnet.ts/core", "bitnet.ts"],
+  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server", "@bitnet.ts/train", "@bitnet.ts/eval"],
 };
 
 interface SourceFile {

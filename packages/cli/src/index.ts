@@ -8,6 +8,7 @@ import { registerBuildNative } from "./commands/build-native.ts";
 import { registerChat } from "./commands/chat.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
+import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerLs } from "./commands/ls.ts";
 import { registerModels } from "./commands/models.ts";
@@ -16,6 +17,7 @@ import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { registerTrain } from "./commands/train.ts";
 import { openSession, type Session } from "./session.ts";
 
 /** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
@@ -58,6 +60,8 @@ function createProgram(session: Session): Command {
   registerBench(program, session);
   registerDummy(program, session);
   registerServe(program, packageVersion(), session);
+  registerEval(program, session);
+  registerTrain(program, session);
   for (const command of program.commands) prepare(command);
   return program;
 }

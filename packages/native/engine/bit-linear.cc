@@ -278,12 +278,13 @@ void Worker::groupedChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows
     const size_t nGroups = static_cast<size_t>(weight.cols / weight.groupSize);
     scales = {own + static_cast<size_t>(chunk.firstRow) * nGroups, nGroups, weight.groupSize / 128};
   }
+  const F32Rows to = adds ? F32Rows{scratch_.joined, chunk.accStride} : out;
+  k_.groupDots(chunk.rows, chunk.rowBytes, chunk.nRows, panel.x.grouped(panel.first, panel.n), scales, to.data, to.stride);
   for (int32_t j = 0; j < panel.n; j++) {
-    float* const to = adds ? scratch_.joined : out.row(j);
-    k_.groupDots(chunk.rows, chunk.rowBytes, chunk.nRows, panel.x.grouped(panel.first + j), scales, to);
-    if (weight.scaleKind == ScaleKind::Tensor) k_.multiply(to, chunk.nRows, weight.scale);
-    for (int32_t r = 0; weight.scaleKind == ScaleKind::Row && r < chunk.nRows; r++) to[r] *= own[chunk.firstRow + r];
-    if (adds) k_.add(out.row(j), to, chunk.nRows);
+    float* const row = to.row(j);
+    if (weight.scaleKind == ScaleKind::Tensor) k_.multiply(row, chunk.nRows, weight.scale);
+    for (int32_t r = 0; weight.scaleKind == ScaleKind::Row && r < chunk.nRows; r++) row[r] *= own[chunk.firstRow + r];
+    if (adds) k_.add(out.row(j), row, chunk.nRows);
   }
 }
 
