@@ -3,7 +3,9 @@
  * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { cpSync, existsSync, readdirSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -184,7 +186,7 @@ export const wrong: number = BitNet.load("x");\n`;
       project.install("next@16.4.6", "react@19.3.1", "react-dom@19.3.1");
       project.write(
         "next.config.mjs",
-        `export default { output: "standalone", outputFileTracingRoot: ${JSON.stringify(project.folder)} };`,
+        `export default { output: "standalone", serverExternalPackages: ["bitnet.ts"], outputFileTracingRoot: ${JSON.stringify(project.folder)} };`,
       );
       project.write(
         "app/layout.js",
@@ -200,10 +202,10 @@ export const wrong: number = BitNet.load("x");\n`;
       cpSync(standalone, moved, { recursive: true, verbatimSymlinks: true });
       const child = spawn(node, ["server.js"], {
         cwd: moved,
-        env: { ...process.env, PORT: "0", HOSTNAME: "127.0.0.1" },
+        env: { ...process.env, PORT: String(await freePort()), HOSTNAME: "127.0.0.1" },
       });
       try {
-        await expectNativeStream(child, "/write", /localhost:(\d+)|127\.0\.0\.1:(\d+)/);
+        await expectNativeStream(child, "/write", /127\.0\.0\.1:(\d+)[\s\S]*Ready/);
       } finally {
         rmSync(moved, { recursive: true, force: true });
       }
@@ -229,6 +231,15 @@ export async function GET() {
 }
 `;
 
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
 /** Waits for the port that the server prints, and reads one answer. */
 async function expectNativeStream(child: ChildProcess, path = "/", port = /^(\d+)$/m): Promise<void> {
   try {
@@ -238,7 +249,7 @@ async function expectNativeStream(child: ChildProcess, path = "/", port = /^(\d+
         stream?.setEncoding("utf8").on("data", (text: string) => {
           said += text;
           const match = port.exec(said);
-          if (match) resolve(match[1] ?? match[2] ?? "");
+          if (match) resolve(match[1] ?? "");
         });
       child.on("close", () => reject(new Error(`the server ended: ${said}`)));
     });
