@@ -4,6 +4,7 @@ import { BitNetError } from "@bitnet.ts/core";
 import { Command, CommanderError } from "commander";
 import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
 import { registerBench } from "./commands/bench.ts";
+import { registerBuildNative } from "./commands/build-native.ts";
 import { registerChat } from "./commands/chat.ts";
 import { registerConvert } from "./commands/convert.ts";
 import { registerDoctor } from "./commands/doctor.ts";
@@ -59,6 +60,7 @@ function createProgram(session: Session): Command {
   registerRm(program, session);
   registerModels(program, session);
   registerDoctor(program, session);
+  registerBuildNative(program, session);
   registerBench(program, session);
   registerDummy(program, session);
   registerServe(program, packageVersion(), session);
