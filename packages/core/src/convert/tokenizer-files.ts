@@ -68,7 +68,9 @@ export function ggufTokenizer(files: HfFiles, usualTemplate: "bitnet" | null): M
   if (eos !== undefined) metadata.set("tokenizer.ggml.eos_token_id", u32(eos));
   if (eot !== undefined) metadata.set("tokenizer.ggml.eot_token_id", u32(eot));
   metadata.set("tokenizer.ggml.add_bos_token", { type: "bool", value: tokenizer.addBos });
-  const template = rightTemplate(chatTemplateSource(files.tokenizerConfig), usualTemplate);
+  const source = chatTemplateSource(files.tokenizerConfig);
+  if (source instanceof BitNetError) throw source;
+  const template = rightTemplate(source, usualTemplate);
   if (template !== null) metadata.set("tokenizer.chat_template", { type: "string", value: template });
   checkSame(
     tokenizer,
