@@ -8,6 +8,7 @@ import { registerChat } from "./commands/chat.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
 import { registerInspect } from "./commands/inspect.ts";
+import { registerKeys } from "./commands/keys.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
@@ -47,6 +48,7 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerKeys(program, session);
   registerServe(program, packageVersion(), session);
   for (const command of program.commands) prepare(command);
   return program;

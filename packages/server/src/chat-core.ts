@@ -7,7 +7,7 @@ import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitn
 import { type AnswerEvent, AnswerReader } from "./answer-reader.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { type AnswerPlan, generateAnswers } from "./generating.ts";
+import { type AnswerPlan, generateAnswers, reserveFor } from "./generating.ts";
 import type { Lease } from "./models.ts";
 import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
 import type { ServerSettings } from "./settings.ts";
@@ -74,8 +74,15 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
   const lease = await exchange.start(request.model);
   const { ids, text } = encodeChatRequest(lease.model, request);
   checkRoom(lease.model, ids);
-  const options = { ...request.options, maxTokens: maxTokensFor(request.maxTokens, settings) };
+  const options = {
+    ...request.options,
+    maxTokens: Math.min(
+      maxTokensFor(request.maxTokens, settings),
+      lease.model.info.contextLength - ids.length,
+    ),
+  };
   const plans = await planAnswers(request, ids, options);
+  reserveFor(exchange, plans);
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
 

@@ -10,6 +10,13 @@ export interface AnswerPlan {
   readonly options: GenerateOptions;
 }
 
+/** Reserves what the answers may take at most. */
+export function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): void {
+  let nTokens = 0;
+  for (const { ids, options } of plans) nTokens += ids.length + (options.maxTokens ?? 0);
+  exchange.reserveTokens(nTokens);
+}
+
 /** @param onPiece Of the answer number `index`; what it returns is waited for before the next piece of that answer. */
 export async function generateAnswers(
   exchange: Exchange,
@@ -29,7 +36,12 @@ export async function generateAnswers(
     );
     const results = await Promise.all(
       generations.map(async (generation, index) => {
-        for await (const piece of generation) await onPiece(index, piece);
+        try {
+          for await (const piece of generation) await onPiece(index, piece);
+        } finally {
+          const result = await generation.result.catch(() => null);
+          if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
+        }
         return generation.result;
       }),
     );

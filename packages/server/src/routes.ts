@@ -8,7 +8,7 @@ import { chatCompletions } from "./dialects/openai-chat.ts";
 import { completions } from "./dialects/openai-completions.ts";
 import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
 import type { Exchange } from "./exchange.ts";
-import { health, live, ready, statistics } from "./health.ts";
+import { health, live, ownUsage, ready, statistics } from "./health.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
@@ -49,4 +49,5 @@ export const routes: readonly Route[] = [
   { method: "GET", path: "/health/live", handle: live, needs: "state", isPublic: true },
   { method: "GET", path: "/health/ready", handle: ready, needs: "state", isPublic: true },
   { method: "GET", path: "/stats", handle: statistics, needs: "state" },
+  { method: "GET", path: "/usage", handle: ownUsage, needs: "state" },
 ];

@@ -3,7 +3,7 @@ import type { GenerationResult } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
-import { generateAnswers } from "../generating.ts";
+import { generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, checkRoom } from "../prompts.ts";
 import { readSampling } from "./openai-options.ts";
 
@@ -36,6 +36,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   checkRoom(model, ids);
   const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
   const plan = { ids, options: { ...options, maxTokens, ...(nProbs > 0 ? { logprobs: nProbs } : {}) } };
+  reserveFor(exchange, [plan]);
   const finish = (result: GenerationResult) => ({
     stop: true,
     stop_type: stopType(result),

@@ -4,7 +4,7 @@ import { type ChatRequest, maxTokensFor, type PreparedChat, prepareChat, runChat
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields, isObject } from "../fields.ts";
-import { generateAnswers } from "../generating.ts";
+import { generateAnswers, reserveFor } from "../generating.ts";
 import type { Lease } from "../models.ts";
 import { checkPromptSize, checkRoom, encodeMessages, encodeText } from "../prompts.ts";
 import { readMessages, readTools } from "./openai-messages.ts";
@@ -84,6 +84,7 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(lease.model, ids);
   const plan = { ids, options: { ...options, maxTokens: maxTokensFor(maxTokens, serving.settings) } };
+  reserveFor(exchange, [plan]);
   const line = (response: string) => ({ model, created_at: new Date().toISOString(), response });
   const done = (result: GenerationResult) => ({
     ...doneFields(result, { lease }),

@@ -8,7 +8,7 @@ import { maxTokensFor } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import { type AnswerPlan, generateAnswers } from "../generating.ts";
+import { type AnswerPlan, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, encodeText } from "../prompts.ts";
 import { readStreamWish } from "./openai-chat.ts";
 import { readSampling } from "./openai-options.ts";
@@ -55,6 +55,7 @@ export async function completions(exchange: Exchange): Promise<void> {
       },
     })),
   );
+  reserveFor(exchange, plans);
   const head = {
     id: `cmpl-${randomUUID()}`,
     object: "text_completion",
