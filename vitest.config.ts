@@ -14,6 +14,7 @@ export default defineConfig({
       { find: /^@bitnet\.ts\/native$/, replacement: source("./packages/native/src/index.ts") },
       { find: /^bitnet\.ts$/, replacement: source("./packages/bitnet.ts/src/index.ts") },
       { find: /^#platform$/, replacement: source("./packages/bitnet.ts/src/platform.node.ts") },
+      { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
       { find: /^@bitnet\.ts\/cli$/, replacement: source("./packages/cli/src/index.ts") },
     ],

@@ -20,7 +20,8 @@ const allowedPackages: Record<string, readonly string[]> = {
   core: [],
   native: ["@bitnet.ts/core"],
   "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/native"],
-  server: ["@bitnet.ts/core", "bitnet.ts"],
+  grammar: ["@bitnet.ts/core"],
+  server: ["@bitnet.ts/core", "@bitnet.ts/grammar", "bitnet.ts"],
   cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server"],
 };
 

@@ -3,6 +3,7 @@
  * spelled is theirs.
  */
 import type { ChatMessage } from "@bitnet.ts/core";
+import type { GrammarSpec } from "@bitnet.ts/grammar";
 import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
 import { type AnswerEvent, AnswerReader } from "./answer-reader.ts";
 import { ServeError } from "./errors.ts";
@@ -11,7 +12,14 @@ import { type AnswerPlan, generateAnswers, reserveFor } from "./generating.ts";
 import type { Lease } from "./models.ts";
 import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
 import type { ServerSettings } from "./settings.ts";
-import { describeToolsInText, hasToolTemplate, type Tool, type ToolChoice } from "./tools.ts";
+import {
+  callBegin,
+  callEnd,
+  describeToolsInText,
+  hasToolTemplate,
+  type Tool,
+  type ToolChoice,
+} from "./tools.ts";
 
 export interface ChatRequest {
   model?: string | undefined;
@@ -24,6 +32,8 @@ export interface ChatRequest {
   /** Tokens of an answer, where the client says so. */
   maxTokens?: number | undefined;
   options: GenerateOptions;
+  /** The form that answers must have; beside forced calls it does not count. */
+  format?: GrammarSpec | undefined;
   templateArguments?: Record<string, unknown> | undefined;
 }
 
@@ -81,7 +91,7 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
       lease.model.info.contextLength - ids.length,
     ),
   };
-  const plans = await planAnswers(request, ids, options);
+  const plans = await planAnswers(lease, request, ids, options);
   reserveFor(exchange, plans);
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
@@ -119,12 +129,39 @@ function promptCharacters({ messages, tools }: ChatRequest): number {
 }
 
 async function planAnswers(
+  lease: Lease,
   request: ChatRequest,
   ids: Int32Array,
   options: GenerateOptions,
 ): Promise<AnswerPlan[]> {
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-  return Array.from({ length: request.n }, (_, choice) => ({ ids, options: { ...options, seed, choice } }));
+  const spec = grammarFor(request);
+  const grammar = spec === null ? null : await lease.grammars.compile(spec);
+  // What ends an answer is the grammar's to say.
+  const { ignoreEos: _, ...rest } = options;
+  const base = grammar === null ? options : rest;
+  return Array.from({ length: request.n }, (__, choice) => ({
+    ids,
+    options: { ...base, seed, choice },
+    ...(grammar === null ? {} : { grammar }),
+  }));
+}
+
+/** Forced calls first, then the form of the answer, then calls that the model may make. */
+function grammarFor({ tools, toolChoice, parallelCalls, format }: ChatRequest): GrammarSpec | null {
+  if (tools.length === 0 || toolChoice === "none") return format ?? null;
+  const mustCall = toolChoice !== "auto";
+  if (!mustCall && format !== undefined) return format;
+  const named =
+    typeof toolChoice === "string" ? tools : tools.filter((tool) => tool.function.name === toolChoice.name);
+  return {
+    kind: "calls",
+    begin: callBegin,
+    end: callEnd,
+    tools: named.map(({ function: { name, parameters } }) => ({ name, parameters })),
+    mustCall,
+    several: parallelCalls && typeof toolChoice === "string",
+  };
 }
 
 function thinkingOf(model: BitNet, prompt: string): "no" | "maybe" | "begun" {

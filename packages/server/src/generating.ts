@@ -1,6 +1,7 @@
 /**
  * Runs the answers of one request side by side and hands on their pieces as they come. Whatever ends one ends all.
  */
+import type { Grammar } from "@bitnet.ts/grammar";
 import type { GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
@@ -8,6 +9,8 @@ import type { Lease } from "./models.ts";
 export interface AnswerPlan {
   readonly ids: Int32Array;
   readonly options: GenerateOptions;
+  /** What the answer must look like. */
+  readonly grammar?: Grammar;
 }
 
 /** Reserves what the answers may take at most. */
@@ -31,8 +34,13 @@ export async function generateAnswers(
   const { signal } = controller;
   const cacheSalt = exchange.client.tenant;
   try {
-    const generations = plans.map(({ ids, options }) =>
-      lease.model.generate(ids, { ...options, cacheSalt, signal }),
+    const generations = plans.map(({ ids, options, grammar }) =>
+      lease.model.generate(ids, {
+        ...options,
+        cacheSalt,
+        signal,
+        ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
+      }),
     );
     const results = await Promise.all(
       generations.map(async (generation, index) => {

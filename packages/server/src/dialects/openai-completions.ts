@@ -10,6 +10,7 @@ import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
 import { type AnswerPlan, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, encodeText } from "../prompts.ts";
+import { readFormat } from "./answer-format.ts";
 import { readStreamWish } from "./openai-chat.ts";
 import { readSampling } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
@@ -42,9 +43,12 @@ export async function completions(exchange: Exchange): Promise<void> {
   const { model } = lease;
   const prompts = request.prompts.map((prompt, index) => encodePrompt(model, prompt, index));
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const format = readFormat(body);
+  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
   const plans: AnswerPlan[] = prompts.flatMap((ids) =>
     Array.from({ length: request.n }, (_, choice) => ({
       ids,
+      ...grammar,
       options: {
         ...options,
         seed,
