@@ -44,7 +44,7 @@ test("JSON by schema in every dialect", async () => {
     const told = await ollama.chat({ model: "m", messages, format: schema, options: { seed } });
     expectValid(told.message.content);
     const made = await ollama.generate({ model: "m", prompt: "Hi", format: schema, options: { seed } });
-    expectValid(made.response);
+    expectValid(made.response ?? "");
     const raw = await server.post("/completion", { prompt: "Hi", json_schema: schema, seed });
     expectValid(((await raw.json()) as { content: string }).content);
   }

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { BitNetError } from "@bitnet.ts/core";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Admission } from "./admission.ts";
+import { AnswerStore } from "./answer-store.ts";
 import { type Client, identify } from "./clients.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
@@ -11,6 +12,7 @@ import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
 import { notReady } from "./health.ts";
 import { KeyRing } from "./keys.ts";
 import { Models } from "./models.ts";
+import { addPage } from "./page-files.ts";
 import { Accounts } from "./rate-limit.ts";
 import { type Route, routes } from "./routes.ts";
 import type { Serving } from "./serving.ts";
@@ -52,6 +54,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     admission: new Admission(settings),
     keys,
     accounts: new Accounts(),
+    answers: new AnswerStore(),
     startedAt: new Date(),
     version: options.version ?? "0",
     state: "loading",
@@ -141,9 +144,7 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
     reply.code(204).send();
   });
   for (const route of routes) addRoute(app, route, serving, exchanges);
-  app.get("/", async (_request, reply) => {
-    reply.type("text/plain").send("Ollama is running");
-  });
+  addPage(app);
   return app;
 }
 

@@ -1,5 +1,6 @@
 /** What all requests of a server share. */
 import type { Admission } from "./admission.ts";
+import type { AnswerStore } from "./answer-store.ts";
 import type { KeyRing } from "./keys.ts";
 import type { Models } from "./models.ts";
 import type { Accounts } from "./rate-limit.ts";
@@ -14,6 +15,7 @@ export interface Serving {
   /** Null where no keys are wanted. */
   readonly keys: KeyRing | null;
   readonly accounts: Accounts;
+  readonly answers: AnswerStore;
   readonly startedAt: Date;
   readonly version: string;
   state: ServerState;
