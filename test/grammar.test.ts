@@ -50,6 +50,14 @@ const schemas: Record<string, object> = {
     },
     required: ["tags", "value", "when"],
   },
+  "values of any type": {
+    type: "object",
+    properties: {
+      flag: { type: "boolean" },
+      list: { type: "array", items: { enum: [true, null, [1], { a: 2 }] }, maxItems: 2 },
+    },
+    required: ["flag", "list"],
+  },
   definitions: {
     type: "object",
     properties: {
@@ -88,6 +96,7 @@ test.each(Object.entries(schemas))(
 test("any JSON object, patterns and choices", async () => {
   for (let seed = 0; seed < 6; seed++) {
     const { text, stopReason } = await answer({ kind: "json" }, seed);
+    expect(text).not.toMatch(/[ \n\t]{3}/);
     if (stopReason === "eos") expect(typeof JSON.parse(text)).toBe("object");
     else expect(text.startsWith("{")).toBe(true);
     expect((await answer({ kind: "regex", pattern: "[A-C]{2}-[0-9]{3}" }, seed)).text).toMatch(

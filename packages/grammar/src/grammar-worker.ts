@@ -43,14 +43,20 @@ async function createCompiler(): Promise<XGrammar.GrammarCompiler> {
   return GrammarCompiler.createGrammarCompiler(info, false);
 }
 
-/** Compact: at most one space between the parts of a value, else models write spaces until their tokens are spent. */
-function schemaGrammar(schema: unknown, isStrict = true): Promise<XGrammar.Grammar> {
-  return Grammar.fromJSONSchema(JSON.stringify(schema), true, -1, undefined, isStrict, 1);
+/**
+ * Compact: at most one character of white space between the parts of a value, else models write spaces until their tokens are spent. The
+ * compiler keeps to that except within values of any type, where its notation says "[ \\n\\t]*".
+ */
+async function schemaGrammar(schema: unknown, isStrict = true): Promise<string> {
+  const grammar = await Grammar.fromJSONSchema(JSON.stringify(schema), true, -1, undefined, isStrict, 1);
+  const text = grammar.toString().replaceAll("[ \\n\\t]*", "[ ]?");
+  grammar.dispose();
+  return text;
 }
 
 async function grammarOf(spec: GrammarSpec): Promise<XGrammar.Grammar> {
-  if (spec.kind === "schema") return schemaGrammar(spec.schema);
-  if (spec.kind === "json") return schemaGrammar({ type: "object" }, false);
+  if (spec.kind === "schema") return Grammar.fromEBNF(await schemaGrammar(spec.schema));
+  if (spec.kind === "json") return Grammar.fromEBNF(await schemaGrammar({ type: "object" }, false));
   if (spec.kind === "regex")
     return Grammar.fromStructuralTag(
       JSON.stringify({ type: "structural_tag", format: { type: "regex", pattern: spec.pattern } }),
@@ -59,7 +65,7 @@ async function grammarOf(spec: GrammarSpec): Promise<XGrammar.Grammar> {
   const { begin, end, mustCall, several } = spec;
   const tags = [];
   for (const { name, parameters } of spec.tools) {
-    const grammar = (await schemaGrammar(parameters)).toString();
+    const grammar = await schemaGrammar(parameters);
     const opening = `${begin}{"name": ${JSON.stringify(name)}, "arguments": `;
     tags.push({ type: "tag", begin: opening, content: { type: "grammar", grammar }, end: `}${end}` });
   }
