@@ -22,7 +22,9 @@ const allowedPackages: Record<string, readonly string[]> = {
   "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/native"],
   grammar: ["@bitnet.ts/core"],
   server: ["@bitnet.ts/core", "@bitnet.ts/grammar", "bitnet.ts"],
-  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server"],
+  train: ["@bitnet.ts/core", "@bitnet.ts/native"],
+  eval: ["@bitnet.ts/core", "bitnet.ts"],
+  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server", "@bitnet.ts/train", "@bitnet.ts/eval"],
 };
 
 interface SourceFile {

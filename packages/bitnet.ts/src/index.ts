@@ -17,7 +17,7 @@ export {
   type TextPart,
   type ToolCall,
 } from "@bitnet.ts/core";
-export { backendReport, measureReadBandwidth } from "#platform";
+export { availableMemory, backendReport, measureReadBandwidth } from "#platform";
 export { BitNet } from "./bitnet.ts";
 export { Chat, type ChatOptions } from "./chat.ts";
 export type { BackendReport, BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";

@@ -7,11 +7,17 @@ import { registerBench } from "./commands/bench.ts";
 import { registerChat } from "./commands/chat.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
+import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerKeys } from "./commands/keys.ts";
+import { registerLs } from "./commands/ls.ts";
+import { registerModels } from "./commands/models.ts";
+import { registerPull } from "./commands/pull.ts";
+import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { registerTrain } from "./commands/train.ts";
 import { openSession, type Session } from "./session.ts";
 
 /** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
@@ -45,11 +51,17 @@ function createProgram(session: Session): Command {
   registerChat(program, session);
   registerInspect(program, session);
   registerTokenize(program, session);
+  registerPull(program, session);
+  registerLs(program, session);
+  registerRm(program, session);
+  registerModels(program, session);
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
   registerKeys(program, session);
   registerServe(program, packageVersion(), session);
+  registerEval(program, session);
+  registerTrain(program, session);
   for (const command of program.commands) prepare(command);
   return program;
 }

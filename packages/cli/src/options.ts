@@ -51,7 +51,7 @@ export interface ModelFlags {
 export function modelOption(): Option {
   return option(
     "-m, --model <path>",
-    "GGUF file, Hugging Face folder, or URL of either (default: the embedded model)",
+    "GGUF file, Hugging Face folder, URL of either, hf:owner/name, or a short name (default: the embedded model)",
   );
 }
 

@@ -45,6 +45,8 @@ export interface GenerateOptions extends SamplingOptions {
   logprobs?: number;
   /** The same for the tokens of the prompt. */
   promptLogprobs?: number;
+  /** Report those only from this token of the prompt on, so that what stands before may come from the cache. Default 1, the second. */
+  promptLogprobsFrom?: number;
   /** Show special tokens in the text. Default false. */
   special?: boolean;
   /** Which tokens may come next, such as a grammar decides. Belongs to this generation and is disposed with it. */
@@ -78,6 +80,7 @@ export interface GenerateSettings {
   ignoreEos: boolean;
   logprobs: number | null;
   promptLogprobs: number | null;
+  promptLogprobsFrom: number;
   special: boolean;
   mask: TokenMask | null;
   cacheSalt: string;
@@ -109,6 +112,7 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   ignoreEos: true,
   logprobs: true,
   promptLogprobs: true,
+  promptLogprobsFrom: true,
   special: true,
   mask: true,
   cacheSalt: true,
@@ -140,6 +144,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     ignoreEos: read.flag("ignoreEos"),
     logprobs: read.optionalCount("logprobs"),
     promptLogprobs: read.optionalCount("promptLogprobs"),
+    promptLogprobsFrom: read.integer("promptLogprobsFrom", 1, 1, Number.MAX_SAFE_INTEGER),
     special: read.flag("special"),
     mask: read.mask(),
     cacheSalt: read.salt(),

@@ -58,7 +58,8 @@ export class ActiveRequest {
   readonly #sampler: Sampler;
   readonly #texts: string[] = [];
   readonly #logprobs: TokenLogprob[] = [];
-  readonly #promptLogprobs: (TokenLogprob | null)[] = [null];
+  /** Null for the tokens that none is reported of, the first among them. */
+  readonly #promptLogprobs: (TokenLogprob | null)[];
   /** The head request of the row whose token is to be sampled. */
   #asked: HeadRequest | null = null;
   /** The token that its answer gave, once it is known. */
@@ -70,6 +71,7 @@ export class ActiveRequest {
     this.stream = stream;
     this.tokens = Array.from(prompt);
     this.nPrompt = prompt.length;
+    this.#promptLogprobs = new Array(Math.min(settings.promptLogprobsFrom, prompt.length)).fill(null);
     this.#limits = limits;
     this.#text = text;
     this.#eosIds = new Set(text?.eosIds);

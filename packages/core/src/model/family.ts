@@ -1,15 +1,33 @@
 /**
- * What a family of models is: the facts that its files leave out, the names of its weights, and its forward pass. One record each, beside the
- * forward pass; families.ts lists them.
+ * What a family of models is: the facts that its files leave out, the names of its weights, and the traits of its forward pass (decoder.ts). One
+ * record in a file each; families.ts lists them.
  */
 import type { OpOf } from "../backend/operations.ts";
+import type { FieldReader } from "./config-fields.ts";
+import type { DecoderTraits } from "./decoder.ts";
 import type { ModelConfig } from "./model-config.ts";
-import type { Recording } from "./recorder.ts";
 
 /** What a file may leave out; without a value the file must say it. */
 interface Defaults {
   normEps?: number;
   ropeTheta: number;
+}
+
+/** Numbers that only some families have. */
+export type Extras = Partial<
+  Pick<
+    ModelConfig,
+    "attentionScale" | "slidingWindow" | "embeddingScale" | "residualScale" | "headScale" | "normShift"
+  >
+>;
+
+/** What extras are computed from. */
+export interface ExtrasContext {
+  hiddenSize: number;
+  headDim: number;
+  nLayers: number;
+  /** A value of the file as it is. */
+  find(name: string): unknown;
 }
 
 export interface Family {
@@ -32,8 +50,45 @@ export interface Family {
   readonly floatsAreMasters: boolean;
   /** The chat template where the files have none. */
   readonly chatTemplate: "bitnet" | null;
-  /** Weights of a layer by their GGUF names without "blk.N." and ".weight": their Hugging Face names within the layer. */
-  readonly layerNames: Readonly<Record<string, string>>;
-  /** @param hasHead Whether the files hold a head of their own. */
-  record(config: ModelConfig, hasHead: boolean): Recording;
+  /** Weights of a layer by their GGUF names without "blk.N." and ".weight": their Hugging Face names within the layer, the usual one first. */
+  readonly layerNames: Readonly<Record<string, string | readonly string[]>>;
+  readonly traits: DecoderTraits;
+  /** Reads what only this family has. */
+  readonly extras?: {
+    gguf?(reader: FieldReader, context: ExtrasContext): Extras;
+    hf?(reader: FieldReader, context: ExtrasContext): Extras;
+  };
+}
+
+/** Names that most families share. */
+export const llamaNames = {
+  attn_norm: "input_layernorm.weight",
+  attn_q: "self_attn.q_proj.weight",
+  attn_k: "self_attn.k_proj.weight",
+  attn_v: "self_attn.v_proj.weight",
+  attn_output: "self_attn.o_proj.weight",
+  ffn_norm: "post_attention_layernorm.weight",
+  ffn_gate: "mlp.gate_proj.weight",
+  ffn_up: "mlp.up_proj.weight",
+  ffn_down: "mlp.down_proj.weight",
+  ...innerNormNames(),
+} as const;
+
+/** Norms of the input of each projection: of embedding models, and as transformers names those of `use_rms_norm`. */
+function innerNormNames(): Record<string, readonly string[]> {
+  const projections = {
+    attn_q: "self_attn.q_proj",
+    attn_k: "self_attn.k_proj",
+    attn_v: "self_attn.v_proj",
+    attn_output: "self_attn.o_proj",
+    ffn_gate: "mlp.gate_proj",
+    ffn_up: "mlp.up_proj",
+    ffn_down: "mlp.down_proj",
+  };
+  return Object.fromEntries(
+    Object.entries(projections).map(([gguf, hf]) => [
+      `${gguf}_norm_in`,
+      [`${hf}.norm.weight`, `${hf}.rms_norm.weight`],
+    ]),
+  );
 }

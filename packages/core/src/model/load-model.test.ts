@@ -7,6 +7,7 @@ import { type GgufTensorInput, writeGguf } from "../formats/gguf/write-gguf.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import type { TensorInfo } from "../formats/tensor.ts";
 import { bitnetB158 } from "./bitnet-b158.ts";
+import { recordDecoder } from "./decoder.ts";
 import {
   bindModel,
   countParameters,
@@ -31,11 +32,21 @@ const config: ModelConfig = {
   vocabSize: 300,
   normEps: 1e-5,
   ropeTheta: 10000,
+  ropeScaling: null,
   pairing: "half",
   activation: "relu2",
   isTied: null,
   weightScale: "multiplies",
   floatsAreMasters: true,
+  attentionScale: Math.fround(1 / Math.sqrt(4)),
+  slidingWindow: null,
+  activationGroup: null,
+  embeddingScale: 1,
+  residualScale: 1,
+  headScale: 1,
+  normShift: 0,
+  hasInnerNorms: null,
+  innerNormEps: 1e-5,
 };
 
 async function errorOf(action: () => unknown): Promise<BitNetError> {
@@ -51,7 +62,8 @@ async function errorOf(action: () => unknown): Promise<BitNetError> {
 /** All weights of `config` in f32, under the names of either format. */
 function describedBy(weightName: (name: string) => string, hasHead: boolean): ModelDescription {
   const tensors = new Map<string, TensorInfo>();
-  for (const buffer of bitnetB158.record(config, hasHead).buffers) {
+  for (const buffer of recordDecoder(config, (name) => name === "output" && hasHead, bitnetB158.traits)
+    .buffers) {
     if (buffer.class !== "request" || buffer.kind === "ropeTable") continue;
     const [name, byteLength] = [weightName(buffer.name), 4 * buffer.rows * buffer.cols];
     const source = bytesSource(new Uint8Array(byteLength), name);
@@ -76,7 +88,7 @@ async function headOf(description: ModelDescription, isTied: boolean | null): Pr
 
 describe.each([
   ["GGUF", ggufWeightName, "output.weight"],
-  ["Hugging Face", (name: string) => hfWeightName(bitnetB158, name), "lm_head.weight"],
+  ["Hugging Face", (name: string) => hfWeightName(bitnetB158, name, () => false), "lm_head.weight"],
 ] as const)("the head of a %s model", (_, weightName, fileName) => {
   it("is its own where there is one and the configuration does not tie it", async () => {
     const described = describedBy(weightName, true);

@@ -8,15 +8,25 @@ const outer: Readonly<Record<string, string>> = {
   output: "lm_head.weight",
 };
 
-/** `blk.3.attn_q` → `blk.3.attn_q.weight`. */
+/** `blk.3.attn_q` → `blk.3.attn_q.weight`; biases are named in full. */
 export function ggufWeightName(name: string): string {
-  return `${name}.weight`;
+  return name.endsWith(".bias") ? name : `${name}.weight`;
 }
 
-/** `blk.3.attn_q` → `model.layers.3.self_attn.q_proj.weight`. */
-export function hfWeightName({ layerNames }: Pick<Family, "layerNames">, name: string): string {
-  const match = /^blk\.(\d+)\.(\w+)$/.exec(name);
-  const mapped = match ? layerNames[match[2] ?? ""] : outer[name];
-  if (mapped === undefined) throw new BitNetError("INTERNAL", `weight "${name}" has no Hugging Face name`);
-  return match ? `model.layers.${match[1]}.${mapped}` : mapped;
+/**
+ * `blk.3.attn_q` → `model.layers.3.self_attn.q_proj.weight`.
+ * @param has Whether the files hold a tensor: some weights have had several names, and models without a head lack the "model.".
+ */
+export function hfWeightName(
+  { layerNames }: Pick<Family, "layerNames">,
+  name: string,
+  has: (tensor: string) => boolean,
+): string {
+  const match = /^blk\.(\d+)\.([\w.]+)$/.exec(name);
+  const known = match ? layerNames[match[2] ?? ""] : outer[name];
+  if (known === undefined) throw new BitNetError("INTERNAL", `weight "${name}" has no Hugging Face name`);
+  const inLayer = match ? `model.layers.${match[1]}.` : "";
+  const names = [known].flat().map((last) => `${inLayer}${last}`);
+  const candidates = [...names, ...names.map((full) => full.replace(/^model\./, ""))];
+  return candidates.find(has) ?? (candidates[0] as string);
 }
