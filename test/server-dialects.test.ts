@@ -9,7 +9,7 @@ let server: ServerProcess;
 beforeAll(async () => {
   server = await startServerProcess(["--alias", "*"]);
 });
-afterAll(() => server.end());
+afterAll(() => server?.end());
 
 const user = (content: string) => [{ role: "user" as const, content }];
 

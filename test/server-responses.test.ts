@@ -10,7 +10,7 @@ beforeAll(async () => {
   server = await startServerProcess();
   client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
-afterAll(() => server.end());
+afterAll(() => server?.end());
 
 const base = { model: "tiny", max_output_tokens: 6, temperature: 0 };
 

@@ -16,7 +16,7 @@ beforeAll(async () => {
   anthropic = new Anthropic({ baseURL: server.url, apiKey: "none", maxRetries: 0 });
   ollama = new Ollama({ host: server.url });
 });
-afterAll(() => server.end());
+afterAll(() => server?.end());
 
 const messages = [{ role: "user" as const, content: "Hi" }];
 const schema = {
