@@ -47,7 +47,7 @@ export interface TokenEntry {
 /** Tokens come with the event that their text ends in. */
 export type ChatEvent = AnswerEvent & { readonly tokens: readonly TokenEntry[] };
 
-export interface ChatCall {
+interface ChatCall {
   readonly name: string;
   readonly arguments: string;
 }

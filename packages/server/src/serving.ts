@@ -6,7 +6,7 @@ import type { Models } from "./models.ts";
 import type { Accounts } from "./rate-limit.ts";
 import type { ServerSettings } from "./settings.ts";
 
-export type ServerState = "loading" | "ready" | "draining";
+type ServerState = "loading" | "ready" | "draining";
 
 export interface Serving {
   readonly settings: ServerSettings;

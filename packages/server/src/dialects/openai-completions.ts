@@ -156,7 +156,7 @@ function encodePrompt(model: BitNet, prompt: Prompt, index: number): Int32Array 
 }
 
 /** Tokens that are no text of their own are spelled as bytes, so that different ones have different keys. */
-export function tokenKey(tokenizer: Tokenizer, id: number): string {
+function tokenKey(tokenizer: Tokenizer, id: number): string {
   const text = tokenizer.decode([id]);
   if (!text.includes("\ufffd")) return text;
   const bytes = Array.from(tokenizer.tokenBytes(id), (byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
