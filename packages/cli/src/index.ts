@@ -11,6 +11,7 @@ import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
 import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
+import { registerKeys } from "./commands/keys.ts";
 import { registerLs } from "./commands/ls.ts";
 import { registerModels } from "./commands/models.ts";
 import { registerPerplexity } from "./commands/perplexity.ts";
@@ -63,6 +64,7 @@ function createProgram(session: Session): Command {
   registerBuildNative(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerKeys(program, session);
   registerServe(program, packageVersion(), session);
   registerEval(program, session);
   registerTrain(program, session);
