@@ -18,11 +18,13 @@ export { createReferenceBackend, type ReferenceOptions } from "./backend/referen
 export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";
 export { validateProgram } from "./backend/validate-program.ts";
+export * from "./base/abort.ts";
 export * from "./base/byte-source.ts";
 export * from "./base/byte-strings.ts";
 export { elementaryConstants } from "./base/elementary.ts";
 export * from "./base/errors.ts";
 export { f32ToF16 } from "./base/float16.ts";
+export { nearestName, suggestion } from "./base/suggestion.ts";
 export type { FileRoot } from "./formats/file-root.ts";
 export { type Gguf, openGguf } from "./formats/gguf/open-gguf.ts";
 export type { I2sLayout } from "./formats/gguf/tensor-types.ts";

@@ -112,7 +112,7 @@ async function answer(
   const generation = model.generate(promptIds, options);
   if (flags.json) {
     const result = await generation.result;
-    await session.write(`${JSON.stringify(resultObject(model, promptIds, result))}\n`);
+    await session.write(`${JSON.stringify(resultObject(model, result))}\n`);
     return;
   }
   await streamText(generation, session);

@@ -3,6 +3,7 @@
  * settings that the rest of this folder trusts. The order in which the samplers act is in docs/numerics.md.
  */
 import { BitNetError } from "../base/errors.ts";
+import { suggestion } from "../base/suggestion.ts";
 
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the highest logit. Default 0.7. */
@@ -157,7 +158,8 @@ class OptionReader {
     if (!isObject && options !== undefined)
       this.#problems.push(`options: expected an object, found ${show(options)}`);
     for (const name of Object.keys(this.#values))
-      if (!Object.hasOwn(known, name)) this.#problems.push(`${name}: no such option`);
+      if (!Object.hasOwn(known, name))
+        this.#problems.push(`${name}: no such option${suggestion(name, Object.keys(known))}`);
   }
 
   finish(): void {

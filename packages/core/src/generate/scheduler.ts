@@ -5,6 +5,7 @@
  */
 import { type Executable, pageTokens } from "../backend/backend.ts";
 import type { HeadResult } from "../backend/step.ts";
+import { onAbort } from "../base/abort.ts";
 import { BitNetError } from "../base/errors.ts";
 import { PagedCache } from "../model/paged-cache.ts";
 import { nextTask } from "./event-loop.ts";
@@ -72,7 +73,8 @@ export class Scheduler {
   readonly #maxUnread: number;
   readonly #cache: PagedCache;
   readonly #roster: Roster;
-  readonly #signalHandlers = new Map<ActiveRequest, () => void>();
+  /** Ends the waiting for a request's signal. */
+  readonly #stopsWaiting = new Map<ActiveRequest, () => void>();
   #inFlight: StepPlan | null = null;
   #pumping: Promise<void> | null = null;
   #disposal: Promise<void> | null = null;
@@ -197,9 +199,10 @@ export class Scheduler {
       this.#end(request, "abort");
       return;
     }
-    const handler = () => this.#end(request, "abort");
-    this.#signalHandlers.set(request, handler);
-    signal.addEventListener("abort", handler, { once: true });
+    this.#stopsWaiting.set(
+      request,
+      onAbort(signal, () => this.#end(request, "abort")),
+    );
   }
 
   #wake(): void {
@@ -331,9 +334,8 @@ export class Scheduler {
   #retire(request: ActiveRequest): boolean {
     if (request.state === "done") return false;
     this.#roster.remove(request);
-    const handler = this.#signalHandlers.get(request);
-    if (handler !== undefined) request.settings.signal?.removeEventListener("abort", handler);
-    this.#signalHandlers.delete(request);
+    this.#stopsWaiting.get(request)?.();
+    this.#stopsWaiting.delete(request);
     // Pages that a run is writing to are given up when it has ended.
     const isInFlight = this.#inFlight?.parts.some((part) => part.request === request) ?? false;
     if (!isInFlight) this.#roster.release(request);
