@@ -14,6 +14,7 @@ import { registerPull } from "./commands/pull.ts";
 import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { option } from "./options.ts";
 import { openSession, type Session } from "./session.ts";
 
 /** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
@@ -54,12 +55,16 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
-  for (const command of program.commands) prepare(command);
+  for (const command of program.commands) prepare(command, session);
   return program;
 }
 
 /** Commander reads the environment while it parses, so that it has to be in order before. */
-function prepare(command: Command): void {
+function prepare(command: Command, session: Session): void {
+  command.addOption(option("--raw", "let control characters of files and models reach the terminal"));
+  command.hook("preAction", () => {
+    if (command.opts<{ raw?: boolean }>().raw) session.allowRaw();
+  });
   const problem = cleanEnvironment(command, process.env);
   if (problem !== null)
     command.hook("preAction", () => {
