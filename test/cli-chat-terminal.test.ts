@@ -30,13 +30,13 @@ async function open(args: readonly string[], options: TerminalOptions = {}): Pro
     ...options,
     env: { XDG_STATE_HOME: join(folder, "state"), ...options.env },
   });
-  if (!options.shell) await terminal.shows(/^> /m);
+  if (!options.shell) await terminal.shows(/^>/m);
   return terminal;
 }
 
 /** Waits for the line under the nth answer, and for the prompt after it. */
 async function answered(chat: PseudoTerminal, n: number): Promise<string> {
-  const screen = await chat.shows(new RegExp(`(?:^\\d+ tokens?.*$[^]*?){${n}}^>`, "m"));
+  const screen = await chat.shows(new RegExp(`(?:^\\d+ tokens?.*$(?:.|\\n)*?){${n}}^>`, "m"));
   return screen;
 }
 
@@ -77,7 +77,7 @@ describe.skipIf(reason !== null)("chat on a terminal", () => {
     chat.press("Enter");
     await chat.shows(/everything\n\S/);
     chat.press("C-c");
-    await chat.shows(/stopped by (abort|context)[^]*^>/m);
+    await chat.shows(/stopped by (abort|context)[\s\S]*^>/m);
     chat.type("not sent");
     await chat.shows("> not sent");
     chat.press("C-c");
@@ -94,17 +94,17 @@ describe.skipIf(reason !== null)("chat on a terminal", () => {
     // A parent in the same group that waits, as npx does.
     chat.type(`sh -c '${bitnetCommand(["chat", ...brief, "--no-history"]).join(" ")}; exit $?'`);
     chat.press("Enter");
-    await chat.shows(/^> /m);
+    await chat.shows(/^>/m);
     chat.type("half");
     await chat.shows("> half");
     chat.press("C-z");
-    await chat.shows(/Stopped[^]*shell\$/);
+    await chat.shows(/Stopped[\s\S]*shell\$/);
     chat.type("echo $((40 + 2))");
     chat.press("Enter");
     await chat.shows(/^42$/m);
     chat.type("fg");
     chat.press("Enter");
-    await chat.shows(/fg\n[^]*> half/);
+    await chat.shows(/fg\n[\s\S]*> half/);
     chat.type(" done");
     chat.press("Enter");
     await chat.shows("> half done");

@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
 import { registerBench } from "./commands/bench.ts";
 import { registerChat } from "./commands/chat.ts";
+import { registerCompletion } from "./commands/completion.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
 import { registerInspect } from "./commands/inspect.ts";
@@ -14,6 +15,7 @@ import { registerPull } from "./commands/pull.ts";
 import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { addExamples } from "./help.ts";
 import { option } from "./options.ts";
 import { openSession, type Session } from "./session.ts";
 
@@ -21,15 +23,16 @@ import { openSession, type Session } from "./session.ts";
 export async function main(argv: readonly string[]): Promise<void> {
   const session = openSession();
   const onCrash = (error: unknown) => {
-    report(error, session);
+    void report(error, session, argv);
     process.exit(1);
   };
   process.on("uncaughtException", onCrash);
   try {
     const program = createProgram(session);
+    refusePlanned(argv[0], program);
     await program.parseAsync(rewriteArguments(argv, program), { from: "user" });
   } catch (error) {
-    report(error, session);
+    await report(error, session, argv);
   } finally {
     session.close();
     process.off("uncaughtException", onCrash);
@@ -55,8 +58,22 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerCompletion(program, session);
+  addExamples(program);
   for (const command of program.commands) prepare(command, session);
   return program;
+}
+
+/** Commands that are planned; each goes when it exists. */
+const planned = ["serve", "convert", "perplexity"];
+
+function refusePlanned(name: string | undefined, program: Command): void {
+  if (name === undefined || !planned.includes(name)) return;
+  if (program.commands.some((command) => command.name() === name)) return;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `${name} is planned, but does not exist yet; --help lists what does`,
+  );
 }
 
 /** Commander reads the environment while it parses, so that it has to be in order before. */
@@ -77,14 +94,27 @@ function packageVersion(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** One line on stderr, unless the end is no error or nobody is there to read it. */
-function report(error: unknown, session: Session): void {
+/** One line on stderr, with --json also an object on stdout, unless the end is no error or nobody is there to read it. */
+async function report(error: unknown, session: Session, argv: readonly string[]): Promise<void> {
   if (error instanceof CommanderError && error.exitCode === 0) return;
   if (session.endedBy === "EPIPE") return;
   session.fail();
   if (error instanceof CommanderError && error.code === "commander.help") return; // its text is the message
-  session.note(`bitnet: ${errorLine(error, session)}`);
+  const message = errorLine(error, session);
+  session.note(`bitnet: ${message}`);
+  if (wantsJson(argv))
+    await session.write(`${JSON.stringify({ error: { code: codeOf(error), message } })}\n`);
   if (process.env.BITNET_DEBUG === "1" && error instanceof Error) session.note(error.stack ?? "");
+}
+
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return (end < 0 ? argv : argv.slice(0, end)).includes("--json");
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof BitNetError) return error.code;
+  return error instanceof CommanderError ? "INVALID_ARGUMENT" : "INTERNAL";
 }
 
 function errorLine(error: unknown, session: Session): string {
