@@ -5,6 +5,7 @@ import {
   type DenseType,
   type GgufTensorInput,
   type GgufValue,
+  isGroupPacking,
   type PackingId,
   packings,
   writeGguf,
@@ -149,12 +150,14 @@ function tensorsOf(
     head: headType = embeddingType,
     norm: normType = "f32",
   } = choices;
-  const dense = (name: string, type: DenseType, matrix: DenseMatrix): GgufTensorInput => ({
-    name,
-    shape: [matrix.rows, matrix.cols],
-    type,
-    data: () => encodeDense(type, matrix),
-  });
+  const dense = (name: string, type: DenseType, matrix: DenseMatrix): GgufTensorInput => {
+    const { rows, cols, integers, units } = matrix;
+    if (shape.isGrouped && ternary.kind === "packed" && isGroupPacking(ternary.packing)) {
+      const groupScales = units.filter((_, i) => i % 4 === 0);
+      return ternaryTensor(name, { rows, cols, trits: integers, scale: 1, groupScales }, ternary);
+    }
+    return { name, shape: [rows, cols], type, data: () => encodeDense(type, matrix) };
+  };
   const norm = (name: string, values: Float64Array): GgufTensorInput => ({
     name,
     shape: [values.length],
@@ -216,8 +219,11 @@ function neighbouring({ rows, cols, trits, scale }: TernaryMatrix, headDim: numb
 }
 
 function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore): GgufTensorInput {
-  const { rows, cols, trits, scale } = matrix;
+  const { rows, cols, trits, scale, groupScales } = matrix;
   const shape = [rows, cols];
+  const scales = groupScales
+    ? ({ kind: "group", size: 128, values: Float32Array.from(groupScales) } as const)
+    : ({ kind: "tensor", value: scale } as const);
   if (store.kind !== "packed") {
     const { type } = store;
     const floats =
@@ -229,7 +235,7 @@ function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore)
     name,
     shape,
     type: packing,
-    data: () => packings[packing].pack(trits, { rows, cols }, { kind: "tensor", value: scale }),
+    data: () => packings[packing].pack(trits, { rows, cols }, scales),
   };
 }
 

@@ -158,8 +158,24 @@ function rmsNorm(x: Vector, weight: Float64Array, eps: number): Vector {
   return x.map((v, i) => v * r * (weight[i] ?? 0));
 }
 
-/** W · x with x rounded to 127 steps of its largest element. */
-function bitLinear({ rows, cols, trits, scale }: TernaryMatrix, x: Vector): Vector {
+/** W · x with x rounded to 127 steps of its largest element, or each 128 columns of it to steps of their own. */
+function bitLinear({ rows, cols, trits, scale, groupScales }: TernaryMatrix, x: Vector): Vector {
+  if (groupScales) {
+    const groups = range(cols / 128).map((g) => {
+      const columns = range(128).map((c) => 128 * g + c);
+      const part = { rows, cols: 128, scale: 1, trits: new Int8Array(rows * 128) };
+      range(rows).forEach((r) => {
+        part.trits.set(trits.subarray(r * cols + 128 * g, r * cols + 128 * (g + 1)), r * 128);
+      });
+      return bitLinear(
+        part,
+        columns.map((c) => x[c] ?? 0),
+      );
+    });
+    return range(rows).map((r) =>
+      sum(groups.map((group, g) => (group[r] ?? 0) * (groupScales[r * groups.length + g] ?? 0))),
+    );
+  }
   const steps = 127 / Math.max(...x.map(Math.abs), 1e-5);
   const rounded = x.map((v) => Math.min(127, Math.max(-128, roundHalfToEven(v * steps))));
   return range(rows).map((r) => {

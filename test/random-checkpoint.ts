@@ -12,6 +12,8 @@ export interface CheckpointShape {
   window?: { size: number; pattern: number; theta: number };
   /** Factors on the embedding, on what blocks add, on logits. */
   factors?: { embedding: number; residual: number; logits: number };
+  /** A scale for each 128 columns, of weights and of activations; the embedding is ternary, too. */
+  isGrouped?: boolean;
   /** YaRN: factor, and the context of training. */
   yarn?: { factor: number; original: number };
   hidden: number;
@@ -38,6 +40,8 @@ export interface TernaryMatrix {
   cols: number;
   trits: Int8Array;
   scale: number;
+  /** [rows, cols / 128] where every group has its own. */
+  groupScales?: Float64Array;
 }
 
 /** W[i] = integers[i] · units[i / 32]: a power of two for each run of 32 columns. */
@@ -83,8 +87,20 @@ type Random = () => number;
 export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoint {
   const random = seededIntegers(seed);
   const { hidden, ffn, heads, kvHeads, headDim, vocab } = shape;
-  const dense = () => randomDense(vocab, hidden, shape.embeddingBits, random);
-  const ternary = (rows: number, cols: number) => randomTernary(rows, cols, random);
+  const dense = () =>
+    shape.isGrouped
+      ? ternaryDense(vocab, hidden, random)
+      : randomDense(vocab, hidden, shape.embeddingBits, random);
+  const ternary = (rows: number, cols: number): TernaryMatrix => {
+    const matrix = randomTernary(rows, cols, random);
+    if (!shape.isGrouped) return matrix;
+    const unit = 2 ** Math.round(Math.log2(matrix.scale)); // f16 holds all scales
+    const scales = Float64Array.from(
+      { length: (rows * cols) / 128 },
+      () => unit * ((48 + (random() % 32)) / 64),
+    );
+    return { ...matrix, groupScales: scales };
+  };
   const norm = (cols: number) => Float64Array.from({ length: cols }, () => (96 + (random() % 65)) / 128);
   const { family } = shape;
   const subNorm = (cols: number) => (family.startsWith("bitnet") ? norm(cols) : null);
@@ -133,6 +149,17 @@ function randomTernary(rows: number, cols: number, random: Random): TernaryMatri
   }
   const exponent = Math.round(Math.log2(1 / Math.sqrt(cols / 2)));
   return { rows, cols, trits, scale: ((32 + (random() % 14)) / 32) * 2 ** exponent };
+}
+
+/** A table of trits, each 128 columns with a scale of their own. */
+function ternaryDense(rows: number, cols: number, random: Random): DenseMatrix {
+  const scales = Float64Array.from({ length: (rows * cols) / 128 }, () => (32 + (random() % 32)) / 256);
+  return {
+    rows,
+    cols,
+    integers: Int8Array.from({ length: rows * cols }, () => (random() % 3) - 1),
+    units: Float64Array.from({ length: (rows * cols) / 32 }, (_, i) => scales[i >> 2] ?? 0),
+  };
 }
 
 function randomDense(rows: number, cols: number, bits: number, random: Random): DenseMatrix {

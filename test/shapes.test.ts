@@ -11,6 +11,7 @@ import {
   describeModel,
   type I2sLayout,
   openModelFiles,
+  type PackingId,
   type Program,
   pageTokens,
 } from "@bitnet.ts/core";
@@ -99,8 +100,7 @@ interface Format {
   i2sLayout?: I2sLayout;
 }
 
-const packed = (packing: "i2_s" | "i2_s_64" | "i2_s_rows4" | "tq1_0" | "tq2_0" | "iq1_bn" | "iq2_bn") =>
-  ({ kind: "packed", packing }) as const;
+const packed = (packing: Exclude<PackingId, "hf_u8">) => ({ kind: "packed", packing }) as const;
 
 /** In any shape; the first is what the others are compared with. */
 const anyShape: Format[] = [
@@ -138,6 +138,11 @@ const otherTypes: Format[] = [
 const llamaFormats = anyShape.filter(
   ({ gguf }) => gguf?.architecture === undefined && gguf?.ternary.kind !== "masters",
 );
+/** Scales for each 128 columns, of the embedding too. */
+const groups: Format[] = (["pq2_0", "ptq1_0", "q2_0", "q2_0_128"] as const).map((packing) => ({
+  name: `GGUF ${packing}`,
+  gguf: { ternary: packed(packing) },
+}));
 const tq: Format[] = [
   { name: "GGUF TQ1_0", gguf: { ternary: packed("tq1_0"), embedding: "q8_0" } },
   { name: "GGUF TQ2_0", gguf: { ternary: packed("tq2_0"), embedding: "f16", alignment: 64 } },
@@ -202,6 +207,12 @@ const cases: Case[] = [
     shape: wideHeads,
     formats: [...anyShape, ...iq],
     ...{ tokenSeed: 1, nTokens: 12 },
+  },
+  {
+    name: "qwen3 with scales in groups: hidden 256, ffn 768",
+    shape: { ...blocky, family: "qwen3", isGrouped: true },
+    formats: groups,
+    ...{ tokenSeed: 4, nTokens: 12 },
   },
   ...families.flatMap(([name, shape, tokenSeed]) =>
     [true, false].map((isGguf) => ({

@@ -45,6 +45,8 @@ export interface GenerationResult {
   /** Without the stop text. After "abort": what had been set free until then. */
   text: string;
   stopReason: StopReason;
+  /** With "stop": the stop text that was found; absent when a token of `stopTokens` ended it. */
+  stopText?: string;
   /** Begins with the beginning-of-text token when the model wants it. */
   promptIds: readonly number[];
   /** The generated tokens, without the one that ended the generation. */

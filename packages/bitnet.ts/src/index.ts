@@ -16,7 +16,14 @@ export type {
   StopReason,
   Tokenizer,
 } from "@bitnet.ts/core";
-export { BitNetError, type BitNetErrorCode, type ChatMessage } from "@bitnet.ts/core";
+export {
+  BitNetError,
+  type BitNetErrorCode,
+  type ChatMessage,
+  type TemplateArguments,
+  type TextPart,
+  type ToolCall,
+} from "@bitnet.ts/core";
 export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "#platform";
 export { BitNet } from "./bitnet.ts";
 export { Chat, type ChatOptions } from "./chat.ts";

@@ -25,11 +25,19 @@ export async function saveConversation(
 /** @throws BitNetError INVALID_ARGUMENT, FILE_NOT_FOUND, IO_FAILED. */
 export async function readConversation(path: string): Promise<ChatOptions> {
   if (path === "") throw new BitNetError("INVALID_ARGUMENT", "/load needs the name of a file");
-  const [first, ...others] = parseMessages(await readText(path), path);
-  if (first === undefined) return {};
-  return first.role === "system"
-    ? { system: first.content, messages: others }
-    : { messages: [first, ...others] };
+  return asChat(parseMessages(await readText(path), path));
+}
+
+/** A chat keeps its system message apart from its turns. */
+export function asChat(messages: readonly ChatMessage[]): ChatOptions {
+  const [first, ...others] = messages;
+  const system = first?.role === "system" ? textOf(first) : null;
+  return system === null ? { messages } : { system, messages: others };
+}
+
+/** Null for a message that is no plain text. */
+export function textOf(message: ChatMessage | undefined): string | null {
+  return typeof message?.content === "string" ? message.content : null;
 }
 
 async function readText(path: string): Promise<string> {

@@ -2,7 +2,7 @@
 import { BitNetError, suggestion } from "@bitnet.ts/core";
 import type { BitNet, Chat, Generation } from "bitnet.ts";
 import type { ChatInput } from "./chat-input.ts";
-import { readConversation, saveConversation } from "./conversation-file.ts";
+import { asChat, readConversation, saveConversation, textOf } from "./conversation-file.ts";
 import { formatBytes, formatCount, formatRate, plural } from "./format.ts";
 import { type ModelFlags, type SamplingFlags, samplingOptions, setSampling } from "./options.ts";
 import { expectReading } from "./reading.ts";
@@ -108,16 +108,11 @@ export class Conversation {
   private async regenerate(): Promise<boolean> {
     const messages = this.chat.messages;
     const at = messages.findLastIndex(({ role }) => role === "user");
-    const message = messages[at];
-    if (message === undefined)
-      throw new BitNetError("INVALID_ARGUMENT", "there is no message to answer again");
-    const [first, ...others] = messages.slice(0, at);
-    const hasSystem = first?.role === "system";
-    this.chat = this.model.createChat(
-      hasSystem ? { system: first.content, messages: others } : { messages: messages.slice(0, at) },
-    );
+    const text = textOf(messages[at]);
+    if (text === null) throw new BitNetError("INVALID_ARGUMENT", "there is no message to answer again");
+    this.chat = this.model.createChat(asChat(messages.slice(0, at)));
     this.nRegenerated++;
-    await this.reply(message.content);
+    await this.reply(text);
     return this.session.endedBy === null;
   }
 

@@ -8,13 +8,16 @@ import { registerChat } from "./commands/chat.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
+import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerLs } from "./commands/ls.ts";
 import { registerModels } from "./commands/models.ts";
 import { registerPull } from "./commands/pull.ts";
 import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
+import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { registerTrain } from "./commands/train.ts";
 import { addExamples } from "./help.ts";
 import { option } from "./options.ts";
 import { openSession, type Session } from "./session.ts";
@@ -58,6 +61,9 @@ function createProgram(session: Session): Command {
   registerDoctor(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerServe(program, packageVersion(), session);
+  registerEval(program, session);
+  registerTrain(program, session);
   registerCompletion(program, session);
   addExamples(program);
   for (const command of program.commands) prepare(command, session);
@@ -65,7 +71,7 @@ function createProgram(session: Session): Command {
 }
 
 /** Commands that are planned; each goes when it exists. */
-const planned = ["serve", "convert", "perplexity"];
+const planned = ["convert", "perplexity"];
 
 function refusePlanned(name: string | undefined, program: Command): void {
   if (name === undefined || !planned.includes(name)) return;

@@ -223,7 +223,7 @@ void Worker::arrange(XPanel& panel, int32_t first, int32_t n) {
     return;
   }
   // In steps with lanes some results are for tiles only.
-  if (!k_.tiles || (n < k_.tiles->ternaryFrom && !hasLanes_)) return;
+  if (!k_.tiles || x.groupScales || (n < k_.tiles->ternaryFrom && !hasLanes_)) return;
   k_.tiles->arrange(x.row(first), x.stride, n, static_cast<int32_t>(x.stride), scratch_.strips);
   panel.strips = scratch_.strips;
 }
@@ -241,6 +241,7 @@ void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows
   const Buffer& weight = chunk.weight;
   const Q8Rows& x = panel.x;
   const int32_t cols = static_cast<int32_t>(x.stride);
+  if (x.groupScales) return groupedChunk(chunk, panel, out, adds);
   if (weight.scaleKind == ScaleKind::Group) {
     const F32Rows part = adds ? F32Rows{scratch_.joined, chunk.accStride} : out;
     groupChunk(chunk, panel, part);
@@ -265,6 +266,25 @@ void Worker::ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows
       k_.scaleRow(acc, chunk.nRows, program_.scales.data() + weight.firstScale + chunk.firstRow, s, scaled);
     }
     if (adds) k_.add(out.row(j), scaled, chunk.nRows);
+  }
+}
+
+// Activations in groups.
+void Worker::groupedChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, bool adds) {
+  const Buffer& weight = chunk.weight;
+  const float* const own = program_.scales.data() + weight.firstScale;
+  GroupScales scales = {nullptr, 0, 1};
+  if (weight.scaleKind == ScaleKind::Group) {
+    const size_t nGroups = static_cast<size_t>(weight.cols / weight.groupSize);
+    scales = {own + static_cast<size_t>(chunk.firstRow) * nGroups, nGroups, weight.groupSize / 128};
+  }
+  const F32Rows to = adds ? F32Rows{scratch_.joined, chunk.accStride} : out;
+  k_.groupDots(chunk.rows, chunk.rowBytes, chunk.nRows, panel.x.grouped(panel.first, panel.n), scales, to.data, to.stride);
+  for (int32_t j = 0; j < panel.n; j++) {
+    float* const row = to.row(j);
+    if (weight.scaleKind == ScaleKind::Tensor) k_.multiply(row, chunk.nRows, weight.scale);
+    for (int32_t r = 0; weight.scaleKind == ScaleKind::Row && r < chunk.nRows; r++) row[r] *= own[chunk.firstRow + r];
+    if (adds) k_.add(out.row(j), row, chunk.nRows);
   }
 }
 

@@ -183,6 +183,12 @@ void Executable::layOut(Layout& layout) {
       view.q8.data = layout.take<int8_t>((view.suitsLanes ? wholeStrips : maxRows) * stride);
       view.q8.scales = layout.take<float>(maxRows);
       view.q8.sums = layout.take<int32_t>(maxRows);
+      if (buffer.isGrouped) {
+        view.q8.groupScales = layout.take<float>(maxRows * (stride / 128));
+        view.q8.reciprocals = layout.take<float>(maxRows * (stride / 128));
+        view.q8.arranged = layout.take<int8_t>(maxRows * view.q8.arrangedOfRow());
+        view.q8.offsets = layout.take<int32_t>(maxRows * view.q8.offsetsOfRow());
+      }
       view.q8.blockSums = view.hasGroupReader ? layout.take<int32_t>(maxRows * (stride / 128)) : nullptr;
     }
     if (view.isVector) view.widened = layout.take<float>(static_cast<size_t>(buffer.rows) * cols);

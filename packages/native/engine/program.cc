@@ -90,9 +90,16 @@ class Decoder {
       case BufferKind::Q8:
         buffer.cols = words_.next();
         buffer.suitsLanes = words_.next() != 0;
+        if (buffer.kind == BufferKind::Q8 && !decodeGroups(buffer)) return false;
         return (buffer.cols >= 1 && buffer.cols <= maxCols) || invalid("an activation is out of range");
     }
     return invalid("unknown kind of buffer");
+  }
+
+  bool decodeGroups(Buffer& buffer) {
+    const int32_t size = words_.next();
+    buffer.isGrouped = size != 0;
+    return size == 0 || (size == 128 && !buffer.suitsLanes) || invalid("an activation has groups of another size, or in lanes");
   }
 
   bool decodeTensor(Buffer& buffer) {

@@ -31,6 +31,7 @@ struct Buffer {
   int32_t nKvHeads, headDim;
   // activations
   bool suitsLanes;  // steps of many rows may keep it in lanes or strips
+  bool isGrouped;   // q8: a scale for each 128 columns
 };
 
 inline bool isRowWise(OpKind kind) { return operationSpecs[static_cast<size_t>(kind)].rowWise; }

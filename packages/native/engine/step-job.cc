@@ -199,7 +199,8 @@ void StepJob::writeResult() {
   for (int32_t i = 0; i < step_.nOutputs; i++) {
     const Buffer& buffer = program.buffer(step_.outputs[i]);
     const size_t values = nRows * static_cast<size_t>(buffer.cols);
-    total += buffer.kind == BufferKind::F32 ? values : (values + 3) / 4 + nRows;
+    const size_t scales = buffer.isGrouped ? static_cast<size_t>(paddedCols(buffer.cols) / 128) : 1;
+    total += buffer.kind == BufferKind::F32 ? values : (values + 3) / 4 + nRows * scales;
   }
   if (!result_.allocate(total)) {
     failure_.set(Code::OutOfMemory, "no memory for a result of %zu words", total);
@@ -238,7 +239,9 @@ void StepJob::writeResult() {
     int8_t* values = reinterpret_cast<int8_t*>(at);
     for (int32_t row = 0; row < step_.nRows; row++) std::memcpy(values + static_cast<size_t>(row) * cols, executable_.q8(id).row(row), cols);
     at += (nRows * cols + 3) / 4;
-    put(executable_.q8(id).scales, nRows);
+    const Q8Rows& rows = executable_.q8(id);
+    if (rows.groupScales) put(rows.groupScales, nRows * static_cast<size_t>(rows.nGroups()));
+    else put(rows.scales, nRows);
   }
 }
 

@@ -61,6 +61,7 @@ class Worker {
   void writeKv(const Op& op, int32_t row);
   void activation(const Op& op, int32_t row);
   void multiplyRows(const Op& op, int32_t row);
+  void quantiseGroups(const float* x, const Q8Rows& out, int32_t row, int32_t cols);
   void quantiseRow(const float* x, const Q8Rows& out, int32_t row, int32_t cols, float scale);
   void ropeKv(const Op& op, int32_t row);
   void ropeHead(const Op& op, int32_t row, int32_t kvHead);
@@ -87,6 +88,7 @@ class Worker {
   void gatedChunk(const ChunkCursor& at, const XPanel& panel);
   void cachedChunk(const ChunkCursor& at, const XPanel& panel);
   void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false, bool toLanes = false);
+  void groupedChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, bool adds);
   void groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
   void multiply(const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums);
 

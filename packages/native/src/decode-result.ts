@@ -99,5 +99,6 @@ function readOutput(reader: Reader, program: Program, id: BufferId, nRows: numbe
   const n = nRows * buffer.cols;
   if (buffer.type === "f32") return { buffer: id, values: reader.floats(n) };
   const values = reader.bytes(n);
-  return { buffer: id, quantised: { values, scales: reader.floats(nRows) } };
+  const groups = buffer.groupSize === undefined ? 1 : Math.ceil(buffer.cols / buffer.groupSize);
+  return { buffer: id, quantised: { values, scales: reader.floats(nRows * groups) } };
 }

@@ -80,6 +80,7 @@ export function encodeProgram(program: Program, table: OperationTable = operatio
 function putBuffer(writer: Writer, buffer: BufferDecl, hasLanes: boolean): void {
   if (buffer.class === "activation") {
     writer.put(bufferKinds[buffer.type], buffer.cols, Number(hasLanes));
+    if (buffer.type === "q8") writer.put(buffer.groupSize ?? 0);
     return;
   }
   if (buffer.class === "kv") {

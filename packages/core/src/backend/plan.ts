@@ -114,6 +114,7 @@ function findLanes(
     rowByRow.set(id, why);
     return true;
   };
+  for (const id of [...lanes]) if (isGrouped(program, id)) ruleOut(id, "it is quantised group by group");
   for (const [i, op] of program.ops.entries()) {
     const known = knowLanes[op.op] ?? [];
     const { reads, writes } = accesses(op, table);
@@ -143,9 +144,13 @@ function findLanes(
 /** Whether a product is joined to the operation after it and has one scale a matrix, as tiles apply it. */
 function isHandedOn(program: Program, joined: ReadonlySet<number>, i: number): boolean {
   const op = program.ops[i];
-  return (
-    op?.op === "bitLinear" && joined.has(i) && op.weights.every((id) => scaleOf(program, id) === "tensor")
-  );
+  if (op?.op !== "bitLinear" || !joined.has(i) || isGrouped(program, op.x)) return false;
+  return op.weights.every((id) => scaleOf(program, id) === "tensor");
+}
+
+function isGrouped({ buffers }: Program, id: BufferId): boolean {
+  const buffer = buffers[id];
+  return buffer?.class === "activation" && buffer.type === "q8" && buffer.groupSize !== undefined;
 }
 
 function scaleOf({ buffers }: Program, id: BufferId): string | undefined {

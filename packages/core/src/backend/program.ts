@@ -47,13 +47,15 @@ export interface DenseTensor {
  * Buffers by class, which is also their lifetime:
  * - `weight`: read-only, lives as long as the program is loaded;
  * - `kv`: one layer's keys and values for all pages of the arena, lives as long, written by `ropeKv` or `writeKv`;
- * - `activation`: [nRows, cols], lives for one step. `f32`, or `q8`: int8 values with one f32 scale s per row (q = x·s).
+ * - `activation`: [nRows, cols], lives for one step. `f32`, or `q8`: int8 values with one f32 scale s per row (q = x·s), or, with
+ *   a `groupSize`, per row and group of so many columns.
  *   Readable after a step when `Step.outputs` names it; settable before when `Step.inputs` does (f32 only).
  */
 export type BufferDecl =
   | { class: "weight"; name: string; tensor: TernaryTensor | DenseTensor }
   | { class: "kv"; name: string; nKvHeads: number; headDim: number }
-  | { class: "activation"; name: string; type: "f32" | "q8"; cols: number };
+  | { class: "activation"; name: string; type: "f32"; cols: number }
+  | { class: "activation"; name: string; type: "q8"; cols: number; groupSize?: 128 };
 
 export interface Program {
   name: string;

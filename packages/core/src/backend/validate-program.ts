@@ -54,6 +54,8 @@ function validateBuffer(program: Program, buffer: BufferDecl): void {
   };
   if (buffer.class === "activation") {
     positive(buffer.cols, "cols");
+    if (buffer.type === "q8" && ![undefined, 128].includes(buffer.groupSize))
+      fail(`groupSize ${buffer.groupSize} must be 128`);
     return;
   }
   if (buffer.class === "kv") {

@@ -26,6 +26,7 @@ describe("generation options", () => {
       frequencyPenalty: 0,
       presencePenalty: 0,
       logitBias: new Map(),
+      choice: 0,
       seed: expect.any(Number),
     });
     expect(rest).toEqual({
@@ -35,7 +36,10 @@ describe("generation options", () => {
       ignoreEos: false,
       logprobs: null,
       promptLogprobs: null,
+      promptLogprobsFrom: 1,
       special: false,
+      mask: null,
+      cacheSalt: "",
       signal: null,
     });
   });
@@ -81,6 +85,7 @@ describe("generation options", () => {
     ["logprobs", 257],
     ["logprobs", true],
     ["promptLogprobs", 1.5],
+    ["promptLogprobsFrom", 0],
     ["logitBias", [1, 2]],
     ["logitBias", { 100: 1 }],
     ["logitBias", { "": 1 }],

@@ -4,6 +4,7 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import { suggestion } from "../base/suggestion.ts";
+import type { TokenMask } from "./mask.ts";
 
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the highest logit. Default 0.7. */
@@ -28,6 +29,8 @@ export interface SamplingOptions {
   logitBias?: ReadonlyMap<number, number> | Readonly<Record<string, number>>;
   /** Unsigned 32-bit; the same seed gives the same text whatever else runs. Drawn at random when absent, and reported. */
   seed?: number;
+  /** Tells several answers to one prompt apart that share a seed. Default 0. */
+  choice?: number;
 }
 
 export interface GenerateOptions extends SamplingOptions {
@@ -43,8 +46,14 @@ export interface GenerateOptions extends SamplingOptions {
   logprobs?: number;
   /** The same for the tokens of the prompt. */
   promptLogprobs?: number;
+  /** Report those only from this token of the prompt on, so that what stands before may come from the cache. Default 1, the second. */
+  promptLogprobsFrom?: number;
   /** Show special tokens in the text. Default false. */
   special?: boolean;
+  /** Which tokens may come next, such as a grammar decides. Belongs to this generation and is disposed with it. */
+  mask?: TokenMask;
+  /** Prefixes are shared in the cache only among generations of equal salt, so that one tenant cannot time another's. Default "". */
+  cacheSalt?: string;
   signal?: AbortSignal;
 }
 
@@ -61,6 +70,7 @@ export interface SamplingSettings {
   presencePenalty: number;
   logitBias: ReadonlyMap<number, number>;
   seed: number;
+  choice: number;
 }
 
 export interface GenerateSettings {
@@ -71,7 +81,10 @@ export interface GenerateSettings {
   ignoreEos: boolean;
   logprobs: number | null;
   promptLogprobs: number | null;
+  promptLogprobsFrom: number;
   special: boolean;
+  mask: TokenMask | null;
+  cacheSalt: string;
   signal: AbortSignal | null;
 }
 
@@ -93,13 +106,17 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   presencePenalty: true,
   logitBias: true,
   seed: true,
+  choice: true,
   maxTokens: true,
   stop: true,
   stopTokens: true,
   ignoreEos: true,
   logprobs: true,
   promptLogprobs: true,
+  promptLogprobsFrom: true,
   special: true,
+  mask: true,
+  cacheSalt: true,
   signal: true,
 };
 
@@ -120,6 +137,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
       presencePenalty: read.f32("presencePenalty", 0, "a number", () => true),
       logitBias: read.bias(),
       seed: read.integer("seed", -1, 0, 2 ** 32 - 1),
+      choice: read.integer("choice", 0, 0, 2 ** 32 - 1),
     },
     maxTokens: read.integer("maxTokens", 256, 0, Number.MAX_SAFE_INTEGER),
     stop: read.stop(),
@@ -127,7 +145,10 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     ignoreEos: read.flag("ignoreEos"),
     logprobs: read.optionalCount("logprobs"),
     promptLogprobs: read.optionalCount("promptLogprobs"),
+    promptLogprobsFrom: read.integer("promptLogprobsFrom", 1, 1, Number.MAX_SAFE_INTEGER),
     special: read.flag("special"),
+    mask: read.mask(),
+    cacheSalt: read.salt(),
     signal: read.signal(),
   };
   read.finish();
@@ -255,6 +276,19 @@ class OptionReader {
       else if (bias !== 0) biases.set(id, Math.fround(bias));
     }
     return biases;
+  }
+
+  mask(): TokenMask | null {
+    const value = this.#values.mask as Partial<TokenMask> | undefined;
+    if (value === undefined) return null;
+    const isMask = typeof value?.allowed === "function" && typeof value.accept === "function";
+    return isMask ? (value as TokenMask) : this.#reject("mask", "a TokenMask", value, null);
+  }
+
+  salt(): string {
+    const value = this.#values.cacheSalt;
+    if (value === undefined || (typeof value === "string" && value.length <= 256)) return value ?? "";
+    return this.#reject("cacheSalt", "a text of at most 256 characters", value, "");
   }
 
   signal(): AbortSignal | null {

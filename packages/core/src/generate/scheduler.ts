@@ -334,6 +334,7 @@ export class Scheduler {
   #retire(request: ActiveRequest): boolean {
     if (request.state === "done") return false;
     this.#roster.remove(request);
+    request.settings.mask?.dispose();
     this.#stopsWaiting.get(request)?.();
     this.#stopsWaiting.delete(request);
     // Pages that a run is writing to are given up when it has ended.

@@ -12,7 +12,7 @@ import type {
   TernaryTensor,
 } from "../backend/program.ts";
 import { BitNetError, throwIfAborted } from "../base/errors.ts";
-import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
+import { bf16ToF32, f16ToF32, f32ToF16 } from "../base/float16.ts";
 import {
   checkReadable,
   isPackingId,
@@ -24,8 +24,8 @@ import {
 import { isComputeLayout, rowsToComputeLayout, toComputeLayout } from "../packing/compute-layout.ts";
 import { widenRows } from "../packing/dense.ts";
 import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
-import type { DenseType, Scale, TernaryShape } from "../packing/packing.ts";
-import { packings } from "../packing/registry.ts";
+import type { DenseType, PackingId, Scale, TernaryShape } from "../packing/packing.ts";
+import { isGroupPacking, packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
 import type { ModelConfig } from "./model-config.ts";
 import type { Recording, WeightRequest } from "./recorder.ts";
@@ -135,6 +135,8 @@ class Binder {
     tensor: TensorInfo,
     { rows, cols, plus, times }: Extract<WeightRequest, { kind: "dense" }>,
   ): Promise<DenseTensor> {
+    if (isGroupPacking(tensor.type) && plus === 0 && times === 1)
+      return this.bindTernaryTable(tensor, tensor.type, { rows, cols });
     if (!isOneOf<DenseType>(tensor.type, denseTypes))
       throw wrongType(tensor, `one of ${denseTypes.join(", ")}`);
     if (plus !== 0 || times !== 1) {
@@ -149,9 +151,37 @@ class Binder {
     return { kind: "dense", type: tensor.type, source, offset, rows, cols };
   }
 
+  /** A table of ternary weights (embeddings of Ternary Bonsai), widened to f16, which holds trits times f16 scales exactly. */
+  private async bindTernaryTable(
+    tensor: TensorInfo,
+    packing: PackingId,
+    shape: TernaryShape,
+  ): Promise<DenseTensor> {
+    const { rows, cols } = shape;
+    const bytes = await readTensor(tensor);
+    const scale = packings[packing].readScale(bytes, shape) ?? (await this.separateScale(tensor));
+    checkScale(tensor, scale);
+    const values = scale.kind === "tensor" ? Float32Array.of(scale.value) : scale.values;
+    const size = scale.kind === "group" ? scale.size : scale.kind === "row" ? cols : rows * cols;
+    const widened = sharedBytes(2 * rows * cols);
+    const halves = new Uint16Array(widened.buffer);
+    const trits = new Int8Array(cols);
+    for (let row = 0; row < rows; row++) {
+      packings[packing].unpackRows(bytes, shape, row, 1, trits);
+      for (let from = 0; from < cols; from += size) {
+        const value = values[Math.floor((row * cols + from) / size)] as number;
+        const codes = Uint16Array.from([-value, 0, value, 2 * value], f32ToF16);
+        for (let i = from; i < Math.min(cols, from + size); i++)
+          halves[row * cols + i] = codes[(trits[i] as number) + 1] as number;
+      }
+    }
+    return { kind: "dense", type: "f16", source: this.addBytes(tensor.name, widened), offset: 0, rows, cols };
+  }
+
   private async bindTernary(tensor: TensorInfo, rows: number, cols: number): Promise<TernaryTensor> {
     const shape = { rows, cols };
-    const made = (bytes: Uint8Array, scale: Scale): TernaryTensor => {
+    const made = (bytes: Uint8Array, found: Scale): TernaryTensor => {
+      const scale = inWholeBlocks(tensor, found);
       checkScale(tensor, scale);
       return { kind: "ternary", source: this.addBytes(tensor.name, bytes), offset: 0, rows, cols, scale };
     };
@@ -222,6 +252,24 @@ class Binder {
   }
 }
 
+/** Groups of 64 in which pairs have one scale are groups of 128, in which blocks of weights are computed. */
+function inWholeBlocks(tensor: TensorInfo, scale: Scale): Scale {
+  if (scale.kind !== "group" || scale.size !== 64) return scale;
+  const values = new Float32Array(scale.values.length / 2);
+  for (let i = 0; i < values.length; i++) {
+    const [low = 0, high = 0] = scale.values.subarray(2 * i, 2 * i + 2);
+    if (low !== high && low !== 0 && high !== 0) {
+      throw new BitNetError(
+        "FORMAT_UNSUPPORTED",
+        `tensor "${tensor.name}" has a scale for each 64 weights, and those of group ${i} of 128 differ (${low} and ${high}); only pairs of equal scales can be computed with`,
+        { details: { tensor: tensor.name } },
+      );
+    }
+    values[i] = low || high;
+  }
+  return { kind: "group", size: 128, values };
+}
+
 /** The single number of a scale tensor. */
 async function readNumber(scaleTensor: TensorInfo | undefined, weight: TensorInfo): Promise<number> {
   if (
@@ -240,6 +288,13 @@ async function readNumber(scaleTensor: TensorInfo | undefined, weight: TensorInf
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (scaleTensor.type === "f32") return view.getFloat32(0, true);
   return (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
+}
+
+/** Memory that native backends use in place, where the engine has such. */
+function sharedBytes(length: number): Uint8Array {
+  return new Uint8Array(
+    typeof SharedArrayBuffer === "function" ? new SharedArrayBuffer(length) : new ArrayBuffer(length),
+  );
 }
 
 function scaleName({ name }: TensorInfo): string {

@@ -70,6 +70,7 @@ const parsed: ModelConfig = {
   floatsAreMasters: true,
   attentionScale: Math.fround(1 / Math.sqrt(128)),
   slidingWindow: null,
+  activationGroup: null,
   embeddingScale: 1,
   residualScale: 1,
   headScale: 1,

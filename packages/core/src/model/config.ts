@@ -123,6 +123,7 @@ function usualExtras(headDim: number) {
   return {
     attentionScale: Math.fround(1 / Math.sqrt(headDim)),
     slidingWindow: null,
+    activationGroup: null,
     embeddingScale: 1,
     residualScale: 1,
     headScale: 1,

@@ -171,7 +171,7 @@ class Decoder {
   }
 
   private q8(name: string, cols: number): BufferId {
-    return this.activation(name, () => this.m.q8(name, cols));
+    return this.activation(name, () => this.m.q8(name, cols, this.config.activationGroup));
   }
 
   private activation(name: string, declare: () => BufferId): BufferId {

@@ -6,6 +6,7 @@ import type { Program } from "../backend/program.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { matrixShape, type TensorInfo } from "../formats/tensor.ts";
+import { isGroupPacking } from "../packing/registry.ts";
 import { chatTemplateSource } from "../tokenizer/default-template.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
@@ -37,7 +38,8 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     const { tensors } = files.gguf;
     const embedding = tensors.get(ggufWeightName("token_embd"));
     const vocabRows = embedding && matrixShape(embedding.shape).rows;
-    const config = parseGgufConfig(fields, name, vocabRows);
+    const parsed = parseGgufConfig(fields, name, vocabRows);
+    const config = withActivations(parsed, tensors.get(ggufWeightName("blk.0.attn_q")), false);
     const template = fields.get("tokenizer.chat_template");
     return {
       config,
@@ -48,17 +50,31 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
       floatsMayBeProducts: true,
     };
   }
-  const config = parseHfConfig(files.config, `${name}/config.json`);
+  const parsed = parseHfConfig(files.config, `${name}/config.json`);
   const { tensors } = files;
-  const family = familyOf(config);
+  const family = familyOf(parsed);
+  const weightName = (weight: string) => hfWeightName(family, weight, (tensor) => tensors.has(tensor));
+  const config = withActivations(parsed, tensors.get(weightName("blk.0.attn_q")), true);
   return {
     config,
     tensors,
     chatTemplate: chatTemplateSource(files.tokenizerConfig),
     defaultChatTemplate: family.chatTemplate,
-    weightName: (weight) => hfWeightName(family, weight, (name) => tensors.has(name)),
+    weightName,
     floatsMayBeProducts: !config.floatsAreMasters,
   };
+}
+
+/**
+ * Models whose activations were 16 bit in training are known by their weights: packings with a scale for each group, and products of trits
+ * in the floats of a Hugging Face folder that says nothing of quantisation.
+ */
+function withActivations(config: ModelConfig, weight: TensorInfo | undefined, isHf: boolean): ModelConfig {
+  const isGrouped = isGroupPacking(weight?.type);
+  const isFloat = isHf && ["f32", "f16", "bf16"].some((type) => type === weight?.type);
+  return isGrouped || (isFloat && !config.floatsAreMasters)
+    ? Object.freeze({ ...config, activationGroup: 128 })
+    : config;
 }
 
 /** @throws BitNetError TOKENIZER_INVALID or FORMAT_UNSUPPORTED; MODEL_INVALID when it has more tokens than the model has rows. */
@@ -70,6 +86,7 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
           tokenizer: files.tokenizerJson,
           config: files.tokenizerConfig,
           generationConfig: files.generationConfig,
+          modelConfig: files.config,
         });
   if (tokenizer.vocabSize > vocabSize) {
     throw new BitNetError(

@@ -38,6 +38,8 @@ export interface ModelConfig {
   readonly embeddingScale: number;
   readonly residualScale: number;
   readonly headScale: number;
+  /** Activations are quantised in groups of so many columns, because they were 16 bit in training; null: a whole token at a time. */
+  readonly activationGroup: 128 | null;
   /** Added to the weights of all norms as the files have them: 1 where they hold what is beyond 1. */
   readonly normShift: 0 | 1;
   /** Whether each projection has a norm of its own input; null: where the files hold such norms. */

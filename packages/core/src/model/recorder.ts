@@ -62,9 +62,15 @@ export class Recorder {
     return this.addBuffer({ class: "activation", name, type: "f32", cols });
   }
 
-  /** int8 activation [nRows, cols] with a scale per row. */
-  q8(name: string, cols: number): BufferId {
-    return this.addBuffer({ class: "activation", name, type: "q8", cols });
+  /** int8 activation [nRows, cols] with a scale per row, or per row and group. */
+  q8(name: string, cols: number, groupSize: 128 | null): BufferId {
+    return this.addBuffer({
+      class: "activation",
+      name,
+      type: "q8",
+      cols,
+      ...(groupSize ? { groupSize } : {}),
+    });
   }
 
   kv(name: string, nKvHeads: number, headDim: number): BufferId {

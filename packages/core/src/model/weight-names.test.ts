@@ -25,6 +25,7 @@ const recording = recordDecoder(
     floatsAreMasters: true,
     attentionScale: Math.fround(1 / Math.sqrt(4)),
     slidingWindow: null,
+    activationGroup: null,
     embeddingScale: 1,
     residualScale: 1,
     headScale: 1,

@@ -69,7 +69,11 @@ const definitions: Record<PackingId, (bytes: Uint8Array, shape: TernaryShape, e:
     const block = b.subarray(28 * div(e, 128));
     const j = e % 128;
     const [byte, digit] =
-      j < 80 ? [j % 16, div(j, 16)] : j < 120 ? [16 + ((j - 80) % 8), div(j - 80, 8)] : [24 + ((j - 120) % 2), div(j - 120, 2)];
+      j < 80
+        ? [j % 16, div(j, 16)]
+        : j < 120
+          ? [16 + ((j - 80) % 8), div(j - 80, 8)]
+          : [24 + ((j - 120) % 2), div(j - 120, 2)];
     return (((((block[byte] ?? 0) * 3 ** digit) & 255) * 3) >> 8) - 1;
   },
   hf_u8(b, { rows, cols }, e) {
@@ -186,7 +190,12 @@ describe.each(cases)("$label", ({ id, shape }) => {
   const n = shape.rows * shape.cols;
   const isBinary = id === "q1_0";
   const ofKind = (trits: Int8Array) => (isBinary ? trits.map((trit) => (trit < 0 ? -1 : 1)) : trits);
-  const inputs = [randomTrits(n, 7), new Int8Array(n).fill(1), new Int8Array(n).fill(-1), new Int8Array(n)].map(ofKind);
+  const inputs = [
+    randomTrits(n, 7),
+    new Int8Array(n).fill(1),
+    new Int8Array(n).fill(-1),
+    new Int8Array(n),
+  ].map(ofKind);
 
   test("unpacks what it packed, and as the format defines it", () => {
     for (const trits of inputs) {
@@ -258,7 +267,17 @@ test.each([
 });
 
 test("code 3 of the two-bit layouts unpacks as +2", () => {
-  for (const id of ["i2_s", "i2_s_64", "i2_s_rows4", "tq2_0", "iq2_bn", "q2_0", "q2_0_128", "pq2_0", "hf_u8"] as const) {
+  for (const id of [
+    "i2_s",
+    "i2_s_64",
+    "i2_s_rows4",
+    "tq2_0",
+    "iq2_bn",
+    "q2_0",
+    "q2_0_128",
+    "pq2_0",
+    "hf_u8",
+  ] as const) {
     const shape = { rows: 4, cols: 256 };
     const bytes = new Uint8Array(packings[id].byteLength(shape)).fill(0xff);
     expect(unpack(id, bytes, shape)).toEqual(new Int8Array(1024).fill(2));
@@ -350,7 +369,12 @@ describe("blocks with a scale each", () => {
 
   test("where the scale lies: first in Q1_0, Q2_0 and PQ2_0, last in PTQ1_0", () => {
     const scale: Scale = { kind: "tensor", value: 0.75 }; // f16 0x3a00
-    for (const [id, at] of [["q2_0", 0], ["q2_0_128", 0], ["pq2_0", 0], ["ptq1_0", 26]] as const)
+    for (const [id, at] of [
+      ["q2_0", 0],
+      ["q2_0_128", 0],
+      ["pq2_0", 0],
+      ["ptq1_0", 26],
+    ] as const)
       expect(new DataView(packings[id].pack(trits, shape, scale).buffer).getUint16(at, true)).toBe(0x3a00);
     const binary = trits.map((trit) => (trit < 0 ? -1 : 1));
     expect(new DataView(packings.q1_0.pack(binary, shape, scale).buffer).getUint16(0, true)).toBe(0x3a00);

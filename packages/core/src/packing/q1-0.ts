@@ -21,7 +21,10 @@ export const q1 = groupBlockPacking(id, {
     for (let j = 0; j < weights; j++) {
       const trit = trits[from + j] ?? 0;
       if (trit === 0) {
-        throw new BitNetError("FORMAT_UNSUPPORTED", `${id}: holds −1 and +1 only, but element ${from + j} is 0`);
+        throw new BitNetError(
+          "FORMAT_UNSUPPORTED",
+          `${id}: holds −1 and +1 only, but element ${from + j} is 0`,
+        );
       }
       const at = to + scaleBytes + (j >> 3);
       out[at] = (out[at] ?? 0) | (Number(trit > 0) << (j & 7));

@@ -12,6 +12,11 @@ import { pq2, q2, q2Wide } from "./q2-0.ts";
 import { tq1 } from "./tq1-0.ts";
 import { tq2 } from "./tq2-0.ts";
 
+/** Whether a tensor type is a packing of models with 16-bit activations: a scale for each group of 64 or 128 weights. */
+export function isGroupPacking(type: unknown): type is PackingId {
+  return ["q1_0", "q2_0", "q2_0_128", "pq2_0", "ptq1_0"].some((id) => id === type);
+}
+
 export const packings: Readonly<Record<PackingId, Packing>> = {
   i2_s: i2s,
   i2_s_64: i2s64,

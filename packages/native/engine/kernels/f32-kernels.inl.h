@@ -11,7 +11,8 @@ namespace bitnet {
 namespace {
 
 constexpr Kernels kernelTable(const char* isa, int runs, decltype(Kernels::ternaryMatmul) ternaryMatmul,
-                              decltype(Kernels::screenDots) screenDots, const TileKernels* tiles = nullptr) {
+                              decltype(Kernels::screenDots) screenDots, decltype(Kernels::groupDots) groupDots,
+                              const TileKernels* tiles = nullptr) {
   return {
       .isa = isa,
       .tiles = tiles,
@@ -20,6 +21,7 @@ constexpr Kernels kernelTable(const char* isa, int runs, decltype(Kernels::terna
       .scaleTensor = scaleTensor,
       .scaleRow = scaleRow,
       .foldGroup = foldGroup,
+      .groupDots = groupDots,
       .multiply = multiplyBy,
       .sumSquares = sumSquares,
       .normalise = normalise,

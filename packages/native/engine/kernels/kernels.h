@@ -79,6 +79,27 @@ struct TileKernels {
   const LaneKernels* lanes;
 };
 
+// Rows of activations that were quantised in groups of 128 columns, each with nGroups groups.
+struct GroupedRows {
+  // Group after group, two groups at a time: for each of the four planes of 32 columns that of the even group, then that of the odd one; zeros
+  // in place of a group that an odd number lacks. 64-byte aligned.
+  const int8_t* arranged;
+  size_t arrangedStride;
+  const float* reciprocals;  // 1 / s of each group
+  size_t scaleStride;
+  // [16 for every two groups] −Σ x of each word of 4 columns in each plane of the even group, then of the odd one; codes are weights + 1.
+  const int32_t* offsets;
+  size_t offsetStride;
+  int nRows, nGroups;
+};
+
+// Scales of weights by group, `stride` of them a row; or none (null): 1.
+struct GroupScales {
+  const float* values;
+  size_t stride;
+  int groupsPerScale;
+};
+
 struct Kernels {
   const char* isa;
   // Null where the instruction set has no such unit.
@@ -97,6 +118,9 @@ struct Kernels {
   void (*scaleRow)(const int32_t* acc, int n, const float* scale, float s, float* out);
   // sum[r] = fma(float(acc[r]), scale[r · scaleStride], sum[r])
   void (*foldGroup)(const int32_t* acc, int n, const float* scale, size_t scaleStride, float* sum);
+  // out[i · outStride + r] = the product of row r with row i of activations in groups (numerics), r < nRows, i < x.nRows
+  void (*groupDots)(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out,
+                    size_t outStride);
   // x[i] = x[i] · t
   void (*multiply)(float* x, int n, float t);
 

@@ -141,6 +141,18 @@ function bitLinearCases(): ConformanceCase[] {
   const cases = shapes.map(([rows, cols, nRows], i) => bitLinearCase(i, rows, cols, nRows, "tensor"));
   cases.push(bitLinearCase(20, [33, 5], 384, 5, "row"), bitLinearCase(21, [20], 300, 1, "row"));
   cases.push(bitLinearCase(22, [33, 5], 768, 5, 256), bitLinearCase(23, [9], 1024, 1, 128));
+  const grouped: [rows: readonly number[], cols: number, nRows: number, scale: "tensor" | "row" | number][] =
+    [
+      [[5], 128, 1, 128],
+      [[33, 5, 5], 384, 5, 128],
+      [[64], 1024, 1, 128],
+      [[17], 1024, 19, 256],
+      [[40, 9], 640, 3, "tensor"],
+      [[12], 300, 2, "row"],
+      [[2048], 2560, 2, 128],
+    ];
+  for (const [i, [rows, columns, nRows, scale]] of grouped.entries())
+    cases.push(bitLinearCase(30 + i, rows, columns, nRows, scale, 128));
   return cases.concat(extremeCases());
 }
 
@@ -157,10 +169,11 @@ function bitLinearCase(
   cols: number,
   nRows: number,
   scale: "tensor" | "row" | number,
+  groupSize?: 128,
 ): ConformanceCase {
   const b = new CaseBuilder(400 + index);
   const x = b.f32("x", cols);
-  const xq = b.q8("xq", cols);
+  const xq = b.q8("xq", cols, groupSize);
   b.add({ op: "rmsNormQuant", x, weight: b.dense("norm", "f32", 1, cols), out: xq, eps });
   const outs = rows.map((n, i) => b.f32(`out${i}`, n));
   const weights = rows.map((n, i) => b.ternary(`w${i}`, n, cols, drawScale(b.draw, n, cols, scale)));
@@ -170,7 +183,7 @@ function bitLinearCase(
     outputs: [xq, ...outs],
   });
   return {
-    name: `bitLinear ${rows.join("+")} × ${cols}, ${nRows} rows, scale ${scale}`,
+    name: `bitLinear ${rows.join("+")} × ${cols}, ${nRows} rows, scale ${scale}${groupSize ? ", grouped activations" : ""}`,
     program: b.program("bitLinear"),
     ...noCache,
     maxRows: nRows,

@@ -184,7 +184,7 @@ class StepRun {
       if (buffer.class !== "activation") continue;
       const size = this.nRows * buffer.cols;
       if (buffer.type === "f32") this.floats.set(id, new Float32Array(size));
-      else this.quantised.set(id, { values: new Int8Array(size), scales: new Float32Array(this.nRows) });
+      else this.quantised.set(id, emptyRows(this.nRows, buffer.cols, buffer.groupSize));
     }
   }
 
@@ -297,9 +297,14 @@ class StepRun {
 
   private quantiseRow(x: Float32Array, out: BufferId, i: number, op: Op["op"]): void {
     const { values, scales } = this.q8(out);
-    const scale = quantise(x, values.subarray(i * x.length, (i + 1) * x.length));
-    if (scale === null) throw notFinite(i, op);
-    scales[i] = scale;
+    const perRow = scales.length / this.nRows;
+    const size = perRow === 1 ? x.length : 128;
+    for (let g = 0; g < perRow; g++) {
+      const [from, end] = [g * size, Math.min(x.length, (g + 1) * size)];
+      const scale = quantise(x.subarray(from, end), values.subarray(i * x.length + from, i * x.length + end));
+      if (scale === null) throw notFinite(i, op);
+      scales[i * perRow + g] = scale;
+    }
   }
 
   private rmsNorm({ weight, x, out, eps }: OpOf<"rmsNorm">): void {
@@ -343,7 +348,9 @@ class StepRun {
 
   private output(buffer: BufferId): BufferOutput {
     const values = this.floats.get(buffer);
-    return values ? { buffer, values } : { buffer, quantised: this.q8(buffer) };
+    if (values) return { buffer, values };
+    const { values: quantised, scales } = this.q8(buffer);
+    return { buffer, quantised: { values: quantised, scales } };
   }
 
   private row(buffer: BufferId, i: number): Float32Array {
@@ -390,6 +397,15 @@ class StepRun {
     widenRows(table.type, table.bytes, table.cols, 0, 1, values);
     return values;
   }
+}
+
+function emptyRows(nRows: number, cols: number, groupSize: number | undefined): QuantisedRows {
+  const groups = groupSize === undefined ? 1 : Math.ceil(cols / groupSize);
+  return {
+    values: new Int8Array(nRows * cols),
+    scales: new Float32Array(nRows * groups),
+    isGrouped: groupSize !== undefined,
+  };
 }
 
 function missing(buffer: BufferId): never {

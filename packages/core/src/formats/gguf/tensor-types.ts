@@ -96,10 +96,11 @@ export function resolveTensorType(
   if (listed !== undefined)
     return unread(id, `${listed[0]} is not a type of ternary models`, blockBytes(shape, listed));
   if (id === 38) return unread(id, `TL1 is ${lookupTable}`, null);
-  const fills = (bytes: number | null) =>
-    bytes !== null && bytes <= room && room - bytes < options.alignment;
+  const fills = (bytes: number | null) => bytes !== null && bytes <= room && room - bytes < options.alignment;
   if (id === q2TypeId) {
-    const q2 = q2Packings.map((packing) => sized(id, packing, shape)).find(({ byteLength }) => fills(byteLength));
+    const q2 = q2Packings
+      .map((packing) => sized(id, packing, shape))
+      .find(({ byteLength }) => fills(byteLength));
     if (q2 !== undefined) return q2;
   }
   for (const candidate of sharedNumbers[id] ?? []) {

@@ -12,6 +12,7 @@
 #include "panels.h"
 #include "streams.h"
 
+#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
 
@@ -100,7 +101,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("amx", groupRows, rowsMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("amx", groupRows, rowsMatmul, screenDots, groupDots, &tileKernels);
 
 }  // namespace
 

@@ -33,6 +33,13 @@ inline __m256i widenPairs(Running sums) { return _mm256_madd_epi16(sums, _mm256_
 inline Total widenAdd(Total total, Running sums) { return _mm256_add_epi32(total, widenPairs(sums)); }
 inline void addRunning(Running sums, int32_t* acc) { addTotal(widenPairs(sums), acc); }
 
+inline __m256i blockDots(const Bytes planes[4], const int8_t* x) {
+  const auto part = [&](int s) { return _mm256_maddubs_epi16(planes[s], loadBytes(x + 64 * s)); };
+  return widenPairs(_mm256_add_epi16(_mm256_add_epi16(part(0), part(1)), _mm256_add_epi16(part(2), part(3))));
+}
+
+inline I32x16 pairDots(const PairCodes& codes, const int8_t* x) { return {blockDots(codes.planes[0], x), blockDots(codes.planes[1], x + 32)}; }
+
 // int8 · int8: unsigned by signed are x's magnitudes and the row with x's signs. A pair of products is at most 2 · 128 · 127 = 32512.
 struct ScreenX {
   __m256i values, magnitudes;
@@ -50,6 +57,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) {
 }  // namespace
 }  // namespace bitnet
 
+#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary-tiles.inl.h"
 #include "tiles.h"
@@ -69,7 +77,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots, groupDots, &tileKernels);
 
 }  // namespace
 

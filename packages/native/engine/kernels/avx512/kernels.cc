@@ -10,6 +10,7 @@
 #include "screen.h"
 #include "tiles.h"
 
+#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
 
@@ -28,7 +29,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("avx512vnni", groupRows, rowsMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("avx512vnni", groupRows, rowsMatmul, screenDots, groupDots, &tileKernels);
 
 }  // namespace
 

@@ -48,6 +48,9 @@ inline void storeBytes(int8_t* p, I32x16 x) {
 }
 
 inline F32x16 splat(float x) { return _mm512_set1_ps(x); }
+inline F32x16 splatHalves(float low, float high) {
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_set1_ps(low)), _mm256_set1_ps(high), 1);
+}
 inline I32x16 splatInt(int32_t x) { return _mm512_set1_epi32(x); }
 inline I32x16 laneIds() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
 

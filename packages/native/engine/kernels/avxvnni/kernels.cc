@@ -27,6 +27,14 @@ inline Running multiplyAdd(Running sums, Bytes codes, Bytes x) { return _mm256_d
 inline Total widenAdd(Total total, Running sums) { return _mm256_add_epi32(total, sums); }
 inline void addRunning(Running sums, int32_t* acc) { addTotal(sums, acc); }
 
+inline __m256i blockDots(const Bytes planes[4], const int8_t* x) {
+  __m256i sums = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), planes[0], loadBytes(x));
+  for (int s = 1; s < 4; s++) sums = _mm256_dpbusd_avx_epi32(sums, planes[s], loadBytes(x + 64 * s));
+  return sums;
+}
+
+inline I32x16 pairDots(const PairCodes& codes, const int8_t* x) { return {blockDots(codes.planes[0], x), blockDots(codes.planes[1], x + 32)}; }
+
 // The instruction multiplies unsigned by signed bytes: rows are read with their sign bit turned, q + 128.
 using ScreenRow = __m256i;
 using ScreenX = __m256i;
@@ -42,13 +50,14 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) { return _mm
 }  // namespace
 }  // namespace bitnet
 
+#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary-tiles.inl.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avxvnni", groupRows, ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("avxvnni", groupRows, ternaryMatmul, screenDots, groupDots);
 
 }  // namespace
 

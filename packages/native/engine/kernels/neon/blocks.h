@@ -41,6 +41,36 @@ inline void reduce4(const Total totals[4], int32_t* out) {
   vst1q_s32(out, vpaddq_s32(vpaddq_s32(totals[0], totals[1]), vpaddq_s32(totals[2], totals[3])));
 }
 
+// ---- in groups: two blocks, a register for 4 words of each half block ----
+
+inline constexpr int groupRowsAtOnce = 2;
+inline constexpr int groupActivations = 2;
+
+struct PairCodes {
+  Bytes planes[4][4];  // [half block][plane]
+};
+
+inline PairCodes unpackPair(const uint8_t* codes) {
+  PairCodes all;
+  for (int half = 0; half < 4; half++) {
+    const Bytes packed = vreinterpretq_s8_u8(vld1q_u8(codes + 16 * half));
+    all.planes[half][0] = plane<0>(packed);
+    all.planes[half][1] = plane<1>(packed);
+    all.planes[half][2] = plane<2>(packed);
+    all.planes[half][3] = plane<3>(packed);
+  }
+  return all;
+}
+
+inline I32x16 pairDots(const PairCodes& codes, const int8_t* x) {
+  I32x16 sums;
+  for (int half = 0; half < 4; half++) {
+    sums.v[half] = vdupq_n_s32(0);
+    for (int s = 0; s < 4; s++) sums.v[half] = vdotq_s32(sums.v[half], codes.planes[half][s], vld1q_s8(x + 64 * s + 16 * half));
+  }
+  return sums;
+}
+
 // ---- by tiles: one vector is 4 codes of each of 4 rows ----
 
 inline constexpr int tileRows = 4;

@@ -9,6 +9,7 @@
 #include "screen.h"
 #include "tiles.h"
 
+#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
 
@@ -26,7 +27,7 @@ constexpr TileKernels tileKernels = {
     .lanes = nullptr,
 };
 
-constexpr Kernels table = kernelTable("neon-i8mm", groupRows, rowsMatmul, screenDots, &tileKernels);
+constexpr Kernels table = kernelTable("neon-i8mm", groupRows, rowsMatmul, screenDots, groupDots, &tileKernels);
 
 }  // namespace
 

@@ -8,13 +8,14 @@
 #include "blocks.h"
 #include "screen.h"
 
+#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary-tiles.inl.h"
 
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("neon-dotprod", groupRows, ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("neon-dotprod", groupRows, ternaryMatmul, screenDots, groupDots);
 
 }  // namespace
 

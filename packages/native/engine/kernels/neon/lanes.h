@@ -101,6 +101,9 @@ inline void storeHalfSome(uint16_t* p, int n, F32x16 x) {
 inline F32x16 splat(float x) {
   return eachQuad<F32x16>([&](int) { return vdupq_n_f32(x); });
 }
+inline F32x16 splatHalves(float low, float high) {
+  return eachQuad<F32x16>([&](int i) { return vdupq_n_f32(i < 2 ? low : high); });
+}
 inline I32x16 splatInt(int32_t x) {
   return eachQuad<I32x16>([&](int) { return vdupq_n_s32(x); });
 }

@@ -26,6 +26,32 @@ void ternaryMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int
   }
 }
 
+constexpr int groupRowsAtOnce = 1;
+constexpr int groupActivations = 1;
+
+struct PairCodes {
+  const uint8_t* packed;
+};
+
+PairCodes unpackPair(const uint8_t* codes) { return {codes}; }
+
+I32x16 pairDots(const PairCodes& codes, const int8_t* x) {
+  I32x16 sums = {};
+  for (int p = 0; p < 64; p++) {
+    const int byte = codes.packed[p];
+    sums.v[p / 4] += (byte >> 6) * x[p] + (byte >> 4 & 3) * x[64 + p] + (byte >> 2 & 3) * x[128 + p] + (byte & 3) * x[192 + p];
+  }
+  return sums;
+}
+
+}  // namespace
+}  // namespace bitnet
+
+#include "../group-dots.inl.h"
+
+namespace bitnet {
+namespace {
+
 void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t*, int nX, int cols,
                 int32_t* acc, size_t accStride) {
   for (int r = 0; r < nRows; r++) {
@@ -37,7 +63,7 @@ void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x,
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", 1, ternaryMatmul, screenDots);
+constexpr Kernels table = kernelTable("scalar", 1, ternaryMatmul, screenDots, groupDots);
 
 }  // namespace
 

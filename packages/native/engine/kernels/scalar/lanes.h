@@ -62,6 +62,11 @@ inline void storeBytes(int8_t* p, I32x16 x) {
 inline F32x16 splat(float x) {
   return eachLane<F32x16>([&](int) { return x; });
 }
+inline F32x16 splatHalves(float low, float high) {
+  F32x16 both;
+  for (int i = 0; i < 16; i++) both.v[i] = i < 8 ? low : high;
+  return both;
+}
 inline I32x16 splatInt(int32_t x) {
   return eachLane<I32x16>([&](int) { return x; });
 }

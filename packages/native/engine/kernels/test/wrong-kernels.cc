@@ -139,6 +139,15 @@ constexpr Fault faults[] = {
         for (int i = 0; i < n; i++) out[i] = static_cast<float>(acc[i]) * (scale[i] * inverse);
       };
      }},
+    {"groupDots",  // forgets what codes are shifted by
+     [](Kernels& k) {
+       k.groupDots = [](const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out, size_t outStride) {
+         const std::vector<int32_t> none(static_cast<size_t>(x.nGroups + 1) / 2 * 16);
+         GroupedRows unshifted = x;
+         unshifted.offsets = none.data(), unshifted.offsetStride = 0;
+         right.groupDots(weights, rowBytes, nRows, unshifted, scales, out, outStride);
+       };
+     }},
     {"foldGroup",  // ignores the stride
      [](Kernels& k) {
       k.foldGroup = [](const int32_t* acc, int n, const float* scale, size_t, float* sum) {
