@@ -10,12 +10,18 @@ import {
   type EncodedChat,
   encodeChat,
   type GenerateOptions,
-  type Generation,
-  type GenerationResult,
   type TemplateArguments,
   type Tokenizer,
-  type TokenPiece,
 } from "@bitnet.ts/core";
+import {
+  type Generation,
+  type GenerationResult,
+  type GenerationSource,
+  SingleGeneration,
+  type TokenPiece,
+} from "./generation.ts";
+import { checkKnown, kindOf } from "./known-options.ts";
+import { queuedSource } from "./queued-source.ts";
 
 export interface ChatOptions {
   /** System message, kept when old turns are dropped. */
@@ -47,8 +53,11 @@ export class Chat {
   private system: string | null;
   private turns: ChatMessage[];
   private dropped = 0;
+  /** Settles when the last message that was sent has its answer; null while nothing runs. */
+  private running: Promise<void> | null = null;
 
   constructor(model: ChatModel, options: ChatOptions = {}) {
+    checkChatOptions(options);
     this.model = model;
     const { enableThinking, templateArguments } = options;
     this.encoding = { addGenerationPrompt: true, enableThinking, templateArguments };
@@ -77,10 +86,24 @@ export class Chat {
 
   /**
    * Sends a user message and streams the answer, which joins the conversation when it ends (also when it was cut short by
-   * leaving the loop or by `signal`). A failed generation takes the message back.
-   * @throws BitNetError CONTEXT_EXCEEDED when the message alone does not fit.
+   * leaving the loop or by `signal`). A failed generation takes the message back. While an answer runs, messages wait: each is
+   * rendered when the answer before it has joined the conversation.
+   * @throws BitNetError INVALID_ARGUMENT, CONTEXT_EXCEEDED when the message alone does not fit; for a message that had to wait
+   * `result` and the iteration fail with it.
    */
   send(text: string, options: GenerateOptions = {}): Generation {
+    if (typeof text !== "string")
+      throw new BitNetError("INVALID_ARGUMENT", `send: expected a text, found ${kindOf(text)}`);
+    const before = this.running;
+    if (before === null) return this.begin(text, options);
+    const { signal, seed } = options;
+    const source = queuedSource(before, () => asSource(this.begin(text, options)), { signal, seed });
+    this.wait(Promise.allSettled([before, source.result]));
+    return new SingleGeneration(source, signal);
+  }
+
+  /** Starts an answer; nothing else of this conversation runs. */
+  private begin(text: string, options: GenerateOptions): Generation {
     const message: ChatMessage = { role: "user", content: text };
     this.turns.push(message);
     let generation: Generation;
@@ -88,12 +111,25 @@ export class Chat {
       const { ids, thinking } = this.fit(options.maxTokens ?? defaultMaxTokens);
       generation = this.model.generate(ids, { thinking, ...options });
     } catch (error) {
-      this.turns.splice(this.turns.indexOf(message), 1);
+      this.takeBack(message);
       throw error;
     }
-    const result = this.record(message, generation.result);
-    result.catch(() => {}); // whoever awaits `result` sees it
-    return { result, [Symbol.asyncIterator]: () => recordFirst(generation, result) };
+    const release = this.wait(generation.result);
+    const result = this.record(message, generation.result).finally(release);
+    return new SingleGeneration({ result, read: () => recordFirst(generation, result) }, options.signal);
+  }
+
+  /** Later messages wait for `work`. @returns Ends the waiting at once, so that whoever has awaited a result finds the chat idle. */
+  private wait(work: Promise<unknown>): () => void {
+    const done: Promise<void> = work.then(
+      () => release(),
+      () => release(),
+    );
+    const release = () => {
+      if (this.running === done) this.running = null;
+    };
+    this.running = done;
+    return release;
   }
 
   private async record(message: ChatMessage, pending: Promise<GenerationResult>): Promise<GenerationResult> {
@@ -104,10 +140,14 @@ export class Chat {
       if (at >= 0) this.turns.splice(at + 1, 0, { role: "assistant", content: result.text, ...thought });
       return result;
     } catch (error) {
-      const at = this.turns.indexOf(message);
-      if (at >= 0) this.turns.splice(at, 1);
+      this.takeBack(message);
       throw error;
     }
+  }
+
+  private takeBack(message: ChatMessage): void {
+    const at = this.turns.indexOf(message);
+    if (at >= 0) this.turns.splice(at, 1);
   }
 
   /** Ids of the conversation, without as many of its oldest turns as must go to leave room for an answer. */
@@ -178,6 +218,10 @@ function firstThat<T>(
   return found;
 }
 
+function asSource(generation: Generation): GenerationSource {
+  return { result: generation.result, read: () => generation[Symbol.asyncIterator]() };
+}
+
 /** Ends only after the answer has joined the conversation, so that a loop may send the next message at once. */
 async function* recordFirst(
   generation: Generation,
@@ -189,4 +233,30 @@ async function* recordFirst(
     await result.catch(() => {});
   }
   return undefined;
+}
+
+function checkChatOptions(options: ChatOptions): void {
+  checkKnown("createChat", options, {
+    system: true,
+    messages: true,
+    enableThinking: true,
+    templateArguments: true,
+  } satisfies Record<keyof ChatOptions, true>);
+  const { system, messages, enableThinking, templateArguments } = options;
+  const fail = (what: string, found: unknown): never => {
+    throw new BitNetError("INVALID_ARGUMENT", `createChat: ${what}, found ${kindOf(found)}`);
+  };
+  if (system !== undefined && typeof system !== "string") fail("system: expected a text", system);
+  if (enableThinking !== undefined && typeof enableThinking !== "boolean")
+    fail("enableThinking: expected true or false", enableThinking);
+  if (
+    templateArguments !== undefined &&
+    (typeof templateArguments !== "object" || templateArguments === null)
+  )
+    fail("templateArguments: expected an object", templateArguments);
+  if (messages !== undefined && !Array.isArray(messages)) fail("messages: expected an array", messages);
+  messages?.forEach((message: unknown, i) => {
+    if (typeof message !== "object" || message === null || !("role" in message) || !("content" in message))
+      fail(`messages[${i}]: expected an object with role and content`, message);
+  });
 }

@@ -18,6 +18,7 @@ export { createReferenceBackend, type ReferenceOptions } from "./backend/referen
 export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";
 export { validateProgram } from "./backend/validate-program.ts";
+export * from "./base/abort.ts";
 export * from "./base/byte-source.ts";
 export * from "./base/byte-strings.ts";
 export { elementaryConstants, expF32, logF32, roundTiesToEven } from "./base/elementary.ts";
@@ -26,6 +27,7 @@ export * from "./base/errors.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./base/float16.ts";
 export { fma } from "./base/fma.ts";
 export { threefry } from "./base/noise.ts";
+export { nearestName, suggestion } from "./base/suggestion.ts";
 export { type Comparison, compareModels } from "./convert/compare.ts";
 export type {
   Conversion,

@@ -210,7 +210,8 @@ class AnswerBuilder {
   }
 
   push({ id, text, logprob, top }: TokenPiece): ChatEvent[] {
-    if (logprob !== undefined) this.#held.push({ id, logprob, top: top ?? [] });
+    if (logprob !== undefined)
+      this.#held.push({ id, logprob, top: (top ?? []).map((best) => [best.id, best.logprob] as const) });
     return text === "" ? [] : this.#take(this.#reader.push(text));
   }
 

@@ -243,6 +243,6 @@ async function logprobsOf(path: string, i2sLayout: I2sLayout, session: Session):
 
 function flatten({ promptLogprobs, logprobs }: GenerationResult): number[] {
   const prompt = (promptLogprobs ?? []).flatMap((entry) => (entry === null ? [] : [entry.logprob]));
-  const best = (logprobs ?? []).flatMap(({ top }) => top.flat());
+  const best = (logprobs ?? []).flatMap(({ top }) => top.flatMap(({ id, logprob }) => [id, logprob]));
   return [...prompt, ...best];
 }

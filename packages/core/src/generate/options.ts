@@ -4,6 +4,7 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import { ProblemList, showName, showValue } from "../base/show-value.ts";
+import { suggestion } from "../base/suggestion.ts";
 import type { TokenMask } from "./mask.ts";
 import type { ThinkingMarks } from "./thinking.ts";
 
@@ -184,7 +185,8 @@ class OptionReader {
     if (!isObject && options !== undefined)
       this.#problems.add(`options: expected an object, found ${showValue(options)}`);
     for (const name of Object.keys(this.#values))
-      if (!Object.hasOwn(known, name)) this.#problems.add(`${showName(name)}: no such option`);
+      if (!Object.hasOwn(known, name))
+        this.#problems.add(`${showName(name)}: no such option${suggestion(name, Object.keys(known))}`);
   }
 
   finish(): void {

@@ -79,7 +79,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
         : {
             completion_probabilities: result.logprobs.map(({ id, logprob, top }) => ({
               ...describe(id, logprob),
-              top_logprobs: top.map(([each, value]) => describe(each, value)),
+              top_logprobs: top.map((best) => describe(best.id, best.logprob)),
             })),
           }),
     });

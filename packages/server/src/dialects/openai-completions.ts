@@ -2,8 +2,7 @@
  * OpenAI's completions: texts or token ids to go on with, one or many, with `n`, `echo` and `logprobs` as evaluation tools use them.
  */
 import { randomUUID } from "node:crypto";
-import type { TokenLogprob } from "@bitnet.ts/core";
-import type { BitNet, GenerationResult, Tokenizer } from "bitnet.ts";
+import type { BitNet, GenerationResult, Tokenizer, TokenLogprob } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -192,7 +191,7 @@ function logprobsOf(
 
 /** The best tokens, and the token itself where it is not among them. */
 function topOf(tokenizer: Tokenizer, { id, logprob, top }: TokenLogprob): Record<string, number> {
-  const entries = top.map(([each, value]) => [tokenKey(tokenizer, each), value] as const);
-  if (!top.some(([each]) => each === id)) entries.push([tokenKey(tokenizer, id), logprob]);
+  const entries = top.map((best) => [tokenKey(tokenizer, best.id), best.logprob] as const);
+  if (!top.some((best) => best.id === id)) entries.push([tokenKey(tokenizer, id), logprob]);
   return Object.fromEntries(entries);
 }
