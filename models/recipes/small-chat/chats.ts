@@ -117,9 +117,9 @@ export function contextQuestion(draw: Draw): Question {
   const { colour, place } = drawStory(draw);
   const thing = anyThing(draw);
   return draw.pick<Question>([
-    { ask: `${name} has a ${colour} ${thing}. What does ${name} have?`, answer: `${name} has a ${colour} ${thing}.` },
-    { ask: `${name} has a ${colour} ${thing}. What colour is the ${thing}?`, answer: `The ${thing} is ${colour}.` },
-    { ask: `${name} is in ${place} with a ${thing}. Where is ${name}?`, answer: `${name} is in ${place}.` },
+    { ask: `${name} has ${article(colour)} ${thing}. What does ${name} have?`, answer: `${name} has ${article(colour)} ${thing}.` },
+    { ask: `${name} has ${article(colour)} ${thing}. What colour is the ${thing}?`, answer: `The ${thing} is ${colour}.` },
+    { ask: `${name} is in ${place} with ${article(thing)}. Where is ${name}?`, answer: `${name} is in ${place}.` },
     { ask: `The ${thing} belongs to ${name}. Whose ${thing} is it?`, answer: `It is ${name}'s ${thing}.` },
   ]);
 }
