@@ -1,4 +1,4 @@
-/** The kernels by shape and instruction set on one core: the C++ program packages/native/kernels/test/kernel-bench.cc, read back. */
+/** The kernels by shape and instruction set on one core: the C++ program packages/native/engine/kernels/test/kernel-bench.cc, read back. */
 import { buildKernelTool } from "@bitnet.ts/native/build/kernel-program";
 import { parseKernelLines } from "./harness/kernel-lines.ts";
 import { watchOthers } from "./harness/machine.ts";

@@ -12,8 +12,6 @@ import type { Row, Verdict } from "./harness/result.ts";
 import { type BenchContext, runBench } from "./harness/run-bench.ts";
 
 const seed = 5;
-/** Marks the run with everything that is not on by default. */
-const withOptional = ", repacked";
 
 interface Rates {
   promptTokensPerSecond: number;
@@ -33,12 +31,10 @@ await runBench("peers", async (context) => {
   try {
     for (const each of isasToMeasure(context))
       models.push(await context.load(path, { isa: each, threads, contextLength: contextSize }));
-    const optional = { repack: "dense" } as const;
-    models.push(await context.load(path, { isa, threads, contextLength: contextSize, ...optional }));
     const cases: { name: string; sample: (run: number) => Promise<Rates> }[] = [
       { name: `node-llama-cpp ${peerVersion}`, sample: (run) => peer.run({ nPrompt, nGen, seed, run }) },
-      ...models.map((model, i) => ({
-        name: `bitnet.ts ${model.info.isa}${i === models.length - 1 ? withOptional : ""}`,
+      ...models.map((model) => ({
+        name: `bitnet.ts ${model.info.isa}`,
         sample: (run: number) => runOnce(model, { nPrompt, nGen, seed }, run),
       })),
     ];
@@ -108,11 +104,10 @@ function verdictsOf(rows: readonly Row[], best: string): Verdict[] {
     bound: "least",
     ...(measured === null ? { remark: "not on this machine" } : {}),
   });
-  const [plain, repacked] = [ratio(best, "decodeRatio"), ratio(`${best}${withOptional}`, "decodeRatio")];
-  const faster = plain === null ? null : Math.max(plain, repacked ?? 0);
+  const decode = ratio(best, "decodeRatio");
   return [
-    verdict(`decode with ${best} against node-llama-cpp`, plain, 2.1),
-    verdict(`goal: decode with ${best}, repacked or not`, faster, 3),
+    verdict(`decode with ${best} against node-llama-cpp`, decode, 2.1),
+    verdict(`goal: decode with ${best}`, decode, 3),
     verdict("prefill with amx", ratio("amx", "prefillRatio"), 11),
     verdict("goal: prefill with amx", ratio("amx", "prefillRatio"), 19),
     verdict("prefill with avx512vnni", ratio("avx512vnni", "prefillRatio"), 4),

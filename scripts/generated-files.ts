@@ -1,13 +1,16 @@
 /**
  * Writes every generated file of the repository, or with --check reports those that differ from what would be written.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
-import { renderConstantsHeader } from "@bitnet.ts/native/build";
+import { renderConstantsHeader, renderOperationsHeader } from "@bitnet.ts/native/build";
+import { renderOperationsPage } from "./operations-page.ts";
 
 const root = resolve(import.meta.dirname, "..", "..");
 const files = [
-  { path: join(root, "packages/native/kernels/constants.generated.h"), render: renderConstantsHeader },
+  { path: join(root, "packages/native/engine/kernels/constants.generated.h"), render: renderConstantsHeader },
+  { path: join(root, "packages/native/engine/operations.generated.h"), render: renderOperationsHeader },
+  { path: join(root, "docs/operations.md"), render: renderOperationsPage },
 ];
 
 let stale = 0;
@@ -15,7 +18,7 @@ for (const { path, render } of files) {
   const text = render();
   if (!process.argv.includes("--check")) {
     writeFileSync(path, text);
-  } else if (readFileSync(path, "utf8") !== text) {
+  } else if ((existsSync(path) ? readFileSync(path, "utf8") : "") !== text) {
     console.error(`${relative(root, path)} is stale: run node build/scripts/generated-files.js`);
     stale++;
   }

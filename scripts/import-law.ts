@@ -20,9 +20,10 @@ const allowedPackages: Record<string, readonly string[]> = {
   core: [],
   native: ["@bitnet.ts/core"],
   "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/native"],
+  server: ["@bitnet.ts/core", "bitnet.ts"],
   train: ["@bitnet.ts/core", "@bitnet.ts/native"],
   eval: ["@bitnet.ts/core", "bitnet.ts"],
-  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/train", "@bitnet.ts/eval"],
+  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server", "@bitnet.ts/train", "@bitnet.ts/eval"],
 };
 
 interface SourceFile {

@@ -5,6 +5,7 @@ import {
   type DenseType,
   type GgufTensorInput,
   type GgufValue,
+  isGroupPacking,
   type PackingId,
   packings,
   writeGguf,
@@ -26,7 +27,8 @@ export interface GgufChoices {
   embedding?: DenseType;
   head?: DenseType;
   norm?: FloatType;
-  architecture?: "bitnet-b1.58" | "bitnet-25";
+  /** Default: as the family has it. */
+  architecture?: "bitnet-25";
   alignment?: number;
   /** Replaces or, where undefined, removes metadata. */
   metadata?: Readonly<Record<string, GgufValue | undefined>>;
@@ -70,7 +72,7 @@ async function joined(metadata: Map<string, GgufValue>, tensors: GgufTensorInput
 }
 
 function metadataOf({ shape }: Checkpoint, choices: GgufChoices): Map<string, GgufValue> {
-  const { architecture = "bitnet-b1.58", alignment } = choices;
+  const { architecture = shape.family, alignment } = choices;
   const vocabulary = byteVocabulary(shape.tokens);
   const types = new Int32Array(shape.tokens).fill(1).fill(3, vocabulary.bosId);
   const strings = (value: string[]): GgufValue => ({
@@ -98,6 +100,22 @@ function metadataOf({ shape }: Checkpoint, choices: GgufChoices): Map<string, Gg
     ["tokenizer.ggml.bos_token_id", u32(vocabulary.bosId)],
     ["tokenizer.ggml.eos_token_id", u32(vocabulary.eosId)],
   ]);
+  const { window, yarn, factors } = shape;
+  if (window) {
+    metadata.set(`${architecture}.attention.sliding_window`, u32(window.size));
+    metadata.set(`${architecture}.attention.sliding_window_pattern`, u32(window.pattern));
+    metadata.set(`${architecture}.rope.freq_base_swa`, f32(window.theta));
+  }
+  if (yarn) {
+    metadata.set(`${architecture}.rope.scaling.type`, text("yarn"));
+    metadata.set(`${architecture}.rope.scaling.factor`, f32(yarn.factor));
+    metadata.set(`${architecture}.rope.scaling.original_context_length`, u32(yarn.original));
+  }
+  if (factors) {
+    metadata.set(`${architecture}.embedding_scale`, f32(factors.embedding));
+    metadata.set(`${architecture}.residual_scale`, f32(factors.residual));
+    metadata.set(`${architecture}.logit_scale`, f32(1 / factors.logits));
+  }
   if (shape.heads * shape.headDim !== shape.hidden)
     metadata.set(`${architecture}.attention.key_length`, u32(shape.headDim));
   for (const [key, value] of Object.entries(choices.metadata ?? {}))
@@ -123,7 +141,7 @@ const matrixNames = {
 } as const;
 
 function tensorsOf(
-  { embedding, layers, outputNorm, head }: Checkpoint,
+  { shape, embedding, layers, outputNorm, head }: Checkpoint,
   choices: GgufChoices,
 ): GgufTensorInput[] {
   const {
@@ -132,12 +150,14 @@ function tensorsOf(
     head: headType = embeddingType,
     norm: normType = "f32",
   } = choices;
-  const dense = (name: string, type: DenseType, matrix: DenseMatrix): GgufTensorInput => ({
-    name,
-    shape: [matrix.rows, matrix.cols],
-    type,
-    data: () => encodeDense(type, matrix),
-  });
+  const dense = (name: string, type: DenseType, matrix: DenseMatrix): GgufTensorInput => {
+    const { rows, cols, integers, units } = matrix;
+    if (shape.isGrouped && ternary.kind === "packed" && isGroupPacking(ternary.packing)) {
+      const groupScales = units.filter((_, i) => i % 4 === 0);
+      return ternaryTensor(name, { rows, cols, trits: integers, scale: 1, groupScales }, ternary);
+    }
+    return { name, shape: [rows, cols], type, data: () => encodeDense(type, matrix) };
+  };
   const norm = (name: string, values: Float64Array): GgufTensorInput => ({
     name,
     shape: [values.length],
@@ -146,19 +166,64 @@ function tensorsOf(
   });
   const tensors = [dense("token_embd.weight", embeddingType, embedding)];
   layers.forEach((layer: LayerWeights, l) => {
-    for (const [key, name] of Object.entries(normNames))
-      tensors.push(norm(`blk.${l}.${name}.weight`, layer[key as keyof typeof normNames]));
-    for (const [key, name] of Object.entries(matrixNames))
-      tensors.push(ternaryTensor(`blk.${l}.${name}.weight`, layer[key as keyof typeof matrixNames], ternary));
+    for (const [key, name] of Object.entries(normNames)) {
+      const values = layer[key as keyof typeof normNames];
+      if (values !== null) tensors.push(norm(`blk.${l}.${name}.weight`, values));
+    }
+    for (const [key, name] of Object.entries(matrixNames)) {
+      const matrix = layer[key as keyof typeof matrixNames];
+      const isRotated = ["llama", "minicpm"].includes(shape.family) && (key === "q" || key === "k");
+      const stored = isRotated ? neighbouring(matrix, shape.headDim) : matrix;
+      tensors.push(ternaryTensor(`blk.${l}.${name}.weight`, stored, ternary));
+    }
+  });
+  layers.forEach((layer, l) => {
+    for (const [name, values] of Object.entries(extraVectors(layer)))
+      tensors.push(norm(`blk.${l}.${name}`, values));
   });
   tensors.push(norm("output_norm.weight", outputNorm));
   if (head !== null) tensors.push(dense("output.weight", headType, head));
   return tensors;
 }
 
+/** What only some families have. */
+function extraVectors({
+  headNorms,
+  postNorms,
+  biases,
+  innerNorms,
+}: LayerWeights): Record<string, Float64Array> {
+  const inner = Object.entries(innerNorms ?? {}).map(([key, values]) => [
+    `${matrixNames[key as keyof typeof matrixNames]}_norm_in.weight`,
+    values,
+  ]);
+  return {
+    ...(headNorms ? { "attn_q_norm.weight": headNorms.q, "attn_k_norm.weight": headNorms.k } : {}),
+    ...(postNorms
+      ? { "post_attention_norm.weight": postNorms.attention, "post_ffw_norm.weight": postNorms.ffn }
+      : {}),
+    ...(biases ? { "attn_q.bias": biases.q, "attn_k.bias": biases.k, "attn_v.bias": biases.v } : {}),
+    ...Object.fromEntries(inner),
+  };
+}
+
+/** Rows i and i + headDim / 2 of each head come to stand beside each other, as converters do for Llama. */
+function neighbouring({ rows, cols, trits, scale }: TernaryMatrix, headDim: number): TernaryMatrix {
+  const moved = new Int8Array(trits.length);
+  for (let row = 0; row < rows; row++) {
+    const i = row % headDim;
+    const to = row - i + (i < headDim / 2 ? 2 * i : 2 * (i - headDim / 2) + 1);
+    moved.set(trits.subarray(row * cols, (row + 1) * cols), to * cols);
+  }
+  return { rows, cols, trits: moved, scale };
+}
+
 function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore): GgufTensorInput {
-  const { rows, cols, trits, scale } = matrix;
+  const { rows, cols, trits, scale, groupScales } = matrix;
   const shape = [rows, cols];
+  const scales = groupScales
+    ? ({ kind: "group", size: 128, values: Float32Array.from(groupScales) } as const)
+    : ({ kind: "tensor", value: scale } as const);
   if (store.kind !== "packed") {
     const { type } = store;
     const floats =
@@ -170,7 +235,7 @@ function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore)
     name,
     shape,
     type: packing,
-    data: () => packings[packing].pack(trits, { rows, cols }, { kind: "tensor", value: scale }),
+    data: () => packings[packing].pack(trits, { rows, cols }, scales),
   };
 }
 

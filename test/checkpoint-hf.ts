@@ -3,7 +3,7 @@ import { packings } from "@bitnet.ts/core";
 import { byteVocabulary, tokenizerJson } from "./byte-vocabulary.ts";
 import { masterWeights } from "./checkpoint-gguf.ts";
 import { encodeDense, encodeFloats, type FloatType } from "./dense-encoding.ts";
-import type { Checkpoint, TernaryMatrix } from "./random-checkpoint.ts";
+import type { Checkpoint, CheckpointShape, LayerWeights, TernaryMatrix } from "./random-checkpoint.ts";
 
 export interface HfChoices {
   /**
@@ -28,6 +28,48 @@ interface StoredTensor {
 }
 
 const dtypes = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+const families = {
+  "bitnet-b1.58": { architectures: ["BitNetForCausalLM"], model_type: "bitnet", hidden_act: "relu2" },
+  bitnet: { architectures: ["BitnetForCausalLM"], model_type: "llama", hidden_act: "silu" },
+  llama: { architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_act: "silu" },
+  qwen2: { architectures: ["Qwen2ForCausalLM"], model_type: "qwen2", hidden_act: "silu" },
+  qwen3: { architectures: ["Qwen3ForCausalLM"], model_type: "qwen3", hidden_act: "silu" },
+  gemma3: { architectures: ["Gemma3ForCausalLM"], hidden_activation: "gelu_pytorch_tanh" },
+  minicpm: { architectures: ["MiniCPMForCausalLM"], model_type: "minicpm", hidden_act: "silu" },
+} as const;
+
+/** What only some families have. */
+function familyConfig({ family, window, yarn, factors, headDim, layers, hidden }: CheckpointShape): object {
+  return {
+    ...(window
+      ? {
+          sliding_window: window.size,
+          layer_types: Array.from({ length: layers }, (_, l) =>
+            (l + 1) % window.pattern === 0 ? "full_attention" : "sliding_attention",
+          ),
+          rope_local_base_freq: window.theta,
+        }
+      : {}),
+    ...(yarn
+      ? {
+          rope_scaling: {
+            rope_type: "yarn",
+            factor: yarn.factor,
+            original_max_position_embeddings: yarn.original,
+          },
+        }
+      : {}),
+    ...(factors
+      ? {
+          scale_emb: factors.embedding,
+          scale_depth: factors.residual * Math.sqrt(layers),
+          dim_model_base: factors.logits * hidden,
+        }
+      : {}),
+    ...(family === "gemma3" ? { query_pre_attn_scalar: headDim, sliding_window: window?.size } : {}),
+  };
+}
+
 const normNames = {
   attnNorm: "input_layernorm",
   attnSubNorm: "self_attn.attn_sub_norm",
@@ -43,6 +85,41 @@ const matrixNames = {
   up: "mlp.up_proj",
   down: "mlp.down_proj",
 } as const;
+
+/** Norms that a family names otherwise. */
+const otherNames: Partial<Record<CheckpointShape["family"], Partial<Record<string, string>>>> = {
+  bitnet: { attnSubNorm: "self_attn.inner_attn_ln", ffnSubNorm: "mlp.ffn_layernorm" },
+  gemma3: { ffnNorm: "pre_feedforward_layernorm" },
+};
+
+function extraVectors({
+  headNorms,
+  postNorms,
+  biases,
+  innerNorms,
+}: LayerWeights): Record<string, Float64Array> {
+  const inner = Object.entries(innerNorms ?? {}).map(([key, values]) => [
+    `${matrixNames[key as keyof typeof matrixNames]}.norm.weight`,
+    values,
+  ]);
+  return {
+    ...(headNorms ? { "self_attn.q_norm.weight": headNorms.q, "self_attn.k_norm.weight": headNorms.k } : {}),
+    ...(postNorms
+      ? {
+          "post_attention_layernorm.weight": postNorms.attention,
+          "post_feedforward_layernorm.weight": postNorms.ffn,
+        }
+      : {}),
+    ...(biases
+      ? {
+          "self_attn.q_proj.bias": biases.q,
+          "self_attn.k_proj.bias": biases.k,
+          "self_attn.v_proj.bias": biases.v,
+        }
+      : {}),
+    ...Object.fromEntries(inner),
+  };
+}
 
 /** Files of the folder by name. */
 export function hfFiles(checkpoint: Checkpoint, choices: HfChoices): Map<string, Uint8Array> {
@@ -60,9 +137,8 @@ export function hfFiles(checkpoint: Checkpoint, choices: HfChoices): Map<string,
 function configOf({ shape }: Checkpoint, { ternary, config }: HfChoices): object {
   const linearClass = ternary === "divides" ? {} : { linear_class: "autobitlinear" };
   return {
-    architectures: ["BitNetForCausalLM"],
-    model_type: "bitnet",
-    hidden_act: "relu2",
+    ...families[shape.family],
+    ...familyConfig(shape),
     hidden_size: shape.hidden,
     intermediate_size: shape.ffn,
     num_hidden_layers: shape.layers,
@@ -84,8 +160,11 @@ function configOf({ shape }: Checkpoint, { ternary, config }: HfChoices): object
 }
 
 function tensorsOf(checkpoint: Checkpoint, { ternary, floats }: HfChoices): Map<string, StoredTensor> {
-  const { embedding, layers, outputNorm, head } = checkpoint;
+  const { shape, embedding, layers, outputNorm, head } = checkpoint;
   const tensors = new Map<string, StoredTensor>();
+  // Gemma's files hold what its norms are beyond 1.
+  const stored = (values: Float64Array) =>
+    shape.family === "gemma3" ? values.map((value) => value - 1) : values;
   const dtype = dtypes[floats];
   const add = (name: string, shape: number[], bytes: Uint8Array, type: string = dtype) =>
     tensors.set(name, { dtype: type, shape, bytes });
@@ -106,12 +185,18 @@ function tensorsOf(checkpoint: Checkpoint, { ternary, floats }: HfChoices): Map<
   layers.forEach((layer, l) => {
     for (const [key, name] of Object.entries(normNames)) {
       const values = layer[key as keyof typeof normNames];
-      add(`model.layers.${l}.${name}.weight`, [values.length], encodeFloats(floats, values));
+      if (values === null) continue;
+      const renamed = otherNames[shape.family]?.[key] ?? name;
+      add(`model.layers.${l}.${renamed}.weight`, [values.length], encodeFloats(floats, stored(values)));
+    }
+    for (const [name, values] of Object.entries(extraVectors(layer))) {
+      const bytes = encodeFloats(floats, name.endsWith(".bias") ? values : stored(values));
+      add(`model.layers.${l}.${name}`, [values.length], bytes);
     }
     for (const [key, name] of Object.entries(matrixNames))
       addMatrix(`model.layers.${l}.${name}`, layer[key as keyof typeof matrixNames]);
   });
-  add("model.norm.weight", [outputNorm.length], encodeFloats(floats, outputNorm));
+  add("model.norm.weight", [outputNorm.length], encodeFloats(floats, stored(outputNorm)));
   if (head !== null) add("lm_head.weight", [head.rows, head.cols], encodeDense(floats, head));
   return tensors;
 }

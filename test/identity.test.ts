@@ -1,14 +1,8 @@
 /**
  * One model, one seed, one answer: the bits of all log-probabilities are the same for every instruction set, number of threads,
- * batch, size of prefill chunk, with or without a shared prefix, and with or without a denser copy of the weights.
+ * batch, size of prefill chunk, with or without a shared prefix.
  */
-import {
-  type Backend,
-  type GenerateOptions,
-  type GenerationResult,
-  type Repack,
-  Scheduler,
-} from "@bitnet.ts/core";
+import { type Backend, type GenerateOptions, type GenerationResult, Scheduler } from "@bitnet.ts/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bindTiny, nativeFor, reference, tinyModels, usableIsas } from "./tiny-model.ts";
 
@@ -28,19 +22,17 @@ interface Scenario {
   batch: number;
   /** Run a generation of the first prompt before, whose pages the others then share. */
   warm: boolean;
-  repack?: Repack;
 }
 
 /** Answers to the four prompts; with a batch of 16 each is asked four times. */
 async function answers(
   backend: Backend,
-  { prefillChunk, batch, warm, repack = "none" }: Scenario,
+  { prefillChunk, batch, warm }: Scenario,
 ): Promise<GenerationResult[]> {
   const executable = await backend.load(program, {
     kvType: "f16",
     nPages: 256,
     maxRows: 512,
-    repack,
   });
   const scheduler = new Scheduler(executable, {
     tokenizer,
@@ -95,16 +87,6 @@ it("has answers to compare", () => {
 describe("reference", () => {
   it("batch of 16 in chunks of 7 over a shared prefix", () =>
     checkIdentity(reference(), { prefillChunk: 7, batch: 16, warm: true }));
-});
-
-describe.each(isas)("native %s, weights repacked where it can", (isa) => {
-  it.each([
-    { threads: 2, prefillChunk: 1, batch: 1 },
-    { threads: 1, prefillChunk: 3, batch: 1 },
-    { threads: 2, prefillChunk: 2, batch: 2 },
-  ])("$threads threads, chunks of $prefillChunk, batch of $batch", async ({ threads, ...scenario }) =>
-    checkIdentity(await nativeFor(isa, threads), { ...scenario, warm: false, repack: "dense" }),
-  );
 });
 
 describe.each(isas)("native %s", (isa) => {

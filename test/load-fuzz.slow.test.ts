@@ -17,6 +17,7 @@ import { seededIntegers } from "./seeded.ts";
 import { usableIsas } from "./tiny-model.ts";
 
 const shape: CheckpointShape = {
+  family: "bitnet-b1.58",
   ...{ hidden: 64, ffn: 96, layers: 1, heads: 2, kvHeads: 1, headDim: 32, vocab: 270, tokens: 265 },
   ...{ context: 64, theta: 10000, eps: 1e-5, isTied: false, embeddingBits: 8 },
 };

@@ -1,75 +1,156 @@
 /**
- * BitNet b1.58 written down from its definition in f64, plainly and slowly: x += o(norm(attention(norm(x)))); x += down(norm(
- * relu(gate)² · up)); int8 activations per token. Shares no code with the forward pass that it judges.
+ * Ternary models written down from their definitions in f64, plainly and slowly. BitNet b1.58: x += o(norm(attention(norm(x)))); x += down(norm(
+ * relu(gate)² · up)). Llama and Qwen: x += o(attention(norm(x))); x += down(silu(gate) · up), Qwen2 with biases, Qwen3 with norms of the heads. Gemma 3:
+ * x += norm(o(attention(norm(x)))); x += norm(down(gelu(gate) · up)), with windows. MiniCPM: Llama with factors. Int8 activations per token. Shares no
+ * code with the forward passes that it judges.
  */
-import { type Checkpoint, denseValue, type LayerWeights, type TernaryMatrix } from "./random-checkpoint.ts";
+import {
+  type Checkpoint,
+  type CheckpointShape,
+  denseValue,
+  type LayerWeights,
+  type Projection,
+  type TernaryMatrix,
+} from "./random-checkpoint.ts";
 
 type Vector = number[];
 
 /** Logits after each of `tokens`. */
 export function naiveLogits(checkpoint: Checkpoint, tokens: readonly number[]): Vector[] {
   const { shape, embedding, layers, outputNorm, head } = checkpoint;
+  const { embedding: embeddingFactor, residual, logits } = factorsOf(shape);
   const table = head ?? embedding;
   const keys: Vector[][] = layers.map(() => []); // [layer][position][kvHeads · headDim]
   const values: Vector[][] = layers.map(() => []);
   return tokens.map((token, position) => {
-    const x = range(shape.hidden).map((i) => denseValue(embedding, token * shape.hidden + i));
+    const x = range(shape.hidden).map(
+      (i) => denseValue(embedding, token * shape.hidden + i) * embeddingFactor,
+    );
     layers.forEach((layer, l) => {
       const past = { keys: keys[l] ?? [], values: values[l] ?? [] };
-      addTo(x, attentionBlock(checkpoint, layer, x, position, past));
-      addTo(x, feedForward(checkpoint, layer, x));
+      addTo(x, attentionBlock(checkpoint, l, x, position, past), residual);
+      addTo(x, feedForward(checkpoint, layer, x), residual);
     });
     const y = rmsNorm(x, outputNorm, shape.eps);
-    return range(shape.vocab).map((id) => sum(y.map((v, i) => v * denseValue(table, id * shape.hidden + i))));
+    return range(shape.vocab).map(
+      (id) => logits * sum(y.map((v, i) => v * denseValue(table, id * shape.hidden + i))),
+    );
   });
 }
 
+function factorsOf({ family, hidden, factors }: CheckpointShape): {
+  embedding: number;
+  residual: number;
+  logits: number;
+} {
+  if (family === "gemma3") return { embedding: Math.sqrt(hidden), residual: 1, logits: 1 };
+  return factors ?? { embedding: 1, residual: 1, logits: 1 };
+}
+
 function attentionBlock(
-  { shape }: Checkpoint,
-  layer: LayerWeights,
+  { shape, layers }: Checkpoint,
+  l: number,
   x: Vector,
   position: number,
   past: { keys: Vector[]; values: Vector[] },
 ): Vector {
-  const { heads, kvHeads, headDim, theta, eps } = shape;
+  const layer = layers[l] as LayerWeights;
+  const { heads, kvHeads, headDim, eps, window } = shape;
+  const isLocal = window !== undefined && (l + 1) % window.pattern !== 0;
   const input = rmsNorm(x, layer.attnNorm, eps);
-  const q = bitLinear(layer.q, input);
-  const k = bitLinear(layer.k, input);
-  for (let h = 0; h < heads; h++) rotate(q, h * headDim, headDim, position, theta);
-  for (let h = 0; h < kvHeads; h++) rotate(k, h * headDim, headDim, position, theta);
+  const q = project(shape, layer, "q", input);
+  const k = project(shape, layer, "k", input);
+  const v = project(shape, layer, "v", input);
+  if (layer.biases) {
+    addTo(q, [...layer.biases.q]);
+    addTo(k, [...layer.biases.k]);
+    addTo(v, [...layer.biases.v]);
+  }
+  const turn = (vector: Vector, nHeads: number, norm: Float64Array | undefined) => {
+    for (let h = 0; h < nHeads; h++) {
+      const head = vector.slice(h * headDim, (h + 1) * headDim);
+      vector.splice(h * headDim, headDim, ...(norm ? rmsNorm(head, norm, eps) : head));
+      rotate(vector, h * headDim, position, isLocal ? { ...shape, theta: window.theta } : shape);
+    }
+  };
+  turn(q, heads, layer.headNorms?.q);
+  turn(k, kvHeads, layer.headNorms?.k);
   past.keys.push(k);
-  past.values.push(bitLinear(layer.v, input));
+  past.values.push(v);
+  const first = isLocal ? Math.max(0, position - window.size + 1) : 0;
   const mixed: Vector = [];
   for (let h = 0; h < heads; h++) {
     const query = q.slice(h * headDim, (h + 1) * headDim);
     const at = Math.floor(h / (heads / kvHeads)) * headDim;
-    const scores = past.keys.map(
-      (key) => sum(query.map((v, i) => v * (key[at + i] ?? 0))) / Math.sqrt(headDim),
-    );
+    const scores = past.keys
+      .slice(first)
+      .map((key) => sum(query.map((value, i) => value * (key[at + i] ?? 0))) / Math.sqrt(headDim));
     const highest = Math.max(...scores);
     const weights = scores.map((score) => Math.exp(score - highest));
     const total = sum(weights);
     for (let d = 0; d < headDim; d++)
-      mixed.push(sum(past.values.map((value, j) => (weights[j] ?? 0) * (value[at + d] ?? 0))) / total);
+      mixed.push(
+        sum(past.values.slice(first).map((value, j) => (weights[j] ?? 0) * (value[at + d] ?? 0))) / total,
+      );
   }
-  return bitLinear(layer.o, rmsNorm(mixed, layer.attnSubNorm, eps));
+  const out = project(shape, layer, "o", layer.attnSubNorm ? rmsNorm(mixed, layer.attnSubNorm, eps) : mixed);
+  return layer.postNorms ? rmsNorm(out, layer.postNorms.attention, eps) : out;
 }
 
 function feedForward({ shape }: Checkpoint, layer: LayerWeights, x: Vector): Vector {
   const input = rmsNorm(x, layer.ffnNorm, shape.eps);
-  const up = bitLinear(layer.up, input);
-  const gated = bitLinear(layer.gate, input).map((g, i) => Math.max(g, 0) ** 2 * (up[i] ?? 0));
-  return bitLinear(layer.down, rmsNorm(gated, layer.ffnSubNorm, shape.eps));
+  const up = project(shape, layer, "up", input);
+  const gated = project(shape, layer, "gate", input).map((g, i) => activated(shape, g) * (up[i] ?? 0));
+  const out = project(
+    shape,
+    layer,
+    "down",
+    layer.ffnSubNorm ? rmsNorm(gated, layer.ffnSubNorm, shape.eps) : gated,
+  );
+  return layer.postNorms ? rmsNorm(out, layer.postNorms.ffn, shape.eps) : out;
+}
+
+function activated({ family }: CheckpointShape, g: number): number {
+  if (family === "bitnet-b1.58") return Math.max(g, 0) ** 2;
+  if (family === "gemma3") return (g / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3)));
+  return g / (1 + Math.exp(-g));
+}
+
+function project({ eps }: CheckpointShape, layer: LayerWeights, name: Projection, x: Vector): Vector {
+  return bitLinear(layer[name], layer.innerNorms ? rmsNorm(x, layer.innerNorms[name], eps) : x);
 }
 
 /** Element i of a head turns with element i + headDim / 2. */
-function rotate(x: Vector, at: number, headDim: number, position: number, theta: number): void {
+function rotate(x: Vector, at: number, position: number, { headDim, theta, yarn }: CheckpointShape): void {
   for (let i = 0; i < headDim / 2; i++) {
-    const angle = position / theta ** ((2 * i) / headDim);
+    const usual = theta ** ((-2 * i) / headDim);
+    const { frequency, factor } = yarn
+      ? stretched(usual, i, headDim, theta, yarn)
+      : { frequency: usual, factor: 1 };
+    const angle = position * frequency;
     const [a, b] = [x[at + i] ?? 0, x[at + i + headDim / 2] ?? 0];
-    x[at + i] = a * Math.cos(angle) - b * Math.sin(angle);
-    x[at + i + headDim / 2] = b * Math.cos(angle) + a * Math.sin(angle);
+    x[at + i] = factor * (a * Math.cos(angle) - b * Math.sin(angle));
+    x[at + i + headDim / 2] = factor * (b * Math.cos(angle) + a * Math.sin(angle));
   }
+}
+
+/** YaRN: pairs that turn 32 times or more in the context of training are kept, those that turn once or less are interpolated. */
+function stretched(
+  frequency: number,
+  i: number,
+  headDim: number,
+  theta: number,
+  { factor, original }: { factor: number; original: number },
+): { frequency: number; factor: number } {
+  const pairOf = (turns: number) =>
+    (headDim * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const low = Math.max(0, Math.floor(pairOf(32)));
+  const high = Math.min(headDim - 1, Math.ceil(pairOf(1)));
+  const ramp = Math.min(1, Math.max(0, (i - low) / (high - low || 0.001)));
+  return {
+    frequency: (frequency / factor) * ramp + frequency * (1 - ramp),
+    factor: 1 + 0.1 * Math.log(factor),
+  };
 }
 
 function rmsNorm(x: Vector, weight: Float64Array, eps: number): Vector {
@@ -77,8 +158,24 @@ function rmsNorm(x: Vector, weight: Float64Array, eps: number): Vector {
   return x.map((v, i) => v * r * (weight[i] ?? 0));
 }
 
-/** W · x with x rounded to 127 steps of its largest element. */
-function bitLinear({ rows, cols, trits, scale }: TernaryMatrix, x: Vector): Vector {
+/** W · x with x rounded to 127 steps of its largest element, or each 128 columns of it to steps of their own. */
+function bitLinear({ rows, cols, trits, scale, groupScales }: TernaryMatrix, x: Vector): Vector {
+  if (groupScales) {
+    const groups = range(cols / 128).map((g) => {
+      const columns = range(128).map((c) => 128 * g + c);
+      const part = { rows, cols: 128, scale: 1, trits: new Int8Array(rows * 128) };
+      range(rows).forEach((r) => {
+        part.trits.set(trits.subarray(r * cols + 128 * g, r * cols + 128 * (g + 1)), r * 128);
+      });
+      return bitLinear(
+        part,
+        columns.map((c) => x[c] ?? 0),
+      );
+    });
+    return range(rows).map((r) =>
+      sum(groups.map((group, g) => (group[r] ?? 0) * (groupScales[r * groups.length + g] ?? 0))),
+    );
+  }
   const steps = 127 / Math.max(...x.map(Math.abs), 1e-5);
   const rounded = x.map((v) => Math.min(127, Math.max(-128, roundHalfToEven(v * steps))));
   return range(rows).map((r) => {
@@ -94,9 +191,9 @@ function roundHalfToEven(x: number): number {
   return below % 2 === 0 ? below : below + 1;
 }
 
-function addTo(x: Vector, y: Vector): void {
+function addTo(x: Vector, y: Vector, factor = 1): void {
   y.forEach((v, i) => {
-    x[i] = (x[i] ?? 0) + v;
+    x[i] = (x[i] ?? 0) + factor * v;
   });
 }
 

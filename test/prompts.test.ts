@@ -10,6 +10,7 @@ import { type CheckpointShape, randomCheckpoint } from "./random-checkpoint.ts";
 
 /** 20 rows of the embedding stand for no token. */
 const shape: CheckpointShape = {
+  family: "bitnet-b1.58",
   ...{ hidden: 64, ffn: 96, layers: 1, heads: 2, kvHeads: 1, headDim: 32, vocab: 320, tokens: 300 },
   ...{ context: 40, theta: 10000, eps: 1e-5, isTied: true, embeddingBits: 8 },
 };

@@ -5,6 +5,17 @@
 import { seededIntegers } from "./seeded.ts";
 
 export interface CheckpointShape {
+  family: "bitnet-b1.58" | "bitnet" | "llama" | "qwen2" | "qwen3" | "gemma3" | "minicpm";
+  /** Norms of the input of every projection. */
+  hasInnerNorms?: boolean;
+  /** Layers that see the last `size` positions only: all but every `pattern`th. */
+  window?: { size: number; pattern: number; theta: number };
+  /** Factors on the embedding, on what blocks add, on logits. */
+  factors?: { embedding: number; residual: number; logits: number };
+  /** A scale for each 128 columns, of weights and of activations; the embedding is ternary, too. */
+  isGrouped?: boolean;
+  /** YaRN: factor, and the context of training. */
+  yarn?: { factor: number; original: number };
   hidden: number;
   ffn: number;
   layers: number;
@@ -29,6 +40,8 @@ export interface TernaryMatrix {
   cols: number;
   trits: Int8Array;
   scale: number;
+  /** [rows, cols / 128] where every group has its own. */
+  groupScales?: Float64Array;
 }
 
 /** W[i] = integers[i] · units[i / 32]: a power of two for each run of 32 columns. */
@@ -44,14 +57,21 @@ export interface LayerWeights {
   q: TernaryMatrix;
   k: TernaryMatrix;
   v: TernaryMatrix;
-  attnSubNorm: Float64Array;
+  attnSubNorm: Float64Array | null;
   o: TernaryMatrix;
   ffnNorm: Float64Array;
   gate: TernaryMatrix;
   up: TernaryMatrix;
-  ffnSubNorm: Float64Array;
+  ffnSubNorm: Float64Array | null;
   down: TernaryMatrix;
+  /** What only some families have. */
+  headNorms: { q: Float64Array; k: Float64Array } | null;
+  postNorms: { attention: Float64Array; ffn: Float64Array } | null;
+  biases: { q: Float64Array; k: Float64Array; v: Float64Array } | null;
+  innerNorms: Readonly<Record<Projection, Float64Array>> | null;
 }
+
+export type Projection = "q" | "k" | "v" | "o" | "gate" | "up" | "down";
 
 export interface Checkpoint {
   shape: CheckpointShape;
@@ -67,9 +87,25 @@ type Random = () => number;
 export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoint {
   const random = seededIntegers(seed);
   const { hidden, ffn, heads, kvHeads, headDim, vocab } = shape;
-  const dense = () => randomDense(vocab, hidden, shape.embeddingBits, random);
-  const ternary = (rows: number, cols: number) => randomTernary(rows, cols, random);
+  const dense = () =>
+    shape.isGrouped
+      ? ternaryDense(vocab, hidden, random)
+      : randomDense(vocab, hidden, shape.embeddingBits, random);
+  const ternary = (rows: number, cols: number): TernaryMatrix => {
+    const matrix = randomTernary(rows, cols, random);
+    if (!shape.isGrouped) return matrix;
+    const unit = 2 ** Math.round(Math.log2(matrix.scale)); // f16 holds all scales
+    const scales = Float64Array.from(
+      { length: (rows * cols) / 128 },
+      () => unit * ((48 + (random() % 32)) / 64),
+    );
+    return { ...matrix, groupScales: scales };
+  };
   const norm = (cols: number) => Float64Array.from({ length: cols }, () => (96 + (random() % 65)) / 128);
+  const { family } = shape;
+  const subNorm = (cols: number) => (family.startsWith("bitnet") ? norm(cols) : null);
+  const [qSize, kvSize] = [heads * headDim, kvHeads * headDim];
+  const bias = (n: number) => Float64Array.from({ length: n }, () => ((random() % 65) - 32) / 64);
   return {
     shape,
     embedding: dense(),
@@ -78,13 +114,22 @@ export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoi
       q: ternary(heads * headDim, hidden),
       k: ternary(kvHeads * headDim, hidden),
       v: ternary(kvHeads * headDim, hidden),
-      attnSubNorm: norm(heads * headDim),
+      attnSubNorm: subNorm(heads * headDim),
       o: ternary(hidden, heads * headDim),
       ffnNorm: norm(hidden),
       gate: ternary(ffn, hidden),
       up: ternary(ffn, hidden),
-      ffnSubNorm: norm(ffn),
+      ffnSubNorm: subNorm(ffn),
       down: ternary(hidden, ffn),
+      headNorms: family === "qwen3" || family === "gemma3" ? { q: norm(headDim), k: norm(headDim) } : null,
+      postNorms: family === "gemma3" ? { attention: norm(hidden), ffn: norm(hidden) } : null,
+      biases: family === "qwen2" ? { q: bias(qSize), k: bias(kvSize), v: bias(kvSize) } : null,
+      innerNorms: shape.hasInnerNorms
+        ? {
+            ...{ q: norm(hidden), k: norm(hidden), v: norm(hidden), o: norm(qSize) },
+            ...{ gate: norm(hidden), up: norm(hidden), down: norm(ffn) },
+          }
+        : null,
     })),
     outputNorm: norm(hidden),
     head: shape.isTied ? null : dense(),
@@ -104,6 +149,17 @@ function randomTernary(rows: number, cols: number, random: Random): TernaryMatri
   }
   const exponent = Math.round(Math.log2(1 / Math.sqrt(cols / 2)));
   return { rows, cols, trits, scale: ((32 + (random() % 14)) / 32) * 2 ** exponent };
+}
+
+/** A table of trits, each 128 columns with a scale of their own. */
+function ternaryDense(rows: number, cols: number, random: Random): DenseMatrix {
+  const scales = Float64Array.from({ length: (rows * cols) / 128 }, () => (32 + (random() % 32)) / 256);
+  return {
+    rows,
+    cols,
+    integers: Int8Array.from({ length: rows * cols }, () => (random() % 3) - 1),
+    units: Float64Array.from({ length: (rows * cols) / 32 }, (_, i) => scales[i >> 2] ?? 0),
+  };
 }
 
 function randomDense(rows: number, cols: number, bits: number, random: Random): DenseMatrix {

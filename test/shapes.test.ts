@@ -11,6 +11,7 @@ import {
   describeModel,
   type I2sLayout,
   openModelFiles,
+  type PackingId,
   type Program,
   pageTokens,
 } from "@bitnet.ts/core";
@@ -29,6 +30,7 @@ import { seededIntegers } from "./seeded.ts";
 import { nativeFor, reference, usableIsas } from "./tiny-model.ts";
 
 const common = {
+  family: "bitnet-b1.58",
   context: 100,
   theta: 10000,
   eps: 1e-5,
@@ -77,6 +79,19 @@ const wideHeads: CheckpointShape = {
   ...{ hidden: 192, ffn: 1000, layers: 1, heads: 3, kvHeads: 3, headDim: 80, vocab: 1000, eps: 1e-3 },
 };
 
+/** The Llama shape: in whole blocks, and with odd sizes. */
+const llamaBlocky: CheckpointShape = { ...blocky, family: "llama", isTied: false };
+const llamaNarrow: CheckpointShape = { ...narrow, family: "llama" };
+/** One shape of every other family, with what only it has. */
+const families: readonly [name: string, shape: CheckpointShape, tokenSeed: number][] = [
+  ["bitnet of 1bitLLM", { ...narrow, family: "bitnet" }, 1],
+  ["qwen2", { ...narrow, family: "qwen2" }, 1],
+  ["qwen3", { ...blocky, family: "qwen3", yarn: { factor: 4, original: 64 } }, 2],
+  ["qwen3 with norms in its projections", { ...narrow, family: "qwen3", hasInnerNorms: true }, 1],
+  ["gemma3", { ...narrow, family: "gemma3", layers: 3, window: { size: 4, pattern: 3, theta: 500 } }, 1],
+  ["minicpm", { ...blocky, family: "minicpm", factors: { embedding: 12, residual: 0.25, logits: 0.125 } }, 1],
+];
+
 interface Format {
   name: string;
   gguf?: GgufChoices;
@@ -85,8 +100,7 @@ interface Format {
   i2sLayout?: I2sLayout;
 }
 
-const packed = (packing: "i2_s" | "i2_s_64" | "i2_s_rows4" | "tq1_0" | "tq2_0" | "iq1_bn" | "iq2_bn") =>
-  ({ kind: "packed", packing }) as const;
+const packed = (packing: Exclude<PackingId, "hf_u8">) => ({ kind: "packed", packing }) as const;
 
 /** In any shape; the first is what the others are compared with. */
 const anyShape: Format[] = [
@@ -120,6 +134,15 @@ const otherTypes: Format[] = [
   { name: "HF f32 masters, 2 shards", hf: { ternary: "masters", floats: "f32", shards: 2 } },
   { name: "HF bf16 trits", hf: { ternary: "trits", floats: "bf16" } },
 ];
+/** Llama's files: the architecture has one name, and floats in GGUF are read only as products. */
+const llamaFormats = anyShape.filter(
+  ({ gguf }) => gguf?.architecture === undefined && gguf?.ternary.kind !== "masters",
+);
+/** Scales for each 128 columns, of the embedding too. */
+const groups: Format[] = (["pq2_0", "ptq1_0", "q2_0", "q2_0_128"] as const).map((packing) => ({
+  name: `GGUF ${packing}`,
+  gguf: { ternary: packed(packing) },
+}));
 const tq: Format[] = [
   { name: "GGUF TQ1_0", gguf: { ternary: packed("tq1_0"), embedding: "q8_0" } },
   { name: "GGUF TQ2_0", gguf: { ternary: packed("tq2_0"), embedding: "f16", alignment: 64 } },
@@ -185,6 +208,37 @@ const cases: Case[] = [
     formats: [...anyShape, ...iq],
     ...{ tokenSeed: 1, nTokens: 12 },
   },
+  {
+    name: "qwen3 with scales in groups: hidden 256, ffn 768",
+    shape: { ...blocky, family: "qwen3", isGrouped: true },
+    formats: groups,
+    ...{ tokenSeed: 4, nTokens: 12 },
+  },
+  ...families.flatMap(([name, shape, tokenSeed]) =>
+    [true, false].map((isGguf) => ({
+      name: `${name}, ${isGguf ? "GGUF" : "HF"}`,
+      shape,
+      formats: (shape.family === "bitnet" ? anyShape : llamaFormats).filter(
+        ({ gguf }) => (gguf !== undefined) === isGguf && gguf?.architecture === undefined,
+      ),
+      ...{ tokenSeed, nTokens: 12 },
+    })),
+  ),
+  // GGUF has the elements of a head in another order than Hugging Face, and so other roundings: each kind agrees with itself.
+  ...[true, false].flatMap((isGguf) => [
+    {
+      name: `llama, ${isGguf ? "GGUF" : "HF"}: hidden 256, ffn 768, 8/2 heads of 32, own head`,
+      shape: llamaBlocky,
+      formats: [...llamaFormats, ...tq].filter(({ gguf }) => (gguf !== undefined) === isGguf),
+      ...{ tokenSeed: 1, nTokens: 12 },
+    },
+    {
+      name: `llama, ${isGguf ? "GGUF" : "HF"}: hidden 192, ffn 200, 3/1 heads of 48`,
+      shape: llamaNarrow,
+      formats: llamaFormats.filter(({ gguf }) => (gguf !== undefined) === isGguf),
+      ...{ tokenSeed: 1, nTokens: 12 },
+    },
+  ]),
 ];
 
 let folder = "";

@@ -42,7 +42,16 @@ async function trained(form: WeightForm): Promise<OpenRun> {
   const recipe = parseRecipe(
     {
       name: "small",
-      model: { hiddenSize: 64, ffnSize: 128, nLayers: 2, nHeads: 4, nKvHeads: 2, headDim: 16, contextLength: 96, form },
+      model: {
+        hiddenSize: 64,
+        ffnSize: 128,
+        nLayers: 2,
+        nHeads: 4,
+        nKvHeads: 2,
+        headDim: 16,
+        contextLength: 96,
+        form,
+      },
       tokenizer: { vocabSize: 320, samples: 200 },
       sources: [
         {
@@ -78,20 +87,28 @@ async function engineLosses(path: string, { ids }: EncodedExample): Promise<numb
 }
 
 describe("a trained model", () => {
-  it.each(["b1.58", "b1"] as const)("%s computes the same from its GGUF file as in training", async (form) => {
-    const run = await trained(form);
-    const path = join(folder, "model.gguf");
-    const options = { name: "small", description: "test", tokenizer: tokenizerGguf(run.vocabulary), embeddingType: "f32" } as const;
-    await exportGguf(path, run.executor, run.shape, options);
-    for (const document of run.heldOut.get("words") ?? []) {
-      const mean = run.trainer.evaluate([document]);
-      const trainer = Array.from(run.executor.losses.subarray(0, document.ids.length - 1));
-      const engine = await engineLosses(path, document);
-      expect(engine).toEqual(trainer);
-      expect(mean).toBeLessThan(Math.log(320));
-    }
-    run.close();
-  });
+  it.each(["b1.58", "b1"] as const)(
+    "%s computes the same from its GGUF file as in training",
+    async (form) => {
+      const run = await trained(form);
+      const path = join(folder, "model.gguf");
+      const options = {
+        name: "small",
+        description: "test",
+        tokenizer: tokenizerGguf(run.vocabulary),
+        embeddingType: "f32",
+      } as const;
+      await exportGguf(path, run.executor, run.shape, options);
+      for (const document of run.heldOut.get("words") ?? []) {
+        const mean = run.trainer.evaluate([document]);
+        const trainer = Array.from(run.executor.losses.subarray(0, document.ids.length - 1));
+        const engine = await engineLosses(path, document);
+        expect(engine).toEqual(trainer);
+        expect(mean).toBeLessThan(Math.log(320));
+      }
+      run.close();
+    },
+  );
 
   it("comes out of bf16 masters nearly as it was", async () => {
     const run = await trained("b1.58");

@@ -58,6 +58,7 @@ export class BitNet {
   private readonly headTable: HeadTable;
   readonly tokenizer: Tokenizer;
   private readonly templateSource: string | null;
+  private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
@@ -68,6 +69,7 @@ export class BitNet {
     headTable: HeadTable;
     tokenizer: Tokenizer;
     chatTemplate: string | null;
+    usualTemplate: "bitnet" | null;
     executable: Executable;
     scheduler: Scheduler;
   }) {
@@ -76,6 +78,7 @@ export class BitNet {
     this.headTable = parts.headTable;
     this.tokenizer = parts.tokenizer;
     this.templateSource = parts.chatTemplate;
+    this.usualTemplate = parts.usualTemplate;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
   }
@@ -118,7 +121,6 @@ export class BitNet {
         nPages,
         maxRows,
         ...(options.screening === undefined ? {} : { screening: options.screening }),
-        ...(options.repack ? { repack: options.repack } : {}),
         onNotice,
         onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
         ...signal,
@@ -134,7 +136,7 @@ export class BitNet {
           tensorTypes: listTensorTypes(model.tensors),
           ...describeBackend(backend),
           kvType,
-          bytesPerToken: bytesPerToken(program) - (executable.sparedBytesPerToken ?? 0),
+          bytesPerToken: bytesPerToken(program),
           loadMs: performance.now() - start,
         });
         const headTable = describeHead(program);
@@ -143,6 +145,7 @@ export class BitNet {
           headTable,
           tokenizer,
           chatTemplate: model.chatTemplate,
+          usualTemplate: model.defaultChatTemplate,
           executable,
           scheduler,
         });
@@ -176,7 +179,7 @@ export class BitNet {
    * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed.
    */
   get template(): ChatTemplate {
-    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source);
+    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source, this.usualTemplate);
     return this.compiledTemplate;
   }
 
@@ -232,7 +235,6 @@ export class BitNet {
 const choices = {
   kvType: ["f16", "f32"],
   i2sLayout: ["128/32", "64/16", "rows4"],
-  repack: ["dense", "none"],
 } as const;
 
 function checkOptions(options: BitNetLoadOptions): void {
@@ -241,7 +243,7 @@ function checkOptions(options: BitNetLoadOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
-  for (const name of ["kvType", "i2sLayout", "repack"] as const) {
+  for (const name of ["kvType", "i2sLayout"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;
     throw new BitNetError(

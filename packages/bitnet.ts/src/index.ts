@@ -9,8 +9,15 @@ export type {
   Tokenizer,
   TokenPiece,
 } from "@bitnet.ts/core";
-export { BitNetError, type BitNetErrorCode, type ChatMessage } from "@bitnet.ts/core";
-export { backendReport, measureReadBandwidth } from "#platform";
+export {
+  BitNetError,
+  type BitNetErrorCode,
+  type ChatMessage,
+  type TemplateArguments,
+  type TextPart,
+  type ToolCall,
+} from "@bitnet.ts/core";
+export { availableMemory, backendReport, measureReadBandwidth } from "#platform";
 export { BitNet } from "./bitnet.ts";
 export { Chat, type ChatOptions } from "./chat.ts";
 export type { BackendReport, BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";

@@ -10,12 +10,16 @@ import {
   urlRoot,
 } from "@bitnet.ts/core";
 import { openFileSource, openPath } from "@bitnet.ts/core/node";
+import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
 import type { BackendReport, BackendRequest } from "./types.ts";
 
 const backendNames: readonly BackendName[] = ["native", "reference"];
 
-/** Opens a URL or a local path. */
+/** Opens a URL, a local path, or a model of a hub (`hf:owner/name` or its page), which is brought into the cache first. */
 export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
+  const { endpoint } = await hubSettings();
+  if (isHubLocation(location, endpoint))
+    return openPath((await pull(location, signal ? { signal } : {})).path);
   if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
   return openPath(location.startsWith("file:") ? pathOfUrl(location) : location);
 }

@@ -7,7 +7,6 @@ import type {
   KvType,
   MemoryReport,
   RejectedVariant,
-  Repack,
   SchedulerStats,
 } from "@bitnet.ts/core";
 
@@ -22,11 +21,6 @@ export interface BitNetLoadOptions {
   isa?: Isa;
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
-  /**
-   * "dense" makes a private copy of the ternary weights, five in a byte, that decoding reads instead of the file: faster where memory is
-   * the limit and the processor has AVX-512 VBMI, at 0.8 of the file's bytes; the same bits. Default: `BITNET_REPACK`, else "none".
-   */
-  repack?: Repack;
   /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short. */
   cacheTokens?: number;
   /**

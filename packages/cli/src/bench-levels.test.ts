@@ -13,12 +13,12 @@ const native: BackendReport = {
 describe("plan", () => {
   it("forces the slow level and leaves the fast one to the machine", () => {
     const [baseline, optimized, aggressive] = planLevels(undefined, [native]);
-    const plain = { backend: "native", screening: false, repack: "none" };
+    const plain = { backend: "native", screening: false };
     expect(baseline).toMatchObject({ load: { ...plain, isa: "scalar", threads: 1 } });
     expect(optimized).toMatchObject({ level: "optimized", load: plain });
     expect(aggressive).toMatchObject({
       level: "aggressive",
-      load: { backend: "native", screening: true, repack: "dense" },
+      load: { backend: "native", screening: true },
     });
   });
 

@@ -47,7 +47,7 @@ export function planLevels(
 ): (RunnableLevel | MissingLevel)[] {
   const native = reports.find(({ name }) => name === "native");
   const best = "all cores, best instruction set";
-  const more = "the same with a screened head and a denser body";
+  const more = "the same with a screened head";
   const missing =
     backend === "reference"
       ? "the reference backend was asked for"
@@ -62,14 +62,14 @@ export function planLevels(
       { level: "aggressive", summary: more, unavailable },
     ];
   }
-  const plain = { backend: "native", screening: false, repack: "none" } as const;
+  const plain = { backend: "native", screening: false } as const;
   return [
     { level: "baseline", summary: "1 thread, scalar", load: { ...plain, isa: "scalar", threads: 1 } },
     { level: "optimized", summary: best, load: plain },
     {
       level: "aggressive",
       summary: more,
-      load: { backend: "native", screening: true, repack: "dense" },
+      load: { backend: "native", screening: true },
     },
   ];
 }

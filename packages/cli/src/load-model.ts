@@ -3,6 +3,7 @@ import { BitNetError } from "@bitnet.ts/core";
 import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
 import { embeddedModelPath } from "./embedded-model.ts";
 import { loadOptions, type ModelFlags } from "./options.ts";
+import { localSource } from "./pull-model.ts";
 import type { Session } from "./session.ts";
 import { startProgress } from "./terminal.ts";
 
@@ -21,7 +22,7 @@ export async function loadModel(
   signal = session.signal,
   extra: BitNetLoadOptions = {},
 ): Promise<BitNet> {
-  const source = modelSource(flags);
+  const source = await localSource(modelSource(flags), session, signal);
   const progress = startProgress("Loading");
   try {
     return await BitNet.load(source, {

@@ -1,11 +1,14 @@
-/** Opens what a user named as a model, without reading it: an http(s) URL, a file: URL or a path. */
+/** Opens what a user named as a model, without reading it: an http(s) URL, a file: URL, a path, or a model of a hub. */
 import { fileURLToPath } from "node:url";
 import { BitNetError, type FileRoot, urlRoot } from "@bitnet.ts/core";
 import { openPath } from "@bitnet.ts/core/node";
+import { localSource } from "./pull-model.ts";
+import type { Session } from "./session.ts";
 
-/** @throws BitNetError FILE_NOT_FOUND, IO_FAILED, INVALID_ARGUMENT or ABORTED. */
-export async function openRoot(source: string, signal: AbortSignal): Promise<FileRoot> {
-  if (/^https?:\/\//i.test(source)) return urlRoot(source, { signal });
+/** @throws BitNetError FILE_NOT_FOUND, IO_FAILED, INVALID_ARGUMENT, ACCESS_DENIED or ABORTED. */
+export async function openRoot(named: string, session: Session): Promise<FileRoot> {
+  const source = await localSource(named, session);
+  if (/^https?:\/\//i.test(source)) return urlRoot(source, { signal: session.signal });
   return openPath(source.startsWith("file://") ? pathOfUrl(source) : source);
 }
 

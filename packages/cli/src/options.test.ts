@@ -85,8 +85,7 @@ describe("model flags", () => {
   });
 
   it("reach the library", () => {
-    const flags =
-      "-t 3 -c 64 --kv f32 --backend reference --isa avx2 --i2s-layout rows4 --repack dense --screening off";
+    const flags = "-t 3 -c 64 --kv f32 --backend reference --isa avx2 --i2s-layout rows4 --screening off";
     expect(loadOptions(parse(...flags.split(" ")))).toEqual({
       threads: 3,
       contextLength: 64,
@@ -94,7 +93,6 @@ describe("model flags", () => {
       backend: "reference",
       isa: "avx2",
       i2sLayout: "rows4",
-      repack: "dense",
       screening: false,
     });
   });

@@ -2,7 +2,7 @@
  * The flags that several commands share, and what they mean to the library. Every flag is also an environment variable
  * BITNET_…; flags win.
  */
-import type { BackendName, I2sLayout, Isa, KvType, Repack } from "@bitnet.ts/core";
+import type { BackendName, I2sLayout, Isa, KvType } from "@bitnet.ts/core";
 import type { BitNetLoadOptions, GenerateOptions } from "bitnet.ts";
 import { type Command, Option } from "commander";
 import {
@@ -28,7 +28,6 @@ const isas: Readonly<Record<Isa, true>> = {
   "neon-i8mm": true,
 };
 const kvTypes: readonly KvType[] = ["f16", "f32"];
-const repacks: readonly Repack[] = ["dense", "none"];
 const i2sLayouts: readonly I2sLayout[] = ["128/32", "64/16", "rows4"];
 
 /** An option with its environment variable: `--top-k` is BITNET_TOP_K. */
@@ -43,7 +42,6 @@ export interface ModelFlags {
   threads?: number;
   ctxSize?: number;
   kv: KvType;
-  repack?: Repack;
   screening: "on" | "off";
   backend?: BackendName;
   isa?: Isa;
@@ -53,7 +51,7 @@ export interface ModelFlags {
 export function modelOption(): Option {
   return option(
     "-m, --model <path>",
-    "GGUF file, Hugging Face folder, or URL of either (default: the embedded model)",
+    "GGUF file, Hugging Face folder, URL of either, hf:owner/name, or a short name (default: the embedded model)",
   );
 }
 
@@ -83,12 +81,6 @@ export function addModelOptions(command: Command): Command {
     )
     .addOption(option("--kv <type>", "type of the key/value cache").choices(kvTypes).default("f16"))
     .addOption(
-      option(
-        "--repack <how>",
-        "dense: decode from a smaller private copy of the weights, with the same answers (default: none)",
-      ).choices(repacks),
-    )
-    .addOption(
       option("--screening <switch>", "find candidates in an int8 copy of the head; texts are the same")
         .choices(["on", "off"])
         .default("on"),
@@ -113,7 +105,6 @@ export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
     ...(flags.ctxSize === undefined ? {} : { contextLength: flags.ctxSize }),
     ...(flags.backend === undefined ? {} : { backend: flags.backend }),
     ...(flags.isa === undefined ? {} : { isa: flags.isa }),
-    ...(flags.repack === undefined ? {} : { repack: flags.repack }),
     ...(flags.screening === "off" ? { screening: false } : {}),
   };
 }

@@ -36,6 +36,34 @@ export function startProgress(label: string): Progress {
   };
 }
 
+export interface Status {
+  /** @param text What is going on, in a few words. */
+  update(fraction: number, text: string): void;
+  /** Removes the line. */
+  end(): void;
+}
+
+/** A bar with words behind it on stderr; nothing at all when stderr is not a terminal. */
+export function startStatus(): Status {
+  const stream = process.stderr;
+  if (!stream.isTTY) return { update() {}, end() {} };
+  let lastDraw = -Infinity;
+  let isDrawn = false;
+  return {
+    update(fraction, text) {
+      const now = performance.now();
+      if (now - lastDraw < barIntervalMs) return;
+      lastDraw = now;
+      isDrawn = true;
+      const line = `${renderBar(fraction)} ${text}`;
+      stream.write(`\r\u001b[2K${line.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`);
+    },
+    end() {
+      if (isDrawn) stream.write("\r\u001b[2K");
+    },
+  };
+}
+
 /** `[█████░░░░░]  50%` */
 export function renderBar(fraction: number): string {
   const clamped = Math.min(1, Math.max(0, fraction));

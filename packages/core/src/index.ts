@@ -1,9 +1,23 @@
 /** Everything of core that runs anywhere. */
 export * from "./backend/backend.ts";
+export { type EncodedProgram, encodeProgram } from "./backend/encode-program.ts";
+export { fitProgram } from "./backend/offers.ts";
+export {
+  type AnyOperation,
+  type Field,
+  fieldsOf,
+  type Operation,
+  type OperationTable,
+  rangeText,
+  type Size,
+} from "./backend/operation-table.ts";
+export { type OpName, type OpOf, operations, opNames } from "./backend/operations.ts";
+export { type Phase, type Plan, planProgram } from "./backend/plan.ts";
 export * from "./backend/program.ts";
 export { createReferenceBackend, type ReferenceOptions } from "./backend/reference/reference-backend.ts";
 export * from "./backend/step.ts";
-export { validateProgram, validateStep } from "./backend/validate.ts";
+export { validateStep } from "./backend/validate.ts";
+export { validateProgram } from "./backend/validate-program.ts";
 export * from "./base/byte-source.ts";
 export * from "./base/byte-strings.ts";
 export { elementaryConstants, expF32, logF32, roundTiesToEven } from "./base/elementary.ts";
@@ -28,20 +42,22 @@ export {
   typeName,
 } from "./formats/tensor.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
+export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
 export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generate/scheduler.ts";
 export type { StopReason } from "./generate/stop.ts";
 export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
-export type { ModelConfig } from "./model/config.ts";
 export * from "./model/load-model.ts";
+export type { ModelConfig } from "./model/model-config.ts";
 export { ropeTable } from "./model/rope-table.ts";
 export { denseByteLength } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
-export { packings } from "./packing/registry.ts";
+export { isGroupPacking, packings } from "./packing/registry.ts";
 export { type TritHistogram, tritHistogram } from "./packing/trit-histogram.ts";
-export type { ChatMessage, ChatTemplate } from "./tokenizer/chat-template.ts";
+export type { ChatMessage, TemplateArguments, TextPart, ToolCall } from "./tokenizer/chat-messages.ts";
+export type { ChatTemplate } from "./tokenizer/chat-template.ts";
 export { chatTemplateFor } from "./tokenizer/default-template.ts";
-export { encodeChat } from "./tokenizer/encode-chat.ts";
+export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenizer/encode-chat.ts";
 export { type TokenizerJsonFiles, tokenizerFromJson } from "./tokenizer/from-json.ts";
 export { pieceScanner, type SplitRule } from "./tokenizer/split.ts";
 export type { Tokenizer } from "./tokenizer/tokenizer.ts";

@@ -1,8 +1,14 @@
 /** @bitnet.ts/eval: scores language models on standard benchmarks and tasks of one's own. */
 export { endpointModel } from "./models/endpoint-model.ts";
-export type { AnswerRequest, EvalModel, Likelihood, LikelihoodRequest, PerplexityMode } from "./models/eval-model.ts";
+export type {
+  AnswerRequest,
+  EvalModel,
+  Likelihood,
+  LikelihoodRequest,
+  PerplexityMode,
+} from "./models/eval-model.ts";
 export { type LocalModelOptions, localModel } from "./models/local-model.ts";
-export { perplexityReport, type PerplexityReport } from "./perplexity.ts";
+export { type PerplexityReport, perplexityReport } from "./perplexity.ts";
 export { harnessJson } from "./report/harness-json.ts";
 export { barsSvg, markdownTable } from "./report/tables.ts";
 export { type EvalOptions, runTask, type TaskResult } from "./run-eval.ts";

@@ -14,9 +14,16 @@ export interface PerplexityReport {
 }
 
 /** @throws BitNetError INVALID_ARGUMENT for a model that cannot tell, or a text too short to score. */
-export async function perplexityReport(model: EvalModel, text: string, mode: PerplexityMode): Promise<PerplexityReport> {
+export async function perplexityReport(
+  model: EvalModel,
+  text: string,
+  mode: PerplexityMode,
+): Promise<PerplexityReport> {
   if (model.perplexity === null)
-    throw new BitNetError("INVALID_ARGUMENT", `${model.name}: perplexity needs a loaded model, not an endpoint`);
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `${model.name}: perplexity needs a loaded model, not an endpoint`,
+    );
   const { sum, nTokens } = await model.perplexity(text, mode);
   if (nTokens === 0)
     throw new BitNetError("INVALID_ARGUMENT", "perplexity: the text is too short to score in this mode");

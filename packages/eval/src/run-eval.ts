@@ -41,8 +41,13 @@ export async function runTask(model: EvalModel, task: Task, options: EvalOptions
   const { limit = Number.POSITIVE_INFINITY, concurrency = 4, signal, onProgress } = options;
   const items: readonly (ChoiceItem | AnswerItem)[] = task.items.slice(0, limit);
   const { name, kind, mainMetric, chance, published, settings } = task;
-  const facts = { task: { name, kind, mainMetric, chance, published, settings }, nAll: task.items.length, labels: labelsHash(task) };
-  if (task.skipped !== undefined) return { ...facts, scores: {}, nItems: 0, items: [], skipped: task.skipped };
+  const facts = {
+    task: { name, kind, mainMetric, chance, published, settings },
+    nAll: task.items.length,
+    labels: labelsHash(task),
+  };
+  if (task.skipped !== undefined)
+    return { ...facts, scores: {}, nItems: 0, items: [], skipped: task.skipped };
   const store = new ItemStore(options.itemsPath, runKey(model, task));
   const results: ItemResult[] = new Array(items.length);
   let done = 0;
@@ -78,7 +83,9 @@ async function runItem(model: EvalModel, task: Task, item: ChoiceItem | AnswerIt
 
 function scoresOf(results: readonly ItemResult[]): Record<string, Score> {
   const metrics = Object.keys(results[0]?.judged ?? {});
-  return Object.fromEntries(metrics.map((metric) => [metric, scoreOf(results.map(({ judged }) => judged[metric] === true))]));
+  return Object.fromEntries(
+    metrics.map((metric) => [metric, scoreOf(results.map(({ judged }) => judged[metric] === true))]),
+  );
 }
 
 function labelsHash({ items }: Task): string {
@@ -88,8 +95,12 @@ function labelsHash({ items }: Task): string {
 
 /** Everything that an item's result depends on. */
 function runKey(model: EvalModel, task: Task): string {
-  const asked = task.items.map((item) => ("requests" in item ? [item.id, item.requests, item.gold] : [item.id, item.request]));
-  return createHash("sha256").update(JSON.stringify([model.name, model.settings, task.name, task.settings, asked])).digest("hex");
+  const asked = task.items.map((item) =>
+    "requests" in item ? [item.id, item.requests, item.gold] : [item.id, item.request],
+  );
+  return createHash("sha256")
+    .update(JSON.stringify([model.name, model.settings, task.name, task.settings, asked]))
+    .digest("hex");
 }
 
 /** Finished items of one model and task in a JSONL file, the first line of which says whose they are. */

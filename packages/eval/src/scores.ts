@@ -10,7 +10,10 @@ export interface Score {
 }
 
 /** Whether the choice of each metric is the right one. Ties go to the first choice. */
-export function judgeChoices(item: ChoiceItem, likelihoods: readonly Likelihood[]): Record<"acc" | "acc_norm" | "acc_bytes", boolean> {
+export function judgeChoices(
+  item: ChoiceItem,
+  likelihoods: readonly Likelihood[],
+): Record<"acc" | "acc_norm" | "acc_bytes", boolean> {
   const sums = likelihoods.map(({ sum }) => sum);
   const perUnit = (unitsOf: (choice: string) => number) =>
     sums.map((sum, i) => sum / Math.max(1, unitsOf(item.choices[i] ?? "")));

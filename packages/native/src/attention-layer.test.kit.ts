@@ -94,7 +94,7 @@ export function attentionLayer(shape: AttentionShape): Program {
     { op: "bitLinear", x: xq, weights: [id("wq"), id("wk"), id("wv")], outs: [q, k, v] },
     ...(shape.isLate ? [{ op: "residual", x: kept, y: x } as const] : []),
     { op: "ropeKv", q, k, v, kv, table: id("rope"), nHeads, pairing: shape.pairing },
-    { op: "attention", q, kv, out: mean, nHeads, scale: headDim ** -0.5 },
+    { op: "attention", q, kv, out: mean, nHeads, scale: headDim ** -0.5, window: 0 },
     { op: "rmsNormQuant", x: mean, weight: id("mean norm"), out: meanQ, eps: 1e-5 },
     { op: "bitLinear", x: meanQ, weights: [id("wo")], outs: [y] },
     { op: "residual", x, y },

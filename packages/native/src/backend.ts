@@ -14,8 +14,9 @@ import {
 import { loadBinding, type NativeBinding } from "./binding.ts";
 import { type LoadTarget, loadExecutable } from "./load.ts";
 import { callNative } from "./native-error.ts";
+import { offeredOperations } from "./offered-operations.ts";
 
-/** As in addon/pool.h. */
+/** As in engine/pool.h. */
 const maxThreads = 256;
 
 /** @throws BitNetError BACKEND_UNAVAILABLE with the reason. */
@@ -52,6 +53,7 @@ class NativeBackend implements Backend {
   readonly isa: Isa;
   readonly threads: number;
   readonly rejected: readonly RejectedVariant[];
+  readonly operations = offeredOperations;
   readonly #target: LoadTarget;
 
   constructor(target: LoadTarget, rejected: readonly RejectedVariant[]) {

@@ -7,8 +7,8 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import type { RejectedVariant } from "@bitnet.ts/core";
 
-/** Must equal `encodingVersion` in addon/addon.cc: a binary of other sources would misread programs. */
-const encodingVersion = 4;
+/** Must equal `encodingVersion` in node/addon.cc: a binary of other sources would misread programs. */
+const encodingVersion = 5;
 
 /** An executable of the addon; opaque. */
 export interface NativeHandle {
@@ -32,7 +32,7 @@ export interface NativeVariant {
   stepsRun: number;
 }
 
-/** What addon/addon.cc exports. Functions throw errors whose `code` is a BitNetErrorCode. */
+/** What node/addon.cc exports. Functions throw errors whose `code` is a BitNetErrorCode. */
 export interface NativeBinding {
   readonly encodingVersion: number;
   /** `corrupted` gives a variant a wrong kernel before its check: for tests. */
@@ -56,10 +56,6 @@ export interface NativeBinding {
   releasePages(handle: NativeHandle, pages: Int32Array): void;
   /** Bytes per second of a bare read, or 0 without memory for it. */
   readBandwidth(threads: number, bytes: number, repeats: number): Promise<number>;
-  /** Ternary weights with and without a denser copy, what it spares, and why there is none; null when that depends on the weight. */
-  repackOutcome(
-    handle: NativeHandle,
-  ): [nPacked: number, nKept: number, sparedBytes: number, reason: string | null];
   memory(
     handle: NativeHandle,
   ): [

@@ -1,5 +1,5 @@
 /**
- * A StepResult from the words that addon/step-job.cc writes. Every array of the result is a copy of its own, so that a small answer
+ * A StepResult from the words that engine/step-job.cc writes. Every array of the result is a copy of its own, so that a small answer
  * does not keep a large buffer alive.
  */
 import type { BufferId, BufferOutput, HeadResult, Program, Step, StepResult } from "@bitnet.ts/core";
@@ -99,5 +99,6 @@ function readOutput(reader: Reader, program: Program, id: BufferId, nRows: numbe
   const n = nRows * buffer.cols;
   if (buffer.type === "f32") return { buffer: id, values: reader.floats(n) };
   const values = reader.bytes(n);
-  return { buffer: id, quantised: { values, scales: reader.floats(nRows) } };
+  const groups = buffer.groupSize === undefined ? 1 : Math.ceil(buffer.cols / buffer.groupSize);
+  return { buffer: id, quantised: { values, scales: reader.floats(nRows * groups) } };
 }

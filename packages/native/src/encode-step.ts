@@ -1,5 +1,5 @@
 /**
- * A Step as one array of 32-bit words, for addon/step.cc to decode; floats travel as their bits. The words are a copy, so that
+ * A Step as one array of 32-bit words, for engine/step.cc to decode; floats travel as their bits. The words are a copy, so that
  * the step's arrays may change as soon as it has been handed over.
  */
 import type { HeadRequest, HeadWant, Step } from "@bitnet.ts/core";

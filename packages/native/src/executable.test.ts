@@ -1,8 +1,13 @@
 /** What an Executable promises besides right answers: order, disposal, memory given back, and no crash on nonsense. */
-import { type BitNetError, createReferenceBackend, type Executable } from "@bitnet.ts/core";
+import {
+  type BitNetError,
+  createReferenceBackend,
+  type EncodedProgram,
+  type Executable,
+  encodeProgram,
+} from "@bitnet.ts/core";
 import { describe, expect, it } from "vitest";
 import { openBackend } from "./backend.ts";
-import { type EncodedProgram, encodeProgram } from "./encode-program.ts";
 import { encodeStep } from "./encode-step.ts";
 import { nativeAllocations, nativeStatus } from "./index.ts";
 import {
@@ -213,7 +218,7 @@ describe.skipIf(missingAddon)("the addon on its own", () => {
   function create({ words, reals, scales, paths, sizes }: EncodedProgram) {
     const { binding } = theBinding();
     const { isa } = binding.selectKernels("scalar");
-    return binding.create(isa, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1, 0, 1));
+    return binding.create(isa, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1, 1));
   }
 
   /** Seeded numbers that like to be at the edges. */

@@ -20,7 +20,6 @@ import { callNative, failureError } from "./native-error.ts";
 
 export class NativeExecutable implements Executable {
   readonly program: Program;
-  readonly sparedBytesPerToken: number;
   readonly #binding: NativeBinding;
   readonly #handle: NativeHandle;
   readonly #options: LoadOptions;
@@ -29,14 +28,7 @@ export class NativeExecutable implements Executable {
   #nWaiting = 0;
   #disposal: Promise<void> | undefined;
 
-  constructor(
-    binding: NativeBinding,
-    handle: NativeHandle,
-    program: Program,
-    options: LoadOptions,
-    sparedBytesPerToken = 0,
-  ) {
-    this.sparedBytesPerToken = sparedBytesPerToken;
+  constructor(binding: NativeBinding, handle: NativeHandle, program: Program, options: LoadOptions) {
     this.#binding = binding;
     this.#handle = handle;
     this.program = program;

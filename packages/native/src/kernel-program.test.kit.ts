@@ -9,12 +9,7 @@ import type { Compiler, Outcome } from "./build/compiler.ts";
 import { type BuiltProgram, buildKernelProgram } from "./build/kernel-program.ts";
 import type { KernelUnit } from "./build/units.ts";
 
-const testUnits: readonly KernelUnit[] = [
-  "kernel-test.cc",
-  "quint-test.cc",
-  "vectors.cc",
-  "wrong-kernels.cc",
-].map((file) => ({
+const testUnits: readonly KernelUnit[] = ["kernel-test.cc", "vectors.cc", "wrong-kernels.cc"].map((file) => ({
   file: `test/${file}`,
   flags: [],
 }));

@@ -25,7 +25,6 @@ function tablesOfThisMachine(): string[] | null {
   const flags = new Set(/^flags\s*:(.*)$/m.exec(readFileSync(path, "utf8"))?.[1]?.split(" "));
   const tables = [
     ["amx", ["amx_tile", "amx_int8", "avx512_vnni", "avx512bw", "avx512dq", "avx512vl"]],
-    ["quints", ["avx512_vnni", "avx512_vbmi", "avx512bw", "avx512dq", "avx512vl"]],
     ["avx512vnni", ["avx512_vnni", "avx512bw", "avx512dq", "avx512vl"]],
     ["avxvnni", ["avx_vnni", "avx2"]],
     ["avx2", ["avx2", "fma", "f16c"]],

@@ -6,16 +6,17 @@ import { setImmediate } from "node:timers/promises";
 import { types } from "node:util";
 import {
   BitNetError,
+  encodeProgram,
+  fitProgram,
   type LoadOptions,
   type Program,
-  type Repack,
   throwIfAborted,
   validateProgram,
 } from "@bitnet.ts/core";
 import type { NativeBinding, NativeHandle } from "./binding.ts";
-import { encodeProgram } from "./encode-program.ts";
 import { NativeExecutable } from "./executable.ts";
 import { callNative, failureError } from "./native-error.ts";
+import { offeredOperations } from "./offered-operations.ts";
 
 /** Copied at a time: a few milliseconds of the JavaScript thread. */
 const sliceBytes = 2 ** 23;
@@ -38,25 +39,25 @@ export async function loadExecutable(
 ): Promise<NativeExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
+  const fitted = fitProgram(program, "native", offeredOperations);
   const limits = encodeLimits(options, threads, allThreads);
-  const { words, reals, scales, paths, sizes } = encodeProgram(program);
+  const { words, reals, scales, paths, sizes } = encodeProgram(fitted);
   const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
   try {
-    await fillSources(binding, handle, program, options);
+    await fillSources(binding, handle, fitted, options);
     const failure = await binding.finish(handle);
-    if (failure) throw failureError(failure, program);
+    if (failure) throw failureError(failure, fitted);
     throwIfAborted(options.signal);
   } catch (error) {
     binding.dispose(handle);
     throw error;
   }
-  const spared = isRepacked(options.repack) ? tellOfRepacking(binding, handle, options) : 0;
   options.onProgress?.(1);
-  return new NativeExecutable(binding, handle, program, options, spared);
+  return new NativeExecutable(binding, handle, fitted, options);
 }
 
 function encodeLimits(
-  { maxRows, nPages, kvType, repack: wanted, screening = true }: LoadOptions,
+  { maxRows, nPages, kvType, screening = true }: LoadOptions,
   threads: number,
   allThreads: boolean,
 ): Int32Array {
@@ -69,28 +70,8 @@ function encodeLimits(
   if (kvType !== "f16" && kvType !== "f32") {
     throw new BitNetError("INVALID_ARGUMENT", `load: kvType "${kvType}" is neither "f16" nor "f32"`);
   }
-  const flags = [allThreads, isRepacked(wanted), screening].map(Number);
+  const flags = [allThreads, screening].map(Number);
   return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads, ...flags);
-}
-
-/** An empty variable counts as a missing one. */
-function isRepacked(wanted: Repack | undefined): boolean {
-  const repack = wanted ?? (process.env.BITNET_REPACK || "none");
-  if (repack === "dense" || repack === "none") return repack === "dense";
-  throw new BitNetError("INVALID_ARGUMENT", `load: repack "${repack}" is neither "dense" nor "none"`);
-}
-
-/** Says what could not be repacked; returns the bytes that a decoded token need not read. */
-function tellOfRepacking(binding: NativeBinding, handle: NativeHandle, { onNotice }: LoadOptions): number {
-  const [nPacked, nKept, spared, reason] = callNative(() => binding.repackOutcome(handle));
-  if (nKept === 0) return spared;
-  const why = reason ?? "their scales come in groups, they hold the code 3, or the copy would be larger";
-  onNotice?.(
-    nPacked === 0
-      ? `bitnet: no denser copy of the weights: ${why}`
-      : `bitnet: ${nKept} of ${nPacked + nKept} ternary weights have no denser copy: ${why}`,
-  );
-  return spared;
 }
 
 async function fillSources(

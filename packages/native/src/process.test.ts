@@ -7,8 +7,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serialize } from "node:v8";
+import { encodeProgram } from "@bitnet.ts/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { encodeProgram } from "./encode-program.ts";
 import { encodeStep } from "./encode-step.ts";
 import {
   chainBytes,
@@ -32,7 +32,7 @@ const prelude = `
     binding.reserveThreads(2);
     const chosen = binding.selectKernels(isa).isa;
     const { words, reals, scales, paths, sizes } = encoded;
-    const handle = binding.create(chosen, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1, 0, 1));
+    const handle = binding.create(chosen, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1, 1));
     sources.forEach((bytes, i) => bytes && binding.fillSource(handle, i, 0, bytes));
     const failure = await binding.finish(handle);
     if (failure) throw new Error(failure.message);

@@ -176,7 +176,7 @@ export function cacheProgram(): Program {
     ],
     ops: [
       { op: "ropeKv", q: 0, k: 1, v: 2, kv: 4, table: 5, nHeads: 1, pairing: "half" },
-      { op: "attention", q: 0, kv: 4, out: 3, nHeads: 1, scale: 0.25 },
+      { op: "attention", q: 0, kv: 4, out: 3, nHeads: 1, scale: 0.25, window: 0 },
     ],
   };
 }

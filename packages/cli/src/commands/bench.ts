@@ -35,7 +35,7 @@ export function registerBench(program: Command, session: Session): void {
     .addOption(
       option(
         "--levels",
-        "compare one scalar thread (slow: choose small -p and -n for a large model), all cores at their best, and the same with screening and repacking",
+        "compare one scalar thread (slow: choose small -p and -n for a large model), all cores at their best, and the same with a screened head",
       ).conflicts("scenario"),
     )
     .addOption(

@@ -34,19 +34,49 @@ interface EvalFlags extends ModelFlags {
 export function registerEval(program: Command, session: Session): void {
   const command = program
     .command("eval")
-    .description("score a model on benchmarks (ARC, BoolQ, WinoGrande, HellaSwag, MMLU, GSM8K, MATH-500, HumanEval) and tasks of one's own")
+    .description(
+      "score a model on benchmarks (ARC, BoolQ, WinoGrande, HellaSwag, MMLU, GSM8K, MATH-500, HumanEval) and tasks of one's own",
+    )
     .addOption(option("--task <name>", "task, or a .jsonl file of one's own; repeatable").argParser(collect))
     .addOption(option("--data <folder>", "folder with the tasks' files").default("."))
     .addOption(option("--limit <n>", "the first n items of every task").argParser(parseInteger(1)))
-    .addOption(option("--shots <n>", "examples shown (default: the task's own)").argParser(parseInteger(0, 64)))
-    .addOption(option("--chat <switch>", "ask generative tasks in chat form").choices(["on", "off"]).default("on"))
-    .addOption(option("--bos <switch>", "begin contexts with the beginning-of-text token (default: what the tokenizer wants)").choices(["on", "off"]))
-    .addOption(option("--allow-code-execution", "run programs that the model writes, in a process of their own with limits"))
+    .addOption(
+      option("--shots <n>", "examples shown (default: the task's own)").argParser(parseInteger(0, 64)),
+    )
+    .addOption(
+      option("--chat <switch>", "ask generative tasks in chat form").choices(["on", "off"]).default("on"),
+    )
+    .addOption(
+      option(
+        "--bos <switch>",
+        "begin contexts with the beginning-of-text token (default: what the tokenizer wants)",
+      ).choices(["on", "off"]),
+    )
+    .addOption(
+      option(
+        "--allow-code-execution",
+        "run programs that the model writes, in a process of their own with limits",
+      ),
+    )
     .addOption(option("--perplexity <file>", "perplexity on this text, in place of tasks"))
-    .addOption(option("--perplexity-mode <mode>", "rolling: every token once; chunks: as llama.cpp").choices(["rolling", "chunks"]).default("rolling"))
-    .addOption(option("--endpoint <url>", "a model behind an OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1"))
+    .addOption(
+      option("--perplexity-mode <mode>", "rolling: every token once; chunks: as llama.cpp")
+        .choices(["rolling", "chunks"])
+        .default("rolling"),
+    )
+    .addOption(
+      option(
+        "--endpoint <url>",
+        "a model behind an OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1",
+      ),
+    )
     .addOption(option("--endpoint-model <name>", "its name there").default("default"))
-    .addOption(option("-o, --output <folder>", "gets results.json, results.md, results.svg and the finished items, with which a stopped run goes on"))
+    .addOption(
+      option(
+        "-o, --output <folder>",
+        "gets results.json, results.md, results.svg and the finished items, with which a stopped run goes on",
+      ),
+    )
     .addOption(option("--concurrency <n>", "items at a time").argParser(parseInteger(1, 256)).default(4))
     .addOption(jsonOption("the results, in the form of lm-evaluation-harness,"));
   addModelOptions(command).action((flags: EvalFlags) => evaluate(flags, session));
@@ -58,7 +88,10 @@ async function evaluate(flags: EvalFlags, session: Session): Promise<void> {
   const library = await import("@bitnet.ts/eval");
   const names = flags.task ?? [];
   if ((names.length === 0) === (flags.perplexity === undefined))
-    throw new BitNetError("INVALID_ARGUMENT", `give either --perplexity FILE or --task NAME; tasks: ${library.taskNames.join(", ")}`);
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `give either --perplexity FILE or --task NAME; tasks: ${library.taskNames.join(", ")}`,
+    );
   const options = {
     folder: flags.data,
     chat: flags.chat === "on",
@@ -70,15 +103,29 @@ async function evaluate(flags: EvalFlags, session: Session): Promise<void> {
   const loaded = flags.endpoint === undefined ? await loadModel(flags, session) : null;
   try {
     const model = chooseModel(library, loaded, flags, session);
-    if (flags.perplexity !== undefined) return await perplexity(library, model, flags.perplexity, flags, session);
+    if (flags.perplexity !== undefined)
+      return await perplexity(library, model, flags.perplexity, flags, session);
     if (flags.output !== undefined) makeFolder(flags.output);
     const results: TaskResult[] = [];
     for (const task of tasks) {
       const progress = startProgress(task.name);
       try {
-        const itemsPath = flags.output === undefined ? {} : { itemsPath: join(flags.output, `items-${fileName(task.name)}.jsonl`) };
-        const run = { concurrency: flags.concurrency, signal: session.signal, ...(flags.limit === undefined ? {} : { limit: flags.limit }) };
-        results.push(await library.runTask(model, task, { ...run, ...itemsPath, onProgress: (done, total) => progress.update(done / total) }));
+        const itemsPath =
+          flags.output === undefined
+            ? {}
+            : { itemsPath: join(flags.output, `items-${fileName(task.name)}.jsonl`) };
+        const run = {
+          concurrency: flags.concurrency,
+          signal: session.signal,
+          ...(flags.limit === undefined ? {} : { limit: flags.limit }),
+        };
+        results.push(
+          await library.runTask(model, task, {
+            ...run,
+            ...itemsPath,
+            onProgress: (done, total) => progress.update(done / total),
+          }),
+        );
       } finally {
         progress.end();
       }
@@ -89,15 +136,34 @@ async function evaluate(flags: EvalFlags, session: Session): Promise<void> {
   }
 }
 
-function chooseModel(library: Library, loaded: BitNet | null, flags: EvalFlags, { signal }: Session): EvalModel {
+function chooseModel(
+  library: Library,
+  loaded: BitNet | null,
+  flags: EvalFlags,
+  { signal }: Session,
+): EvalModel {
   if (loaded !== null)
-    return library.localModel(loaded, { signal, ...(flags.bos === undefined ? {} : { bos: flags.bos === "on" }) });
+    return library.localModel(loaded, {
+      signal,
+      ...(flags.bos === undefined ? {} : { bos: flags.bos === "on" }),
+    });
   const key = process.env.OPENAI_API_KEY;
   const apiKey = key === undefined || key === "" ? {} : { apiKey: key };
-  return library.endpointModel({ url: flags.endpoint ?? "", model: flags.endpointModel ?? "default", signal, ...apiKey });
+  return library.endpointModel({
+    url: flags.endpoint ?? "",
+    model: flags.endpointModel ?? "default",
+    signal,
+    ...apiKey,
+  });
 }
 
-async function report(library: Library, model: EvalModel, results: readonly TaskResult[], flags: EvalFlags, session: Session): Promise<void> {
+async function report(
+  library: Library,
+  model: EvalModel,
+  results: readonly TaskResult[],
+  flags: EvalFlags,
+  session: Session,
+): Promise<void> {
   const json = library.harnessJson(model, results, new Date());
   if (flags.output !== undefined) {
     writeFileSync(join(flags.output, "results.json"), `${JSON.stringify(json, null, 2)}\n`);
@@ -107,12 +173,22 @@ async function report(library: Library, model: EvalModel, results: readonly Task
   await session.write(flags.json ? `${JSON.stringify(json)}\n` : library.markdownTable(results));
 }
 
-async function perplexity(library: Library, model: EvalModel, path: string, flags: EvalFlags, session: Session): Promise<void> {
+async function perplexity(
+  library: Library,
+  model: EvalModel,
+  path: string,
+  flags: EvalFlags,
+  session: Session,
+): Promise<void> {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
-    throw new BitNetError("FILE_NOT_FOUND", `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    throw new BitNetError(
+      "FILE_NOT_FOUND",
+      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`,
+      { cause },
+    );
   }
   const found = await library.perplexityReport(model, text, flags.perplexityMode);
   const show = (value: number | null) => (value === null ? "–" : value.toFixed(4));

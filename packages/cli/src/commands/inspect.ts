@@ -46,7 +46,7 @@ async function inspect(source: string, flags: InspectFlags, session: Session): P
 
 async function readReport(source: string, flags: InspectFlags, session: Session): Promise<ModelReport> {
   try {
-    const files = await openModelFiles(await openRoot(source, session.signal), {
+    const files = await openModelFiles(await openRoot(source, session), {
       i2sLayout: flags.i2sLayout,
     });
     try {

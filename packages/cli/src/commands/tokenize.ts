@@ -57,7 +57,7 @@ async function readPiped(session: Session): Promise<string> {
 
 async function openTokenizer(source: string, session: Session): Promise<Tokenizer> {
   try {
-    const files = await openModelFiles(await openRoot(source, session.signal));
+    const files = await openModelFiles(await openRoot(source, session));
     try {
       return readTokenizer(files, describeModel(files, source).config);
     } finally {

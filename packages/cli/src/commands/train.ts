@@ -26,15 +26,43 @@ export function registerTrain(program: Command, session: Session): void {
   program
     .command("train")
     .description("train a model from nothing by a recipe; goes on where an earlier run stopped")
-    .argument("<recipe>", "a .json file, or a module (.js, or .ts where Node runs it) whose default export is a recipe")
-    .addOption(option("-o, --output <folder>", "gets checkpoints, log, plot and the model").makeOptionMandatory())
-    .addOption(option("-t, --threads <n>", "compute threads (default: the cores available)").argParser(parseInteger(1, 256)))
-    .addOption(option("--tokens <n>", "tokens to train on, in place of the recipe's").argParser(parseInteger(1)))
-    .addOption(option("--form <name>", "form of the weights, in place of the recipe's").choices(["b1.58", "b1", "float"]))
-    .addOption(option("--embedding <type>", "type of the embedding in the GGUF file; f32 computes exactly what training did").choices(["f16", "f32"]).default("f16"))
+    .argument(
+      "<recipe>",
+      "a .json file, or a module (.js, or .ts where Node runs it) whose default export is a recipe",
+    )
+    .addOption(
+      option("-o, --output <folder>", "gets checkpoints, log, plot and the model").makeOptionMandatory(),
+    )
+    .addOption(
+      option("-t, --threads <n>", "compute threads (default: the cores available)").argParser(
+        parseInteger(1, 256),
+      ),
+    )
+    .addOption(
+      option("--tokens <n>", "tokens to train on, in place of the recipe's").argParser(parseInteger(1)),
+    )
+    .addOption(
+      option("--form <name>", "form of the weights, in place of the recipe's").choices([
+        "b1.58",
+        "b1",
+        "float",
+      ]),
+    )
+    .addOption(
+      option(
+        "--embedding <type>",
+        "type of the embedding in the GGUF file; f32 computes exactly what training did",
+      )
+        .choices(["f16", "f32"])
+        .default("f16"),
+    )
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(option("--fresh", "refuse to start where there is a checkpoint, rather than go on with it"))
-    .addOption(option("--show-labels <n>", "show what is learnt of the first n examples, and end").argParser(parseInteger(1, 1000)))
+    .addOption(
+      option("--show-labels <n>", "show what is learnt of the first n examples, and end").argParser(
+        parseInteger(1, 1000),
+      ),
+    )
     .addOption(jsonOption("the result"))
     .action((recipe: string, flags: TrainFlags) => train(recipe, flags, session));
 }
@@ -43,19 +71,28 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
   const library = await import("@bitnet.ts/train");
   const recipe = library.parseRecipe(override(await readRecipe(path), flags), path);
   const kernels = chooseKernels(library, flags, session);
-  const run = await library.openRun(recipe, { folder: flags.output, kernels, recipePath: resolve(path), onNotice: session.note });
+  const run = await library.openRun(recipe, {
+    folder: flags.output,
+    kernels,
+    recipePath: resolve(path),
+    onNotice: session.note,
+  });
   try {
     const { trainer, executor } = run;
     if (flags.showLabels !== undefined) return await showLabels(run, flags.showLabels, session);
     const wasResumed = await trainer.resume(session.note);
     if (wasResumed && flags.fresh)
-      throw new BitNetError("INVALID_ARGUMENT", `${flags.output}: holds a checkpoint already; choose another folder`);
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `${flags.output}: holds a checkpoint already; choose another folder`,
+      );
     const nParameters = library.countParameters(executor.graph);
     session.note(
       `${recipe.name}: ${formatCount(nParameters)} parameters (${recipe.model.form}), ${formatCount(trainer.settings.schedule.steps)} steps ` +
         `of ${formatCount(recipe.batchTokens)} tokens, ${kernels.name}${wasResumed ? `, resumed after step ${trainer.state.step}` : ""}`,
     );
-    const plot = () => library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, recipe.name)]);
+    const plot = () =>
+      library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, recipe.name)]);
     const reporter = createReporter(trainer.settings.schedule.steps, session);
     await trainer.run({
       signal: session.signal,
@@ -81,14 +118,22 @@ async function readRecipe(path: string): Promise<unknown> {
       const module = (await import(pathToFileURL(resolve(path)).href)) as { default?: unknown };
       return module.default;
     } catch (cause) {
-      throw new BitNetError("IO_FAILED", `${path}: cannot be imported as a recipe (${(cause as Error).message})`, { cause });
+      throw new BitNetError(
+        "IO_FAILED",
+        `${path}: cannot be imported as a recipe (${(cause as Error).message})`,
+        { cause },
+      );
     }
   }
   let text: string;
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
-    throw new BitNetError("FILE_NOT_FOUND", `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    throw new BitNetError(
+      "FILE_NOT_FOUND",
+      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`,
+      { cause },
+    );
   }
   try {
     return JSON.parse(text);
@@ -125,7 +170,8 @@ function createReporter(steps: number, session: Session): (entry: LogEntry) => v
   let last = 0;
   let mean: number | null = null;
   return (entry) => {
-    if (entry.kind === "evaluation") session.note(`step ${entry.step}: evaluation loss ${entry.loss.toFixed(4)}`);
+    if (entry.kind === "evaluation")
+      session.note(`step ${entry.step}: evaluation loss ${entry.loss.toFixed(4)}`);
     if (entry.kind !== "step") return;
     mean = mean === null ? entry.loss : mean + (entry.loss - mean) * 0.1;
     const now = performance.now();
@@ -159,19 +205,44 @@ interface TrainResult {
   losses: Record<string, number>;
 }
 
-async function exportRun(library: Library, run: OpenRun, recipe: Recipe, flags: TrainFlags): Promise<TrainResult> {
+async function exportRun(
+  library: Library,
+  run: OpenRun,
+  recipe: Recipe,
+  flags: TrainFlags,
+): Promise<TrainResult> {
   const { trainer, executor, shape, vocabulary } = run;
-  const losses = Object.fromEntries([...run.heldOut].map(([name, documents]) => [name, trainer.evaluate(documents)]));
+  const losses = Object.fromEntries(
+    [...run.heldOut].map(([name, documents]) => [name, trainer.evaluate(documents)]),
+  );
   const hasGguf = shape.form !== "float" && shape.hasSubNorms && shape.activation === "relu2";
   const gguf = join(flags.output, "model.gguf");
   const huggingFace = join(flags.output, "huggingface");
   const { name, description } = recipe;
-  const options = { name, description, tokenizer: library.tokenizerGguf(vocabulary), embeddingType: flags.embedding };
+  const options = {
+    name,
+    description,
+    tokenizer: library.tokenizerGguf(vocabulary),
+    embeddingType: flags.embedding,
+  };
   const bytes = hasGguf ? await library.exportGguf(gguf, executor, shape, options) : 0;
   const hasHf = shape.form !== "b1";
-  if (hasHf) await library.exportHf(huggingFace, executor, shape, library.tokenizerJson(vocabulary, shape.contextLength));
+  if (hasHf)
+    await library.exportHf(
+      huggingFace,
+      executor,
+      shape,
+      library.tokenizerJson(vocabulary, shape.contextLength),
+    );
   const { step, tokens } = trainer.state;
-  return { gguf: hasGguf ? gguf : null, bytes, huggingFace: hasHf ? huggingFace : null, step, tokens, losses };
+  return {
+    gguf: hasGguf ? gguf : null,
+    bytes,
+    huggingFace: hasHf ? huggingFace : null,
+    step,
+    tokens,
+    losses,
+  };
 }
 
 function describe({ gguf, bytes, huggingFace, tokens, losses }: TrainResult): string {
@@ -184,7 +255,9 @@ function describe({ gguf, bytes, huggingFace, tokens, losses }: TrainResult): st
 async function showLabels({ heldOut, tokenizer }: OpenRun, n: number, session: Session): Promise<void> {
   for (const [name, documents] of heldOut)
     for (const { ids, weights } of documents.slice(0, n)) {
-      const text = Array.from(ids, (id, i) => (weights[i] === 1 ? `[${tokenizer.decode([id])}]` : tokenizer.decode([id])));
+      const text = Array.from(ids, (id, i) =>
+        weights[i] === 1 ? `[${tokenizer.decode([id])}]` : tokenizer.decode([id]),
+      );
       await session.write(`${JSON.stringify({ source: name, text: text.join("") })}\n`);
     }
 }

@@ -1,6 +1,6 @@
 /**
  * The interface that everything hangs on. A Backend is a machine; loading a Program into it gives an Executable with a KV
- * arena, which runs Steps. Validation of programs and steps is done once, in validate.ts, before a backend sees them.
+ * arena, which runs Steps. Programs and steps are validated once, in validate-program.ts and validate.ts, before a backend sees them.
  */
 import type { Program } from "./program.ts";
 import type { Step, StepResult } from "./step.ts";
@@ -8,8 +8,6 @@ import type { Step, StepResult } from "./step.ts";
 export type BackendName = "native" | "reference";
 export type Isa = "scalar" | "avx2" | "avxvnni" | "avx512vnni" | "amx" | "neon-dotprod" | "neon-i8mm";
 export type KvType = "f16" | "f32";
-/** "dense": a private copy of the ternary weights, five in a byte, that decoding reads instead of the file. The same bits come out. */
-export type Repack = "dense" | "none";
 
 /** Tokens per KV page; a multiple of 16 (numerics). */
 export const pageTokens = 32;
@@ -34,8 +32,6 @@ export interface LoadOptions {
   screening?: boolean;
   /** Fraction done, 0…1. */
   onProgress?: (fraction: number) => void;
-  /** Default "none". Where the machine or a weight allows no denser copy, a notice says so. */
-  repack?: Repack;
   /** One-line notices. */
   onNotice?: (line: string) => void;
   signal?: AbortSignal;
@@ -64,8 +60,6 @@ export interface HeadReport {
 
 export interface Executable {
   readonly program: Program;
-  /** Bytes that a decoded token need not read thanks to a denser copy of weights; none where this is missing. */
-  readonly sparedBytesPerToken?: number;
   /**
    * Runs one whole forward pass off the JavaScript thread. One run at a time per executable: a second one waits.
    * @throws BitNetError NUMERIC_FAILURE when NaN or infinity reaches a quantiser or the logits, BACKEND_FAILED when a
@@ -87,5 +81,7 @@ export interface Backend {
   readonly threads: number;
   /** Variants tried before the chosen one, best first. */
   readonly rejected: readonly RejectedVariant[];
+  /** Names of the operations that it runs; fused ones that it lacks are run as their definitions (expand.ts). */
+  readonly operations: readonly string[];
   load(program: Program, options: LoadOptions): Promise<Executable>;
 }

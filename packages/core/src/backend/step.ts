@@ -70,7 +70,7 @@ export interface BufferOutput {
   buffer: BufferId;
   /** f32 buffers: [nRows, cols]. */
   values?: Float32Array;
-  /** q8 buffers: [nRows, cols] and [nRows]. */
+  /** q8 buffers: [nRows, cols] and [nRows], or [nRows, groups]. */
   quantised?: { values: Int8Array; scales: Float32Array };
 }
 

@@ -3,7 +3,8 @@ import { BitNetError } from "../base/errors.ts";
 import { CaseBuilder, plainStep } from "./conformance/case.ts";
 import type { Program } from "./program.ts";
 import type { Step } from "./step.ts";
-import { validateProgram, validateStep } from "./validate.ts";
+import { validateStep } from "./validate.ts";
+import { validateProgram } from "./validate-program.ts";
 
 function smallProgram(change: (b: CaseBuilder, ids: Record<string, number>) => void = () => {}): Program {
   const b = new CaseBuilder(1);
@@ -44,8 +45,8 @@ describe("validateProgram", () => {
   it.each<[string, (b: CaseBuilder, ids: Record<string, number>) => void, RegExp]>([
     [
       "a wrong width",
-      (b, { x, norm, q }) =>
-        b.add({ op: "rmsNormQuant", x: q ?? 0, weight: norm ?? 0, out: x ?? 0, eps: 1e-5 }),
+      (b, { xq, norm, q }) =>
+        b.add({ op: "rmsNormQuant", x: q ?? 0, weight: norm ?? 0, out: xq ?? 0, eps: 1e-5 }),
       /"norm" is 1 × 100, expected 1 × 32/,
     ],
     [
@@ -61,13 +62,13 @@ describe("validateProgram", () => {
     [
       "no matrices",
       (b, { xq }) => b.add({ op: "bitLinear", x: xq ?? 0, weights: [], outs: [] }),
-      /0 weights and 0 outputs/,
+      /0 weights and 0 outs/,
     ],
     [
       "heads that cannot be shared",
       (b, { q, x, kv }) =>
-        b.add({ op: "attention", q: q ?? 0, kv: kv ?? 0, out: x ?? 0, nHeads: 3, scale: 1 }),
-      /3 heads cannot share 2/,
+        b.add({ op: "attention", q: q ?? 0, kv: kv ?? 0, out: x ?? 0, nHeads: 3, scale: 1, window: 0 }),
+      /nHeads 3 is no multiple of nKvHeads 2/,
     ],
     [
       "an infinite scale",

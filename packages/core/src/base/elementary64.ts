@@ -1,5 +1,5 @@
 /**
- * sin, cos and pow in f64 from + − × ÷ only, for tables that must not depend on the engine's own `Math` functions. Errors are a
+ * sin, cos, log and pow in f64 from + − × ÷ only, for tables that must not depend on the engine's own `Math` functions. Errors are a
  * few units in the last place, far below the f32 rounding of their users.
  */
 
@@ -54,7 +54,8 @@ function cosSeries(z: number): number {
   return 1 + sum;
 }
 
-function log64(x: number): number {
+/** Natural logarithm of x > 0. */
+export function log64(x: number): number {
   let exponent = 0;
   let m = x;
   while (m >= Math.SQRT2) {

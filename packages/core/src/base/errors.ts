@@ -6,6 +6,7 @@
 export type BitNetErrorCode =
   | "INVALID_ARGUMENT" // an option or argument of the caller is out of range
   | "FILE_NOT_FOUND"
+  | "ACCESS_DENIED" // a server wants to know who asks, or does not let them
   | "IO_FAILED" // reading or writing failed below us
   | "FORMAT_INVALID" // the bytes of a model file contradict their format
   | "FORMAT_TRUNCATED" // the file ends before its contents do

@@ -26,6 +26,7 @@ describe("generation options", () => {
       frequencyPenalty: 0,
       presencePenalty: 0,
       logitBias: new Map(),
+      choice: 0,
       seed: expect.any(Number),
     });
     expect(rest).toEqual({
@@ -37,6 +38,8 @@ describe("generation options", () => {
       promptLogprobs: null,
       promptLogprobsFrom: 1,
       special: false,
+      mask: null,
+      cacheSalt: "",
       signal: null,
     });
   });

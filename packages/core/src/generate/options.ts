@@ -3,6 +3,7 @@
  * settings that the rest of this folder trusts. The order in which the samplers act is in docs/numerics.md.
  */
 import { BitNetError } from "../base/errors.ts";
+import type { TokenMask } from "./mask.ts";
 
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the highest logit. Default 0.7. */
@@ -27,6 +28,8 @@ export interface SamplingOptions {
   logitBias?: ReadonlyMap<number, number> | Readonly<Record<string, number>>;
   /** Unsigned 32-bit; the same seed gives the same text whatever else runs. Drawn at random when absent, and reported. */
   seed?: number;
+  /** Tells several answers to one prompt apart that share a seed. Default 0. */
+  choice?: number;
 }
 
 export interface GenerateOptions extends SamplingOptions {
@@ -46,6 +49,10 @@ export interface GenerateOptions extends SamplingOptions {
   promptLogprobsFrom?: number;
   /** Show special tokens in the text. Default false. */
   special?: boolean;
+  /** Which tokens may come next, such as a grammar decides. Belongs to this generation and is disposed with it. */
+  mask?: TokenMask;
+  /** Prefixes are shared in the cache only among generations of equal salt, so that one tenant cannot time another's. Default "". */
+  cacheSalt?: string;
   signal?: AbortSignal;
 }
 
@@ -62,6 +69,7 @@ export interface SamplingSettings {
   presencePenalty: number;
   logitBias: ReadonlyMap<number, number>;
   seed: number;
+  choice: number;
 }
 
 export interface GenerateSettings {
@@ -74,6 +82,8 @@ export interface GenerateSettings {
   promptLogprobs: number | null;
   promptLogprobsFrom: number;
   special: boolean;
+  mask: TokenMask | null;
+  cacheSalt: string;
   signal: AbortSignal | null;
 }
 
@@ -95,6 +105,7 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   presencePenalty: true,
   logitBias: true,
   seed: true,
+  choice: true,
   maxTokens: true,
   stop: true,
   stopTokens: true,
@@ -103,6 +114,8 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   promptLogprobs: true,
   promptLogprobsFrom: true,
   special: true,
+  mask: true,
+  cacheSalt: true,
   signal: true,
 };
 
@@ -123,6 +136,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
       presencePenalty: read.f32("presencePenalty", 0, "a number", () => true),
       logitBias: read.bias(),
       seed: read.integer("seed", -1, 0, 2 ** 32 - 1),
+      choice: read.integer("choice", 0, 0, 2 ** 32 - 1),
     },
     maxTokens: read.integer("maxTokens", 256, 0, Number.MAX_SAFE_INTEGER),
     stop: read.stop(),
@@ -132,6 +146,8 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     promptLogprobs: read.optionalCount("promptLogprobs"),
     promptLogprobsFrom: read.integer("promptLogprobsFrom", 1, 1, Number.MAX_SAFE_INTEGER),
     special: read.flag("special"),
+    mask: read.mask(),
+    cacheSalt: read.salt(),
     signal: read.signal(),
   };
   read.finish();
@@ -258,6 +274,19 @@ class OptionReader {
       else if (bias !== 0) biases.set(id, Math.fround(bias));
     }
     return biases;
+  }
+
+  mask(): TokenMask | null {
+    const value = this.#values.mask as Partial<TokenMask> | undefined;
+    if (value === undefined) return null;
+    const isMask = typeof value?.allowed === "function" && typeof value.accept === "function";
+    return isMask ? (value as TokenMask) : this.#reject("mask", "a TokenMask", value, null);
+  }
+
+  salt(): string {
+    const value = this.#values.cacheSalt;
+    if (value === undefined || (typeof value === "string" && value.length <= 256)) return value ?? "";
+    return this.#reject("cacheSalt", "a text of at most 256 characters", value, "");
   }
 
   signal(): AbortSignal | null {

@@ -108,7 +108,7 @@ export class ActiveRequest {
     for (let position = from; position < from + count; position++) {
       const row = firstRow + position - from;
       if (position === this.tokens.length - 1) {
-        this.#asked = this.#canSample() ? this.#sampler.request(row, this.#nGenerated) : null;
+        this.#asked = this.#canSample() ? this.#sampleRequest(row) : null;
         if (this.#asked !== null) heads.push(this.#asked);
       } else if (this.#asksPrompt(position)) {
         heads.push(this.#promptRequest(row, position));
@@ -151,6 +151,7 @@ export class ActiveRequest {
       ids: Int32Array.from(this.tokens.slice(this.nPrompt)),
       text: this.#texts.join(""),
       stopReason,
+      ...(this.#stops.found === null ? {} : { stopText: this.#stops.found }),
       seed: this.settings.sampling.seed,
       promptTokens: this.nPrompt,
       cachedTokens: this.#nCached,
@@ -171,6 +172,10 @@ export class ActiveRequest {
     for (const id of this.#eosIds)
       if (id < this.#limits.vocabSize) logitBias.set(id, Number.NEGATIVE_INFINITY);
     return { ...sampling, logitBias };
+  }
+
+  #sampleRequest(row: number): HeadRequest {
+    return this.#sampler.request(row, this.#nGenerated, this.settings.mask?.allowed() ?? null);
   }
 
   #canSample(): boolean {
@@ -210,6 +215,7 @@ export class ActiveRequest {
     if (report !== null) this.#logprobs.push(report);
     this.tokens.push(id);
     this.#sampler.see(id);
+    settings.mask?.accept(id);
     const reason = this.#canSample() ? null : this.#nGenerated < settings.maxTokens ? "context" : "length";
     this.#emit(id, reason === null ? text : text + this.#flush(), report);
     return reason;

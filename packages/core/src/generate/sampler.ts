@@ -7,6 +7,7 @@ import type { HeadRequest, HeadResult, HeadWant } from "../backend/step.ts";
 import { logF32 } from "../base/elementary.ts";
 import { BitNetError } from "../base/errors.ts";
 import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window } from "./filters.ts";
+import { isAllowed } from "./mask.ts";
 import { drawNucleus } from "./nucleus.ts";
 import type { SamplingSettings } from "./options.ts";
 import { Penalties } from "./penalties.ts";
@@ -27,6 +28,8 @@ export class Sampler {
   readonly #penalties: Penalties;
   /** Of the last request: ids whose logits change, and whether all logits were asked for. */
   #touched: Int32Array = new Int32Array();
+  /** Of the last request: a copy of the allowed tokens; null: all. */
+  #allowed: Uint32Array | null = null;
   #asked: HeadWant["kind"] = "all";
   /** The next request has to ask for everything: the answer to the last one left the choice open. */
   #isOpen = false;
@@ -49,8 +52,12 @@ export class Sampler {
     this.#penalties.see(token);
   }
 
-  /** What to ask of `row` for the generated token number `index`. */
-  request(row: number, index: number): HeadRequest {
+  /**
+   * What to ask of `row` for the generated token number `index`.
+   * @param allowed Bit set of the tokens that may be chosen; null: all.
+   */
+  request(row: number, index: number, allowed: Uint32Array | null = null): HeadRequest {
+    this.#allowed = allowed === null ? null : allowed.slice();
     const want = this.#want(index);
     this.#asked = want.kind;
     this.#touched = this.#penalties.touched();
@@ -58,6 +65,7 @@ export class Sampler {
       row,
       want,
       ...(this.#touched.length > 0 && want.kind !== "all" ? { apart: this.#touched } : {}),
+      ...(this.#allowed !== null && want.kind !== "all" ? { allow: this.#allowed } : {}),
       ...(this.#nReported === null ? {} : { logSumExp: true }),
     };
   }
@@ -67,9 +75,11 @@ export class Sampler {
    * @throws BitNetError INVALID_ARGUMENT when biases forbid every token.
    */
   choose(result: HeadResult, index: number): number | null {
-    const { temperature, seed } = this.#settings;
+    const { temperature, seed, choice } = this.#settings;
+    if (temperature === 0 && this.#asked === "all")
+      return this.#checked(rankAll(this.#changed(result.logits)).ids[0] ?? -1);
     if (temperature === 0) return this.#checked(this.#best(result));
-    const draw = new Draw(temperature, { seed, choice: 0, index });
+    const draw = new Draw(temperature, { seed, choice, index });
     if (this.#asked === "mass") {
       this.#isOpen = !this.#drawFromMass(result, draw);
       this.#notePatience();
@@ -80,22 +90,27 @@ export class Sampler {
 
   #checked(id: number): number {
     if (id < 0)
-      throw new BitNetError("INVALID_ARGUMENT", "logitBias: every token is forbidden, none can be chosen");
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        "every token is forbidden by logitBias or the mask, none can be chosen",
+      );
     return id;
   }
 
   #want(index: number): HeadWant {
-    const { temperature, topK, topP, minP, typicalP, seed } = this.#settings;
+    const { temperature, topK, topP, minP, typicalP, seed, choice } = this.#settings;
     const { vocabSize } = this.#limits;
     const nReported = this.#nReported ?? 0;
     const top = (k: number): HeadWant => ({ kind: "top", k: Math.min(Math.max(k, nReported), vocabSize) });
+    // The best tokens are reported whether they are allowed or not.
+    if (this.#allowed !== null && nReported > 0) return { kind: "all" };
     if (temperature === 0) return top(1);
     if (topK > 0 && topK < vocabSize) return top(topK);
     if (typicalP < 1 || nReported > 0) return { kind: "all" };
     if (topP < 1)
       return this.#asksAll() ? { kind: "all" } : { kind: "mass", temperature, share: (1 + topP) / 2 };
     if (minP > 0) return { kind: "above", margin: minPMargin(temperature, minP) };
-    return { kind: "winner", temperature, seed, choice: 0, index };
+    return { kind: "winner", temperature, seed, choice, index };
   }
 
   /** A distribution too flat for a few candidates tends to stay so: after an open choice, all logits are asked for a while. */
@@ -173,6 +188,10 @@ export class Sampler {
   #changed(logits: Float32Array): Float32Array {
     const changed = logits.slice();
     for (const id of this.#touched) changed[id] = this.#penalties.apply(id, logits[id] ?? 0);
+    const allowed = this.#allowed;
+    if (allowed !== null)
+      for (let id = 0; id < changed.length; id++)
+        if (!isAllowed(allowed, id)) changed[id] = Number.NEGATIVE_INFINITY;
     return changed;
   }
 
@@ -183,6 +202,7 @@ export class Sampler {
       builder.add(id, result.logits[i] ?? 0);
     });
     this.#touched.forEach((id, i) => {
+      if (!isAllowed(this.#allowed, id)) return;
       builder.add(id, this.#penalties.apply(id, result.apartLogits[i] ?? 0));
     });
     return builder.finish();

@@ -331,6 +331,7 @@ export class Scheduler {
   #retire(request: ActiveRequest): boolean {
     if (request.state === "done") return false;
     this.#roster.remove(request);
+    request.settings.mask?.dispose();
     const handler = this.#signalHandlers.get(request);
     if (handler !== undefined) request.settings.signal?.removeEventListener("abort", handler);
     this.#signalHandlers.delete(request);

@@ -38,7 +38,7 @@ export class StopMatcher {
   readonly #automata: readonly Automaton[];
   /** Held back: a beginning of some stop text. */
   #held = "";
-  #hasStopped = false;
+  #found: string | null = null;
 
   /** @param stops Not empty texts. */
   constructor(stops: readonly string[]) {
@@ -47,17 +47,22 @@ export class StopMatcher {
 
   /** Whether a stop text has been found; everything after it is ignored. */
   get hasStopped(): boolean {
-    return this.#hasStopped;
+    return this.#found !== null;
+  }
+
+  /** The stop text that has been found. */
+  get found(): string | null {
+    return this.#found;
   }
 
   /** Takes the next text. @returns What is certainly not part of a stop text. */
   push(text: string): string {
-    if (this.#hasStopped || text === "") return "";
+    if (this.#found !== null || text === "") return "";
     const whole = this.#held + text;
     for (let end = this.#held.length + 1; end <= whole.length; end++) {
       const length = this.#completedBy(whole[end - 1]);
       if (length === 0) continue;
-      this.#hasStopped = true;
+      this.#found = whole.slice(end - length, end);
       this.#held = "";
       return whole.slice(0, end - length);
     }

@@ -40,6 +40,8 @@ export interface GenerationResult {
   /** Without the stop text. After "abort": what had been set free until then. */
   text: string;
   stopReason: StopReason;
+  /** With "stop": the stop text that was found; absent when a token of `stopTokens` ended it. */
+  stopText?: string;
   seed: number;
   promptTokens: number;
   /** Prompt tokens whose rows were taken from the cache instead of being computed. */

@@ -58,6 +58,7 @@ function filesOf(tensors: readonly TensorInfo[], rest: Partial<WeightFiles> = {}
     fileName: ggufWeightName,
     weightScale: "multiplies",
     floatsMayBeProducts: false,
+    floatsAreMasters: true,
     ...rest,
   };
 }
@@ -372,7 +373,7 @@ function model() {
   m.ternary("a", 2, 256);
   m.f32("x", 6);
   m.ternary("b", 8, 80);
-  m.ropeTable(6, 10000);
+  m.ropeTable("rope", { headDim: 6, theta: 10000, scaling: null });
   m.dense("norm", 1, 6);
   return m.recording;
 }
@@ -490,8 +491,46 @@ describe("progress and abort", () => {
 
 it("a context that would need a gigantic RoPE table is refused before memory is taken", async () => {
   const m = new Recorder({ name: "test", contextLength: 2 ** 20, vocabSize: 4 });
-  m.ropeTable(258, 10000);
+  m.ropeTable("rope", { headDim: 258, theta: 10000, scaling: null });
   const error = await errorOf(bindWeights(m.recording, filesOf([])));
   expect(error.code).toBe("OUT_OF_MEMORY");
   expect(error.message).toMatch(/at most 1040447 are supported; ask for a shorter context/);
+});
+
+describe("full-precision weights", () => {
+  const masters = [0.4, -0.9, 0.1, 0.7, ...Array.from({ length: 124 }, () => 0.2)];
+  const products = masters.map((value) => Math.sign(value) * 0.5);
+
+  it.each([
+    [false, masters, "refused"],
+    [false, products, "read"],
+    [true, masters, "read"],
+  ])("with floatsAreMasters %s", async (floatsAreMasters, values, outcome) => {
+    const bound = bindTernary([1, 128], [tensor("w.weight", "f32", [1, 128], floats("f32", values))], {
+      floatsAreMasters,
+      floatsMayBeProducts: !floatsAreMasters,
+    });
+    if (outcome === "read") {
+      await bound;
+      return;
+    }
+    const error = await errorOf(bound);
+    expect(error.code).toBe("MODEL_UNSUPPORTED");
+    expect(error.message).toMatch(/"w.weight" holds full-precision weights, and nothing in the files says/);
+  });
+});
+
+describe("a scale beside a packed weight", () => {
+  const scaleTensor = tensor("w.scale", "f32", [1], floats("f32", [0.25]));
+
+  it.each<PackingId>(["i2_s", "tq2_0"])("multiplies that of %s", async (type) => {
+    const program = await bindTernary([2, 256], [packed(type, [2, 256]), scaleTensor]);
+    expect(weightOf(program)).toMatchObject({ scale: { kind: "tensor", value: 0.75 * 0.25 } });
+  });
+
+  it("must be one number", async () => {
+    const wrong = tensor("w.scale", "f32", [2], floats("f32", [1, 2]));
+    const error = await errorOf(bindTernary([2, 256], [packed("i2_s", [2, 256]), wrong]));
+    expect(error.message).toMatch(/"w.weight" needs a single number "w.scale" beside it, found f32 \[2\]/i);
+  });
 });

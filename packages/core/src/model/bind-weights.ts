@@ -12,7 +12,7 @@ import type {
   TernaryTensor,
 } from "../backend/program.ts";
 import { BitNetError, throwIfAborted } from "../base/errors.ts";
-import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
+import { bf16ToF32, f16ToF32, f32ToF16 } from "../base/float16.ts";
 import {
   checkReadable,
   isPackingId,
@@ -22,11 +22,12 @@ import {
   typeName,
 } from "../formats/tensor.ts";
 import { isComputeLayout, rowsToComputeLayout, toComputeLayout } from "../packing/compute-layout.ts";
+import { widenRows } from "../packing/dense.ts";
 import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
-import type { DenseType, Scale, TernaryShape } from "../packing/packing.ts";
-import { packings } from "../packing/registry.ts";
+import type { DenseType, PackingId, Scale, TernaryShape } from "../packing/packing.ts";
+import { isGroupPacking, packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./model-config.ts";
 import type { Recording, WeightRequest } from "./recorder.ts";
 import { ropeTable } from "./rope-table.ts";
 
@@ -38,6 +39,8 @@ export interface WeightFiles {
   weightScale: ModelConfig["weightScale"];
   /** Ternary weights in a float type may be products T · v, as bitnet.cpp's converter writes them, rather than masters. */
   floatsMayBeProducts: boolean;
+  /** Ternary weights in a float type that are no products are masters; otherwise they are refused. */
+  floatsAreMasters: boolean;
 }
 
 export interface BindOptions {
@@ -95,14 +98,14 @@ class Binder {
   async bind(request: WeightRequest): Promise<TernaryTensor | DenseTensor> {
     switch (request.kind) {
       case "ropeTable": {
-        const { contextLength, headDim, theta } = request;
+        const { contextLength, headDim } = request.shape;
         if (contextLength * headDim > maxRopeElements) throw contextTooLong(contextLength, headDim);
-        const table = ropeTable(contextLength, headDim, theta);
+        const table = ropeTable(request.shape);
         const source = this.addBytes(request.name, new Uint8Array(table.buffer));
         return { kind: "dense", type: "f32", source, offset: 0, rows: contextLength, cols: headDim };
       }
       case "dense":
-        return this.bindDense(this.find(request), request.rows, request.cols);
+        return this.bindDense(this.find(request), request);
       case "ternary":
         return this.bindTernary(this.find(request), request.rows, request.cols);
     }
@@ -128,16 +131,57 @@ class Binder {
     return tensor;
   }
 
-  private async bindDense(tensor: TensorInfo, rows: number, cols: number): Promise<DenseTensor> {
+  private async bindDense(
+    tensor: TensorInfo,
+    { rows, cols, plus, times }: Extract<WeightRequest, { kind: "dense" }>,
+  ): Promise<DenseTensor> {
+    if (isGroupPacking(tensor.type) && plus === 0 && times === 1)
+      return this.bindTernaryTable(tensor, tensor.type, { rows, cols });
     if (!isOneOf<DenseType>(tensor.type, denseTypes))
       throw wrongType(tensor, `one of ${denseTypes.join(", ")}`);
+    if (plus !== 0 || times !== 1) {
+      const values = new Float32Array(rows * cols);
+      widenRows(tensor.type, await readTensor(tensor), cols, 0, rows, values);
+      for (let i = 0; i < values.length; i++)
+        values[i] = Math.fround((values[i] as number) + plus) * Math.fround(times);
+      const source = this.addBytes(tensor.name, new Uint8Array(values.buffer));
+      return { kind: "dense", type: "f32", source, offset: 0, rows, cols };
+    }
     const { source, offset } = await this.refer(tensor);
     return { kind: "dense", type: tensor.type, source, offset, rows, cols };
   }
 
+  /** A table of ternary weights (embeddings of Ternary Bonsai), widened to f16, which holds trits times f16 scales exactly. */
+  private async bindTernaryTable(
+    tensor: TensorInfo,
+    packing: PackingId,
+    shape: TernaryShape,
+  ): Promise<DenseTensor> {
+    const { rows, cols } = shape;
+    const bytes = await readTensor(tensor);
+    const scale = packings[packing].readScale(bytes, shape) ?? (await this.separateScale(tensor));
+    checkScale(tensor, scale);
+    const values = scale.kind === "tensor" ? Float32Array.of(scale.value) : scale.values;
+    const size = scale.kind === "group" ? scale.size : scale.kind === "row" ? cols : rows * cols;
+    const widened = sharedBytes(2 * rows * cols);
+    const halves = new Uint16Array(widened.buffer);
+    const trits = new Int8Array(cols);
+    for (let row = 0; row < rows; row++) {
+      packings[packing].unpackRows(bytes, shape, row, 1, trits);
+      for (let from = 0; from < cols; from += size) {
+        const value = values[Math.floor((row * cols + from) / size)] as number;
+        const codes = Uint16Array.from([-value, 0, value, 2 * value], f32ToF16);
+        for (let i = from; i < Math.min(cols, from + size); i++)
+          halves[row * cols + i] = codes[(trits[i] as number) + 1] as number;
+      }
+    }
+    return { kind: "dense", type: "f16", source: this.addBytes(tensor.name, widened), offset: 0, rows, cols };
+  }
+
   private async bindTernary(tensor: TensorInfo, rows: number, cols: number): Promise<TernaryTensor> {
     const shape = { rows, cols };
-    const made = (bytes: Uint8Array, scale: Scale): TernaryTensor => {
+    const made = (bytes: Uint8Array, found: Scale): TernaryTensor => {
+      const scale = inWholeBlocks(tensor, found);
       checkScale(tensor, scale);
       return { kind: "ternary", source: this.addBytes(tensor.name, bytes), offset: 0, rows, cols, scale };
     };
@@ -148,12 +192,13 @@ class Binder {
     if (!isPackingId(tensor.type))
       throw wrongType(tensor, "a ternary packing or f32, f16, bf16 master weights");
     if (isComputeLayout(tensor.type, shape)) {
-      const scale = await readTailScale(tensor);
+      const scale = await this.withFactor(tensor, await readTailScale(tensor));
       checkScale(tensor, scale);
       return { kind: "ternary", ...(await this.refer(tensor)), rows, cols, scale };
     }
     const bytes = await readTensor(tensor);
-    const scale = packings[tensor.type].readScale(bytes, shape) ?? (await this.separateScale(tensor));
+    const own = packings[tensor.type].readScale(bytes, shape);
+    const scale = own === null ? await this.separateScale(tensor) : await this.withFactor(tensor, own);
     return made(toComputeLayout(tensor.type, bytes, shape), scale);
   }
 
@@ -164,6 +209,7 @@ class Binder {
       ternarise(type, bytes, shape, { mayBeProducts: this.files.floatsMayBeProducts || hasScale }),
     );
     const { isProduct, scale, unpackRows } = ternarised;
+    if (!isProduct && !this.files.floatsAreMasters) throw fullPrecision(tensor);
     // Trits as floats: what saving a packed checkpoint that was unpacked in memory leaves behind.
     const areTrits = hasScale && isProduct && scale.value === 1;
     return { unpackRows, scale: areTrits ? await this.separateScale(tensor) : scale };
@@ -171,29 +217,21 @@ class Binder {
 
   /** The `weight_scale` tensor beside a packed one. */
   private async separateScale(tensor: TensorInfo): Promise<Scale> {
-    const name = scaleName(tensor);
-    const scaleTensor = this.files.tensors.get(name);
-    if (
-      !scaleTensor ||
-      !isOneOf<MasterType>(scaleTensor.type, masterTypes) ||
-      scaleTensor.shape.some((n) => n !== 1)
-    ) {
-      throw new BitNetError(
-        "MODEL_INVALID",
-        `tensor "${tensor.name}" needs a single number "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${scaleTensor.shape.join(", ")}]` : "nothing"}`,
-        { details: { tensor: name } },
-      );
-    }
-    const bytes = await readTensor(scaleTensor);
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const stored =
-      scaleTensor.type === "f32"
-        ? view.getFloat32(0, true)
-        : (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
+    const stored = await readNumber(this.files.tensors.get(scaleName(tensor)), tensor);
     return {
       kind: "tensor",
       value: this.files.weightScale === "multiplies" ? stored : Math.fround(1 / stored),
     };
+  }
+
+  /** llama.cpp's converter keeps the scale of a ternary weight beside it, and trits alone in the weight. */
+  private async withFactor(tensor: TensorInfo, scale: Scale): Promise<Scale> {
+    const name = tensor.name.replace(/\.weight$/, ".scale");
+    const factorTensor = this.files.tensors.get(name);
+    if (name === tensor.name || factorTensor === undefined) return scale;
+    const factor = await readNumber(factorTensor, tensor);
+    if (scale.kind === "tensor") return { kind: "tensor", value: Math.fround(scale.value * factor) };
+    return { ...scale, values: scale.values.map((value) => Math.fround(value * factor)) };
   }
 
   /** Refers to a tensor's bytes in its file, or reads them where the source is no file. */
@@ -212,6 +250,51 @@ class Binder {
   private addBytes(name: string, bytes: Uint8Array): SourceId {
     return this.sources.push({ kind: "bytes", name, bytes }) - 1;
   }
+}
+
+/** Groups of 64 in which pairs have one scale are groups of 128, in which blocks of weights are computed. */
+function inWholeBlocks(tensor: TensorInfo, scale: Scale): Scale {
+  if (scale.kind !== "group" || scale.size !== 64) return scale;
+  const values = new Float32Array(scale.values.length / 2);
+  for (let i = 0; i < values.length; i++) {
+    const [low = 0, high = 0] = scale.values.subarray(2 * i, 2 * i + 2);
+    if (low !== high && low !== 0 && high !== 0) {
+      throw new BitNetError(
+        "FORMAT_UNSUPPORTED",
+        `tensor "${tensor.name}" has a scale for each 64 weights, and those of group ${i} of 128 differ (${low} and ${high}); only pairs of equal scales can be computed with`,
+        { details: { tensor: tensor.name } },
+      );
+    }
+    values[i] = low || high;
+  }
+  return { kind: "group", size: 128, values };
+}
+
+/** The single number of a scale tensor. */
+async function readNumber(scaleTensor: TensorInfo | undefined, weight: TensorInfo): Promise<number> {
+  if (
+    !scaleTensor ||
+    !isOneOf<MasterType>(scaleTensor.type, masterTypes) ||
+    scaleTensor.shape.some((n) => n !== 1)
+  ) {
+    const name = scaleTensor?.name ?? scaleName(weight);
+    throw new BitNetError(
+      "MODEL_INVALID",
+      `tensor "${weight.name}" needs a single number "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${scaleTensor.shape.join(", ")}]` : "nothing"}`,
+      { details: { tensor: name } },
+    );
+  }
+  const bytes = await readTensor(scaleTensor);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (scaleTensor.type === "f32") return view.getFloat32(0, true);
+  return (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
+}
+
+/** Memory that native backends use in place, where the engine has such. */
+function sharedBytes(length: number): Uint8Array {
+  return new Uint8Array(
+    typeof SharedArrayBuffer === "function" ? new SharedArrayBuffer(length) : new ArrayBuffer(length),
+  );
 }
 
 function scaleName({ name }: TensorInfo): string {
@@ -249,6 +332,15 @@ function checkScale(tensor: TensorInfo, scale: Scale): void {
       },
     );
   }
+}
+
+/** An ordinary model, or one that hides what it is. */
+function fullPrecision(tensor: TensorInfo): BitNetError {
+  return new BitNetError(
+    "MODEL_UNSUPPORTED",
+    `tensor "${tensor.name}" holds full-precision weights, and nothing in the files says that they were trained to be ternary; rounding the weights of an ordinary model leaves nonsense. A checkpoint with ternary masters says so by a quantization_config`,
+    { details: { tensor: tensor.name, type: tensor.type } },
+  );
 }
 
 function contextTooLong(contextLength: number, headDim: number): BitNetError {

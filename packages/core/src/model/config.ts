@@ -4,33 +4,12 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import { epsRange, FieldReader, limits, show, thetaRange } from "./config-fields.ts";
-
-export interface ModelConfig {
-  /** Architecture family, one file of this folder each. */
-  readonly architecture: "bitnet-b1.58";
-  readonly name: string;
-  readonly hiddenSize: number;
-  readonly ffnSize: number;
-  readonly nLayers: number;
-  readonly nHeads: number;
-  readonly nKvHeads: number;
-  readonly headDim: number;
-  readonly contextLength: number;
-  readonly vocabSize: number;
-  readonly normEps: number;
-  readonly ropeTheta: number;
-  readonly activation: "relu2" | "silu" | "gelu";
-  /** The embedding serves as head; null: so it is unless the file holds a head of its own. */
-  readonly isTied: boolean | null;
-  /** How a separate `weight_scale` tensor relates to the weights: W = T · scale, or W = T / scale. */
-  readonly weightScale: "multiplies" | "divides";
-}
+import { readGgufRopeScaling, readHfRope } from "./config-rope.ts";
+import { familyNamed, knownArchitectures, plannedArchitectures } from "./families.ts";
+import type { ModelConfig } from "./model-config.ts";
 
 /** GGUF metadata as the reader gives it. */
 export type GgufFields = ReadonlyMap<string, unknown>;
-
-const ggufArchitectures = ["bitnet-b1.58", "bitnet-25"];
-const hfArchitectures = ["BitNetForCausalLM", "BitnetForCausalLM"];
 
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
 export function parseGgufConfig(
@@ -39,8 +18,8 @@ export function parseGgufConfig(
   vocabRows: number | undefined,
 ): ModelConfig {
   const architecture = fields.get("general.architecture");
-  if (typeof architecture !== "string" || !ggufArchitectures.includes(architecture))
-    throw unsupported(fileName, architecture, ggufArchitectures);
+  const family = familyNamed("gguf", architecture);
+  if (family === undefined) throw unsupported(fileName, architecture, knownArchitectures.gguf);
   const key = (name: string) => `${architecture}.${name}`;
   const reader = new FieldReader((name) => fields.get(key(name)), key);
   const { problems } = reader;
@@ -50,113 +29,119 @@ export function parseGgufConfig(
   const rotated = reader.integer("rope.dimension_count", limits.headDim, headDim);
   if (Math.abs(rotated - headDim) > 0)
     problems.push(`${key("rope.dimension_count")} is ${rotated}, expected the head dimension ${headDim}`);
-  checkGgufRopeScaling(fields, key, problems);
+  const nLayers = reader.integer("block_count", limits.nLayers);
+  const normEps = reader.number("attention.layer_norm_rms_epsilon", epsRange);
   if (vocabRows === undefined) problems.push('tensor "token_embd.weight" is missing');
   return finish(fileName, problems, {
-    architecture: "bitnet-b1.58",
+    architecture: family.name,
     name: stringOr(fields.get("general.name"), fileName),
     hiddenSize,
     ffnSize: reader.integer("feed_forward_length", limits.ffnSize),
-    nLayers: reader.integer("block_count", limits.nLayers),
+    nLayers,
     nHeads,
     nKvHeads: reader.integer("attention.head_count_kv", limits.nHeads, nHeads),
     headDim,
     contextLength: reader.integer("context_length", limits.contextLength),
     vocabSize: reader.checked(vocabRows ?? Number.NaN, "rows of token_embd.weight", limits.vocabSize),
-    normEps: reader.number("attention.layer_norm_rms_epsilon", epsRange),
-    ropeTheta: reader.number("rope.freq_base", thetaRange, 10000),
-    activation: "relu2",
+    normEps,
+    ropeTheta: reader.number("rope.freq_base", thetaRange, family.defaults.gguf.ropeTheta),
+    ropeScaling: readGgufRopeScaling((name) => fields.get(name), key, problems),
+    pairing: family.ggufPairing,
+    activation: family.activation,
     isTied: null,
     weightScale: "multiplies",
+    floatsAreMasters: family.floatsAreMasters,
+    ...usualExtras(headDim),
+    hasInnerNorms: null,
+    innerNormEps: normEps,
+    ...family.extras?.gguf?.(reader, {
+      hiddenSize,
+      headDim,
+      nLayers,
+      find: (name) => fields.get(key(name)),
+    }),
   });
-}
-
-/** Converters also write "linear" with a factor of 1, which scales nothing. A factor without a type means "linear". */
-function checkGgufRopeScaling(fields: GgufFields, key: (name: string) => string, problems: string[]): void {
-  const type = fields.get(key("rope.scaling.type")) ?? "linear";
-  if (type === "none") return;
-  if (type !== "linear") problems.push(`${key("rope.scaling.type")} ${show(type)} is not supported`);
-  for (const name of ["rope.scaling.factor", "rope.scale_linear"]) {
-    const factor = fields.get(key(name)) ?? 1;
-    if (factor !== 1 && factor !== 0) problems.push(`${key(name)} ${show(factor)} is not supported`);
-  }
 }
 
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
 export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
   if (!isRecord(json)) throw invalid(fileName, [`expected a JSON object, found ${show(json)}`]);
   const architecture = Array.isArray(json.architectures) ? json.architectures[0] : undefined;
-  if (typeof architecture !== "string" || !hfArchitectures.includes(architecture))
-    throw unsupported(fileName, architecture ?? json.model_type, hfArchitectures);
+  const family = familyNamed("hf", architecture);
+  if (family === undefined)
+    throw unsupported(fileName, architecture ?? json.model_type, knownArchitectures.hf);
   const reader = new FieldReader((name) => json[name] ?? undefined);
   const { problems } = reader;
   const hiddenSize = reader.integer("hidden_size", limits.hiddenSize);
   const nHeads = reader.integer("num_attention_heads", limits.nHeads);
-  if (json.attention_bias === true) problems.push("attention_bias is not supported");
+  for (const name of ["attention_bias", "mlp_bias"])
+    if (json[name] === true) problems.push(`${name} is not supported`);
+  const nLayers = reader.integer("num_hidden_layers", limits.nLayers);
+  const headDim = reader.headDim("head_dim", hiddenSize, nHeads);
+  const normEps = reader.number("rms_norm_eps", epsRange, family.defaults.hf.normEps);
+  const rope = readHfRope(json, family.defaults.hf.ropeTheta, problems);
+  const quantization = isRecord(json.quantization_config) ? json.quantization_config : {};
+  const usesInnerNorms = quantization.use_rms_norm === true;
   return finish(fileName, problems, {
-    architecture: "bitnet-b1.58",
+    architecture: family.name,
     name: stringOr(json._name_or_path, fileName),
     hiddenSize,
     ffnSize: reader.integer("intermediate_size", limits.ffnSize),
-    nLayers: reader.integer("num_hidden_layers", limits.nLayers),
+    nLayers,
     nHeads,
     nKvHeads: reader.integer("num_key_value_heads", limits.nHeads, nHeads),
-    headDim: reader.headDim("head_dim", hiddenSize, nHeads),
+    headDim,
     contextLength: reader.integer("max_position_embeddings", limits.contextLength),
     vocabSize: reader.integer("vocab_size", limits.vocabSize),
-    normEps: reader.number("rms_norm_eps", epsRange, 1e-5),
-    ropeTheta: readHfRope(json, problems),
-    activation: readActivation(json.hidden_act ?? undefined, problems),
-    isTied: typeof json.tie_word_embeddings === "boolean" ? json.tie_word_embeddings : null,
+    normEps,
+    ropeTheta: rope.theta,
+    ropeScaling: rope.scaling,
+    pairing: "half",
+    activation: readActivation(
+      json.hidden_act ?? json.hidden_activation ?? undefined,
+      family.activation,
+      problems,
+    ),
+    isTied: typeof json.tie_word_embeddings === "boolean" ? json.tie_word_embeddings : family.isTied,
     weightScale: readWeightScale(json.quantization_config ?? {}, problems),
+    floatsAreMasters: family.floatsAreMasters || isRecord(json.quantization_config),
+    ...usualExtras(headDim),
+    hasInnerNorms: usesInnerNorms ? true : null,
+    innerNormEps: usesInnerNorms
+      ? new FieldReader((name) => quantization[name] ?? undefined, undefined, problems).number(
+          "rms_norm_eps",
+          epsRange,
+          1e-6,
+        )
+      : normEps,
+    ...family.extras?.hf?.(reader, { hiddenSize, headDim, nLayers, find: (name) => json[name] }),
   });
 }
 
-/** θ stands in the configuration itself or, in newer ones, in `rope_parameters`, which took over from `rope_scaling`. */
-function readHfRope(json: Record<string, unknown>, problems: string[]): number {
-  const { rope_scaling: scaling, rope_parameters: parameters } = json;
-  checkWholeRotation(json, "", problems);
-  if (isRecord(scaling)) checkDefaultRope(scaling, "rope_scaling", problems);
-  else if (scaling ?? false) problems.push(`rope_scaling is ${show(scaling)}, expected an object`);
-  const outer = new FieldReader((name) => json[name] ?? undefined, undefined, problems);
-  if ((parameters ?? null) === null) return outer.number("rope_theta", thetaRange, 500000);
-  if (!isRecord(parameters)) {
-    problems.push(`rope_parameters is ${show(parameters)}, expected an object`);
-    return Number.NaN;
-  }
-  checkDefaultRope(parameters, "rope_parameters", problems);
-  const inner = new FieldReader(
-    (name) => parameters[name] ?? undefined,
-    (name) => `rope_parameters.${name}`,
-    problems,
-  );
-  const older = outer.number("rope_theta", thetaRange, Number.NaN);
-  // Without a θ at either place, the parameters are kept per kind of layer.
-  const theta = inner.number("rope_theta", thetaRange, Number.isNaN(older) ? undefined : older);
-  if (Math.abs(theta - older) > 0)
-    problems.push(`rope_theta is ${older}, but rope_parameters.rope_theta is ${theta}`);
-  return theta;
+/** What most families do not have. */
+function usualExtras(headDim: number) {
+  return {
+    attentionScale: Math.fround(1 / Math.sqrt(headDim)),
+    slidingWindow: null,
+    activationGroup: null,
+    embeddingScale: 1,
+    residualScale: 1,
+    headScale: 1,
+    normShift: 0,
+  } as const;
 }
 
-function checkDefaultRope(fields: Record<string, unknown>, name: string, problems: string[]): void {
-  const type = fields.rope_type ?? fields.type ?? "default";
-  if (type !== "default") problems.push(`${name} of type ${show(type)} is not supported`);
-  else if ((fields.factor ?? 1) !== 1)
-    problems.push(`${name}.factor ${show(fields.factor)} is not supported`);
-  checkWholeRotation(fields, `${name}.`, problems);
-}
-
-function checkWholeRotation(fields: Record<string, unknown>, prefix: string, problems: string[]): void {
-  const factor = fields.partial_rotary_factor ?? 1;
-  if (factor !== 1) problems.push(`${prefix}partial_rotary_factor ${show(factor)} is not supported`);
-}
-
-function readActivation(value: unknown, problems: string[]): ModelConfig["activation"] {
-  if (value === undefined || value === "relu2") return "relu2";
+function readActivation(
+  value: unknown,
+  usual: ModelConfig["activation"],
+  problems: string[],
+): ModelConfig["activation"] {
+  if (value === undefined) return usual;
+  if (value === "relu2") return "relu2";
   if (value === "silu") return "silu";
   if (value === "gelu_pytorch_tanh") return "gelu";
   problems.push(`hidden_act ${show(value)} is not supported; supported: relu2, silu, gelu_pytorch_tanh`);
-  return "relu2";
+  return usual;
 }
 
 /** Which linear layer of transformers reads the file, and thereby what its scales mean. */
@@ -177,7 +162,6 @@ function readWeightScale(quantization: unknown, problems: string[]): ModelConfig
         `quantization_config.${name} ${show(value)} is not supported; supported: ${supported.join(", ")}`,
       );
   }
-  if (quantization.use_rms_norm === true) problems.push("quantization_config.use_rms_norm is not supported");
   return quantization.linear_class === "autobitlinear" ? "multiplies" : "divides";
 }
 
@@ -186,6 +170,13 @@ function finish(fileName: string, problems: string[], config: ModelConfig): Mode
   // Fields that are already listed as faulty are NaN, of which no comparison is true.
   if (nHeads % nKvHeads > 0) problems.push(`${nHeads} heads cannot share ${nKvHeads} key/value heads`);
   if (headDim % 2 > 0) problems.push(`head dimension ${headDim} must be even`);
+  if (config.ropeScaling?.type === "longrope") {
+    for (const { length } of [config.ropeScaling.shortFactors, config.ropeScaling.longFactors])
+      if (length !== headDim / 2)
+        problems.push(
+          `rope scaling has ${length} factors, expected ${headDim / 2}, half of the head dimension`,
+        );
+  }
   if (problems.length > 0) throw invalid(fileName, problems);
   return Object.freeze(config);
 }
@@ -200,6 +191,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function unsupported(fileName: string, found: unknown, supported: readonly string[]): BitNetError {
   const shown = found === undefined ? "nothing" : show(found);
+  const missing = typeof found === "string" ? plannedArchitectures.get(found) : undefined;
+  if (missing !== undefined) {
+    return new BitNetError(
+      "MODEL_UNSUPPORTED",
+      `${fileName}: models of architecture ${shown} cannot be run yet: they need ${missing}`,
+      { details: { found: shown, supported } },
+    );
+  }
   return new BitNetError(
     "MODEL_UNSUPPORTED",
     `${fileName}: unknown architecture: expected one of ${supported.join(", ")}, found ${shown}`,

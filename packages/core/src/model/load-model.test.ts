@@ -6,8 +6,8 @@ import type { GgufValue } from "../formats/gguf/values.ts";
 import { type GgufTensorInput, writeGguf } from "../formats/gguf/write-gguf.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import type { TensorInfo } from "../formats/tensor.ts";
-import { recordBitnetB158 } from "./bitnet-b158.ts";
-import type { ModelConfig } from "./config.ts";
+import { bitnetB158 } from "./bitnet-b158.ts";
+import { recordDecoder } from "./decoder.ts";
 import {
   bindModel,
   countParameters,
@@ -16,6 +16,7 @@ import {
   type ModelDescription,
   readTokenizer,
 } from "./load-model.ts";
+import type { ModelConfig } from "./model-config.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
 const config: ModelConfig = {
@@ -31,9 +32,21 @@ const config: ModelConfig = {
   vocabSize: 300,
   normEps: 1e-5,
   ropeTheta: 10000,
+  ropeScaling: null,
+  pairing: "half",
   activation: "relu2",
   isTied: null,
   weightScale: "multiplies",
+  floatsAreMasters: true,
+  attentionScale: Math.fround(1 / Math.sqrt(4)),
+  slidingWindow: null,
+  activationGroup: null,
+  embeddingScale: 1,
+  residualScale: 1,
+  headScale: 1,
+  normShift: 0,
+  hasInnerNorms: null,
+  innerNormEps: 1e-5,
 };
 
 async function errorOf(action: () => unknown): Promise<BitNetError> {
@@ -49,14 +62,22 @@ async function errorOf(action: () => unknown): Promise<BitNetError> {
 /** All weights of `config` in f32, under the names of either format. */
 function describedBy(weightName: (name: string) => string, hasHead: boolean): ModelDescription {
   const tensors = new Map<string, TensorInfo>();
-  for (const buffer of recordBitnetB158(config, hasHead).buffers) {
+  for (const buffer of recordDecoder(config, (name) => name === "output" && hasHead, bitnetB158.traits)
+    .buffers) {
     if (buffer.class !== "request" || buffer.kind === "ropeTable") continue;
     const [name, byteLength] = [weightName(buffer.name), 4 * buffer.rows * buffer.cols];
     const source = bytesSource(new Uint8Array(byteLength), name);
     const shape = buffer.rows === 1 ? [buffer.cols] : [buffer.rows, buffer.cols];
     tensors.set(name, { name, shape, type: "f32", source, offset: 0, byteLength });
   }
-  return { config, tensors, chatTemplate: null, weightName, floatsMayBeProducts: false };
+  return {
+    config,
+    tensors,
+    chatTemplate: null,
+    defaultChatTemplate: "bitnet",
+    weightName,
+    floatsMayBeProducts: false,
+  };
 }
 
 async function headOf(description: ModelDescription, isTied: boolean | null): Promise<string> {
@@ -67,7 +88,7 @@ async function headOf(description: ModelDescription, isTied: boolean | null): Pr
 
 describe.each([
   ["GGUF", ggufWeightName, "output.weight"],
-  ["Hugging Face", hfWeightName, "lm_head.weight"],
+  ["Hugging Face", (name: string) => hfWeightName(bitnetB158, name, () => false), "lm_head.weight"],
 ] as const)("the head of a %s model", (_, weightName, fileName) => {
   it("is its own where there is one and the configuration does not tie it", async () => {
     const described = describedBy(weightName, true);

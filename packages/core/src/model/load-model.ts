@@ -6,13 +6,16 @@ import type { Program } from "../backend/program.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { matrixShape, type TensorInfo } from "../formats/tensor.ts";
+import { isGroupPacking } from "../packing/registry.ts";
 import { chatTemplateSource } from "../tokenizer/default-template.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BindOptions, bindWeights } from "./bind-weights.ts";
-import { recordBitnetB158 } from "./bitnet-b158.ts";
-import { type ModelConfig, parseGgufConfig, parseHfConfig } from "./config.ts";
+import { parseGgufConfig, parseHfConfig } from "./config.ts";
+import { recordDecoder } from "./decoder.ts";
+import { familyOf } from "./families.ts";
+import type { ModelConfig } from "./model-config.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
 export interface ModelDescription {
@@ -22,7 +25,9 @@ export interface ModelDescription {
   chatTemplate: string | null;
   /** File name of a weight by its GGUF name without ".weight". */
   weightName: (name: string) => string;
-  /** Float tensors hold the very weights that are computed with; Hugging Face's are masters. */
+  /** The template to use where the file has none; null: the model has no chat. */
+  defaultChatTemplate: "bitnet" | null;
+  /** Float tensors may hold the very weights that are computed with rather than masters. */
   floatsMayBeProducts: boolean;
 }
 
@@ -33,25 +38,43 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     const { tensors } = files.gguf;
     const embedding = tensors.get(ggufWeightName("token_embd"));
     const vocabRows = embedding && matrixShape(embedding.shape).rows;
-    const config = parseGgufConfig(fields, name, vocabRows);
+    const parsed = parseGgufConfig(fields, name, vocabRows);
+    const config = withActivations(parsed, tensors.get(ggufWeightName("blk.0.attn_q")), false);
     const template = fields.get("tokenizer.chat_template");
     return {
       config,
       tensors,
       chatTemplate: textOrNull(template),
+      defaultChatTemplate: familyOf(config).chatTemplate,
       weightName: ggufWeightName,
       floatsMayBeProducts: true,
     };
   }
-  const config = parseHfConfig(files.config, `${name}/config.json`);
+  const parsed = parseHfConfig(files.config, `${name}/config.json`);
   const { tensors } = files;
+  const family = familyOf(parsed);
+  const weightName = (weight: string) => hfWeightName(family, weight, (tensor) => tensors.has(tensor));
+  const config = withActivations(parsed, tensors.get(weightName("blk.0.attn_q")), true);
   return {
     config,
     tensors,
     chatTemplate: chatTemplateSource(files.tokenizerConfig),
-    weightName: hfWeightName,
-    floatsMayBeProducts: false,
+    defaultChatTemplate: family.chatTemplate,
+    weightName,
+    floatsMayBeProducts: !config.floatsAreMasters,
   };
+}
+
+/**
+ * Models whose activations were 16 bit in training are known by their weights: packings with a scale for each group, and products of trits
+ * in the floats of a Hugging Face folder that says nothing of quantisation.
+ */
+function withActivations(config: ModelConfig, weight: TensorInfo | undefined, isHf: boolean): ModelConfig {
+  const isGrouped = isGroupPacking(weight?.type);
+  const isFloat = isHf && ["f32", "f16", "bf16"].some((type) => type === weight?.type);
+  return isGrouped || (isFloat && !config.floatsAreMasters)
+    ? Object.freeze({ ...config, activationGroup: 128 })
+    : config;
 }
 
 /** @throws BitNetError TOKENIZER_INVALID or FORMAT_UNSUPPORTED; MODEL_INVALID when it has more tokens than the model has rows. */
@@ -63,6 +86,7 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
           tokenizer: files.tokenizerJson,
           config: files.tokenizerConfig,
           generationConfig: files.generationConfig,
+          modelConfig: files.config,
         });
   if (tokenizer.vocabSize > vocabSize) {
     throw new BitNetError(
@@ -83,15 +107,16 @@ export async function bindModel(
   config: ModelConfig,
   options: BindOptions = {},
 ): Promise<Program> {
-  const hasHead = config.isTied !== true && tensors.has(weightName("output"));
-  if (config.isTied === false && !hasHead)
+  const has = (name: string) => tensors.has(weightName(name));
+  if (config.isTied === false && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
-  const recording = recordBitnetB158(config, hasHead);
-  const { weightScale } = config;
-  return bindWeights(recording, { tensors, fileName: weightName, weightScale, floatsMayBeProducts }, options);
+  const recording = recordDecoder(config, has, familyOf(config).traits);
+  const { weightScale, floatsAreMasters } = config;
+  const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters };
+  return bindWeights(recording, files, options);
 }
 
 /** Number of weights: elements of every matrix and vector, scales left out. */

@@ -194,14 +194,14 @@ test("equal hashes are not enough for a hit", () => {
   const twin = [first + 1, afterOther ^ chainHash(0, page, 0, 1) ^ second, ...rest];
   expect(chainHash(0, twin, 0, pageTokens)).toBe(chainHash(0, page, 0, pageTokens));
   const index = new PrefixIndex();
-  index.add(index.root, 0, Int32Array.from(page));
-  expect(index.findFull(index.root, page, 0)?.page).toBe(0);
-  expect(index.findFull(index.root, twin, 0)).toBe(undefined);
+  index.add(index.rootOf(""), 0, Int32Array.from(page));
+  expect(index.findFull(index.rootOf(""), page, 0)?.page).toBe(0);
+  expect(index.findFull(index.rootOf(""), twin, 0)).toBe(undefined);
   // Nor is the right page after another one of the same hash.
-  const parent = index.findFull(index.root, page, 0);
+  const parent = index.findFull(index.rootOf(""), page, 0);
   if (parent === undefined) throw new Error("the page is not in the index");
   index.add(parent, 1, Int32Array.from(tokensOf(21, pageTokens)));
-  const elsewhere = index.add(index.root, 2, Int32Array.from(twin));
+  const elsewhere = index.add(index.rootOf(""), 2, Int32Array.from(twin));
   expect(index.findFull(parent, tokensOf(21, pageTokens), 0)?.page).toBe(1);
   expect(index.findFull(elsewhere, tokensOf(21, pageTokens), 0)).toBe(undefined);
 });

@@ -82,13 +82,13 @@ export class PagedCache {
     return this.#freeTouched.length + this.#freeClean.length + this.#idle.size;
   }
 
-  /** A new sequence, which shares what it can of the first `limit` tokens. */
-  open(tokens: ArrayLike<number>, limit: number): PagedSequence {
+  /** A new sequence, which shares what it can of the first `limit` tokens with sequences of equal `salt`. */
+  open(tokens: ArrayLike<number>, limit: number, salt = ""): PagedSequence {
     const sequence: PagedSequence = {
       pages: [],
       written: 0,
       copy: null,
-      tip: this.#index.root,
+      tip: this.#index.rootOf(salt),
       unconfirmed: 0,
       isClosed: false,
     };

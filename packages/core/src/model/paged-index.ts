@@ -42,15 +42,25 @@ function commonLength(node: IndexedPage, tokens: ArrayLike<number>, from: number
 }
 
 export class PrefixIndex {
-  readonly root: IndexedPage = {
-    page: -1,
-    parent: null,
-    tokens: new Int32Array(),
-    hash: 0,
-    children: [],
-  };
+  /** Roots by salt: pages below different roots are never shared. One without children may go at any time. */
+  readonly #roots = new Map<string, IndexedPage>();
   /** Full pages by hash. */
   readonly #full = new Map<number, IndexedPage[]>();
+  #sweepAt = 64;
+
+  rootOf(salt: string): IndexedPage {
+    const known = this.#roots.get(salt);
+    if (known !== undefined) return known;
+    if (this.#roots.size >= this.#sweepAt) this.#sweep();
+    const root: IndexedPage = { page: -1, parent: null, tokens: new Int32Array(), hash: 0, children: [] };
+    this.#roots.set(salt, root);
+    return root;
+  }
+
+  #sweep(): void {
+    for (const [salt, root] of this.#roots) if (root.children.length === 0) this.#roots.delete(salt);
+    this.#sweepAt = Math.max(64, 2 * this.#roots.size);
+  }
 
   /** The full page that holds `tokens[from … from + pageTokens)` after `parent`. */
   findFull(parent: IndexedPage, tokens: ArrayLike<number>, from: number): IndexedPage | undefined {

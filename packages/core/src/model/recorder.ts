@@ -3,19 +3,28 @@
  * turns a Recording into a Program by finding each named weight in the files.
  */
 import type { BufferDecl, BufferId, Op } from "../backend/program.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./model-config.ts";
+import type { RopeShape } from "./rope-scaling.ts";
 
 /** A weight that a recording asks for; `name` is the GGUF tensor name without ".weight". */
 export type WeightRequest =
-  | { class: "request"; kind: "ternary" | "dense"; name: string; rows: number; cols: number }
+  | { class: "request"; kind: "ternary"; name: string; rows: number; cols: number }
+  /** Each element w is to be computed with as f32(f32(w + plus) · times). */
+  | {
+      class: "request";
+      kind: "dense";
+      name: string;
+      rows: number;
+      cols: number;
+      plus: number;
+      times: number;
+    }
   /** f32 [contextLength, headDim]: cosines, then sines (numerics: RoPE table). */
   | {
       class: "request";
       kind: "ropeTable";
       name: string;
-      headDim: number;
-      theta: number;
-      contextLength: number;
+      shape: RopeShape;
     };
 
 export interface Recording {
@@ -38,21 +47,14 @@ export class Recorder {
     return this.addBuffer({ class: "request", kind: "ternary", name, rows, cols });
   }
 
-  /** Dense weight [rows, cols]. */
-  dense(name: string, rows: number, cols: number): BufferId {
-    return this.addBuffer({ class: "request", kind: "dense", name, rows, cols });
+  /** Dense weight [rows, cols]; `plus` and `times` change what the file has. */
+  dense(name: string, rows: number, cols: number, { plus = 0, times = 1 } = {}): BufferId {
+    return this.addBuffer({ class: "request", kind: "dense", name, rows, cols, plus, times });
   }
 
-  ropeTable(headDim: number, theta: number): BufferId {
+  ropeTable(name: string, shape: Omit<RopeShape, "contextLength">): BufferId {
     const { contextLength } = this.recording;
-    return this.addBuffer({
-      class: "request",
-      kind: "ropeTable",
-      name: "rope_table",
-      headDim,
-      theta,
-      contextLength,
-    });
+    return this.addBuffer({ class: "request", kind: "ropeTable", name, shape: { ...shape, contextLength } });
   }
 
   /** f32 activation [nRows, cols]. */
@@ -60,9 +62,15 @@ export class Recorder {
     return this.addBuffer({ class: "activation", name, type: "f32", cols });
   }
 
-  /** int8 activation [nRows, cols] with a scale per row. */
-  q8(name: string, cols: number): BufferId {
-    return this.addBuffer({ class: "activation", name, type: "q8", cols });
+  /** int8 activation [nRows, cols] with a scale per row, or per row and group. */
+  q8(name: string, cols: number, groupSize: 128 | null): BufferId {
+    return this.addBuffer({
+      class: "activation",
+      name,
+      type: "q8",
+      cols,
+      ...(groupSize ? { groupSize } : {}),
+    });
   }
 
   kv(name: string, nKvHeads: number, headDim: number): BufferId {

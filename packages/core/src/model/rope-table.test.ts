@@ -7,7 +7,7 @@ function forEachAngle(
   { contextLength, headDim, theta }: { contextLength: number; headDim: number; theta: number },
   visit: (found: { cos: number; sin: number }, position: number, frequency: number) => void,
 ): void {
-  const table = ropeTable(contextLength, headDim, theta);
+  const table = ropeTable({ contextLength, headDim, theta, scaling: null });
   expect(table).toHaveLength(contextLength * headDim);
   for (let position = 0; position < contextLength; position++) {
     for (let i = 0; i < headDim / 2; i++) {
@@ -50,11 +50,13 @@ describe.each([
 });
 
 it("of a shorter context is the beginning of that of a longer one", () => {
-  expect(ropeTable(40, 64, 10000)).toEqual(ropeTable(100, 64, 10000).subarray(0, 40 * 64));
+  expect(ropeTable({ contextLength: 40, headDim: 64, theta: 10000, scaling: null })).toEqual(
+    ropeTable({ contextLength: 100, headDim: 64, theta: 10000, scaling: null }).subarray(0, 40 * 64),
+  );
 });
 
 it("is exact up to the longest context there may be", () => {
-  const table = ropeTable(limits.contextLength, 2, 10000);
+  const table = ropeTable({ contextLength: limits.contextLength, headDim: 2, theta: 10000, scaling: null });
   let worst = 0;
   for (let position = 0; position < limits.contextLength; position++) {
     const cosError = Math.abs((table[2 * position] ?? Number.NaN) - Math.cos(position));

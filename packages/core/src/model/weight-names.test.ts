@@ -1,8 +1,9 @@
 import { expect, it } from "vitest";
-import { recordBitnetB158 } from "./bitnet-b158.ts";
+import { bitnetB158 } from "./bitnet-b158.ts";
+import { recordDecoder } from "./decoder.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
-const recording = recordBitnetB158(
+const recording = recordDecoder(
   {
     architecture: "bitnet-b1.58",
     name: "two layers",
@@ -16,11 +17,24 @@ const recording = recordBitnetB158(
     vocabSize: 300,
     normEps: 1e-5,
     ropeTheta: 10000,
+    ropeScaling: null,
+    pairing: "half",
     activation: "relu2",
     isTied: false,
     weightScale: "multiplies",
+    floatsAreMasters: true,
+    attentionScale: Math.fround(1 / Math.sqrt(4)),
+    slidingWindow: null,
+    activationGroup: null,
+    embeddingScale: 1,
+    residualScale: 1,
+    headScale: 1,
+    normShift: 0,
+    hasInnerNorms: null,
+    innerNormEps: 1e-5,
   },
-  true,
+  (name) => name === "output",
+  bitnetB158.traits,
 );
 const requested = recording.buffers.flatMap((buffer) =>
   buffer.class === "request" && buffer.kind !== "ropeTable" ? [buffer.name] : [],
@@ -40,7 +54,9 @@ it("names every weight of a model, in both formats, as published checkpoints do"
     [`blk.${n}.ffn_sub_norm.weight`, `model.layers.${n}.mlp.ffn_sub_norm.weight`],
     [`blk.${n}.ffn_down.weight`, `model.layers.${n}.mlp.down_proj.weight`],
   ];
-  expect(requested.map((name) => [ggufWeightName(name), hfWeightName(name)])).toEqual([
+  expect(
+    requested.map((name) => [ggufWeightName(name), hfWeightName(bitnetB158, name, () => false)]),
+  ).toEqual([
     ["token_embd.weight", "model.embed_tokens.weight"],
     ...layer(0),
     ...layer(1),
@@ -52,6 +68,6 @@ it("names every weight of a model, in both formats, as published checkpoints do"
 it.each(["blk.0.attn_x", "blk.attn_q", "blk.0.attn_q.weight", "rope_table"])(
   "%s is no weight of a BitNet",
   (name) => {
-    expect(() => hfWeightName(name)).toThrow(/has no Hugging Face name/);
+    expect(() => hfWeightName(bitnetB158, name, () => false)).toThrow(/has no Hugging Face name/);
   },
 );

@@ -1,5 +1,6 @@
-/** Names of weights: recordings use GGUF's without ".weight"; this maps them to Hugging Face's for the BitNet family. */
+/** Names of weights: recordings use GGUF's without ".weight"; this maps them to Hugging Face's. */
 import { BitNetError } from "../base/errors.ts";
+import type { Family } from "./family.ts";
 
 const outer: Readonly<Record<string, string>> = {
   token_embd: "model.embed_tokens.weight",
@@ -7,29 +8,25 @@ const outer: Readonly<Record<string, string>> = {
   output: "lm_head.weight",
 };
 
-const inLayer: Readonly<Record<string, string>> = {
-  attn_norm: "input_layernorm.weight",
-  attn_q: "self_attn.q_proj.weight",
-  attn_k: "self_attn.k_proj.weight",
-  attn_v: "self_attn.v_proj.weight",
-  attn_sub_norm: "self_attn.attn_sub_norm.weight",
-  attn_output: "self_attn.o_proj.weight",
-  ffn_norm: "post_attention_layernorm.weight",
-  ffn_gate: "mlp.gate_proj.weight",
-  ffn_up: "mlp.up_proj.weight",
-  ffn_sub_norm: "mlp.ffn_sub_norm.weight",
-  ffn_down: "mlp.down_proj.weight",
-};
-
-/** `blk.3.attn_q` → `blk.3.attn_q.weight`. */
+/** `blk.3.attn_q` → `blk.3.attn_q.weight`; biases are named in full. */
 export function ggufWeightName(name: string): string {
-  return `${name}.weight`;
+  return name.endsWith(".bias") ? name : `${name}.weight`;
 }
 
-/** `blk.3.attn_q` → `model.layers.3.self_attn.q_proj.weight`. */
-export function hfWeightName(name: string): string {
-  const match = /^blk\.(\d+)\.(\w+)$/.exec(name);
-  const mapped = match ? inLayer[match[2] ?? ""] : outer[name];
-  if (mapped === undefined) throw new BitNetError("INTERNAL", `weight "${name}" has no Hugging Face name`);
-  return match ? `model.layers.${match[1]}.${mapped}` : mapped;
+/**
+ * `blk.3.attn_q` → `model.layers.3.self_attn.q_proj.weight`.
+ * @param has Whether the files hold a tensor: some weights have had several names, and models without a head lack the "model.".
+ */
+export function hfWeightName(
+  { layerNames }: Pick<Family, "layerNames">,
+  name: string,
+  has: (tensor: string) => boolean,
+): string {
+  const match = /^blk\.(\d+)\.([\w.]+)$/.exec(name);
+  const known = match ? layerNames[match[2] ?? ""] : outer[name];
+  if (known === undefined) throw new BitNetError("INTERNAL", `weight "${name}" has no Hugging Face name`);
+  const inLayer = match ? `model.layers.${match[1]}.` : "";
+  const names = [known].flat().map((last) => `${inLayer}${last}`);
+  const candidates = [...names, ...names.map((full) => full.replace(/^model\./, ""))];
+  return candidates.find(has) ?? (candidates[0] as string);
 }

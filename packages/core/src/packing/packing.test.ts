@@ -61,6 +61,21 @@ const definitions: Record<PackingId, (bytes: Uint8Array, shape: TernaryShape, e:
     const u = ((block[byte] ?? 0) * 3 ** (4 - j)) & 255;
     return ((u + (u >> 1)) >> 7) - 1;
   },
+  q1_0: (b, _, e) => (((b[18 * div(e, 128) + 2 + div(e % 128, 8)] ?? 0) >> (e % 8)) & 1 ? 1 : -1),
+  q2_0: (b, _, e) => twoBits(b, 18 * div(e, 64) + 2 + div(e % 64, 4), 2 * (e % 4)),
+  q2_0_128: (b, _, e) => twoBits(b, 34 * div(e, 128) + 2 + div(e % 128, 4), 2 * (e % 4)),
+  pq2_0: (b, _, e) => twoBits(b, 34 * div(e, 128) + 2 + div(e % 128, 4), 2 * (e % 4)),
+  ptq1_0(b, _, e) {
+    const block = b.subarray(28 * div(e, 128));
+    const j = e % 128;
+    const [byte, digit] =
+      j < 80
+        ? [j % 16, div(j, 16)]
+        : j < 120
+          ? [16 + ((j - 80) % 8), div(j - 80, 8)]
+          : [24 + ((j - 120) % 2), div(j - 120, 2)];
+    return (((((block[byte] ?? 0) * 3 ** digit) & 255) * 3) >> 8) - 1;
+  },
   hf_u8(b, { rows, cols }, e) {
     const quarter = rows / 4;
     const row = div(e, cols);
@@ -140,6 +155,26 @@ const shapes: Record<PackingId, TernaryShape[]> = {
     { rows: 1, cols: 64 },
     { rows: 3, cols: 320 },
   ],
+  q1_0: [
+    { rows: 1, cols: 128 },
+    { rows: 3, cols: 384 },
+  ],
+  q2_0: [
+    { rows: 1, cols: 64 },
+    { rows: 3, cols: 320 },
+  ],
+  q2_0_128: [
+    { rows: 1, cols: 128 },
+    { rows: 3, cols: 384 },
+  ],
+  pq2_0: [
+    { rows: 1, cols: 128 },
+    { rows: 3, cols: 384 },
+  ],
+  ptq1_0: [
+    { rows: 1, cols: 128 },
+    { rows: 3, cols: 384 },
+  ],
   hf_u8: [
     { rows: 4, cols: 1 },
     { rows: 12, cols: 37 },
@@ -153,7 +188,14 @@ const cases = Object.entries(shapes).flatMap(([id, list]) =>
 describe.each(cases)("$label", ({ id, shape }) => {
   const packing = packings[id];
   const n = shape.rows * shape.cols;
-  const inputs = [randomTrits(n, 7), new Int8Array(n).fill(1), new Int8Array(n).fill(-1), new Int8Array(n)];
+  const isBinary = id === "q1_0";
+  const ofKind = (trits: Int8Array) => (isBinary ? trits.map((trit) => (trit < 0 ? -1 : 1)) : trits);
+  const inputs = [
+    randomTrits(n, 7),
+    new Int8Array(n).fill(1),
+    new Int8Array(n).fill(-1),
+    new Int8Array(n),
+  ].map(ofKind);
 
   test("unpacks what it packed, and as the format defines it", () => {
     for (const trits of inputs) {
@@ -212,6 +254,11 @@ test.each([
   ["tq2_0", { rows: 2, cols: 128 }],
   ["iq1_bn", { rows: 2, cols: 32 }],
   ["iq2_bn", { rows: 2, cols: 32 }],
+  ["q1_0", { rows: 2, cols: 64 }],
+  ["q2_0", { rows: 2, cols: 32 }],
+  ["q2_0_128", { rows: 2, cols: 64 }],
+  ["pq2_0", { rows: 2, cols: 64 }],
+  ["ptq1_0", { rows: 2, cols: 64 }],
   ["hf_u8", { rows: 6, cols: 128 }],
   ["i2_s", { rows: 0, cols: 128 }],
   ["i2_s", { rows: 2 ** 40, cols: 2 ** 40 }],
@@ -220,7 +267,17 @@ test.each([
 });
 
 test("code 3 of the two-bit layouts unpacks as +2", () => {
-  for (const id of ["i2_s", "i2_s_64", "i2_s_rows4", "tq2_0", "iq2_bn", "hf_u8"] as const) {
+  for (const id of [
+    "i2_s",
+    "i2_s_64",
+    "i2_s_rows4",
+    "tq2_0",
+    "iq2_bn",
+    "q2_0",
+    "q2_0_128",
+    "pq2_0",
+    "hf_u8",
+  ] as const) {
     const shape = { rows: 4, cols: 256 };
     const bytes = new Uint8Array(packings[id].byteLength(shape)).fill(0xff);
     expect(unpack(id, bytes, shape)).toEqual(new Int8Array(1024).fill(2));
@@ -303,5 +360,40 @@ describe("scales", () => {
     expect(codeOf(() => packings[id].pack(trits, shape, { kind: "row", values: groups }))).toBe(
       "FORMAT_UNSUPPORTED",
     );
+  });
+});
+
+describe("blocks with a scale each", () => {
+  const shape = { rows: 2, cols: 256 };
+  const trits = randomTrits(512, 3);
+
+  test("where the scale lies: first in Q1_0, Q2_0 and PQ2_0, last in PTQ1_0", () => {
+    const scale: Scale = { kind: "tensor", value: 0.75 }; // f16 0x3a00
+    for (const [id, at] of [
+      ["q2_0", 0],
+      ["q2_0_128", 0],
+      ["pq2_0", 0],
+      ["ptq1_0", 26],
+    ] as const)
+      expect(new DataView(packings[id].pack(trits, shape, scale).buffer).getUint16(at, true)).toBe(0x3a00);
+    const binary = trits.map((trit) => (trit < 0 ? -1 : 1));
+    expect(new DataView(packings.q1_0.pack(binary, shape, scale).buffer).getUint16(0, true)).toBe(0x3a00);
+  });
+
+  test.each([
+    ["q2_0", 64],
+    ["q2_0_128", 128],
+    ["pq2_0", 128],
+    ["ptq1_0", 128],
+  ] as const)("%s keeps a scale per %d and refuses finer ones", (id, size) => {
+    const values = Float32Array.from({ length: 512 / size }, (_, i) => 2 ** -i);
+    const scale: Scale = { kind: "group", size, values };
+    expect(packings[id].readScale(packings[id].pack(trits, shape, scale), shape)).toEqual(scale);
+    const finer: Scale = { kind: "group", size: size / 2, values: new Float32Array(1024 / size) };
+    expect(codeOf(() => packings[id].pack(trits, shape, finer))).toBe("FORMAT_UNSUPPORTED");
+  });
+
+  test("Q1_0 has no zero", () => {
+    expect(codeOf(() => packings.q1_0.pack(trits, shape, tensorScale))).toBe("FORMAT_UNSUPPORTED");
   });
 });

@@ -4,7 +4,20 @@
  */
 
 /** Ternary layouts. `i2_s` is the compute layout of every backend; the others are transcoded into it at load. */
-export type PackingId = "i2_s" | "i2_s_64" | "i2_s_rows4" | "tq1_0" | "tq2_0" | "iq1_bn" | "iq2_bn" | "hf_u8";
+export type PackingId =
+  | "i2_s"
+  | "i2_s_64"
+  | "i2_s_rows4"
+  | "tq1_0"
+  | "tq2_0"
+  | "iq1_bn"
+  | "iq2_bn"
+  | "q1_0"
+  | "q2_0"
+  | "q2_0_128"
+  | "pq2_0"
+  | "ptq1_0"
+  | "hf_u8";
 
 /** Ordinary element types, for embeddings, heads and norms. */
 export type DenseType = "f32" | "f16" | "bf16" | "q8_0" | "q6_k" | "q4_0";

@@ -1,10 +1,12 @@
 /**
- * Merges the bytes of one piece into tokens: always the merge of lowest rank, leftmost first, until none applies. A
+ * Merges the symbols of one piece (its bytes, or its characters) into tokens: always the merge of lowest rank, leftmost first, until none applies. A
  * binary heap over a linked list keeps it at O(n log n), so that a long run without a split point stays cheap. Knows
  * nothing of splitting or special tokens.
  */
 import { BitNetError } from "../base/errors.ts";
+import { charLength } from "./char-class.ts";
 import { type MergeTable, mergeRank } from "./merges.ts";
+import { findToken, type Vocabulary } from "./vocabulary.ts";
 
 /** Counts work, for tests and diagnosis: add-only, may be shared by several calls. */
 export interface EncodeStats {
@@ -37,6 +39,7 @@ interface MergeScratch {
   next: Int32Array; // start of the following symbol, n at the end
   previous: Int32Array; // start of the symbol before, −1 at the front
   ranks: Int32Array; // rank of the merge with the following symbol, −1 for none
+  merged: Int32Array; // token of that merge
   heap: Float64Array; // rank · 2^27 + position, a binary min-heap; outdated entries stay until popped
   heapSize: number;
   heapSteps: number;
@@ -55,6 +58,7 @@ export function createScratch(capacity = 256): MergeScratch {
     next: new Int32Array(capacity),
     previous: new Int32Array(capacity),
     ranks: new Int32Array(capacity),
+    merged: new Int32Array(capacity),
     // Each merge pops one entry and pushes at most two: never more than 2n.
     heap: new Float64Array(2 * capacity),
     heapSize: 0,
@@ -64,9 +68,56 @@ export function createScratch(capacity = 256): MergeScratch {
 
 /** What merging needs of a tokenizer. */
 export interface Bpe {
-  readonly byteIds: Int32Array; // [256]
-  readonly merges: MergeTable;
+  readonly byteIds: Int32Array; // [256], −1 where there is no token for the byte
+  /** Present where pieces start as characters; absent where they start as bytes. */
+  readonly characters?: CharacterRules;
+  /** Which pairs merge: those of a list, or whatever makes a token, the one of highest score first. */
+  readonly merges: MergeTable | ScoreTable;
   scratch: MergeScratch;
+}
+
+/** What becomes of characters. */
+export interface CharacterRules {
+  readonly vocabulary: Vocabulary;
+  /** Stands for characters without a token, unless all bytes of the character have one; `null`: they are left out. */
+  readonly unknownId: number | null;
+  /** Unknown characters in a row give one token. */
+  readonly fuseUnknown: boolean;
+}
+
+/** Tokens ranked by score, for SentencePiece's merging: the two halves need not be tokens themselves. */
+export interface ScoreTable {
+  readonly vocabulary: Vocabulary;
+  readonly scoreRanks: Int32Array; // [count], lower first; equal scores share a rank
+  readonly longest: number; // bytes
+}
+
+/** @throws BitNetError TOKENIZER_INVALID for a score that is no number. */
+export function createScoreTable(
+  vocabulary: Vocabulary,
+  scores: ArrayLike<number>,
+  name: string,
+): ScoreTable {
+  const { count, offsets } = vocabulary.tokens;
+  const order = Array.from({ length: count }, (_, id) => id);
+  let longest = 0;
+  for (const id of order) {
+    longest = Math.max(longest, (offsets[id + 1] ?? 0) - (offsets[id] ?? 0));
+    if (Number.isFinite(scores[id])) continue;
+    throw new BitNetError(
+      "TOKENIZER_INVALID",
+      `${name}: token ${id} must have a finite score, found ${scores[id]}`,
+    );
+  }
+  const score = (id: number) => scores[id] ?? 0;
+  order.sort((a, b) => score(b) - score(a));
+  const scoreRanks = new Int32Array(count);
+  let rank = 0;
+  for (const [index, id] of order.entries()) {
+    if (index > 0 && score(id) < score(order[index - 1] ?? 0)) rank++;
+    scoreRanks[id] = rank;
+  }
+  return { vocabulary, scoreRanks, longest };
 }
 
 /**
@@ -75,21 +126,23 @@ export interface Bpe {
  */
 export function mergePiece(bpe: Bpe, bytes: Uint8Array, start: number, end: number, out: IdList): void {
   const length = end - start;
-  if (length === 1) {
+  if (length === 1 && bpe.characters === undefined) {
     pushId(out, bpe.byteIds[bytes[start] ?? 0] ?? 0);
     return;
   }
   if (length > bpe.scratch.ids.length) bpe.scratch = createLargerScratch(bpe.scratch, length);
   const scratch = bpe.scratch;
-  fill(bpe, bytes, start, length);
+  const first = fill(bpe, bytes, start, length);
   while (scratch.heapSize > 0) {
     const key = popKey(scratch);
     const rank = Math.floor(key / positionRange);
     const position = key - rank * positionRange;
-    // A pair at one place only ever grows, so an equal rank means the same pair.
-    if (scratch.ranks[position] === rank) mergeAt(bpe, position, rank, length);
+    // An entry whose pair has changed is outdated, unless the new pair has the same rank and thus the same turn.
+    if (scratch.ranks[position] === rank) mergeAt(bpe, bytes, start, position, length);
   }
-  for (let at = 0; at < length; at = scratch.next[at] ?? length) pushId(out, scratch.ids[at] ?? 0);
+  if (bpe.characters === undefined) {
+    for (let at = first; at < length; at = scratch.next[at] ?? length) pushId(out, scratch.ids[at] ?? 0);
+  } else pushSymbols(bpe, bpe.characters, bytes, start, first, length, out);
   if (length > keptPieceBytes) {
     bpe.scratch = createScratch();
     bpe.scratch.heapSteps = scratch.heapSteps;
@@ -109,44 +162,130 @@ function createLargerScratch(old: MergeScratch, length: number): MergeScratch {
   return scratch;
 }
 
-function fill(bpe: Bpe, bytes: Uint8Array, start: number, length: number): void {
-  const { ids, next, previous, ranks, heap } = bpe.scratch;
+/** @returns The start of the first symbol. */
+function fill(bpe: Bpe, bytes: Uint8Array, start: number, length: number): number {
+  const { next, previous, ranks, heap } = bpe.scratch;
+  const first =
+    bpe.characters === undefined
+      ? fillBytes(bpe, bytes, start, length)
+      : fillCharacters(bpe, bpe.characters, bytes, start, length);
   let size = 0;
+  for (let at = first; at < length; at = next[at] ?? length) {
+    const rank = rankPair(bpe, bytes, start, at, length);
+    ranks[at] = rank;
+    if (rank >= 0) heap[size++] = rank * positionRange + at;
+  }
+  if (first < length) previous[first] = -1;
+  bpe.scratch.heapSize = size;
+  for (let i = (size >> 1) - 1; i >= 0; i--) siftDown(bpe.scratch, i, heap[i] ?? 0);
+  return first;
+}
+
+function fillBytes({ byteIds, scratch }: Bpe, bytes: Uint8Array, start: number, length: number): number {
+  const { ids, next, previous } = scratch;
   for (let i = 0; i < length; i++) {
-    ids[i] = bpe.byteIds[bytes[start + i] ?? 0] ?? 0;
+    ids[i] = byteIds[bytes[start + i] ?? 0] ?? 0;
     next[i] = i + 1;
     previous[i] = i - 1;
   }
-  for (let i = 0; i + 1 < length; i++) {
-    const rank = mergeRank(bpe.merges, ids[i] ?? 0, ids[i + 1] ?? 0);
-    ranks[i] = rank;
-    if (rank >= 0) heap[size++] = rank * positionRange + i;
-  }
-  ranks[length - 1] = -1;
-  bpe.scratch.heapSize = size;
-  for (let i = (size >> 1) - 1; i >= 0; i--) siftDown(bpe.scratch, i, heap[i] ?? 0);
+  return 0;
 }
 
-function mergeAt(bpe: Bpe, position: number, rank: number, length: number): void {
-  const { ids, next, previous, ranks } = bpe.scratch;
+/** Characters without a token get id −1, or are left out where nothing can stand for them. */
+function fillCharacters(
+  bpe: Bpe,
+  rules: CharacterRules,
+  bytes: Uint8Array,
+  start: number,
+  length: number,
+): number {
+  const { ids, next, previous } = bpe.scratch;
+  let first = length;
+  let last = -1;
+  for (let at = 0; at < length; ) {
+    const stop = Math.min(length, at + charLength(bytes[start + at] ?? 0));
+    const id = findToken(rules.vocabulary, bytes, start + at, start + stop);
+    if (id >= 0 || rules.unknownId !== null || haveBytes(bpe, bytes, start + at, start + stop)) {
+      ids[at] = id;
+      previous[at] = last;
+      if (last < 0) first = at;
+      else next[last] = at;
+      next[at] = length;
+      last = at;
+    }
+    at = stop;
+  }
+  return first;
+}
+
+function haveBytes({ byteIds }: Bpe, bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if ((byteIds[bytes[at] ?? 0] ?? -1) < 0) return false;
+  return true;
+}
+
+/** Symbols that are no token fall back to their bytes or to the unknown token. */
+function pushSymbols(
+  bpe: Bpe,
+  { unknownId, fuseUnknown }: CharacterRules,
+  bytes: Uint8Array,
+  start: number,
+  first: number,
+  length: number,
+  out: IdList,
+): void {
+  const { ids, next } = bpe.scratch;
+  let isUnknown = false;
+  for (let at = first; at < length; at = next[at] ?? length) {
+    const id = ids[at] ?? -1;
+    const stop = at + charLength(bytes[start + at] ?? 0);
+    if (id >= 0) pushId(out, id);
+    else if (haveBytes(bpe, bytes, start + at, start + stop)) {
+      for (let byte = at; byte < stop; byte++) pushId(out, bpe.byteIds[bytes[start + byte] ?? 0] ?? 0);
+    } else {
+      if (!(isUnknown && fuseUnknown)) pushId(out, unknownId ?? 0);
+      isUnknown = true;
+      continue;
+    }
+    isUnknown = false;
+  }
+}
+
+function mergeAt(bpe: Bpe, bytes: Uint8Array, start: number, position: number, length: number): void {
+  const { ids, next, previous, ranks, merged } = bpe.scratch;
   const right = next[position] ?? length;
   const after = next[right] ?? length;
-  ids[position] = bpe.merges.merged[rank] ?? 0;
+  ids[position] = merged[position] ?? 0;
   ranks[right] = -1;
   next[position] = after;
   if (after < length) previous[after] = position;
-  updatePair(bpe, position, length);
+  updatePair(bpe, bytes, start, position, length);
   const before = previous[position] ?? -1;
-  if (before >= 0) updatePair(bpe, before, length);
+  if (before >= 0) updatePair(bpe, bytes, start, before, length);
 }
 
 /** Looks up the merge of the symbol at `position` with its follower and queues it. */
-function updatePair(bpe: Bpe, position: number, length: number): void {
-  const { ids, next, ranks } = bpe.scratch;
-  const right = next[position] ?? length;
-  const rank = right < length ? mergeRank(bpe.merges, ids[position] ?? 0, ids[right] ?? 0) : -1;
-  ranks[position] = rank;
+function updatePair(bpe: Bpe, bytes: Uint8Array, start: number, position: number, length: number): void {
+  const rank = rankPair(bpe, bytes, start, position, length);
+  bpe.scratch.ranks[position] = rank;
   if (rank >= 0) pushKey(bpe.scratch, rank * positionRange + position);
+}
+
+/** Rank of the merge of the symbol at `position` with its follower, −1 for none; notes what it makes. */
+function rankPair(bpe: Bpe, bytes: Uint8Array, start: number, position: number, length: number): number {
+  const { ids, next, merged } = bpe.scratch;
+  const right = next[position] ?? length;
+  if (right >= length) return -1;
+  if ("scoreRanks" in bpe.merges) {
+    const { vocabulary, scoreRanks, longest } = bpe.merges;
+    const end = next[right] ?? length;
+    if (end - position > longest) return -1;
+    const id = findToken(vocabulary, bytes, start + position, start + end);
+    merged[position] = id;
+    return id < 0 ? -1 : (scoreRanks[id] ?? -1);
+  }
+  const rank = mergeRank(bpe.merges, ids[position] ?? 0, ids[right] ?? 0);
+  if (rank >= 0) merged[position] = bpe.merges.merged[rank] ?? 0;
+  return rank;
 }
 
 function pushKey(scratch: MergeScratch, key: number): void {

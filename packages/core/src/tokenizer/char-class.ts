@@ -6,14 +6,22 @@
 /** Letter `\p{L}`, number `\p{N}`, white space `\p{White_Space}`, of which `\r` and `\n` apart; everything else. */
 export const charClass = { other: 0, letter: 1, number: 2, space: 3, newline: 4 } as const;
 
-const pages: (Uint8Array | undefined)[] = new Array(0x110000 >> 8);
-const latin = buildPage(0);
-pages[0] = latin;
-
-function buildPage(page: number): Uint8Array {
-  const classes = new Uint8Array(256);
-  for (let low = 0; low < 256; low++) classes[low] = classify((page << 8) | low);
-  return classes;
+/** Classes of all code points, filled page by page as they are asked for. */
+function classTable(classOf: (codePoint: number) => number): (bytes: Uint8Array, position: number) => number {
+  const pages: (Uint8Array | undefined)[] = new Array(0x110000 >> 8);
+  const pageOf = (page: number) => {
+    const classes = new Uint8Array(256);
+    for (let low = 0; low < 256; low++) classes[low] = classOf((page << 8) | low);
+    pages[page] = classes;
+    return classes;
+  };
+  const latin = pageOf(0);
+  return (bytes, position) => {
+    const lead = bytes[position] ?? 0;
+    if (lead < 0x80) return latin[lead] ?? 0;
+    const codePoint = codePointAt(bytes, position);
+    return (pages[codePoint >> 8] ?? pageOf(codePoint >> 8))[codePoint & 255] ?? 0;
+  };
 }
 
 function classify(codePoint: number): number {
@@ -30,21 +38,31 @@ export function charLength(lead: number): number {
 }
 
 /** Class of the character at `position`, which must be the start of a character of valid UTF-8. */
-export function classAt(bytes: Uint8Array, position: number): number {
-  const lead = bytes[position] ?? 0;
-  if (lead < 0x80) return latin[lead] ?? 0;
-  const codePoint = codePointAt(bytes, position);
-  const page = codePoint >> 8;
-  let classes = pages[page];
-  if (classes === undefined) {
-    classes = buildPage(page);
-    pages[page] = classes;
-  }
-  return classes[codePoint & 255] ?? 0;
+export const classAt = classTable(classify);
+
+/**
+ * Letters by case: upper or title case, lower case; `both` for letters without case and for marks, which take part in words of
+ * either; everything else is `none`.
+ */
+export const letterCase = { none: 0, upper: 1, lower: 2, both: 3 } as const;
+
+/** `letterCase` of the character at `position`. */
+export const caseAt = classTable((codePoint) => {
+  const text = String.fromCodePoint(codePoint);
+  if (/[\p{Lu}\p{Lt}]/u.test(text)) return letterCase.upper;
+  if (/\p{Ll}/u.test(text)) return letterCase.lower;
+  return /[\p{Lm}\p{Lo}\p{M}]/u.test(text) ? letterCase.both : letterCase.none;
+});
+
+const punctuation = classTable((codePoint) => (/\p{P}/u.test(String.fromCodePoint(codePoint)) ? 1 : 0));
+
+/** Whether the character at `position` is in `\p{P}`. */
+export function isPunctuation(bytes: Uint8Array, position: number): boolean {
+  return punctuation(bytes, position) === 1;
 }
 
 /** Code point at `position`, which must be the start of a character of valid UTF-8. */
-function codePointAt(bytes: Uint8Array, position: number): number {
+export function codePointAt(bytes: Uint8Array, position: number): number {
   const lead = bytes[position] ?? 0;
   if (lead < 0x80) return lead;
   const second = (bytes[position + 1] ?? 0) & 0x3f;

@@ -4,21 +4,16 @@
  */
 import { Environment } from "@huggingface/jinja";
 import { BitNetError } from "../base/errors.ts";
+import { type ChatMessage, prepareInput, type TemplateArguments } from "./chat-messages.ts";
 import { createBudget } from "./template-budget.ts";
 import { formatTime } from "./template-clock.ts";
 import { BudgetedInterpreter } from "./template-interpreter.ts";
 import { parseTemplate, type TemplateTree } from "./template-syntax.ts";
 import { isText, type TemplateScope } from "./template-values.ts";
 
-/** One turn of a conversation. */
-export interface ChatMessage {
-  /** Usually `system`, `user`, `assistant` or `tool`: letters, digits, `_` and `-`. */
-  readonly role: string;
-  readonly content: string;
-}
-
 /** What a template is rendered with. */
 export interface ChatTemplateInput {
+  /** See `templateMessages` for how they reach the template. */
   readonly messages: readonly ChatMessage[];
   /** End with the beginning of an answer, for the model to continue. */
   readonly addGenerationPrompt: boolean;
@@ -29,6 +24,8 @@ export interface ChatTemplateInput {
   readonly tools?: readonly unknown[] | undefined;
   /** The time that `strftime_now` tells, in UTC. Without it templates find no such function and use a date of their own. */
   readonly now?: Date | undefined;
+  /** Further variables of the template, such as `enable_thinking`: JSON values. */
+  readonly arguments?: TemplateArguments | undefined;
   /** Replaces every string that the template itself spells out, text between its tags included. */
   readonly mapLiteral?: ((literal: string) => string) | undefined;
 }
@@ -58,9 +55,8 @@ export function compileChatTemplate(source: string, name: string): ChatTemplate 
     name,
     source,
     render(input) {
-      checkMessages(input.messages);
-      const tools = toolsText(input.tools);
-      return failAs(name, "failed", () => renderTree(tree, input, tools));
+      const prepared = prepareInput(input, tree.habits);
+      return failAs(name, "failed", () => renderTree(tree, input, prepared));
     },
   };
 }
@@ -86,41 +82,9 @@ function reasonOf(cause: unknown, message: string): string {
   return message.length > 500 ? `${message.slice(0, 500)}…` : message;
 }
 
-function checkMessages(messages: readonly ChatMessage[]): void {
-  for (const [index, { role, content }] of messages.entries()) {
-    if (typeof role !== "string" || !/^[A-Za-z0-9_-]{1,64}$/.test(role)) {
-      throw new BitNetError(
-        "INVALID_ARGUMENT",
-        `chat: messages[${index}].role must be a name such as "user", found ${JSON.stringify(role)?.slice(0, 80)}`,
-        { details: { index } },
-      );
-    }
-    if (typeof content !== "string") {
-      throw new BitNetError(
-        "INVALID_ARGUMENT",
-        `chat: messages[${index}].content must be a string, found ${typeof content}`,
-        { details: { index } },
-      );
-    }
-  }
-}
-
-/**
- * Tool descriptions as JSON, empty where there are none.
- * @throws BitNetError INVALID_ARGUMENT when they are not JSON values.
- */
-export function toolsText(tools: readonly unknown[] | undefined): string {
-  if (tools === undefined) return "";
-  try {
-    return JSON.stringify(tools);
-  } catch (cause) {
-    throw new BitNetError("INVALID_ARGUMENT", "chat: tools must be JSON values", { cause });
-  }
-}
-
-function renderTree({ program, facts }: TemplateTree, input: ChatTemplateInput, tools: string): string {
-  const limits = limitsFor(input.messages, tools.length);
-  const scope = createScope(input, tools, limits.value);
+function renderTree({ program, facts }: TemplateTree, input: ChatTemplateInput, prepared: string): string {
+  const limits = limitsFor(input.messages.length, prepared.length);
+  const scope = createScope(input, prepared, limits.value);
   const mapLiteral = input.mapLiteral ?? ((literal: string) => literal);
   const result = new BudgetedInterpreter(scope, createBudget(limits), { facts, mapLiteral }).evaluate(
     program,
@@ -130,30 +94,25 @@ function renderTree({ program, facts }: TemplateTree, input: ChatTemplateInput, 
 }
 
 /** Real templates stay far below these; they grow with the input, since every message is worth some work. */
-function limitsFor(messages: readonly ChatMessage[], toolSize: number) {
-  const inputSize = messages.reduce(
-    (sum, message) => sum + message.role.length + message.content.length,
-    toolSize,
-  );
+function limitsFor(nMessages: number, inputSize: number) {
   return {
-    steps: 100_000 + 1000 * messages.length + toolSize,
+    steps: 100_000 + 1000 * nMessages + inputSize,
     characters: 2 ** 25 + 256 * inputSize,
     value: 2 ** 21 + 4 * inputSize,
   };
 }
 
 /** The variables and functions that Hugging Face's renderer provides. */
-function createScope(input: ChatTemplateInput, tools: string, maxValue: number): TemplateScope {
+function createScope(input: ChatTemplateInput, prepared: string, maxValue: number): TemplateScope {
   const scope = new (Environment as unknown as new () => TemplateScope)();
   const constants = { true: true, True: true, false: false, False: false, none: null, None: null };
   const variables = {
     ...constants,
-    messages: input.messages.map(({ role, content }) => ({ role, content })),
+    // Through JSON: no functions, no cycles.
+    ...JSON.parse(prepared),
     add_generation_prompt: input.addGenerationPrompt,
     bos_token: input.bosToken,
     eos_token: input.eosToken,
-    // Only what JSON can hold: no functions, no cycles.
-    tools: tools === "" ? null : JSON.parse(tools),
     raise_exception: (message: unknown) => {
       throw new Error(String(message));
     },

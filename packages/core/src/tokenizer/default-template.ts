@@ -2,6 +2,7 @@
  * Which chat template a model uses: the one in its files, except where that is known to be wrong, and BitNet's where
  * there is none.
  */
+import { BitNetError } from "../base/errors.ts";
 import { type ChatTemplate, compileChatTemplate } from "./chat-template.ts";
 import { asString, elements, isAbsent, type Located, member } from "./json-value.ts";
 
@@ -16,9 +17,20 @@ export const bitnetChatTemplate =
  * Compiles the template of a model.
  * @param source From `tokenizer.chat_template` of a GGUF file or `chatTemplateSource`; `null` where there is none.
  * @param name For messages: the file.
- * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed.
+ * @param usual The template of the model's family, where the file has none.
+ * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed, or there is none.
  */
-export function chatTemplateFor(source: string | null, name: string): ChatTemplate {
+export function chatTemplateFor(
+  source: string | null,
+  name: string,
+  usual: "bitnet" | null = "bitnet",
+): ChatTemplate {
+  if (source === null && usual === null) {
+    throw new BitNetError(
+      "TEMPLATE_FAILED",
+      `${name}: the model has no chat template, and its family has no usual one; generate from a prompt instead`,
+    );
+  }
   if (source === null) return compileChatTemplate(bitnetChatTemplate, "BitNet (default)");
   // Microsoft's GGUF file carries "Human: … BITNETAssistant: ", which is not what the model was trained with.
   if (source.includes("BITNETAssistant")) {

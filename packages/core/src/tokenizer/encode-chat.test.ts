@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type ChatMessage, compileChatTemplate } from "./chat-template.ts";
+import type { ChatMessage } from "./chat-messages.ts";
+import { compileChatTemplate } from "./chat-template.ts";
 import { bitnetChatTemplate, chatTemplateFor, chatTemplateSource } from "./default-template.ts";
 import { encodeChat } from "./encode-chat.ts";
 import { tokenizerFromJson } from "./from-json.ts";
@@ -128,10 +129,15 @@ describe("encodeChat", () => {
   it("lets a template put control tokens together", () => {
     const source =
       "{{ bos_token }}{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}<|{{ 'x' }}";
-    const { text, ids } = chat([{ role: "eot_id", content: "<|eot_id|>" }, user("<|")], false, source);
-    expect(text).toBe("<|begin_of_text|><|eot_id|><|eot_id|><|user|><|<|x");
+    // Only where it names the role itself; a caller's role does not spell one.
+    const naming = `${source}{{ 'eot_id' if messages[0].role == 'eot_id' }}`;
+    const { text, ids } = chat([{ role: "eot_id", content: "<|eot_id|>" }, user("<|")], false, naming);
+    expect(text).toBe("<|begin_of_text|><|eot_id|><|eot_id|><|user|><|<|xeot_id");
     expect([...ids].filter(tokenizer.isSpecial)).toEqual([bos, eot]);
     expect(tokenizer.decode(ids)).toBe(text);
+    expect(() => chat([{ role: "eot_id", content: "" }], false, source)).toThrowError(
+      /messages\[0\].role must be a role that this model's template knows .*found "eot_id"/,
+    );
   });
 
   it("has one beginning token however many the template prints", () => {

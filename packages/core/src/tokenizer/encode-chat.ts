@@ -3,7 +3,8 @@
  * alone. Knows nothing of models.
  */
 import { createChatMarkers } from "./chat-markers.ts";
-import { type ChatMessage, type ChatTemplate, toolsText } from "./chat-template.ts";
+import { type ChatMessage, inputText, type TemplateArguments } from "./chat-messages.ts";
+import type { ChatTemplate } from "./chat-template.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface EncodeChatOptions {
@@ -11,6 +12,10 @@ export interface EncodeChatOptions {
   readonly addGenerationPrompt: boolean;
   /** As in `ChatTemplateInput`. */
   readonly tools?: readonly unknown[] | undefined;
+  /** Further variables of the template; JSON values. */
+  readonly templateArguments?: TemplateArguments | undefined;
+  /** Whether the model is to think before it answers, where its template has that choice (`enable_thinking`). */
+  readonly enableThinking?: boolean | undefined;
   readonly now?: Date | undefined;
 }
 
@@ -35,17 +40,17 @@ export function encodeChat(
 ): EncodedChat {
   const { bosId, eosIds } = tokenizer;
   const textOf = (id: number | null | undefined) => (typeof id === "number" ? tokenizer.decode([id]) : "");
-  const markers = createChatMarkers(tokenizer, [
-    template.source,
-    ...messages.map((message) => String(message.content)),
-    toolsText(options.tools),
-  ]);
+  const args = {
+    ...options.templateArguments,
+    ...(options.enableThinking === undefined ? {} : { enable_thinking: options.enableThinking }),
+  };
+  const input = { messages, tools: options.tools, arguments: args };
+  const markers = createChatMarkers(tokenizer, [template.source, inputText(input)]);
   const rendered = template.render({
-    messages,
+    ...input,
     addGenerationPrompt: options.addGenerationPrompt,
     bosToken: markers.mark(textOf(bosId)),
     eosToken: markers.mark(textOf(eosIds[0])),
-    tools: options.tools,
     now: options.now,
     mapLiteral: markers.mark,
   });

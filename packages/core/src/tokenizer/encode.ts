@@ -5,7 +5,9 @@
 import { BitNetError } from "../base/errors.ts";
 import { type AddedToken, createMatcher, splitAtTokens, type TokenMatcher } from "./added-tokens.ts";
 import { type Bpe, createIdList, type EncodeStats, type IdList, mergePiece, pushId } from "./bpe.ts";
-import type { PieceScanner } from "./split.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { forEachPiece } from "./split-steps.ts";
+import { segmentPiece, type Unigram } from "./unigram.ts";
 import { findToken, type Vocabulary } from "./vocabulary.ts";
 
 export interface EncodeOptions {
@@ -21,19 +23,22 @@ export interface EncodeOptions {
 export interface Encoder extends Bpe {
   readonly name: string;
   readonly vocabulary: Vocabulary;
-  readonly scan: PieceScanner;
+  readonly pipeline: Pipeline;
+  /** Present where pieces are segmented by probability instead of merged. */
+  readonly unigram?: Unigram;
   /** A piece that is itself a token is taken whole, whether merges lead there or not. */
   readonly ignoreMerges: boolean;
   readonly bosId: number | null;
   /** Tokens that are looked for before splitting, by id. */
   readonly added: ReadonlyMap<number, AddedToken>;
   /** Passes of added tokens with control tokens off and on; built when first needed. */
-  plainPasses?: readonly TokenMatcher[];
-  specialPasses?: readonly TokenMatcher[];
+  plainPasses?: readonly [TokenMatcher, TokenMatcher];
+  specialPasses?: readonly [TokenMatcher, TokenMatcher];
 }
 
 const maxTextBytes = 2 ** 27;
 const utf8 = new TextEncoder();
+const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** @throws BitNetError INVALID_ARGUMENT unless `id` is in the vocabulary. */
 export function checkedId({ tokens }: Vocabulary, id: number): number {
@@ -59,15 +64,56 @@ export function encodeText(encoder: Encoder, text: string, options: EncodeOption
     pushId(out, bosId);
   }
   const before = encoder.scratch.heapSteps;
-  encodeInto(encoder, text, options.special === true, out);
+  encodeInto(encoder, text, { special: options.special === true, isFirst: true, out });
   if (options.stats !== undefined) options.stats.heapSteps += encoder.scratch.heapSteps - before;
   return out.ids.slice(0, out.length);
 }
 
-function encodeInto(encoder: Encoder, text: string, special: boolean, out: IdList): void {
+interface Target {
+  /** Control tokens written out in the text become control tokens. */
+  readonly special: boolean;
+  /** Nothing stands before the text. */
+  readonly isFirst: boolean;
+  readonly out: IdList;
+}
+
+function encodeInto(encoder: Encoder, text: string, { special, isFirst, out }: Target): void {
   if (text.length === 0) return;
   const bytes = encodeUtf8(text);
-  runPasses(encoder, passes(encoder, special), bytes, { start: 0, end: bytes.length, out });
+  const [exact, normalized] = passes(encoder, special);
+  splitAtTokens(exact, bytes, 0, bytes.length, {
+    token: (token) => pushId(out, token.id),
+    text(start, end) {
+      const changed = change(encoder.pipeline.normalise, bytes, start, end);
+      splitAtTokens(normalized, changed.bytes, changed.start, changed.end, {
+        token: (token) => pushId(out, token.id),
+        text(from, to) {
+          const atStart = isFirst && start === 0 && from === changed.start;
+          const { prepare } = encoder.pipeline;
+          const prepared = change(prepare && ((part) => prepare(part, atStart)), changed.bytes, from, to);
+          encodePieces(encoder, prepared, out);
+        },
+      });
+    },
+  });
+}
+
+/** Part of a buffer. */
+interface Part {
+  bytes: Uint8Array;
+  start: number;
+  end: number;
+}
+
+function change(
+  action: ((text: string) => string) | null,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Part {
+  if (action === null) return { bytes, start, end };
+  const changed = encodeUtf8(action(textDecoder.decode(bytes.subarray(start, end))));
+  return { bytes: changed, start: 0, end: changed.length };
 }
 
 function encodeUtf8(text: string): Uint8Array {
@@ -81,51 +127,34 @@ function encodeUtf8(text: string): Uint8Array {
   );
 }
 
-/** Tokens that are not normalized are looked for first, the others in what is left. */
-function passes(encoder: Encoder, special: boolean): readonly TokenMatcher[] {
+/** Tokens that are not normalized are looked for first, the others in what is left, in the form that text has by then. */
+function passes(encoder: Encoder, special: boolean): readonly [TokenMatcher, TokenMatcher] {
   const known = special ? encoder.specialPasses : encoder.plainPasses;
   if (known !== undefined) return known;
   const wanted = [...encoder.added.values()].filter((token) => special || !token.special);
-  const matchers = [false, true]
-    .map((normalized) => wanted.filter((token) => token.normalized === normalized))
-    .filter((tokens) => tokens.length > 0)
-    .map(createMatcher);
-  if (special) encoder.specialPasses = matchers;
-  else encoder.plainPasses = matchers;
-  return matchers;
+  const { normalise } = encoder.pipeline;
+  const exact = createMatcher(wanted.filter((token) => !token.normalized));
+  const normalized = createMatcher(
+    wanted
+      .filter((token) => token.normalized)
+      .map((token) => (normalise === null ? token : { ...token, content: normalise(token.content) }))
+      .filter((token) => token.content !== ""),
+  );
+  if (special) encoder.specialPasses = [exact, normalized];
+  else encoder.plainPasses = [exact, normalized];
+  return [exact, normalized];
 }
 
-interface Range {
-  start: number;
-  end: number;
-  out: IdList;
-}
-
-function runPasses(
-  encoder: Encoder,
-  matchers: readonly TokenMatcher[],
-  bytes: Uint8Array,
-  range: Range,
-): void {
-  const [matcher, ...later] = matchers;
-  if (matcher === undefined) {
-    encodePieces(encoder, bytes, range);
-    return;
-  }
-  splitAtTokens(matcher, bytes, range.start, range.end, {
-    text: (start, end) => runPasses(encoder, later, bytes, { start, end, out: range.out }),
-    token: (token) => pushId(range.out, token.id),
-  });
-}
-
-function encodePieces(encoder: Encoder, bytes: Uint8Array, { start, end, out }: Range): void {
-  for (let at = start; at < end; ) {
-    const pieceEnd = encoder.scan(bytes, at, end);
-    const whole = encoder.ignoreMerges ? findToken(encoder.vocabulary, bytes, at, pieceEnd) : -1;
+function encodePieces(encoder: Encoder, { bytes, start, end }: Part, out: IdList): void {
+  forEachPiece(encoder.pipeline.steps, bytes, start, end, (from, to) => {
+    if (encoder.unigram !== undefined) {
+      segmentPiece(encoder.unigram, bytes, from, to, out);
+      return;
+    }
+    const whole = encoder.ignoreMerges ? findToken(encoder.vocabulary, bytes, from, to) : -1;
     if (whole >= 0) pushId(out, whole);
-    else mergePiece(encoder, bytes, at, pieceEnd, out);
-    at = pieceEnd;
-  }
+    else mergePiece(encoder, bytes, from, to, out);
+  });
 }
 
 /** See `Tokenizer.encodeSegments`. */
@@ -136,7 +165,7 @@ export function encodeSegments(encoder: Encoder, segments: readonly (string | nu
   const flush = (stripEnd: boolean) => {
     if (stripStart) text = text.replace(/^\p{White_Space}+/u, "");
     if (stripEnd) text = withoutTrailingSpace(text);
-    encodeInto(encoder, text, false, out);
+    encodeInto(encoder, text, { special: false, isFirst: out.length === 0, out });
     text = "";
   };
   for (const segment of segments) {

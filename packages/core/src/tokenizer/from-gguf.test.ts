@@ -47,9 +47,22 @@ describe("GGUF tokenizer", () => {
 
   it("knows the split rules by their names", () => {
     // Only Llama 3's rule keeps line ends with the symbols before them, and takes whole pieces before merging.
-    const merges = byteStringsFrom([]);
+    const merges = byteStringsFrom(["Ġ ab"]);
     const count = (pre: string | undefined) => tokenizerFromGguf(fields({ pre, merges })).encode("ab").length;
     expect([undefined, "llama-bpe", "llama3", "gpt-2", "default"].map(count)).toEqual([1, 1, 1, 2, 2]);
+    const qwen = tokenizerFromGguf(fields({ pre: "qwen2" }));
+    // Qwen's files mean normal form C, and take digits one by one.
+    expect([...qwen.encode("e\u0301")]).toEqual([...qwen.encode("é")]);
+  });
+
+  it("knows control tokens by name and by id, whatever their type", () => {
+    for (const type of [1, 4, 0]) {
+      const tokenTypes = types.map((was) => (was === 3 ? type : was));
+      const tokenizer = tokenizerFromGguf(fields({ tokenTypes, eosId: 260, bosId: undefined, eomId: 261 }));
+      expect([258, 259, 260, 261, 97].map(tokenizer.isSpecial)).toEqual([true, true, true, true, false]);
+      expect(tokenizer.eosIds).toEqual([260, 261, 259]);
+      expect([...tokenizer.encode("<|eot_id|>")]).not.toContain(259);
+    }
   });
 
   it("keeps the named tokens apart where there are no types", () => {
@@ -59,9 +72,15 @@ describe("GGUF tokenizer", () => {
   });
 
   it.each<[string, Partial<GgufTokenizerFields>, string, RegExp]>([
-    ["SentencePiece", { model: "llama" }, "FORMAT_UNSUPPORTED", /found "llama" \(SentencePiece\)/],
+    [
+      "SentencePiece without scores",
+      { model: "llama" },
+      "TOKENIZER_INVALID",
+      /scores: expected 262.*nothing/,
+    ],
+    ["no merges", { merges: byteStringsFrom([]) }, "TOKENIZER_INVALID", /merges: .*found none/],
     ["another model", { model: "t5" }, "FORMAT_UNSUPPORTED", /found "t5"/],
-    ["an unknown split rule", { pre: "qwen2" }, "TOKENIZER_INVALID", /llama-bpe, .*gpt-2.*found "qwen2"/],
+    ["an unknown split rule", { pre: "tekken" }, "TOKENIZER_INVALID", /llama-bpe, .*gpt-2.*found "tekken"/],
     ["too few types", { tokenTypes: [1, 2] }, "TOKENIZER_INVALID", /expected 262 entries.*found 2/],
     ["an unknown type", { tokenTypes: types.map(() => 9) }, "TOKENIZER_INVALID", /token_type\[0\].*found 9/],
     ["a bos out of range", { bosId: 262 }, "TOKENIZER_INVALID", /id 262/],

@@ -1,41 +1,69 @@
 /**
- * Reads a byte-level BPE tokenizer from the `tokenizer.ggml.*` metadata of a GGUF file. Takes plain values, so that it
+ * Reads a byte-level BPE or SentencePiece BPE tokenizer from the `tokenizer.ggml.*` metadata of a GGUF file. Takes plain values, so that it
  * knows nothing of the file's bytes.
  * Source of the keys, token types and names of split rules: the GGUF specification and llama.cpp's llama-vocab.cpp.
  */
-import { type ByteStrings, byteStringsFrom, isByteStrings, stringAt } from "../base/byte-strings.ts";
+import {
+  type ByteStrings,
+  byteStringAt,
+  byteStringsFrom,
+  isByteStrings,
+  stringAt,
+} from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
 import { type AddedToken, maxAddedTokens } from "./added-tokens.ts";
+import { isControlName, turnEndsByName } from "./control-names.ts";
 import { asArray, asFlag, asId, asString, isAbsent, type Located, mismatch } from "./json-value.ts";
-import type { SplitRule } from "./split.ts";
-import { createTokenizer, type Tokenizer } from "./tokenizer.ts";
-import { turnEndNames } from "./turn-ends.ts";
+import { inOrder, prepend, replaceAll, toNormalForm, visibleSpace } from "./normalise.ts";
+import { byteOfToken } from "./pipeline.ts";
+import { pieceScanner, type SplitRule } from "./split.ts";
+import { createTokenizer, type Tokenizer, type TokenizerParts } from "./tokenizer.ts";
 import { tokenKind } from "./vocabulary.ts";
 
-/** What a byte-level tokenizer needs of GGUF metadata; the comment names the key after `tokenizer.ggml.`. */
+/** What a tokenizer needs of GGUF metadata; the comment names the key after `tokenizer.ggml.`. */
 export interface GgufTokenizerFields {
   readonly model: string; // model
   readonly tokens: ByteStrings; // tokens
   readonly merges: ByteStrings; // merges
+  readonly scores?: ArrayLike<number> | undefined; // scores
   readonly tokenTypes?: ArrayLike<number> | undefined; // token_type
   /** Absent in files of the BitNet family, which mean "llama-bpe". */
   readonly pre?: string | undefined; // pre
   readonly bosId?: number | undefined; // bos_token_id
   readonly eosId?: number | undefined; // eos_token_id
   readonly eotId?: number | undefined; // eot_token_id
+  readonly eomId?: number | undefined; // eom_token_id
+  readonly unknownId?: number | undefined; // unknown_token_id
   readonly addBos?: boolean | undefined; // add_bos_token
+  readonly addSpacePrefix?: boolean | undefined; // add_space_prefix
 }
 
+/** llama.cpp's names of split rules. */
 const splitRules: ReadonlyMap<string, SplitRule> = new Map<string, SplitRule>([
   ["llama-bpe", "llama-3"],
   ["llama3", "llama-3"],
   ["llama-v3", "llama-3"],
   ["falcon3", "llama-3"],
+  ["falcon-h1", "llama-3"],
+  ["qwen2", "qwen-2"],
+  ["deepseek-r1-qwen", "qwen-2"],
+  ["gpt-4o", "gpt-4o"],
+  ["llama4", "gpt-4o"],
   ["gpt-2", "gpt-2"],
+  ["phi-2", "gpt-2"],
+  ["olmo", "gpt-2"],
   ["default", "gpt-2"],
 ]);
 
-/** GGUF's token types → how a token takes part. Types 2 (unknown), 5 (unused) and 6 (byte) never come from text here. */
+/** Names of SentencePiece vocabularies, and whether a text gets a space in front where the file does not say. */
+const sentencePieceModels: ReadonlyMap<string, boolean> = new Map([
+  ["llama", true],
+  ["gemma", false],
+  ["gemma2", false],
+  ["gemma3", false],
+]);
+
+/** GGUF's token types → how a token takes part. Types 2 (unknown) and 5 (unused) never come from text. */
 const kindOfType: readonly number[] = [
   tokenKind.ordinary, // 0 undefined
   tokenKind.ordinary, // 1 normal
@@ -43,7 +71,7 @@ const kindOfType: readonly number[] = [
   tokenKind.control, // 3 control
   tokenKind.added, // 4 user-defined
   tokenKind.unused, // 5 unused
-  tokenKind.unused, // 6 byte
+  tokenKind.byte, // 6 byte
 ];
 
 /**
@@ -58,16 +86,21 @@ export function ggufTokenizerFields(metadata: { get(key: string): unknown }): Gg
     return { value: typeof value === "bigint" ? Number(value) : value, where };
   };
   const id = (key: string) => (isAbsent(field(key)) ? undefined : asId(field(key)));
+  const flag = (key: string) => (isAbsent(field(key)) ? undefined : asFlag(field(key)));
   return {
     model: asString(field("model")),
     tokens: asByteStrings(field("tokens")),
     merges: isAbsent(field("merges")) ? byteStringsFrom([]) : asByteStrings(field("merges")),
+    scores: isAbsent(field("scores")) ? undefined : asNumbers(field("scores")),
     tokenTypes: isAbsent(field("token_type")) ? undefined : asNumbers(field("token_type")),
     pre: isAbsent(field("pre")) ? undefined : asString(field("pre")),
     bosId: id("bos_token_id"),
     eosId: id("eos_token_id"),
     eotId: id("eot_token_id"),
-    addBos: isAbsent(field("add_bos_token")) ? undefined : asFlag(field("add_bos_token")),
+    eomId: id("eom_token_id"),
+    unknownId: id("unknown_token_id"),
+    addBos: flag("add_bos_token"),
+    addSpacePrefix: flag("add_space_prefix"),
   };
 }
 
@@ -81,42 +114,96 @@ function asByteStrings(located: Located): ByteStrings {
 
 function asNumbers(located: Located): ArrayLike<number> {
   const { value } = located;
-  if (value instanceof Int32Array || value instanceof Uint32Array) return value;
+  if (value instanceof Int32Array || value instanceof Uint32Array || value instanceof Float32Array)
+    return value;
   const list = asArray(located);
-  return list.every((item) => typeof item === "number") ? list : mismatch(located, "whole numbers");
+  return list.every((item) => typeof item === "number") ? list : mismatch(located, "numbers");
 }
 
 /**
- * @throws BitNetError FORMAT_UNSUPPORTED when the vocabulary is not byte-level BPE, TOKENIZER_INVALID when the fields
- * contradict each other or name an unknown split rule.
+ * @throws BitNetError FORMAT_UNSUPPORTED when the vocabulary is of another kind, TOKENIZER_INVALID when the fields
+ * contradict each other, merges or scores are missing or the split rule is unknown.
  */
 export function tokenizerFromGguf(fields: GgufTokenizerFields): Tokenizer {
-  checkModel(fields.model);
-  const splitRule = readSplitRule(fields.pre);
+  const { tokens } = fields;
+  const prefixesSpace = sentencePieceModels.get(fields.model);
   const kinds = readKinds(fields);
-  const added = readAdded(fields.tokens, kinds);
-  return createTokenizer({
+  if (fields.model === "gpt2")
+    for (const [id, kind] of kinds.entries()) if (kind === tokenKind.byte) kinds[id] = tokenKind.unused;
+  const added = readAdded(tokens, kinds);
+  const shared = {
     name: "gguf tokenizer",
-    tokens: fields.tokens,
+    tokens,
     kinds,
     added,
-    merges: fields.merges,
-    splitRule,
-    ignoreMerges: splitRule === "llama-3",
     bosId: fields.bosId ?? null,
     eosIds: readEos(fields, added),
-    addBos: fields.addBos ?? splitRule === "llama-3",
-  });
-}
-
-function checkModel(model: string): void {
-  if (model === "gpt2") return;
-  const kind = model === "llama" ? " (SentencePiece)" : "";
+  };
+  if (fields.model === "gpt2") return createTokenizer({ ...shared, ...readByteLevel(fields) });
+  if (prefixesSpace !== undefined)
+    return createTokenizer({ ...shared, ...readSentencePiece(fields, kinds, prefixesSpace) });
   throw new BitNetError(
     "FORMAT_UNSUPPORTED",
-    `gguf: tokenizer.ggml.model: only "gpt2" (byte-level BPE) can be read yet, found ${JSON.stringify(model.slice(0, 80))}${kind}`,
-    { details: { model } },
+    `gguf: tokenizer.ggml.model: expected "gpt2" (byte-level BPE) or ${[...sentencePieceModels.keys()].join(", ")} ` +
+      `(SentencePiece), found ${JSON.stringify(fields.model.slice(0, 80))}`,
+    { details: { model: fields.model } },
   );
+}
+
+type VariantParts = Pick<TokenizerParts, "spelling" | "pipeline" | "decoding" | "model" | "addBos">;
+
+function readByteLevel({ pre, merges, addBos }: GgufTokenizerFields): VariantParts {
+  const splitRule = readSplitRule(pre);
+  if (merges.count === 0) {
+    throw new BitNetError(
+      "TOKENIZER_INVALID",
+      "gguf: tokenizer.ggml.merges: expected the merges of a byte-level vocabulary, found none; convert the model again",
+    );
+  }
+  const isLlama = splitRule === "llama-3";
+  return {
+    spelling: "byte-level",
+    pipeline: {
+      // Not in the file, but how the vocabulary was made and is used elsewhere.
+      normalise: splitRule === "qwen-2" ? toNormalForm("NFC") : null,
+      prepare: null,
+      steps: [pieceScanner(splitRule)],
+    },
+    decoding: { showsSpaces: false, leading: "kept" },
+    model: { kind: "bpe", merges, ignoreMerges: isLlama, unknownId: null, fuseUnknown: false },
+    addBos: addBos ?? isLlama,
+  };
+}
+
+function readSentencePiece(fields: GgufTokenizerFields, kinds: Uint8Array, prefixes: boolean): VariantParts {
+  const { tokens, scores, tokenTypes, addBos = true, addSpacePrefix = prefixes } = fields;
+  if (scores === undefined || scores.length !== tokens.count) {
+    throw new BitNetError(
+      "TOKENIZER_INVALID",
+      `gguf: tokenizer.ggml.scores: expected ${tokens.count} entries, one a token, found ${scores?.length ?? "nothing"}`,
+    );
+  }
+  let unknownId = fields.unknownId ?? null;
+  for (let id = 0; id < tokens.count; id++) {
+    if (tokenTypes === undefined && byteOfToken(byteStringAt(tokens, id)) !== null)
+      kinds[id] = tokenKind.byte;
+    if (unknownId === null && (tokenTypes?.[id] === 2 || stringAt(tokens, id) === "<unk>")) unknownId = id;
+  }
+  if (unknownId !== null && unknownId >= tokens.count) {
+    throw new BitNetError(
+      "TOKENIZER_INVALID",
+      `gguf: tokenizer.ggml.unknown_token_id: expected below ${tokens.count}, found ${unknownId}`,
+    );
+  }
+  const changes = [replaceAll(" ", visibleSpace)];
+  if (addSpacePrefix) changes.unshift(prepend(" "));
+  return {
+    spelling: "plain",
+    pipeline: { normalise: inOrder(changes), prepare: null, steps: [] },
+    decoding: { showsSpaces: true, leading: addSpacePrefix ? "dropped" : "kept" },
+    model: { kind: "scored-bpe", scores, unknownId },
+    addBos,
+  };
 }
 
 function readSplitRule(pre: string | undefined): SplitRule {
@@ -129,31 +216,39 @@ function readSplitRule(pre: string | undefined): SplitRule {
   );
 }
 
-function readKinds({ tokens, tokenTypes, bosId, eosId, eotId }: GgufTokenizerFields): Uint8Array {
+/** Control tokens are known by id and by name, whatever their type says: users' text must not become one. */
+function readKinds({ tokens, tokenTypes, ...ids }: GgufTokenizerFields): Uint8Array {
   const kinds = new Uint8Array(tokens.count);
-  if (tokenTypes === undefined) {
-    // Without types, at least the tokens that the file names must not come from user text.
-    for (const id of [bosId, eosId, eotId])
-      if (id !== undefined && id < tokens.count) kinds[id] = tokenKind.control;
-    return kinds;
-  }
-  if (tokenTypes.length !== tokens.count) {
+  if (tokenTypes !== undefined && tokenTypes.length !== tokens.count) {
     throw new BitNetError(
       "TOKENIZER_INVALID",
       `gguf: tokenizer.ggml.token_type: expected ${tokens.count} entries, one a token, found ${tokenTypes.length}`,
     );
   }
   for (let id = 0; id < tokens.count; id++) {
-    const kind = kindOfType[tokenTypes[id] ?? -1];
+    const kind = tokenTypes === undefined ? tokenKind.ordinary : kindOfType[tokenTypes[id] ?? -1];
     if (kind === undefined) {
       throw new BitNetError(
         "TOKENIZER_INVALID",
-        `gguf: tokenizer.ggml.token_type[${id}]: expected 0 to ${kindOfType.length - 1}, found ${tokenTypes[id]}`,
+        `gguf: tokenizer.ggml.token_type[${id}]: expected 0 to ${kindOfType.length - 1}, found ${tokenTypes?.[id]}`,
       );
     }
     kinds[id] = isEmpty(tokens, id) ? tokenKind.unused : kind;
+    const mayBeControl = kind === tokenKind.ordinary || kind === tokenKind.added;
+    if (mayBeControl && startsTag(tokens, id) && isControlName(stringAt(tokens, id)))
+      kinds[id] = tokenKind.control;
+  }
+  for (const id of [ids.bosId, ids.eosId, ids.eotId, ids.eomId]) {
+    // Damaged files name letters; those are needed as letters.
+    if (id !== undefined && id < tokens.count && byteStringAt(tokens, id).length > 2)
+      kinds[id] = tokenKind.control;
   }
   return kinds;
+}
+
+/** Whether a token begins with "<": most do not, and need no look at their text. */
+function startsTag({ bytes, offsets }: ByteStrings, id: number): boolean {
+  return bytes[offsets[id] ?? 0] === 0x3c;
 }
 
 function isEmpty({ offsets }: ByteStrings, id: number): boolean {
@@ -179,8 +274,10 @@ function readAdded(tokens: ByteStrings, kinds: Uint8Array): AddedToken[] {
   return added;
 }
 
-function readEos({ eosId, eotId }: GgufTokenizerFields, added: readonly AddedToken[]): readonly number[] {
-  const ids = new Set([eosId, eotId].filter((id) => id !== undefined));
-  for (const token of added) if (token.special && turnEndNames.has(token.content)) ids.add(token.id);
-  return [...ids];
+function readEos(
+  { eosId, eotId, eomId }: GgufTokenizerFields,
+  added: readonly AddedToken[],
+): readonly number[] {
+  const named = [eosId, eotId, eomId].filter((id) => id !== undefined);
+  return [...new Set([...named, ...turnEndsByName(added)])];
 }

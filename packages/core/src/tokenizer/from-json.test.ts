@@ -41,8 +41,9 @@ describe("tokenizer.json", () => {
 
   it.each<[string, unknown, RegExp]>([
     ["model", null, /model: expected an object, found null/],
-    ["model.type", "Unigram", /"BPE".*"Unigram"/],
-    ["model.byte_fallback", true, /SentencePiece/],
+    ["model.type", "WordPiece", /"BPE" and "Unigram".*"WordPiece"/],
+    ["model.type", "Unigram", /model.vocab: expected a list/],
+    ["model.byte_fallback", true, /byte_fallback: expected false beside ByteLevel/],
     ["model.dropout", 0.1, /model.dropout: expected null, found 0.1/],
     ["model.end_of_word_suffix", "</w>", /end_of_word_suffix/],
     ["model.vocab", [], /model.vocab: expected an object, found a list of 0/],
@@ -56,18 +57,23 @@ describe("tokenizer.json", () => {
     ["model.merges", [["a", "b", "c"]], /model.merges\[0\]/],
     ["model.merges", ["x yy"], /merge 0 \("x yy"\)/],
     ["model.ignore_merges", "yes", /ignore_merges: expected true or false/],
-    ["normalizer", { type: "NFC" }, /normalizer/],
-    ["pre_tokenizer", null, /pre_tokenizer: expected ByteLevel.*found nothing/],
-    ["pre_tokenizer", { type: "Metaspace" }, /found Metaspace/],
+    ["normalizer", { type: "Precompiled" }, /normalizer: the normalizer "Precompiled" is not supported/],
+    ["normalizer", { type: "Replace", pattern: { Regex: "a+" }, content: "" }, /Regex: expected " \{2,\}"/],
+    ["pre_tokenizer", null, /decoder.type: expected a decoder for plain tokens .*found "ByteLevel"/],
+    ["pre_tokenizer", { type: "Metaspace" }, /replacement: expected a string/],
+    ["pre_tokenizer", { type: "Whitespace" }, /the pre_tokenizer "Whitespace" is not supported/],
+    [
+      "pre_tokenizer",
+      { type: "Sequence", pretokenizers: [byteLevel, byteLevel] },
+      /expected one ByteLevel step/,
+    ],
     ["pre_tokenizer", { ...byteLevel, add_prefix_space: true }, /add_prefix_space/],
-    ["pre_tokenizer", { ...byteLevel, use_regex: false }, /use_regex/],
     [
       "pre_tokenizer.pretokenizers.0.pattern.Regex",
       "\\w+",
-      /split pattern of llama-3 or gpt-2, found "\\\\w\+"/,
+      /split pattern of llama-3 or qwen-2 or gpt-2 or gpt-4o, or a simple one, found "\\\\w\+"/,
     ],
     ["pre_tokenizer.pretokenizers.0.behavior", "Removed", /behavior/],
-    ["pre_tokenizer.pretokenizers.1.use_regex", true, /use_regex/],
     ["decoder", { type: "WordPiece" }, /decoder.type/],
     ["added_tokens", {}, /added_tokens: expected a list/],
     ["added_tokens", [{ ...added, id: "x" }], /added_tokens\[0\].id/],
@@ -87,6 +93,20 @@ describe("tokenizer.json", () => {
     expect(() => tokenizerFromJson({ tokenizer })).toThrowError(
       expect.objectContaining({ code: "TOKENIZER_INVALID" }),
     );
+  });
+
+  it("knows control tokens by name where the list denies or lacks them", () => {
+    const json = JSON.parse(source);
+    const listed = json.added_tokens.map((token: object) => ({ ...token, special: false }));
+    const vocab = { ...json.model.vocab, "<|eot_id|>": 2046 };
+    for (const added_tokens of [listed, listed.filter((token: { id: number }) => token.id !== 2046)]) {
+      const tokenizer = tokenizerFromJson({
+        tokenizer: { ...json, added_tokens, model: { ...json.model, vocab } },
+      });
+      expect(tokenizer.specialTokens.get("<|eot_id|>")).toBe(2046);
+      expect([...tokenizer.encode("<|eot_id|>")]).not.toContain(2046);
+      expect(tokenizer.eosIds).toContain(2046);
+    }
   });
 
   it("reads merges written as pairs", () => {
@@ -201,8 +221,12 @@ describe("tokenizer_config.json and generation_config.json", () => {
     expect(ids({}, { bos_token_id: 2047, eos_token_id: [2046, 2046] })).toEqual({
       bosId: 2047,
       addBos: true,
-      eosIds: [2046],
+      eosIds: [2046, 2045],
     });
+    // What the other files leave out, config.json may say; names count always.
+    const modelConfig = { bos_token_id: 2044, eos_token_id: [2047, 2045] };
+    const files = { tokenizer: JSON.parse(source), generationConfig: { eos_token_id: 2043 }, modelConfig };
+    expect(tokenizerFromJson(files).eosIds).toEqual([2043, 2047, 2045, 2046]);
     expect(ids({ bos_token: null, eos_token: null })).toEqual({
       bosId: 2044,
       addBos: true,

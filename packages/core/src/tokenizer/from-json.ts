@@ -1,12 +1,13 @@
 /**
- * Reads a byte-level BPE tokenizer from Hugging Face's tokenizer.json, with tokenizer_config.json and
+ * Reads a tokenizer (byte-level BPE, SentencePiece-style BPE or unigram) from Hugging Face's tokenizer.json, with tokenizer_config.json and
  * generation_config.json where present. Whatever would change the ids and is not supported here is refused, not ignored.
  * Source: the serialised forms of the tokenizers library.
  */
 import { byteStringsFrom } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { AddedToken } from "./added-tokens.ts";
-import { readPostProcessor, readSplitRule } from "./json-pipeline.ts";
+import { isControlName, turnEndsByName } from "./control-names.ts";
+import { readPipeline, readPostProcessor } from "./json-pipeline.ts";
 import {
   asArray,
   asFlag,
@@ -20,8 +21,7 @@ import {
   member,
   mismatch,
 } from "./json-value.ts";
-import { createTokenizer, type Tokenizer } from "./tokenizer.ts";
-import { turnEndNames } from "./turn-ends.ts";
+import { createTokenizer, type Tokenizer, type TokenModel } from "./tokenizer.ts";
 import { tokenKind } from "./vocabulary.ts";
 
 /** Parsed JSON files; checked here. */
@@ -32,6 +32,8 @@ export interface TokenizerJsonFiles {
   readonly config?: unknown;
   /** generation_config.json */
   readonly generationConfig?: unknown;
+  /** config.json */
+  readonly modelConfig?: unknown;
 }
 
 /**
@@ -42,10 +44,16 @@ export function tokenizerFromJson(files: TokenizerJsonFiles): Tokenizer {
   const root: Located = { value: files.tokenizer, where: "tokenizer.json:" };
   const config: Located = { value: files.config ?? {}, where: "tokenizer_config.json:" };
   const generation: Located = { value: files.generationConfig ?? {}, where: "generation_config.json:" };
-  const model = checkModel(root);
-  const splitRule = readSplitRule(root);
-  const added = readAdded(member(root, "added_tokens"));
-  const table = readTokens(member(model, "vocab"), added);
+  const modelConfig: Located = { value: files.modelConfig ?? {}, where: "config.json:" };
+  const { model, kind } = checkModel(root);
+  const { pipeline, spelling, decoding } = readPipeline(root);
+  const byteFallback = asFlag(member(model, "byte_fallback"));
+  if (byteFallback && spelling === "byte-level")
+    mismatch(member(model, "byte_fallback"), "false beside ByteLevel");
+  const entries =
+    kind === "Unigram" ? readScoredVocab(member(model, "vocab")) : readVocab(member(model, "vocab"));
+  const added = withControlNames(readAdded(member(root, "added_tokens")), entries.list);
+  const table = readTokens(entries, added, byteFallback);
   const known = new Map(added.map((token) => [token.content, token.id]));
   const idOf = (content: string) => known.get(content) ?? table.idOf(content);
   const firstId = readPostProcessor(root, idOf);
@@ -55,37 +63,87 @@ export function tokenizerFromJson(files: TokenizerJsonFiles): Tokenizer {
     tokens: byteStringsFrom(table.tokens),
     kinds: table.kinds,
     added,
-    merges: byteStringsFrom(readMerges(member(model, "merges"))),
-    splitRule,
-    ignoreMerges: asFlag(member(model, "ignore_merges")),
-    bosId: readBos(config, generation, idOf) ?? firstId,
-    eosIds: readEos(config, generation, idOf, added),
+    spelling,
+    pipeline,
+    decoding,
+    model: kind === "Unigram" ? readUnigram(model, entries, table) : readBpe(model, idOf),
+    bosId: readBos(config, [generation, modelConfig], idOf) ?? firstId,
+    eosIds: readEos(config, [generation, modelConfig], idOf, added),
     addBos: typeof addBos.value === "boolean" ? addBos.value : firstId !== null,
   });
 }
 
 type IdOf = (content: string) => number | undefined;
 
-function checkModel(root: Located): Located {
+function checkModel(root: Located): { model: Located; kind: "BPE" | "Unigram" } {
   const model = member(root, "model");
   const type = member(model, "type");
-  if (!isAbsent(type) && type.value !== "BPE") {
+  const kind = isAbsent(type) ? "BPE" : type.value;
+  if (kind !== "BPE" && kind !== "Unigram") {
     throw new BitNetError(
       "FORMAT_UNSUPPORTED",
-      `${type.where}: only "BPE" tokenizers can be read, found ${JSON.stringify(type.value)}`,
-    );
-  }
-  if (asFlag(member(model, "byte_fallback"))) {
-    throw new BitNetError(
-      "FORMAT_UNSUPPORTED",
-      "tokenizer.json: is a SentencePiece-style BPE (model.byte_fallback); only byte-level BPE can be read yet",
+      `${type.where}: only "BPE" and "Unigram" tokenizers can be read, found ${JSON.stringify(type.value)}`,
     );
   }
   for (const key of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {
     const option = member(model, key);
     if (!isAbsent(option) && option.value !== "" && option.value !== 0) mismatch(option, "null");
   }
-  return model;
+  return { model, kind };
+}
+
+function readBpe(model: Located, idOf: IdOf): TokenModel {
+  const unknown = member(model, "unk_token");
+  return {
+    kind: "bpe",
+    merges: byteStringsFrom(readMerges(member(model, "merges"))),
+    ignoreMerges: asFlag(member(model, "ignore_merges")),
+    unknownId: namedToken(unknown, idOf) ?? null,
+    fuseUnknown: asFlag(member(model, "fuse_unk")),
+  };
+}
+
+function readUnigram(model: Located, { list }: VocabEntries, { tokens }: TokenTable): TokenModel {
+  const unknown = member(model, "unk_id");
+  const unknownId = asId(unknown);
+  if (unknownId >= list.length) mismatch(unknown, `below ${list.length}`);
+  // Added tokens beyond the vocabulary are never found by probability.
+  const scores = Float64Array.from(tokens, (_, id) => list[id]?.score ?? 0);
+  return { kind: "unigram", scores, unknownId };
+}
+
+/** A vocabulary as read: where it stands, its tokens, and their ids. */
+interface VocabEntries {
+  readonly where: Located;
+  readonly list: readonly { content: string; id: number; score: number }[];
+  readonly idOf: IdOf;
+}
+
+function readVocab(vocab: Located): VocabEntries {
+  const record = asRecord(vocab);
+  const list = Object.entries(record).map(([content, id]) => {
+    const where = `${vocab.where}[${JSON.stringify(content.slice(0, 40))}]`;
+    return { content, id: asId({ value: id, where }), score: 0 };
+  });
+  const idOf = (content: string) =>
+    Object.hasOwn(record, content) ? (record[content] as number) : undefined;
+  return { where: vocab, list, idOf };
+}
+
+/** Unigram vocabularies are lists of [token, log-probability]; the index is the id. */
+function readScoredVocab(vocab: Located): VocabEntries {
+  const ids = new Map<string, number>();
+  const list = asArray(vocab).map((entry, id) => {
+    const [content, score] = Array.isArray(entry) && entry.length === 2 ? entry : [];
+    if (typeof content !== "string" || typeof score !== "number")
+      return mismatch(
+        { value: entry, where: `${vocab.where}[${id}]` },
+        'a token and its score, such as ["a", -3.2]',
+      );
+    if (!ids.has(content)) ids.set(content, id);
+    return { content, id, score };
+  });
+  return { where: vocab, list, idOf: (content) => ids.get(content) };
 }
 
 interface TokenTable {
@@ -95,20 +153,24 @@ interface TokenTable {
 }
 
 /** The vocabulary and the added tokens in one table by id. */
-function readTokens(vocab: Located, added: readonly AddedToken[]): TokenTable {
-  const entries = Object.entries(asRecord(vocab));
-  const count = checkedCount(vocab, entries, added);
+function readTokens(
+  { where, list, idOf }: VocabEntries,
+  added: readonly AddedToken[],
+  byteFallback: boolean,
+): TokenTable {
+  const count = checkedCount(where, list, added);
   const tokens: string[] = new Array(count).fill("");
   const kinds = new Uint8Array(count).fill(tokenKind.unused);
-  for (const [content, id] of entries as [string, number][]) {
+  for (const { content, id } of list) {
     if (kinds[id] !== tokenKind.unused) {
       mismatch(
-        { value: content, where: `${vocab.where}, id ${id}` },
+        { value: content, where: `${where.where}, id ${id}` },
         `one token, ${JSON.stringify(tokens[id])}`,
       );
     }
     tokens[id] = content;
-    kinds[id] = tokenKind.ordinary;
+    const isByte = byteFallback && /^<0x[0-9A-F]{2}>$/.test(content);
+    kinds[id] = isByte ? tokenKind.byte : tokenKind.ordinary;
   }
   for (const { id, content, special } of added) {
     const isTaken = kinds[id] !== tokenKind.unused && tokens[id] !== content;
@@ -118,27 +180,15 @@ function readTokens(vocab: Located, added: readonly AddedToken[]): TokenTable {
     // Outside the model's own vocabulary a token is only ever found as an added one.
     if (special) kinds[id] = tokenKind.control;
   }
-  const vocabulary = asRecord(vocab);
-  const idOf = (content: string) =>
-    Object.hasOwn(vocabulary, content) ? (vocabulary[content] as number) : undefined;
   return { tokens, kinds, idOf };
 }
 
 /** One more than the highest id; ids may have holes, but not so many that the table outgrows the file. */
-function checkedCount(
-  vocab: Located,
-  entries: readonly (readonly [string, unknown])[],
-  added: readonly AddedToken[],
-): number {
+function checkedCount(vocab: Located, list: VocabEntries["list"], added: readonly AddedToken[]): number {
   let highest = -1;
-  for (const [content, id] of entries) {
-    highest = Math.max(
-      highest,
-      asId({ value: id, where: `${vocab.where}[${JSON.stringify(content.slice(0, 40))}]` }),
-    );
-  }
+  for (const { id } of list) highest = Math.max(highest, id);
   for (const { id } of added) highest = Math.max(highest, id);
-  const limit = 2 * (entries.length + added.length) + 1024;
+  const limit = 2 * (list.length + added.length) + 1024;
   if (highest >= limit) {
     mismatch({ value: highest, where: `${vocab.where}, highest id` }, `less than ${limit} for so few tokens`);
   }
@@ -183,30 +233,40 @@ function namedToken(located: Located, idOf: IdOf): number | undefined {
   return idOf(content) ?? mismatch(located, "a token of the vocabulary");
 }
 
-function readBos(config: Located, generation: Located, idOf: IdOf): number | null {
+function readBos(config: Located, others: readonly Located[], idOf: IdOf): number | null {
   const named = namedToken(member(config, "bos_token"), idOf);
   if (named !== undefined) return named;
-  const id = member(generation, "bos_token_id");
-  return isAbsent(id) ? null : asId(id);
+  const listed = others.map((file) => member(file, "bos_token_id")).find((id) => !isAbsent(id));
+  return listed === undefined ? null : asId(listed);
 }
 
+/** All tokens that any of the files, or their own name, says end a text. */
 function readEos(
   config: Located,
-  generation: Located,
+  others: readonly Located[],
   idOf: IdOf,
   added: readonly AddedToken[],
 ): readonly number[] {
-  const ids = new Set<number>();
   const named = namedToken(member(config, "eos_token"), idOf);
-  if (named !== undefined) ids.add(named);
-  const listed = member(generation, "eos_token_id");
-  if (Array.isArray(listed.value)) {
-    for (const id of elements(listed)) ids.add(asId(id));
-  } else if (!isAbsent(listed)) {
-    ids.add(asId(listed));
-  } else {
-    // Nobody listed the stops, so take those that are known by name.
-    for (const token of added) if (token.special && turnEndNames.has(token.content)) ids.add(token.id);
+  const ids = new Set(named === undefined ? [] : [named]);
+  for (const file of others) {
+    const listed = member(file, "eos_token_id");
+    if (isAbsent(listed)) continue;
+    for (const id of Array.isArray(listed.value) ? elements(listed) : [listed]) ids.add(asId(id));
   }
+  for (const id of turnEndsByName(added)) ids.add(id);
   return [...ids];
+}
+
+/** Control tokens are known by name: also where the list says that they are none, or leaves them out. */
+function withControlNames(added: readonly AddedToken[], vocabulary: VocabEntries["list"]): AddedToken[] {
+  const listed = new Set(added.map(({ content }) => content));
+  const unlisted = vocabulary.filter(
+    ({ content }) => content[0] === "<" && !listed.has(content) && isControlName(content),
+  );
+  const flags = { special: true, lstrip: false, rstrip: false, singleWord: false, normalized: false };
+  return [
+    ...added.map((token) => ({ ...token, special: token.special || isControlName(token.content) })),
+    ...unlisted.map(({ content, id }) => ({ content, id, ...flags })),
+  ];
 }

@@ -14,10 +14,28 @@ export interface IncrementalDecoder {
   end(): string;
 }
 
-export function createIncrementalDecoder(bytesOf: (id: number) => Uint8Array): IncrementalDecoder {
+/** The bytes of tokens; `null` for tokens that are not shown. */
+interface TokenSource {
+  bytesOf(id: number): Uint8Array | null;
+  /** The same for a token that begins the text, which may lose a space; asked only for tokens that are shown. */
+  firstBytesOf(id: number): Uint8Array;
+}
+
+const none = new Uint8Array();
+
+export function createIncrementalDecoder({ bytesOf, firstBytesOf }: TokenSource): IncrementalDecoder {
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let isFirst = true;
   return {
-    push: (id) => decoder.decode(bytesOf(id), { stream: true }),
-    end: () => decoder.decode(),
+    push(id) {
+      const bytes = bytesOf(id);
+      const shown = bytes !== null && isFirst ? firstBytesOf(id) : (bytes ?? none);
+      if (bytes !== null) isFirst = false;
+      return decoder.decode(shown, { stream: true });
+    },
+    end() {
+      isFirst = true;
+      return decoder.decode();
+    },
   };
 }

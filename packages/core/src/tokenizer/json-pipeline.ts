@@ -1,8 +1,9 @@
 /**
- * The parts of tokenizer.json around the model: normalizer, pre-tokenizer, decoder and post-processor. Recognises those
- * that mean byte-level BPE with a known split rule and refuses all others.
+ * The parts of tokenizer.json around the model: normalizer, pre-tokenizer, decoder and post-processor. Steps that would change the
+ * ids or the text and are not known here are refused by name.
+ * Source: the serialised forms of the tokenizers library.
  */
-import { BitNetError } from "../base/errors.ts";
+import { prependScheme, readPreTokenizer, unsupported } from "./json-steps.ts";
 import {
   asFlag,
   asString,
@@ -13,56 +14,112 @@ import {
   member,
   mismatch,
 } from "./json-value.ts";
-import { knownPatterns, type SplitRule } from "./split.ts";
+import { inOrder, prepend, replaceAll, type TextChange, toNormalForm, visibleSpace } from "./normalise.ts";
+import type { Decoding, LeadingSpace, Pipeline } from "./pipeline.ts";
+import type { Spelling } from "./vocabulary.ts";
 
-/** @throws BitNetError TOKENIZER_INVALID unless the pipeline is byte-level with one of the known split patterns. */
-export function readSplitRule(root: Located): SplitRule {
-  const normalizer = member(root, "normalizer");
-  if (!isAbsent(normalizer)) mismatch(normalizer, "null (normalizers are not supported)");
-  const decoder = member(root, "decoder");
-  if (!isAbsent(decoder) && member(decoder, "type").value !== "ByteLevel") {
-    mismatch(member(decoder, "type"), '"ByteLevel"');
-  }
-  const steps = flatten(member(root, "pre_tokenizer"), "pretokenizers");
-  const last = steps.at(-1);
-  if (last === undefined || member(last, "type").value !== "ByteLevel" || steps.length > 2) {
-    throw new BitNetError(
-      "FORMAT_UNSUPPORTED",
-      `tokenizer.json: pre_tokenizer: expected ByteLevel, alone or after one Split, found ${typesOf(steps)}; ` +
-        "only byte-level BPE can be read",
-    );
-  }
-  if (asFlag(member(last, "add_prefix_space"))) mismatch(member(last, "add_prefix_space"), "false");
-  const useRegex = member(last, "use_regex");
-  const splitsItself = isAbsent(useRegex) || asFlag(useRegex);
-  const split = steps.length === 2 ? steps[0] : undefined;
-  if (split !== undefined && !splitsItself) return readSplit(split);
-  return split === undefined && splitsItself ? "gpt-2" : mismatch(useRegex, `${split === undefined}`);
+export interface ReadPipeline {
+  readonly pipeline: Pipeline;
+  readonly spelling: Spelling;
+  readonly decoding: Decoding;
 }
 
-/** The steps of a sequence, or the one step. */
-function flatten(step: Located, listKey: string): Located[] {
+/** @throws BitNetError TOKENIZER_INVALID for what is malformed, FORMAT_UNSUPPORTED for steps that are not known. */
+export function readPipeline(root: Located): ReadPipeline {
+  const normalise = inOrder(flatten(member(root, "normalizer"), "normalizers").map(readNormalizer));
+  const { isByteLevel, ...rest } = readPreTokenizer(flatten(member(root, "pre_tokenizer"), "pretokenizers"));
+  const spelling = isByteLevel ? "byte-level" : "plain";
+  return { pipeline: { normalise, ...rest }, spelling, decoding: readDecoding(root, spelling) };
+}
+
+/** The steps of a sequence and of the sequences in it, or the one step. */
+function flatten(step: Located, listKey: string, depth = 0): Located[] {
   if (isAbsent(step)) return [];
-  return member(step, "type").value === "Sequence" ? elements(member(step, listKey)) : [step];
+  if (member(step, "type").value !== "Sequence") return [step];
+  if (depth > 8) mismatch(step, "sequences nested at most 8 deep");
+  return elements(member(step, listKey)).flatMap((inner) => flatten(inner, listKey, depth + 1));
 }
 
-function typesOf(steps: readonly Located[]): string {
-  const types = steps.slice(0, 8).map((step) => String(member(step, "type").value).slice(0, 40));
-  return types.length === 0 ? "nothing" : types.join(", ");
-}
-
-function readSplit(step: Located): SplitRule {
-  if (member(step, "type").value !== "Split") mismatch(member(step, "type"), '"Split"');
-  const regex = member(member(step, "pattern"), "Regex");
-  const rule = knownPatterns.get(asString(regex));
-  if (rule === undefined) {
-    mismatch(regex, `the split pattern of ${[...new Set(knownPatterns.values())].join(" or ")}`);
+function readNormalizer(step: Located): TextChange {
+  const type = member(step, "type").value;
+  switch (type) {
+    case "NFC":
+    case "NFD":
+    case "NFKC":
+    case "NFKD":
+      return toNormalForm(type);
+    case "Prepend":
+      return prepend(asString(member(step, "prepend")));
+    case "Replace":
+      return readReplace(step);
+    case "Strip":
+      return strip(asFlag(member(step, "strip_left")), asFlag(member(step, "strip_right")));
+    case "Lowercase":
+      return (text) => Array.from(text, (character) => character.toLowerCase()).join("");
+    default:
+      return unsupported(step, "the normalizer");
   }
-  // The patterns match every character, so keeping the matches and removing what lies between is the same.
-  const behavior = member(step, "behavior");
-  const inverted = asFlag(member(step, "invert"));
-  if (behavior.value !== (inverted ? "Removed" : "Isolated")) mismatch(behavior, '"Isolated"');
-  return rule;
+}
+
+function readReplace(step: Located): TextChange {
+  const pattern = member(step, "pattern");
+  const content = asString(member(step, "content"));
+  const literal = member(pattern, "String");
+  if (!isAbsent(literal)) {
+    const from = asString(literal);
+    return from === "" ? mismatch(literal, "a text to replace") : replaceAll(from, content);
+  }
+  const regex = member(pattern, "Regex");
+  if (regex.value !== " {2,}") mismatch(regex, '" {2,}", or a plain string as pattern');
+  return (text) => text.replace(/ {2,}/g, () => content);
+}
+
+/** White space at the ends, without the quadratic search of a regular expression. */
+function strip(left: boolean, right: boolean): TextChange {
+  const isSpace = (text: string, at: number) => /\p{White_Space}/u.test(text[at] ?? "");
+  return (text) => {
+    let [start, end] = [0, text.length];
+    while (left && start < end && isSpace(text, start)) start++;
+    while (right && end > start && isSpace(text, end - 1)) end--;
+    return text.slice(start, end);
+  };
+}
+
+function readDecoding(root: Located, spelling: Spelling): Decoding {
+  const steps = flatten(member(root, "decoder"), "decoders");
+  if (spelling === "byte-level") {
+    const other = steps.find((step) => member(step, "type").value !== "ByteLevel");
+    if (other !== undefined) mismatch(member(other, "type"), '"ByteLevel"');
+    return { showsSpaces: false, leading: "kept" };
+  }
+  let showsSpaces = false;
+  let leading: LeadingSpace = "kept";
+  for (const step of steps) {
+    const type = member(step, "type").value;
+    if (type === "ByteFallback" || type === "Fuse") continue;
+    if (type === "Replace") showsSpaces = isSpaceReplacement(step);
+    else if (type === "Metaspace") {
+      showsSpaces = true;
+      if (prependScheme(step) !== "never") leading = "dropped-from-token";
+    } else if (type === "Strip") leading = readStrip(step);
+    else mismatch(member(step, "type"), "a decoder for plain tokens (there is no ByteLevel pre_tokenizer)");
+  }
+  return { showsSpaces, leading };
+}
+
+function isSpaceReplacement(step: Located): boolean {
+  const from = member(member(step, "pattern"), "String");
+  if (from.value !== visibleSpace) mismatch(from, JSON.stringify(visibleSpace));
+  const to = member(step, "content");
+  return to.value === " " || mismatch(to, '" "');
+}
+
+function readStrip(step: Located): LeadingSpace {
+  if (member(step, "content").value !== " ") mismatch(member(step, "content"), '" "');
+  if (member(step, "stop").value !== 0) mismatch(member(step, "stop"), "0");
+  const start = member(step, "start");
+  if (start.value === 0) return "kept";
+  return start.value === 1 ? "dropped" : mismatch(start, "0 or 1");
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   hashBytes,
   maxProbe,
   quoteToken,
+  type Spelling,
   tableSize,
   tokenKind,
   type Vocabulary,
@@ -26,21 +27,27 @@ export interface MergeTable {
 }
 
 /**
- * @param merges "left right" in GPT-2's byte alphabet, one space between; index = rank, lower first.
+ * @param merges "left right" in the vocabulary's spelling, one space between; index = rank, lower first.
  * @throws BitNetError TOKENIZER_INVALID when a merge cannot be read or names a token that does not exist.
  */
-export function createMergeTable(merges: ByteStrings, vocabulary: Vocabulary, name: string): MergeTable {
+export function createMergeTable(
+  merges: ByteStrings,
+  vocabulary: Vocabulary,
+  name: string,
+  spelling: Spelling = "byte-level",
+): MergeTable {
   const { count, offsets } = merges;
   const mask = tableSize(count) - 1;
   const slots = new Int32Array(3 * (mask + 1));
   const merged = new Int32Array(count);
   const scratch = new Uint8Array(longest(merges));
   const found = new Int32Array(3); // left, right, merged
+  const spell = spelling === "plain" ? copyBytes : unspell;
   let longestProbe = 0;
   let controls: Set<string> | undefined;
   for (let rank = 0; rank < count; rank++) {
     const space = merges.bytes.indexOf(0x20, offsets[rank] ?? 0);
-    if (!resolve(merges, rank, space, { vocabulary, scratch, found })) {
+    if (!resolve(merges, rank, space, { vocabulary, scratch, found, spell })) {
       controls ??= controlTexts(vocabulary);
       checkUnresolved(merges, rank, controls, name);
       continue;
@@ -65,16 +72,23 @@ interface ResolveState {
   vocabulary: Vocabulary;
   scratch: Uint8Array;
   found: Int32Array;
+  /** As `unspell`. */
+  spell: typeof unspell;
+}
+
+function copyBytes(source: Uint8Array, start: number, end: number, target: Uint8Array, at: number): number {
+  target.set(source.subarray(start, end), at);
+  return at + end - start;
 }
 
 /** Looks up both halves and their sum. */
 function resolve(merges: ByteStrings, rank: number, space: number, state: ResolveState): boolean {
-  const { vocabulary, scratch, found } = state;
+  const { vocabulary, scratch, found, spell } = state;
   const end = merges.offsets[rank + 1] ?? 0;
   if (space < 0 || space >= end) return false;
-  const middle = unspell(merges.bytes, merges.offsets[rank] ?? 0, space, scratch, 0);
+  const middle = spell(merges.bytes, merges.offsets[rank] ?? 0, space, scratch, 0);
   if (middle <= 0) return false;
-  const last = unspell(merges.bytes, space + 1, end, scratch, middle);
+  const last = spell(merges.bytes, space + 1, end, scratch, middle);
   if (last <= middle) return false;
   const hash = hashBytes(scratch, 0, middle);
   found[0] = findHashed(vocabulary, hash, scratch, 0, middle);

@@ -4,10 +4,24 @@ import { knownPatterns, pieceScanner, type SplitRule } from "./split.ts";
 
 // The published patterns in the syntax of JavaScript: (?i:…) written out, \s as \p{White_Space}.
 const space = String.raw`\p{White_Space}`;
+const spaces = `${space}*[\\r\\n]+|${space}+(?!\\P{White_Space})|${space}+`;
+const anyCase = "'(?:[sSſ]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])";
+const llamaLike = (digits: string) =>
+  new RegExp(
+    String.raw`${anyCase}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}${digits}| ?[^${space}\p{L}\p{N}]+[\r\n]*|${spaces}`,
+    "gu",
+  );
 const references: Record<SplitRule, RegExp> = {
-  "llama-3": new RegExp(
-    String.raw`'(?:[sSſ]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}` +
-      String.raw`| ?[^${space}\p{L}\p{N}]+[\r\n]*|${space}*[\r\n]+|${space}+(?!\P{White_Space})|${space}+`,
+  "llama-3": llamaLike("{1,3}"),
+  "qwen-2": llamaLike(""),
+  "gpt-4o": new RegExp(
+    [
+      String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:${anyCase})?`,
+      String.raw`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:${anyCase})?`,
+      String.raw`\p{N}{1,3}`,
+      String.raw` ?[^${space}\p{L}\p{N}]+[\r\n/]*`,
+      spaces,
+    ].join("|"),
     "gu",
   ),
   "gpt-2": new RegExp(
@@ -28,9 +42,9 @@ function pieces(rule: SplitRule, text: string): string[] {
   return found;
 }
 
-const rules: SplitRule[] = ["llama-3", "gpt-2"];
+const rules: SplitRule[] = ["llama-3", "gpt-2", "qwen-2", "gpt-4o"];
 const alphabet = [
-  ..." \t\n\r\v\u0085\u00a0\u2003\u3000\u200b\ufeff''''sStTrReEvVmMlLdDaZ19٣²Ⅻ一é\u0301ſK!?-_(🙂𝟘𐐀",
+  ..." \t\n\r\v\u0085\u00a0\u2003\u3000\u200b\ufeff''''sStTrReEvVmMlLdDaAZǅ/ªʰ19٣²Ⅻ一é\u0301ſK!?-_(🙂𝟘𐐀",
 ];
 const tricky = fc.oneof(
   fc.string({ unit: fc.constantFrom(...alphabet), maxLength: 40 }),
@@ -66,6 +80,9 @@ describe.each(rules)("split rule %s", (rule) => {
     ["wide spaces", `${"\u3000".repeat(2 ** 18)}x`],
     ["apostrophes", "'".repeat(2 ** 20)],
     ["symbols", "!".repeat(2 ** 20)],
+    ["capitals", "A".repeat(2 ** 20)],
+    ["capitals after letters without case", "ªAAAA".repeat(2 ** 18)],
+    ["marks", "\u0301".repeat(2 ** 19)],
   ])("stays linear on %s", (_, text) => {
     const started = performance.now();
     expect(pieces(rule, text).join("")).toBe(text);

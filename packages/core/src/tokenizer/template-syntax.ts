@@ -3,12 +3,14 @@
  * on, and gathers what the budget needs to know about the tree.
  */
 import { parse, tokenize } from "@huggingface/jinja";
+import { type TemplateHabits, templateHabits } from "./template-habits.ts";
 import type { TreeFacts } from "./template-interpreter.ts";
 import { isNode, type TemplateNode, templateError } from "./template-values.ts";
 
 export interface TemplateTree {
   readonly program: TemplateNode;
   readonly facts: TreeFacts;
+  readonly habits: TemplateHabits;
 }
 
 const maxSourceLength = 131_072;
@@ -36,7 +38,7 @@ export function parseTemplate(source: string): TemplateTree {
   if (!isNode(program)) throw templateError("has no syntax tree");
   const facts = { printed: new WeakSet<TemplateNode>(), sizes: new WeakMap<TemplateNode, number>() };
   inspect(program, facts, 0);
-  return { program, facts };
+  return { program, facts, habits: templateHabits(program) };
 }
 
 function longestSpaceRun(source: string): number {

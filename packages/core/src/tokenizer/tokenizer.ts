@@ -1,24 +1,31 @@
 /**
- * The tokenizer that models, generation and servers use: text to ids and back, for byte-level BPE vocabularies whatever
- * file they came from (from-json.ts, from-gguf.ts). Knows nothing of models or chat templates.
+ * The tokenizer that models, generation and servers use: text to ids and back, for byte-level BPE, SentencePiece
+ * BPE and unigram vocabularies, whatever file they came from (from-json.ts, from-gguf.ts). Knows nothing of models or chat templates.
  */
-import { type ByteStrings, byteStringAt, stringAt } from "../base/byte-strings.ts";
+import { type ByteStrings, byteStringAt, byteStringsFrom, stringAt } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
 import { type AddedToken, checkAddedTokens } from "./added-tokens.ts";
-import { createScratch } from "./bpe.ts";
+import { createScoreTable, createScratch } from "./bpe.ts";
 import { checkedId, type EncodeOptions, type Encoder, encodeSegments, encodeText } from "./encode.ts";
 import { createIncrementalDecoder, type IncrementalDecoder } from "./incremental-decoder.ts";
 import { createMergeTable } from "./merges.ts";
-import { pieceScanner, type SplitRule } from "./split.ts";
-import { createVocabulary, findToken } from "./vocabulary.ts";
+import { visibleSpace } from "./normalise.ts";
+import { byteOfToken, type Decoding, type LeadingSpace, type Pipeline, shownTokens } from "./pipeline.ts";
+import { createUnigram } from "./unigram.ts";
+import { createVocabulary, findToken, type Spelling, tokenKind, type Vocabulary } from "./vocabulary.ts";
 
 interface DecodeOptions {
   /** Render control tokens as text (the default) or leave them out. */
   special?: boolean;
+  /**
+   * The ids go on a text that stands before them: where the tokenizer puts a space in front of every text, the first one of
+   * these is not that space and stays. Default false.
+   */
+  continues?: boolean;
 }
 
 /**
- * A byte-level BPE tokenizer. Immutable to its users and safe to share.
+ * A tokenizer. Immutable to its users and safe to share.
  * @example
  * const ids = tokenizer.encode("Hello", { bos: tokenizer.addBos });
  * const text = tokenizer.decode(ids, { special: false }); // "Hello"
@@ -63,19 +70,33 @@ export interface Tokenizer {
   idOf(content: string): number | null;
 }
 
+/** How pieces become tokens. */
+export type TokenModel =
+  | {
+      readonly kind: "bpe";
+      readonly merges: ByteStrings;
+      /** A piece that is itself a token is taken whole, whether merges lead there or not. */
+      readonly ignoreMerges: boolean;
+      /** For plain spelling. */
+      readonly unknownId: number | null;
+      readonly fuseUnknown: boolean;
+    }
+  | { readonly kind: "scored-bpe"; readonly scores: ArrayLike<number>; readonly unknownId: number | null }
+  | { readonly kind: "unigram"; readonly scores: ArrayLike<number>; readonly unknownId: number };
+
 /** What the readers of files hand over. */
-interface TokenizerParts {
+export interface TokenizerParts {
   /** For messages: where this comes from. */
   readonly name: string;
-  /** Tokens as the file spells them; index = id. */
+  /** Tokens as `spelling` says; index = id. */
   readonly tokens: ByteStrings;
+  readonly spelling: Spelling;
   readonly kinds: Uint8Array; // [count], tokenKind
   /** Tokens that are looked for before splitting; all of kind `control` are among them. */
   readonly added: readonly AddedToken[];
-  readonly merges: ByteStrings;
-  readonly splitRule: SplitRule;
-  /** A piece that is itself a token is taken whole, whether merges lead there or not. */
-  readonly ignoreMerges: boolean;
+  readonly model: TokenModel;
+  readonly pipeline: Pipeline;
+  readonly decoding: Decoding;
   readonly bosId: number | null;
   readonly eosIds: readonly number[];
   readonly addBos: boolean;
@@ -87,40 +108,107 @@ const utf8 = new TextEncoder();
 export function createTokenizer(parts: TokenizerParts): Tokenizer {
   checkAddedTokens(parts.added, parts.name);
   checkIds(parts);
-  const vocabulary = createVocabulary(parts.tokens, parts.kinds, parts.name);
+  const { name, spelling } = parts;
+  const vocabulary = createVocabulary(parts.tokens, parts.kinds, name, spelling);
+  const byteIds = spelling === "plain" ? byteTokenIds(vocabulary) : singleByteIds(vocabulary);
   const encoder: Encoder = {
-    name: parts.name,
+    name,
     vocabulary,
-    scan: pieceScanner(parts.splitRule),
-    ignoreMerges: parts.ignoreMerges,
+    pipeline: parts.pipeline,
     bosId: parts.bosId,
     added: new Map(parts.added.map((token) => [token.id, token])),
-    byteIds: Int32Array.from({ length: 256 }, (_, byte) => findToken(vocabulary, Uint8Array.of(byte), 0, 1)),
-    merges: createMergeTable(parts.merges, vocabulary, parts.name),
+    byteIds,
     scratch: createScratch(),
+    ...createModel(parts, vocabulary, byteIds),
   };
+  const shown =
+    spelling === "plain"
+      ? shownTokens(vocabulary, parts.decoding.showsSpaces, normalizedTexts(parts))
+      : vocabulary.tokens;
   const { bosId, eosIds } = parts;
-  return bindTokenizer(encoder, { bosId, eosIds, addBos: parts.addBos && bosId !== null });
+  return bindTokenizer(encoder, shown, parts.decoding.leading, {
+    bosId,
+    eosIds,
+    addBos: parts.addBos && bosId !== null,
+  });
 }
 
-/** Closes over the encoder alone, so that the file's own spelling of tokens and merges can be freed. */
-function bindTokenizer(encoder: Encoder, ends: Pick<Tokenizer, "bosId" | "eosIds" | "addBos">): Tokenizer {
+/** Tokens that are looked for in normalised text took the space along that it has in front. */
+function normalizedTexts({ added, pipeline: { normalise } }: TokenizerParts): Map<number, Uint8Array> {
+  const changed = normalise === null ? [] : added.filter((token) => token.normalized);
+  return new Map(changed.map(({ id, content }) => [id, utf8.encode(normalise?.(content))]));
+}
+
+function singleByteIds(vocabulary: Vocabulary): Int32Array {
+  return Int32Array.from({ length: 256 }, (_, byte) => findToken(vocabulary, Uint8Array.of(byte), 0, 1));
+}
+
+function byteTokenIds({ tokens, kinds }: Vocabulary): Int32Array {
+  const ids = new Int32Array(256).fill(-1);
+  for (let id = 0; id < tokens.count; id++) {
+    const byte = kinds[id] === tokenKind.byte ? byteOfToken(byteStringAt(tokens, id)) : null;
+    if (byte !== null) ids[byte] = id;
+  }
+  return ids;
+}
+
+function createModel(
+  { model, name, spelling }: TokenizerParts,
+  vocabulary: Vocabulary,
+  byteIds: Int32Array,
+): Pick<Encoder, "merges" | "characters" | "unigram" | "ignoreMerges"> {
+  if (model.kind === "unigram") {
+    const { scores, unknownId } = model;
+    const merges = createMergeTable(byteStringsFrom([]), vocabulary, name);
+    const unigram = createUnigram(vocabulary, { scores, unknownId, byteIds, name });
+    return { merges, unigram, ignoreMerges: false };
+  }
+  const { unknownId } = model;
+  if (model.kind === "scored-bpe") {
+    const characters = { vocabulary, unknownId, fuseUnknown: true };
+    return { merges: createScoreTable(vocabulary, model.scores, name), characters, ignoreMerges: false };
+  }
+  const merges = createMergeTable(model.merges, vocabulary, name, spelling);
+  const { ignoreMerges, fuseUnknown } = model;
+  return spelling === "plain"
+    ? { merges, characters: { vocabulary, unknownId, fuseUnknown }, ignoreMerges }
+    : { merges, ignoreMerges };
+}
+
+/** Closes over the encoder alone, so that the file's own spelling of merges can be freed. */
+function bindTokenizer(
+  encoder: Encoder,
+  shown: ByteStrings,
+  leading: LeadingSpace,
+  ends: Pick<Tokenizer, "bosId" | "eosIds" | "addBos">,
+): Tokenizer {
   const { vocabulary } = encoder;
   const added = [...encoder.added.values()];
   const idByContent = new Map(added.map((token) => [token.content, token.id]));
-  const tokenBytes = (id: number) => byteStringAt(vocabulary.tokens, checkedId(vocabulary, id));
+  const tokenBytes = (id: number) => byteStringAt(shown, checkedId(vocabulary, id));
   const isSpecial = (id: number) => encoder.added.get(id)?.special === true;
+  const createDecoder = (options: DecodeOptions = {}) => {
+    const isHidden = (id: number) => options.special === false && isSpecial(id);
+    const startsWith = (id: number) => withoutLeading(vocabulary, id, tokenBytes(id), leading);
+    return createIncrementalDecoder({
+      bytesOf: (id) => (isHidden(id) ? null : tokenBytes(id)),
+      firstBytesOf: (id) => (options.continues === true ? tokenBytes(id) : startsWith(id)),
+    });
+  };
   return {
     ...ends,
     vocabSize: vocabulary.tokens.count,
     specialTokens: new Map(added.filter((token) => token.special).map((token) => [token.content, token.id])),
     encode: (text, options = {}) => encodeText(encoder, text, options),
     encodeSegments: (segments) => encodeSegments(encoder, segments),
-    decode: (ids, options = {}) => decodeIds(encoder, ids, options.special !== false),
-    createDecoder(options = {}) {
-      const isHidden = (id: number) => options.special === false && isSpecial(id);
-      return createIncrementalDecoder((id) => (isHidden(id) ? new Uint8Array() : tokenBytes(id)));
+    decode(ids, options = {}) {
+      const show = {
+        special: options.special !== false,
+        leading: options.continues === true ? "kept" : leading,
+      } as const;
+      return decodeIds(encoder, shown, ids, show);
     },
+    createDecoder,
     tokenBytes,
     isSpecial,
     idOf(content) {
@@ -129,6 +217,19 @@ function bindTokenizer(encoder: Encoder, ends: Pick<Tokenizer, "bosId" | "eosIds
       return id < 0 ? null : id;
     },
   };
+}
+
+/** The bytes of a token that begins a text. */
+function withoutLeading(
+  { tokens }: Vocabulary,
+  id: number,
+  bytes: Uint8Array,
+  leading: LeadingSpace,
+): Uint8Array {
+  if (leading === "kept") return bytes;
+  if (leading === "dropped") return bytes[0] === 0x20 ? bytes.subarray(1) : bytes;
+  const text = stringAt(tokens, id);
+  return text.includes(visibleSpace) ? utf8.encode(text.replaceAll(visibleSpace, "")) : bytes;
 }
 
 function checkIds({ name, tokens, bosId, eosIds }: TokenizerParts): void {
@@ -143,8 +244,12 @@ function checkIds({ name, tokens, bosId, eosIds }: TokenizerParts): void {
 }
 
 /** Without a view per token: long lists of ids are decoded at once. */
-function decodeIds(encoder: Encoder, ids: ArrayLike<number>, special: boolean): string {
-  const { bytes, offsets } = encoder.vocabulary.tokens;
+function decodeIds(
+  encoder: Encoder,
+  { bytes, offsets }: ByteStrings,
+  ids: ArrayLike<number>,
+  { special, leading }: { special: boolean; leading: LeadingSpace },
+): string {
   const isShown = (id: number) => special || encoder.added.get(id)?.special !== true;
   let total = 0;
   for (let i = 0; i < ids.length; i++) {
@@ -153,10 +258,18 @@ function decodeIds(encoder: Encoder, ids: ArrayLike<number>, special: boolean): 
   }
   const text = new Uint8Array(total);
   let at = 0;
+  let isFirst = leading !== "kept";
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i] ?? 0;
-    const end = isShown(id) ? (offsets[id + 1] ?? 0) : 0;
-    for (let from = offsets[id] ?? 0; from < end; from++) text[at++] = bytes[from] ?? 0;
+    if (!isShown(id)) continue;
+    const start = offsets[id] ?? 0;
+    const end = offsets[id + 1] ?? 0;
+    if (isFirst) {
+      const first = withoutLeading(encoder.vocabulary, id, bytes.subarray(start, end), leading);
+      text.set(first, at);
+      at += first.length;
+    } else for (let from = start; from < end; from++) text[at++] = bytes[from] ?? 0;
+    isFirst = false;
   }
-  return stringAt({ bytes: text, offsets: Uint32Array.of(0, total), count: 1 }, 0);
+  return stringAt({ bytes: text, offsets: Uint32Array.of(0, at), count: 1 }, 0);
 }

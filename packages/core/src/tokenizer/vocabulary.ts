@@ -8,7 +8,7 @@ import { unspell } from "./byte-alphabet.ts";
 
 /** How a token takes part. */
 export const tokenKind = {
-  /** Spelled in GPT-2's byte alphabet; found by merging. */
+  /** Spelled as the vocabulary's `Spelling` says; found by merging. */
   ordinary: 0,
   /** Spelled as plain text, and may be part of merges. */
   added: 1,
@@ -16,10 +16,15 @@ export const tokenKind = {
   control: 2,
   /** Spelled as plain text; merging never finds it. */
   unused: 3,
+  /** SentencePiece's `<0x41>`: stands for one byte of a character that has no token. */
+  byte: 4,
 } as const;
 
+/** How ordinary tokens are written: in GPT-2's byte alphabet, or as the text itself, with SentencePiece's visible space. */
+export type Spelling = "byte-level" | "plain";
+
 export interface Vocabulary {
-  /** The bytes that each token stands for. */
+  /** The bytes that each token stands for in the text that merging sees. */
   readonly tokens: ByteStrings;
   readonly kinds: Uint8Array; // [count], tokenKind
   /** Open addressing: id + 1 (0 = free) and the hash of its bytes. */
@@ -37,9 +42,14 @@ export const maxProbe = 512;
  * @param kinds One `tokenKind` per token.
  * @throws BitNetError TOKENIZER_INVALID when one of the 256 bytes has no token of its own.
  */
-export function createVocabulary(spelled: ByteStrings, kinds: Uint8Array, name: string): Vocabulary {
+export function createVocabulary(
+  spelled: ByteStrings,
+  kinds: Uint8Array,
+  name: string,
+  spelling: Spelling = "byte-level",
+): Vocabulary {
   const reachable = kinds.slice();
-  const tokens = readTokens(spelled, reachable);
+  const tokens = spelling === "plain" ? spelled : readTokens(spelled, reachable);
   const mask = tableSize(tokens.count) - 1;
   const slots = new Int32Array(2 * (mask + 1));
   let longestProbe = 0;
@@ -50,7 +60,7 @@ export function createVocabulary(spelled: ByteStrings, kinds: Uint8Array, name: 
     if (probe > longestProbe) longestProbe = probe;
   }
   const vocabulary = { tokens, kinds, slots, mask, longestProbe };
-  requireAllBytes(vocabulary, name);
+  if (spelling === "byte-level") requireAllBytes(vocabulary, name);
   return vocabulary;
 }
 

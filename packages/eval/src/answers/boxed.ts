@@ -6,7 +6,9 @@ export function finalAnswer(text: string): string | null {
 
 /** Braces balance; `\boxed 5` takes the next word. */
 export function lastBoxed(text: string): string | null {
-  const starts = [...text.matchAll(/\\f?boxed(?![a-zA-Z])/g)].map(({ index, 0: match }) => index + match.length);
+  const starts = [...text.matchAll(/\\f?boxed(?![a-zA-Z])/g)].map(
+    ({ index, 0: match }) => index + match.length,
+  );
   for (const start of starts.toReversed()) {
     const rest = text.slice(start).trimStart();
     if (!rest.startsWith("{")) {

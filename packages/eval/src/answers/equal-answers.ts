@@ -23,7 +23,11 @@ export function equalAnswers(found: string | null, gold: string): AnswerVerdict 
 }
 
 function isNear(x: number, y: number): boolean {
-  return Math.abs(x - y) <= tolerance * Math.max(Math.abs(x), Math.abs(y)) && Number.isFinite(x) && Number.isFinite(y);
+  return (
+    Math.abs(x - y) <= tolerance * Math.max(Math.abs(x), Math.abs(y)) &&
+    Number.isFinite(x) &&
+    Number.isFinite(y)
+  );
 }
 
 function equalValues(a: string, b: string): boolean {
@@ -48,7 +52,8 @@ function equalExpressions(a: string, b: string): boolean {
 /** Tuples, intervals, sets and matrices: the same brackets, and equal elements in order (in a set, in any order). */
 function equalLists(a: string, b: string, equal: (x: string, y: string) => boolean): boolean {
   const [x, y] = [listOf(a), listOf(b)];
-  if (x === null || y === null || x.brackets !== y.brackets || x.parts.length !== y.parts.length) return false;
+  if (x === null || y === null || x.brackets !== y.brackets || x.parts.length !== y.parts.length)
+    return false;
   const same = (p: string, q: string) => equal(p, q) || equalLists(p, q, equal);
   if (x.brackets !== "\\{\\}") return x.parts.every((part, i) => same(part, y.parts[i] ?? ""));
   const left = [...y.parts];

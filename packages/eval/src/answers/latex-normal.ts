@@ -10,7 +10,9 @@ export function normaliseLatex(text: string): string {
   s = s.replaceAll(/\\(?:text|mbox|mathrm|textbf|mathbf)\{([^{}]*)\}/g, "$1");
   s = s.replaceAll(/\\?\$/g, "").replaceAll(/\\?%/g, "");
   s = s.replaceAll(/\^\{?\\circ\}?|\\degree|°/g, "");
-  s = s.replaceAll(/(\d)\{,\}(?=\d{3})/g, "$1").replaceAll(/(\d),(?=\d{3}(?!\d))/g, isTuple(s) ? "$1," : "$1");
+  s = s
+    .replaceAll(/(\d)\{,\}(?=\d{3})/g, "$1")
+    .replaceAll(/(\d),(?=\d{3}(?!\d))/g, isTuple(s) ? "$1," : "$1");
   s = s.replaceAll(/\s+/g, "").replaceAll(/_\{(\w+)\}/g, "_$1");
   s = s.replace(/\.$/, "");
   s = withBraces(s);
@@ -33,6 +35,9 @@ function withoutUnits(text: string): string {
 /** `\frac12` → `\frac{1}{2}`, `\sqrt3` → `\sqrt{3}`. */
 function withBraces(text: string): string {
   return text
-    .replaceAll(/\\frac(?:\{([^{}]*)\}|([0-9a-zA-Z]))(?:\{([^{}]*)\}|([0-9a-zA-Z]))/g, (_, a, b, c, d) => `\\frac{${a ?? b}}{${c ?? d}}`)
+    .replaceAll(
+      /\\frac(?:\{([^{}]*)\}|([0-9a-zA-Z]))(?:\{([^{}]*)\}|([0-9a-zA-Z]))/g,
+      (_, a, b, c, d) => `\\frac{${a ?? b}}{${c ?? d}}`,
+    )
     .replaceAll(/\\sqrt([0-9a-zA-Z])/g, "\\sqrt{$1}");
 }

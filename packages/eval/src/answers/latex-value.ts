@@ -64,7 +64,11 @@ class Reader {
   #power(): number {
     const base = this.#atom();
     if (!this.#take("^")) return base;
-    const exponent = this.#rest.startsWith("{") ? this.#group() : this.#take("-") ? -this.#atom() : this.#digit();
+    const exponent = this.#rest.startsWith("{")
+      ? this.#group()
+      : this.#take("-")
+        ? -this.#atom()
+        : this.#digit();
     return base ** exponent;
   }
 
@@ -97,7 +101,10 @@ class Reader {
   }
 
   #group(): number {
-    for (const [open, close] of [["{", "}"], ["(", ")"]] as const) {
+    for (const [open, close] of [
+      ["{", "}"],
+      ["(", ")"],
+    ] as const) {
       if (!this.#take(open)) continue;
       const value = this.sum();
       return this.#take(close) ? value : Number.NaN;

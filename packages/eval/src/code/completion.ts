@@ -1,7 +1,17 @@
 /** From what a model writes to a Python program. Source: EvalPlus' stop words and sanitiser, in the small. */
 
 /** Ends of a function's body in a text that goes on. */
-export const bodyStops = ["\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ", "\nif __name__", "\nprint(", "\n# ", "\nif "];
+export const bodyStops = [
+  "\ndef ",
+  "\nclass ",
+  "\nimport ",
+  "\nfrom ",
+  "\nassert ",
+  "\nif __name__",
+  "\nprint(",
+  "\n# ",
+  "\nif ",
+];
 
 /** End-of-text markers that models write out. */
 const textEnds = ["<|endoftext|>", "<|eot_id|>", "<|im_end|>", "</s>"];

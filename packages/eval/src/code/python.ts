@@ -35,17 +35,24 @@ export function findSandbox({ needsNamespaces }: { needsNamespaces: boolean }): 
   const python = ["python3", "python"].map(pathOf).find((path) => path !== null);
   if (python === undefined || python === null) return "no Python 3 was found";
   const wrapper = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
-  const works = spawnSync(wrapper[0] ?? "", [...wrapper.slice(1), python, "-I", "-c", "print(7)"], { encoding: "utf8", timeout: 20_000 });
+  const works = spawnSync(wrapper[0] ?? "", [...wrapper.slice(1), python, "-I", "-c", "print(7)"], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
   if (works.status === 0 && works.stdout === "7\n") return { wrapper, python, hasNamespaces: true };
   if (needsNamespaces) return "this kernel allows no namespaces to run programs of models in";
   return { wrapper: [], python, hasNamespaces: false };
 }
 
 function pathOf(name: string): string | null {
-  const { status, stdout } = spawnSync(name, ["-I", "-c", "import sys; assert sys.version_info >= (3, 8); print(sys.executable)"], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
+  const { status, stdout } = spawnSync(
+    name,
+    ["-I", "-c", "import sys; assert sys.version_info >= (3, 8); print(sys.executable)"],
+    {
+      encoding: "utf8",
+      timeout: 20_000,
+    },
+  );
   return status === 0 ? stdout.trim() : null;
 }
 

@@ -26,17 +26,27 @@ export function endpointModel({ url, model, apiKey, signal }: EndpointOptions): 
     try {
       response = await fetch(`${base}${path}`, {
         method: "POST",
-        headers: { "content-type": "application/json", ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }) },
+        headers: {
+          "content-type": "application/json",
+          ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+        },
         body: JSON.stringify({ model, ...body }),
         ...(signal === undefined ? {} : { signal }),
       });
     } catch (cause) {
-      throw new BitNetError("IO_FAILED", `${base}${path}: cannot be reached (${(cause as Error).message})`, { cause });
+      throw new BitNetError("IO_FAILED", `${base}${path}: cannot be reached (${(cause as Error).message})`, {
+        cause,
+      });
     }
     const text = await response.text();
-    if (!response.ok) throw new BitNetError("IO_FAILED", `${base}${path}: answered ${response.status}: ${text.slice(0, 200)}`);
+    if (!response.ok)
+      throw new BitNetError(
+        "IO_FAILED",
+        `${base}${path}: answered ${response.status}: ${text.slice(0, 200)}`,
+      );
     const choice = parseChoice(text);
-    if (choice === undefined) throw new BitNetError("FORMAT_INVALID", `${base}${path}: the answer holds no choices`);
+    if (choice === undefined)
+      throw new BitNetError("FORMAT_INVALID", `${base}${path}: the answer holds no choices`);
     return choice;
   };
 
@@ -68,7 +78,11 @@ export function endpointModel({ url, model, apiKey, signal }: EndpointOptions): 
       return results;
     },
     async answer({ prompt, stop, maxTokens }: AnswerRequest) {
-      const shared = { max_tokens: maxTokens, temperature: 0, ...(stop.length === 0 ? {} : { stop: stop.slice(0, 4) }) };
+      const shared = {
+        max_tokens: maxTokens,
+        temperature: 0,
+        ...(stop.length === 0 ? {} : { stop: stop.slice(0, 4) }),
+      };
       const choice =
         typeof prompt === "string"
           ? await post("/completions", { prompt, ...shared })
@@ -90,7 +104,11 @@ function parseChoice(text: string): CompletionChoice | undefined {
 }
 
 /** Tokens that end behind `start`, so that one that spans the join counts, and begin before `end`: the generated one does not. */
-function sumFrom(values: readonly unknown[], offsets: readonly unknown[], { start, end }: { start: number; end: number }): Likelihood {
+function sumFrom(
+  values: readonly unknown[],
+  offsets: readonly unknown[],
+  { start, end }: { start: number; end: number },
+): Likelihood {
   let [sum, nTokens] = [0, 0];
   values.forEach((value, i) => {
     const next = i + 1 < offsets.length ? Number(offsets[i + 1]) : Number.POSITIVE_INFINITY;

@@ -4,7 +4,14 @@
  */
 import { BitNetError, encodeChat } from "@bitnet.ts/core";
 import type { BitNet } from "bitnet.ts";
-import type { AnswerRequest, EvalModel, Likelihood, LikelihoodRequest, PerplexityMode, WindowLikelihoods } from "./eval-model.ts";
+import type {
+  AnswerRequest,
+  EvalModel,
+  Likelihood,
+  LikelihoodRequest,
+  PerplexityMode,
+  WindowLikelihoods,
+} from "./eval-model.ts";
 import { type EncodedPair, encodePair, prefixId } from "./split.ts";
 
 export interface LocalModelOptions {
@@ -24,7 +31,12 @@ export function localModel(model: BitNet, options: LocalModelOptions = {}): Eval
   const abort = signal === undefined ? {} : { signal };
 
   const logprobs = async (ids: Int32Array, from: number): Promise<number[]> => {
-    const result = await model.generate(ids, { maxTokens: 0, promptLogprobs: 0, promptLogprobsFrom: from, ...abort }).result;
+    const result = await model.generate(ids, {
+      maxTokens: 0,
+      promptLogprobs: 0,
+      promptLogprobsFrom: from,
+      ...abort,
+    }).result;
     return (result.promptLogprobs ?? []).slice(from).map((entry) => entry?.logprob ?? Number.NaN);
   };
   const score = async ({ ids, from }: EncodedPair): Promise<Likelihood> => {
@@ -34,9 +46,18 @@ export function localModel(model: BitNet, options: LocalModelOptions = {}): Eval
 
   return {
     name: info.name,
-    settings: { backend: info.backend, isa: info.isa, contextLength, bos, kvType: info.kvType, source: info.source },
+    settings: {
+      backend: info.backend,
+      isa: info.isa,
+      contextLength,
+      bos,
+      kvType: info.kvType,
+      source: info.source,
+    },
     async likelihoods(requests: readonly LikelihoodRequest[]) {
-      const pairs = requests.map(({ context, continuation }) => encodePair(tokenizer, context, continuation, { bos, contextLength }));
+      const pairs = requests.map(({ context, continuation }) =>
+        encodePair(tokenizer, context, continuation, { bos, contextLength }),
+      );
       if (!sharesContexts) return inTurn(pairs, score);
       // The first leaves the context in the cache, from where the others take it.
       const groups = new Map<string, number[]>();
@@ -62,9 +83,16 @@ export function localModel(model: BitNet, options: LocalModelOptions = {}): Eval
           ? tokenizer.encode(prompt, { bos })
           : encodeChat(tokenizer, model.template, prompt, { addGenerationPrompt: true }).ids;
       const room = contextLength - maxTokens;
-      const kept = ids.length <= room ? ids : ids.subarray(Math.min(ids.length - 1, ids.length - Math.max(1, room)));
+      const kept =
+        ids.length <= room ? ids : ids.subarray(Math.min(ids.length - 1, ids.length - Math.max(1, room)));
       const stops = stop.length === 0 ? {} : { stop };
-      const { text } = await model.generate(kept, { temperature: 0, repeatPenalty: 1, maxTokens, ...stops, ...abort }).result;
+      const { text } = await model.generate(kept, {
+        temperature: 0,
+        repeatPenalty: 1,
+        maxTokens,
+        ...stops,
+        ...abort,
+      }).result;
       return text;
     },
     async perplexity(text: string, mode: PerplexityMode): Promise<WindowLikelihoods> {

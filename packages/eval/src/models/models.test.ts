@@ -32,7 +32,10 @@ const pair = (context: string, continuation: string, contextLength = 256, bos = 
 
 describe("continuations", () => {
   it("begin where the context ends, and are never empty: the ids decode to the text", () => {
-    const piece = fc.string({ unit: fc.constantFrom("a", "the", " ", "1", "é", ".", "\n", "war"), maxLength: 12 });
+    const piece = fc.string({
+      unit: fc.constantFrom("a", "the", " ", "1", "é", ".", "\n", "war"),
+      maxLength: 12,
+    });
     fc.assert(
       fc.property(piece, piece, (context, continuation) => {
         fc.pre(continuation !== "");
@@ -72,7 +75,11 @@ describe("continuations", () => {
 
   it("get one beginning-of-text token, or none", () => {
     const count = (ids: Int32Array) => ids.filter((id) => id === tokenizer.bosId).length;
-    expect([count(pair("a", " b", 256, true).ids), count(pair("a", " b").ids), count(pair("", " b").ids)]).toEqual([1, 0, 1]);
+    expect([
+      count(pair("a", " b", 256, true).ids),
+      count(pair("a", " b").ids),
+      count(pair("", " b").ids),
+    ]).toEqual([1, 0, 1]);
   });
 });
 
@@ -93,7 +100,12 @@ describe("a loaded model", () => {
     const { ids, from } = pair(context, continuation, 256, true);
     let sum = 0;
     for (let i = from; i < ids.length; i++) {
-      const { logprobs } = await model.generate(ids.subarray(0, i), { maxTokens: 1, temperature: 0, repeatPenalty: 1, logprobs: 256 }).result;
+      const { logprobs } = await model.generate(ids.subarray(0, i), {
+        maxTokens: 1,
+        temperature: 0,
+        repeatPenalty: 1,
+        logprobs: 256,
+      }).result;
       const found = logprobs?.[0]?.top.find(([id]) => id === ids[i]);
       sum += found?.[1] ?? Number.NaN;
     }
@@ -127,12 +139,19 @@ describe("windows of perplexity", () => {
   const ids = Int32Array.from({ length: 10 }, (_, i) => i + 1);
   it("roll over every token once, with the one before as context", () => {
     const windows = perplexityWindows(ids, 0, 5, "rolling");
-    expect(windows.map((window) => [...window.ids])).toEqual([[0, 1, 2, 3, 4], [4, 5, 6, 7, 8], [8, 9, 10]]);
+    expect(windows.map((window) => [...window.ids])).toEqual([
+      [0, 1, 2, 3, 4],
+      [4, 5, 6, 7, 8],
+      [8, 9, 10],
+    ]);
     expect(windows.flatMap((window) => [...window.ids.subarray(window.from)])).toEqual([...ids]);
   });
   it("in chunks begin with the prefix and count the second half", () => {
     const windows = perplexityWindows(ids, 0, 5, "chunks");
-    expect(windows.map((window) => [[...window.ids], window.from])).toEqual([[[0, 1, 2, 3, 4], 3], [[0, 5, 6, 7, 8], 3]]);
+    expect(windows.map((window) => [[...window.ids], window.from])).toEqual([
+      [[0, 1, 2, 3, 4], 3],
+      [[0, 5, 6, 7, 8], 3],
+    ]);
   });
 });
 
@@ -167,7 +186,9 @@ describe("an endpoint", () => {
       server.closeAllConnections();
       server.close();
     }
-    await expect(endpointModel({ url, model: "m" }).likelihoods([{ context: "a", continuation: "b" }])).rejects.toThrow(/cannot be reached/);
+    await expect(
+      endpointModel({ url, model: "m" }).likelihoods([{ context: "a", continuation: "b" }]),
+    ).rejects.toThrow(/cannot be reached/);
   });
 });
 
@@ -208,10 +229,15 @@ describe("a run", () => {
     const task = loadTask("arc_easy", { folder: fixtures, chat: false, allowsCode: false });
     const planted = plantedModel(task, true);
     const result = await runTask(planted, task, { limit: 3 });
-    const json = harnessJson(planted, [result], new Date(0)) as Record<string, Record<string, Record<string, unknown>>>;
+    const json = harnessJson(planted, [result], new Date(0)) as Record<
+      string,
+      Record<string, Record<string, unknown>>
+    >;
     expect(json.results?.arc_easy).toMatchObject({ "acc_norm,none": 1, "acc_norm_stderr,none": 0 });
     expect(json["n-samples"]?.arc_easy).toEqual({ original: task.items.length, effective: 3 });
-    expect(markdownTable([result])).toContain(`| arc_easy | 3 of ${task.items.length} | **acc_norm** | 100.00 ± 0.00 |`);
+    expect(markdownTable([result])).toContain(
+      `| arc_easy | 3 of ${task.items.length} | **acc_norm** | 100.00 ± 0.00 |`,
+    );
     expect(barsSvg([result], "a<b")).toContain("a&lt;b");
   });
 });

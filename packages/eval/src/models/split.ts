@@ -42,7 +42,10 @@ export function encodePair(
     );
   }
   // The end of the context matters most.
-  const kept = head.length <= room ? head : [...start, ...head.slice(head.length - (room - start.length))].slice(0, room);
+  const kept =
+    head.length <= room
+      ? head
+      : [...start, ...head.slice(head.length - (room - start.length))].slice(0, room);
   return { ids: Int32Array.from([...kept, ...after]), from: kept.length };
 }
 
@@ -50,6 +53,9 @@ export function encodePair(
 export function prefixId({ bosId, eosIds }: Tokenizer): number {
   const id = bosId ?? eosIds[0];
   if (id === undefined)
-    throw new BitNetError("INVALID_ARGUMENT", "evaluation: the tokenizer has neither a beginning nor an end token to start with");
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      "evaluation: the tokenizer has neither a beginning nor an end token to start with",
+    );
   return id;
 }

@@ -14,7 +14,12 @@ export function markdownTable(results: readonly TaskResult[]): string {
       return `| ${task.name} | ${items} | ${isMain ? `**${metric}**` : metric} | ${percent(value)}${error} | ${percent(task.chance)} | ${published} |`;
     });
   });
-  return ["| task | items | metric | score, % | chance | 2B-4T report |", "|---|---|---|---|---|---|", ...rows, ""].join("\n");
+  return [
+    "| task | items | metric | score, % | chance | 2B-4T report |",
+    "|---|---|---|---|---|---|",
+    ...rows,
+    "",
+  ].join("\n");
 }
 
 const [rowHeight, left, barWidth, top] = [34, 150, 440, 46];
@@ -47,5 +52,8 @@ export function barsSvg(results: readonly TaskResult[], title: string): string {
 }
 
 function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(/\p{Cc}/gu, " ");
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(/\p{Cc}/gu, " ");
 }

@@ -83,18 +83,35 @@ export function math500Task(records: readonly TaskRecord[], maxTokens = 1024): A
 }
 
 /** `prompt` (or `question`) and `answer`: right when the answer's text is the same, or holds it. */
-export function ownAnswerTask(records: readonly TaskRecord[], name: string, { chat }: { chat: boolean }): AnswerTask {
+export function ownAnswerTask(
+  records: readonly TaskRecord[],
+  name: string,
+  { chat }: { chat: boolean },
+): AnswerTask {
   const plain = (text: string) => text.trim().toLowerCase().replaceAll(/\s+/g, " ");
   const items = records.map((record, i) => {
     const prompt = textField(record, "prompt", "question");
     const gold = plain(textField(record, "answer"));
     const { stop } = record.fields;
-    const stops = Array.isArray(stop) ? stop.filter((each): each is string => typeof each === "string" && each !== "") : [];
+    const stops = Array.isArray(stop)
+      ? stop.filter((each): each is string => typeof each === "string" && each !== "")
+      : [];
     return {
       id: idOf(record, i),
       request: { prompt: chat ? [{ role: "user", content: prompt }] : prompt, stop: stops, maxTokens: 256 },
-      judge: (answer: string) => ({ exact: plain(answer) === gold, contains: gold !== "" && plain(answer).includes(gold) }),
+      judge: (answer: string) => ({
+        exact: plain(answer) === gold,
+        contains: gold !== "" && plain(answer).includes(gold),
+      }),
     };
   });
-  return { kind: "answer", name, settings: { shots: 0, chat, maxTokens: 256 }, mainMetric: "exact", chance: 0, published: null, items };
+  return {
+    kind: "answer",
+    name,
+    settings: { shots: 0, chat, maxTokens: 256 },
+    mainMetric: "exact",
+    chance: 0,
+    published: null,
+    items,
+  };
 }

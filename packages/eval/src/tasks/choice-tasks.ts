@@ -12,7 +12,12 @@ const delimiter = " ";
 const allMetrics = ["acc", "acc_norm", "acc_bytes"] as const;
 
 function byTexts(id: string, context: string, choices: readonly string[], gold: number): ChoiceItem {
-  return { id, requests: choices.map((choice) => ({ context, continuation: delimiter + choice })), choices, gold };
+  return {
+    id,
+    requests: choices.map((choice) => ({ context, continuation: delimiter + choice })),
+    choices,
+    gold,
+  };
 }
 
 /** Mean over items of 1 / number of choices. */
@@ -50,7 +55,11 @@ function arcChoices(record: TaskRecord): { choices: string[]; gold: number } {
   if (!Array.isArray(text) || !Array.isArray(label) || text.length !== label.length)
     throw new BitNetError("FORMAT_INVALID", `${record.where}: expected choices with as many texts as labels`);
   const gold = label.indexOf(key);
-  if (gold < 0) throw new BitNetError("FORMAT_INVALID", `${record.where}: the answer ${JSON.stringify(key)} is none of the labels`);
+  if (gold < 0)
+    throw new BitNetError(
+      "FORMAT_INVALID",
+      `${record.where}: the answer ${JSON.stringify(key)} is none of the labels`,
+    );
   return { choices: text.map(String), gold };
 }
 
@@ -78,7 +87,10 @@ export function boolqTask(records: readonly TaskRecord[]): ChoiceTask {
 export function winograndeTask(records: readonly TaskRecord[]): ChoiceTask {
   const items = records.map((record, i): ChoiceItem => {
     const { prefix, options, suffix, gold } = winograndeParts(record);
-    const requests = options.map((option) => ({ context: prefix + option, continuation: delimiter + suffix }));
+    const requests = options.map((option) => ({
+      context: prefix + option,
+      continuation: delimiter + suffix,
+    }));
     return { id: idOf(record, i), requests, choices: options, gold };
   });
   return {
@@ -103,20 +115,37 @@ function winograndeParts(record: TaskRecord) {
   const place = sentence.indexOf("_");
   const answer = ["1", "2"].indexOf(textField(record, "answer"));
   if (place < 0 || answer < 0)
-    throw new BitNetError("FORMAT_INVALID", `${record.where}: expected a sentence with _ and the answer "1" or "2"`);
+    throw new BitNetError(
+      "FORMAT_INVALID",
+      `${record.where}: expected a sentence with _ and the answer "1" or "2"`,
+    );
   const options = [textField(record, "option1"), textField(record, "option2")];
-  return { prefix: sentence.slice(0, place), suffix: sentence.slice(place + 1).trim(), options, gold: answer };
+  return {
+    prefix: sentence.slice(0, place),
+    suffix: sentence.slice(place + 1).trim(),
+    options,
+    gold: answer,
+  };
 }
 
 export function hellaswagTask(records: readonly TaskRecord[]): ChoiceTask {
   const clean = (text: string) =>
-    text.trim().replaceAll(" [title]", ". ").replaceAll(/\[.*?\]/g, "").replaceAll("  ", " ");
+    text
+      .trim()
+      .replaceAll(" [title]", ". ")
+      .replaceAll(/\[.*?\]/g, "")
+      .replaceAll("  ", " ");
   const items = records.map((record, i) => {
     const b = textField(record, "ctx_b");
     const context = `${textField(record, "ctx_a")} ${b.slice(0, 1).toUpperCase()}${b.slice(1).toLowerCase()}`;
     const endings = textList(record, "endings").map(clean);
     const label = indexField(record, "label", endings.length);
-    return byTexts(idOf(record, i, "ind"), clean(`${textField(record, "activity_label")}: ${context}`), endings, label);
+    return byTexts(
+      idOf(record, i, "ind"),
+      clean(`${textField(record, "activity_label")}: ${context}`),
+      endings,
+      label,
+    );
   });
   return {
     kind: "choice",
@@ -131,7 +160,11 @@ export function hellaswagTask(records: readonly TaskRecord[]): ChoiceTask {
 }
 
 /** By letters, after examples of the same subject. */
-export function mmluTask(records: readonly TaskRecord[], examples: readonly TaskRecord[], shots: number): ChoiceTask {
+export function mmluTask(
+  records: readonly TaskRecord[],
+  examples: readonly TaskRecord[],
+  shots: number,
+): ChoiceTask {
   const letters = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J"];
   const subjectOf = ({ fields }: TaskRecord) => (typeof fields.subject === "string" ? fields.subject : "");
   const answerOf = (record: TaskRecord, choices: readonly string[]) => {
@@ -173,9 +206,19 @@ export function ownChoiceTask(records: readonly TaskRecord[], name: string): Cho
   const items = records.map((record, i) => {
     const choices = textList(record, "choices");
     const { question } = record.fields;
-    const context = typeof question === "string" ? `Question: ${question}\nAnswer:` : textField(record, "context");
+    const context =
+      typeof question === "string" ? `Question: ${question}\nAnswer:` : textField(record, "context");
     return byTexts(idOf(record, i), context, choices, indexField(record, "gold", choices.length));
   });
   const settings = { shots: 0 };
-  return { kind: "choice", name, settings, metrics: allMetrics, mainMetric: "acc_norm", chance: guessing(items), published: null, items };
+  return {
+    kind: "choice",
+    name,
+    settings,
+    metrics: allMetrics,
+    mainMetric: "acc_norm",
+    chance: guessing(items),
+    published: null,
+    items,
+  };
 }

@@ -2,7 +2,7 @@
  * HumanEval and HumanEval+: a function's body for its signature and docstring, judged by running it (code/python.ts). Items of the
  * extended set are handed to Python as they stand in the file, whose numbers do not survive JavaScript.
  */
-import { programOf, bodyStops } from "../code/completion.ts";
+import { bodyStops, programOf } from "../code/completion.ts";
 import { runPython, type Sandbox } from "../code/python.ts";
 import { type TaskRecord, textField } from "./records.ts";
 import type { AnswerTask } from "./task.ts";
@@ -36,7 +36,12 @@ export function humanEvalTask(records: readonly TaskRecord[], sandbox: Sandbox |
   };
 }
 
-async function passes(sandbox: Sandbox, record: TaskRecord, program: string, isPlus: boolean): Promise<boolean> {
+async function passes(
+  sandbox: Sandbox,
+  record: TaskRecord,
+  program: string,
+  isPlus: boolean,
+): Promise<boolean> {
   const nonce = crypto.randomUUID();
   const limits = isPlus ? { seconds: 60, memoryBytes } : { seconds: 3, memoryBytes };
   const source = isPlus

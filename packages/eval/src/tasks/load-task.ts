@@ -4,7 +4,14 @@ import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
 import { findSandbox } from "../code/python.ts";
 import { gsm8kTask, math500Task, ownAnswerTask } from "./answer-tasks.ts";
-import { arcTask, boolqTask, hellaswagTask, mmluTask, ownChoiceTask, winograndeTask } from "./choice-tasks.ts";
+import {
+  arcTask,
+  boolqTask,
+  hellaswagTask,
+  mmluTask,
+  ownChoiceTask,
+  winograndeTask,
+} from "./choice-tasks.ts";
 import { humanEvalTask } from "./humaneval-task.ts";
 import { readRecords, type TaskRecord } from "./records.ts";
 import type { Task } from "./task.ts";
@@ -27,10 +34,19 @@ interface TaskKind {
 }
 
 const kinds: Readonly<Record<string, TaskKind>> = {
-  arc_challenge: { files: ["arc_challenge_test.jsonl", "arc_challenge.jsonl"], make: (records) => arcTask(records, "challenge") },
+  arc_challenge: {
+    files: ["arc_challenge_test.jsonl", "arc_challenge.jsonl"],
+    make: (records) => arcTask(records, "challenge"),
+  },
   arc_easy: { files: ["arc_easy_test.jsonl", "arc_easy.jsonl"], make: (records) => arcTask(records, "easy") },
-  boolq: { files: ["boolq_validation.jsonl.gz", "boolq_validation.jsonl", "boolq.jsonl"], make: (records) => boolqTask(records) },
-  winogrande: { files: ["winogrande_xl_dev.jsonl", "winogrande.jsonl"], make: (records) => winograndeTask(records) },
+  boolq: {
+    files: ["boolq_validation.jsonl.gz", "boolq_validation.jsonl", "boolq.jsonl"],
+    make: (records) => boolqTask(records),
+  },
+  winogrande: {
+    files: ["winogrande_xl_dev.jsonl", "winogrande.jsonl"],
+    make: (records) => winograndeTask(records),
+  },
   hellaswag: { files: ["hellaswag_val.jsonl", "hellaswag.jsonl"], make: (records) => hellaswagTask(records) },
   mmlu: {
     files: ["mmlu_test.jsonl", "mmlu.jsonl"],
@@ -39,7 +55,10 @@ const kinds: Readonly<Record<string, TaskKind>> = {
   gsm8k: {
     files: ["gsm8k_test.jsonl", "gsm8k.jsonl"],
     make: (records, { folder, chat, shots = 4 }) =>
-      gsm8kTask(records, optional(folder, ["gsm8k_train.jsonl", "gsm8k_train_head64.jsonl"]), { chat, shots }),
+      gsm8kTask(records, optional(folder, ["gsm8k_train.jsonl", "gsm8k_train_head64.jsonl"]), {
+        chat,
+        shots,
+      }),
   },
   math500: { files: ["math500.jsonl"], make: (records) => math500Task(records) },
   humaneval: { files: ["HumanEval.jsonl.gz", "HumanEval.jsonl"], make: codeTask },
@@ -52,7 +71,9 @@ const kinds: Readonly<Record<string, TaskKind>> = {
 export const taskNames: readonly string[] = Object.keys(kinds);
 
 function codeTask(records: readonly TaskRecord[], { allowsCode }: TaskOptions): Task {
-  const sandbox = allowsCode ? findSandbox({ needsNamespaces: false }) : "running programs of a model needs --allow-code-execution";
+  const sandbox = allowsCode
+    ? findSandbox({ needsNamespaces: false })
+    : "running programs of a model needs --allow-code-execution";
   return humanEvalTask(records, sandbox);
 }
 
@@ -64,7 +85,9 @@ export function loadTask(name: string, options: TaskOptions): Task {
   if (/\.jsonl(\.gz)?$/.test(name)) {
     const records = readRecords(name);
     const label = name.replace(/^.*[/\\]/, "").replace(/\.jsonl(\.gz)?$/, "");
-    return records[0]?.fields.choices === undefined ? ownAnswerTask(records, label, options) : ownChoiceTask(records, label);
+    return records[0]?.fields.choices === undefined
+      ? ownAnswerTask(records, label, options)
+      : ownChoiceTask(records, label);
   }
   const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
   if (kind === undefined) {
@@ -79,7 +102,10 @@ export function loadTask(name: string, options: TaskOptions): Task {
 function findFile(folder: string, files: readonly string[]): string {
   const found = files.map((file) => join(folder, file)).find((path) => existsSync(path));
   if (found !== undefined) return found;
-  throw new BitNetError("FILE_NOT_FOUND", `${folder}: holds none of ${files.join(", ")}; give the folder of the data with --data`);
+  throw new BitNetError(
+    "FILE_NOT_FOUND",
+    `${folder}: holds none of ${files.join(", ")}; give the folder of the data with --data`,
+  );
 }
 
 function optional(folder: string, files: readonly string[]): TaskRecord[] {

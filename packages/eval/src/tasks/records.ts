@@ -23,7 +23,11 @@ export function readRecords(path: string): TaskRecord[] {
     text = (isPacked ? gunzipSync(bytes, { maxOutputLength: maxBytes }) : bytes).toString("utf8");
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    throw new BitNetError(code === "ENOENT" ? "FILE_NOT_FOUND" : "IO_FAILED", `${path}: cannot be read (${code})`, { cause });
+    throw new BitNetError(
+      code === "ENOENT" ? "FILE_NOT_FOUND" : "IO_FAILED",
+      `${path}: cannot be read (${code})`,
+      { cause },
+    );
   }
   const problems: string[] = [];
   const records = text.split("\n").flatMap((line, i) => {
@@ -55,7 +59,8 @@ export function textField({ fields, where }: TaskRecord, ...names: string[]): st
 
 export function textList({ fields, where }: TaskRecord, name: string): string[] {
   const value = fields[name];
-  if (Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === "string")) return value as string[];
+  if (Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === "string"))
+    return value as string[];
   throw new BitNetError("FORMAT_INVALID", `${where}: expected a list of texts as ${name}`);
 }
 

@@ -14,7 +14,9 @@ export interface AnswerItem {
   readonly id: string;
   readonly request: AnswerRequest;
   /** By metric: whether the answer is right. */
-  readonly judge: (answer: string) => Readonly<Record<string, boolean>> | Promise<Readonly<Record<string, boolean>>>;
+  readonly judge: (
+    answer: string,
+  ) => Readonly<Record<string, boolean>> | Promise<Readonly<Record<string, boolean>>>;
 }
 
 interface TaskFacts {

@@ -1,4 +1,4 @@
-/** The build of the addon, on a package of two small units, with the machine's compiler or without one. */
+/** The build of the addon, on a package of three small units, with the machine's compiler or without one. */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,11 +17,16 @@ describe("building the addon", () => {
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "bitnet-build-"));
     said = "";
-    mkdirSync(join(folder, "kernels"));
-    mkdirSync(join(folder, "addon"));
-    write("kernels/value.h", "#pragma once\nint value();\n");
-    write("kernels/value.cc", '#include "value.h"\nint value() { return 7; }\n');
-    write("addon/main.cc", '#include "../kernels/value.h"\nextern "C" int answer() { return value(); }\n');
+    mkdirSync(join(folder, "engine", "kernels"), { recursive: true });
+    mkdirSync(join(folder, "node"));
+    write("engine/kernels/value.h", "#pragma once\nint value();\n");
+    write("engine/kernels/value.cc", '#include "value.h"\nint value() { return 7; }\n');
+    write("engine/twice.h", "#pragma once\nint twice();\n");
+    write(
+      "engine/twice.cc",
+      '#include "twice.h"\n#include "kernels/value.h"\nint twice() { return 2 * value(); }\n',
+    );
+    write("node/main.cc", '#include "../engine/twice.h"\nextern "C" int answer() { return twice(); }\n');
   });
   afterEach(() => {
     vi.unstubAllEnvs();
@@ -36,7 +41,7 @@ describe("building the addon", () => {
     said = "";
     return buildAddon({
       packageFolder: folder,
-      headerFolder: join(folder, "kernels"),
+      headerFolder: join(folder, "engine"),
       kernels: () => [{ file: "value.cc", flags }],
       say: (text) => {
         said += text;
@@ -55,22 +60,22 @@ describe("building the addon", () => {
 
   it.runIf(hasCompiler)("compiles only what changed, and nothing the second time", async () => {
     expect(await build()).toBe(0);
-    expect(said).toMatch(/2 of 2 units compiled/);
+    expect(said).toMatch(/3 of 3 units compiled/);
     const { mtimeMs } = statSync(binary());
     expect(await build()).toBe(0);
     expect(said).toMatch(/up to date/);
     expect(statSync(binary()).mtimeMs).toBe(mtimeMs);
 
-    write("kernels/value.cc", '#include "value.h"\nint value() { return 8; }\n');
+    write("engine/kernels/value.cc", '#include "value.h"\nint value() { return 8; }\n');
     expect(await build()).toBe(0);
-    expect(said).toMatch(/1 of 2 units compiled/);
-    write("kernels/value.h", "#pragma once\nint value();\nint more();\n");
+    expect(said).toMatch(/1 of 3 units compiled/);
+    write("engine/kernels/value.h", "#pragma once\nint value();\nint more();\n");
     expect(await build()).toBe(0);
-    expect(said).toMatch(/2 of 2 units compiled/);
+    expect(said).toMatch(/2 of 3 units compiled/);
     expect(await build(["-DVALUE=1"])).toBe(0);
-    expect(said).toMatch(/1 of 2 units compiled/);
+    expect(said).toMatch(/1 of 3 units compiled/);
     const objects = readdirSync(join(folder, "build", target, "objects"));
-    expect(objects).toHaveLength(2);
+    expect(objects).toHaveLength(3);
   });
 
   it.runIf(hasCompiler)("leaves out flags that the compiler does not know", async () => {
@@ -87,7 +92,7 @@ describe("building the addon", () => {
   it.runIf(hasCompiler)("fails with the compiler's message and keeps the old binary", async () => {
     expect(await build()).toBe(0);
     const { mtimeMs } = statSync(binary());
-    write("addon/main.cc", 'extern "C" int answer() { return missing; }\n');
+    write("node/main.cc", 'extern "C" int answer() { return missing; }\n');
     expect(await build()).toBe(1);
     expect(said).toMatch(/missing/);
     expect(said).toMatch(/main\.cc/);
@@ -97,6 +102,6 @@ describe("building the addon", () => {
   it.runIf(hasCompiler && process.platform === "linux")("exports the module's symbols only", async () => {
     expect(await build()).toBe(0);
     const symbols = execFileSync("nm", ["-D", "--defined-only", binary()], { encoding: "utf8" });
-    expect(symbols).not.toMatch(/value|_ZNSt|_ZSt/);
+    expect(symbols).not.toMatch(/value|twice|_ZNSt|_ZSt/);
   });
 });

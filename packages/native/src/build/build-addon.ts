@@ -14,7 +14,7 @@ import { commonFlags, type KernelArch, type KernelUnit } from "./units.ts";
 const binaryName = "bitnet.node";
 
 interface AddonBuild {
-  /** Holds the folders `kernels` and `addon`, and gets the folder `build`. */
+  /** Holds the folders `engine` (with `kernels` in it) and `node`, and gets the folder `build`. */
   packageFolder: string;
   /** Include folder of the Node-API headers. */
   headerFolder: string;
@@ -34,23 +34,31 @@ interface Unit {
 
 class CompileError extends Error {}
 
+/** Paths of the `.cc` files that stand in the folder itself. */
+function sourcesIn(folder: string): string[] {
+  return readdirSync(folder)
+    .filter((file) => file.endsWith(".cc"))
+    .sort()
+    .map((file) => join(folder, file));
+}
+
 function planUnits(build: AddonBuild, arch: KernelArch, compiler: Compiler, objectFolder: string): Unit[] {
   const { packageFolder, headerFolder } = build;
   const texts: FileTexts = new Map();
   const kernels = build.kernels(arch).map(({ file, flags }) => ({
-    source: join(packageFolder, "kernels", file),
+    source: join(packageFolder, "engine", "kernels", file),
     optionalFlags: flags,
     flags: [...commonFlags, "-fvisibility=hidden"],
   }));
-  const addon = readdirSync(join(packageFolder, "addon"))
-    .filter((file) => file.endsWith(".cc"))
-    .sort()
-    .map((file) => ({
-      source: join(packageFolder, "addon", file),
+  const unitsOf = (folder: string, flags: readonly string[]) =>
+    sourcesIn(join(packageFolder, folder)).map((source) => ({
+      source,
       optionalFlags: [],
-      flags: [...commonFlags, "-fvisibility=hidden", "-DNAPI_VERSION=8", "-isystem", headerFolder],
+      flags: [...commonFlags, "-fvisibility=hidden", ...flags],
     }));
-  return [...kernels, ...addon].map((unit) => {
+  const engine = unitsOf("engine", []);
+  const addon = unitsOf("node", ["-DNAPI_VERSION=8", "-isystem", headerFolder]);
+  return [...kernels, ...engine, ...addon].map((unit) => {
     const hash = sourceHash(unit.source, [compiler.identity, ...unit.flags, ...unit.optionalFlags], texts);
     const name = relative(packageFolder, unit.source).replace(/\.cc$/, "").replaceAll(/[/\\]/g, "-");
     return { ...unit, object: join(objectFolder, `${name}-${hash}.o`) };

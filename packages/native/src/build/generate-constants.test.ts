@@ -4,7 +4,10 @@ import { expect, test } from "vitest";
 import { renderConstantsHeader } from "./generate-constants.ts";
 
 test("the committed header equals the rendered constants", () => {
-  const committed = readFileSync(new URL("../../kernels/constants.generated.h", import.meta.url), "utf8");
+  const committed = readFileSync(
+    new URL("../../engine/kernels/constants.generated.h", import.meta.url),
+    "utf8",
+  );
   expect(committed).toBe(renderConstantsHeader());
 });
 

@@ -1,5 +1,5 @@
 /**
- * Renders `kernels/constants.generated.h`: the numbers of `base/elementary.ts` as exact C hex floats, so that C++ and
+ * Renders `engine/kernels/constants.generated.h`: the numbers of `base/elementary.ts` as exact C hex floats, so that C++ and
  * TypeScript compute exp, log and gelu from the same bits. A test compares the committed file with this text.
  */
 import { elementaryConstants } from "@bitnet.ts/core";

@@ -10,7 +10,7 @@ import { acceptsFlags, type Compiler, findCompiler, runCompiler } from "./compil
 import { type FileTexts, sourceHash } from "./source-hash.ts";
 import { commonFlags, type KernelUnit, kernelUnits } from "./units.ts";
 
-const kernelFolder = fileURLToPath(new URL("../../kernels/", import.meta.url));
+const kernelFolder = fileURLToPath(new URL("../../engine/kernels/", import.meta.url));
 const buildFolder = fileURLToPath(new URL("../../build/", import.meta.url));
 
 export interface KernelProgram {
@@ -50,7 +50,7 @@ export async function buildKernelProgram(program: KernelProgram): Promise<BuiltP
   return { path, objects };
 }
 
-/** A program of `kernels/test` for this machine; null where it has no compiler, or no kernels exist for it. */
+/** A program of `engine/kernels/test` for this machine; null where it has no compiler, or no kernels exist for it. */
 export async function buildKernelTool(name: "kernel-bench" | "bare-loops"): Promise<string | null> {
   const { arch } = process;
   const compiler = findCompiler();

@@ -4,7 +4,7 @@
  */
 
 export interface KernelUnit {
-  /** Relative to `packages/native/kernels`. */
+  /** Relative to `packages/native/engine/kernels`. */
   file: string;
   /** Instruction-set flags, to be added to `commonFlags`; may be rejected by an old compiler. */
   flags: readonly string[];
@@ -29,7 +29,6 @@ const shared: readonly KernelUnit[] = [
   { file: "known-answer.cc", flags: [] },
   { file: "lane-probes.cc", flags: [] },
   { file: "probes.cc", flags: [] },
-  { file: "quints.cc", flags: [] },
   { file: "samples.cc", flags: [] },
   { file: "scalar/kernels.cc", flags: [] },
 ];
@@ -42,7 +41,6 @@ const byArch: Record<KernelArch, readonly KernelUnit[]> = {
     { file: "avx2/kernels.cc", flags: avx2 },
     { file: "avxvnni/kernels.cc", flags: [...avx2, "-mavxvnni"] },
     { file: "avx512/kernels.cc", flags: avx512 },
-    { file: "avx512/quints.cc", flags: [...avx512, "-mavx512vbmi"] },
     { file: "amx/kernels.cc", flags: [...avx512, "-mamx-tile", "-mamx-int8"] },
   ],
   arm64: [

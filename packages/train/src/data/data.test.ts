@@ -16,7 +16,9 @@ import { exampleOf, parseExample } from "./parse-example.ts";
 function testTokenizer(): Tokenizer {
   const counter = new PieceCounter();
   counter.add("User: Hello there! Assistant: Hello, how are you? The cat sat. System: Be kind. ".repeat(3));
-  return tokenizerFromJson(tokenizerJson(trainBpe(counter.counts, { vocabSize: 340, specialTokens: [...controlTokens] }), 64));
+  return tokenizerFromJson(
+    tokenizerJson(trainBpe(counter.counts, { vocabSize: 340, specialTokens: [...controlTokens] }), 64),
+  );
 }
 
 const tokenizer = testTokenizer();
@@ -100,7 +102,10 @@ describe("records", () => {
   it("of text are texts, or split in the middle at white space", () => {
     expect(exampleOf({ text: "one two three" }, "x")).toEqual({ kind: "text", text: "one two three" });
     const [user, assistant] = messages("one two", "three four");
-    expect(exampleOf({ text: "one two three four" }, "x", "split")).toEqual({ kind: "chat", messages: [user, assistant] });
+    expect(exampleOf({ text: "one two three four" }, "x", "split")).toEqual({
+      kind: "chat",
+      messages: [user, assistant],
+    });
   });
 
   it.each([
@@ -166,12 +171,20 @@ describe("files", () => {
 });
 
 describe("packing", () => {
-  const document = (n: number) => ({ ids: Int32Array.from({ length: n }, (_, i) => i), weights: new Float32Array(n).fill(1) });
+  const document = (n: number) => ({
+    ids: Int32Array.from({ length: n }, (_, i) => i),
+    weights: new Float32Array(n).fill(1),
+  });
 
   it("keeps documents whole and in order, and labels with the next token of the same document", () => {
     const batches = packDocuments([4, 3, 6, 2].map(document), 6);
-    expect(batches.map(({ starts }) => [...starts])).toEqual([[0, 3, 5], [0, 5, 6]]);
-    expect(batches.map(({ ids, labels }) => [...labels].every((label, i) => label === (ids[i] ?? 0) + 1))).toEqual([true, true]);
+    expect(batches.map(({ starts }) => [...starts])).toEqual([
+      [0, 3, 5],
+      [0, 5, 6],
+    ]);
+    expect(
+      batches.map(({ ids, labels }) => [...labels].every((label, i) => label === (ids[i] ?? 0) + 1)),
+    ).toEqual([true, true]);
   });
 
   it("loses and doubles nothing when it cuts", () => {

@@ -1,5 +1,11 @@
 /** What a model learns from: a text, or a conversation. And how each becomes token ids with weights. */
-import { BitNetError, type ChatMessage, type ChatTemplate, encodeChat, type Tokenizer } from "@bitnet.ts/core";
+import {
+  BitNetError,
+  type ChatMessage,
+  type ChatTemplate,
+  encodeChat,
+  type Tokenizer,
+} from "@bitnet.ts/core";
 
 export type Example =
   | { readonly kind: "text"; readonly text: string }
@@ -21,7 +27,9 @@ export interface EncodeSettings {
 
 /** @throws BitNetError TEMPLATE_FAILED when the template does not render turns one after another. */
 export function encodeExample(example: Example, settings: EncodeSettings): EncodedExample {
-  return example.kind === "text" ? encodeText(example.text, settings) : encodeTurns(example.messages, settings);
+  return example.kind === "text"
+    ? encodeText(example.text, settings)
+    : encodeTurns(example.messages, settings);
 }
 
 /** Beginning, text, end; everything counts. */

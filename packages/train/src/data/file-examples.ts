@@ -105,7 +105,10 @@ function scan(file: number, path: string, isText: boolean): Place[] {
   open.start = open.end = -1;
   const endLine = (end: number) => {
     if (end - lineStart > longestLine)
-      throw new BitNetError("FORMAT_INVALID", `${path}:${line}: the line has ${end - lineStart} bytes, at most ${longestLine} are read`);
+      throw new BitNetError(
+        "FORMAT_INVALID",
+        `${path}:${line}: the line has ${end - lineStart} bytes, at most ${longestLine} are read`,
+      );
     if (isBlank) finish();
     else {
       if (open.start < 0) Object.assign(open, { start: lineStart, line });
@@ -149,7 +152,11 @@ function openFile(path: string): number {
     file = openSync(path, "r");
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    throw new BitNetError(code === "ENOENT" ? "FILE_NOT_FOUND" : "IO_FAILED", `${path}: cannot be opened (${code})`, { cause });
+    throw new BitNetError(
+      code === "ENOENT" ? "FILE_NOT_FOUND" : "IO_FAILED",
+      `${path}: cannot be opened (${code})`,
+      { cause },
+    );
   }
   if (fstatSync(file).isFile()) return file;
   closeSync(file);

@@ -29,7 +29,10 @@ export function exampleOf(value: unknown, where: string, textMode: TextMode = "t
   if (record.messages !== undefined) return { kind: "chat", messages: messagesOf(record.messages, where) };
   if (record.output !== undefined) return { kind: "chat", messages: pairOf(record, where) };
   if (record.text === undefined)
-    throw invalid(where, `expected ${formats}, found ${Object.keys(record).slice(0, 5).join(", ") || "nothing"}`);
+    throw invalid(
+      where,
+      `expected ${formats}, found ${Object.keys(record).slice(0, 5).join(", ") || "nothing"}`,
+    );
   const text = textOf(record, "text", where);
   return textMode === "split" ? { kind: "chat", messages: halves(text) } : { kind: "text", text };
 }
@@ -39,7 +42,10 @@ function pairOf(record: Record<string, unknown>, where: string): ChatMessage[] {
   const question =
     record.instruction === undefined
       ? textOf(record, "input", where)
-      : [textOf(record, "instruction", where), record.input === undefined || record.input === "" ? "" : textOf(record, "input", where)]
+      : [
+          textOf(record, "instruction", where),
+          record.input === undefined || record.input === "" ? "" : textOf(record, "input", where),
+        ]
           .filter((part) => part !== "")
           .join("\n");
   return [
@@ -49,7 +55,8 @@ function pairOf(record: Record<string, unknown>, where: string): ChatMessage[] {
 }
 
 function messagesOf(value: unknown, where: string): ChatMessage[] {
-  if (!Array.isArray(value) || value.length === 0) throw invalid(where, "expected messages: a list that is not empty");
+  if (!Array.isArray(value) || value.length === 0)
+    throw invalid(where, "expected messages: a list that is not empty");
   const messages = value.map((message: unknown, i) => {
     const { role, content } = (message ?? {}) as Record<string, unknown>;
     if (typeof role !== "string" || !/^[\w-]+$/.test(role) || typeof content !== "string")
@@ -57,7 +64,10 @@ function messagesOf(value: unknown, where: string): ChatMessage[] {
     return { role, content };
   });
   if (!messages.some(({ role }) => role === "assistant"))
-    throw invalid(where, "expected at least one message of the assistant, from which there is something to learn");
+    throw invalid(
+      where,
+      "expected at least one message of the assistant, from which there is something to learn",
+    );
   return messages;
 }
 
@@ -66,9 +76,16 @@ function halves(text: string): ChatMessage[] {
   const middle = Math.floor(text.length / 2);
   const after = text.slice(middle).search(/\s/);
   const before = text.slice(0, middle).search(/\s\S*$/);
-  const distances = [after < 0 ? Number.POSITIVE_INFINITY : after, before < 0 ? Number.POSITIVE_INFINITY : middle - before];
-  const cut = distances[0] === Number.POSITIVE_INFINITY && distances[1] === Number.POSITIVE_INFINITY ? middle
-    : (distances[0] ?? 0) <= (distances[1] ?? 0) ? middle + after : before;
+  const distances = [
+    after < 0 ? Number.POSITIVE_INFINITY : after,
+    before < 0 ? Number.POSITIVE_INFINITY : middle - before,
+  ];
+  const cut =
+    distances[0] === Number.POSITIVE_INFINITY && distances[1] === Number.POSITIVE_INFINITY
+      ? middle
+      : (distances[0] ?? 0) <= (distances[1] ?? 0)
+        ? middle + after
+        : before;
   return [
     { role: "user", content: text.slice(0, cut).trim() },
     { role: "assistant", content: text.slice(cut).trim() },
@@ -78,7 +95,10 @@ function halves(text: string): ChatMessage[] {
 function textOf(record: Record<string, unknown>, name: string, where: string): string {
   const value = record[name];
   if (typeof value !== "string" || value.trim() === "")
-    throw invalid(where, `expected a text that is not empty as ${name}, found ${value === undefined ? "nothing" : typeof value}`);
+    throw invalid(
+      where,
+      `expected a text that is not empty as ${name}, found ${value === undefined ? "nothing" : typeof value}`,
+    );
   return value;
 }
 

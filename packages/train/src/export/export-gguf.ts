@@ -2,7 +2,14 @@
  * Writes a trained model as one GGUF file of the bitnet-b1.58 architecture: the trits of the forward pass in I2_S with their scales,
  * norms in f32, the embedding in f16, or in f32, which computes exactly what training did.
  */
-import { BitNetError, f32ToF16, type GgufTensorInput, type GgufValue, packings, writeGguf } from "@bitnet.ts/core";
+import {
+  BitNetError,
+  f32ToF16,
+  type GgufTensorInput,
+  type GgufValue,
+  packings,
+  writeGguf,
+} from "@bitnet.ts/core";
 import type { Executor } from "../graph/executor.ts";
 import type { TransformerShape } from "../graph/transformer.ts";
 import type { Floats } from "../kernels/kernels.ts";
@@ -47,7 +54,8 @@ function tensorOf(executor: Executor, id: number, embedding: "f16" | "f32"): Ggu
     return { ...plain, type, data: () => (type === "f16" ? halfBytes(floats) : floatBytes(floats)) };
   }
   const { weights, scale } = executor.formed(id);
-  const pack = () => packings.i2_s.pack(Int8Array.from(weights), { rows, cols }, { kind: "tensor", value: scale });
+  const pack = () =>
+    packings.i2_s.pack(Int8Array.from(weights), { rows, cols }, { kind: "tensor", value: scale });
   return { ...plain, type: "i2_s", data: pack };
 }
 
@@ -61,7 +69,10 @@ function floatBytes(floats: Floats): Uint8Array {
   return new Uint8Array(Float32Array.from(floats).buffer);
 }
 
-function metadataOf(shape: TransformerShape, { name, description, tokenizer }: GgufExport): Map<string, GgufValue> {
+function metadataOf(
+  shape: TransformerShape,
+  { name, description, tokenizer }: GgufExport,
+): Map<string, GgufValue> {
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const text = (value: string): GgufValue => ({ type: "string", value });
   return new Map<string, GgufValue>([

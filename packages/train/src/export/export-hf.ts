@@ -21,7 +21,10 @@ export async function exportHf(
   tokenizer: TokenizerFiles,
 ): Promise<void> {
   if (shape.form === "b1")
-    throw new BitNetError("INVALID_ARGUMENT", "export: binary weights have no Hugging Face form that loaders know; export GGUF");
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      "export: binary weights have no Hugging Face form that loaders know; export GGUF",
+    );
   await mkdir(folder, { recursive: true });
   const tensors = executor.graph.parameters.map((parameter, id) => ({
     name: hfName(parameter.name),
@@ -39,7 +42,13 @@ function hfConfig(shape: TransformerShape): unknown {
   const quantization =
     shape.form === "float"
       ? {}
-      : { quantization_config: { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: "online" } };
+      : {
+          quantization_config: {
+            quant_method: "bitnet",
+            linear_class: "autobitlinear",
+            quantization_mode: "online",
+          },
+        };
   return {
     architectures: [shape.hasSubNorms ? "BitNetForCausalLM" : "LlamaForCausalLM"],
     model_type: shape.hasSubNorms ? "bitnet" : "llama",

@@ -36,8 +36,7 @@ function crossingOwners(graph: Graph, owner: readonly ValueId[]): Set<ValueId> {
   const crossing = new Set<ValueId>();
   graph.operations.forEach((op, index) => {
     const segment = graph.segments[index] ?? 0;
-    for (const id of inputsOf(op))
-      if (madeIn.get(owner[id] ?? id) !== segment) crossing.add(owner[id] ?? id);
+    for (const id of inputsOf(op)) if (madeIn.get(owner[id] ?? id) !== segment) crossing.add(owner[id] ?? id);
     for (const id of outputsOf(op)) madeIn.set(owner[id] ?? id, segment);
   });
   return crossing;

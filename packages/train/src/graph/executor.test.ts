@@ -52,7 +52,12 @@ describe("gradients", () => {
       const [first, end] = [packed.starts[d] ?? 0, packed.starts[d + 1] ?? 0];
       const { ids, labels, weights } = packed;
       const cut = <T extends { subarray(a: number, b: number): T }>(array: T) => array.subarray(first, end);
-      return { ids: cut(ids), labels: cut(labels), weights: cut(weights), starts: Int32Array.of(0, end - first) };
+      return {
+        ids: cut(ids),
+        labels: cut(labels),
+        weights: cut(weights),
+        starts: Int32Array.of(0, end - first),
+      };
     });
     executor.loss(packed);
     const losses = Array.from(executor.losses.subarray(0, 13));
@@ -117,7 +122,11 @@ describe("gradients", () => {
     expect(gradientsOf(executor, [batch])).toEqual(before);
     batch.weights.fill(0);
     expect(executor.loss(batch)).toEqual({ sum: 0, weight: 0 });
-    expect(gradientsOf(executor, [batch]).flat().every((g) => g === 0)).toBe(true);
+    expect(
+      gradientsOf(executor, [batch])
+        .flat()
+        .every((g) => g === 0),
+    ).toBe(true);
   });
 
   it("a model without weights is uniform", () => {
@@ -138,34 +147,47 @@ describe("gradients", () => {
 });
 
 describe("straight-through estimation", () => {
-  it.each(["b1.58", "b1"] as const)("%s: weights and activations get the gradients of their quantised values", (form) => {
-    // One linear operation by hand: dX = dY·Q(W), dW = dYᵀ·Q(x), with the scales taken as constants.
-    const [rows, inputs, outputs] = [3, 5, 4];
-    const at = (seed: number) => (_: unknown, i: number) => Math.sin(seed * 7.3 + i * 1.7);
-    const x = Float64Array.from({ length: rows * inputs }, at(1));
-    const w = Float64Array.from({ length: outputs * inputs }, at(2));
-    const dY = Float64Array.from({ length: rows * outputs }, at(3));
-    const [q, s, t] = [f64.allocate(x.length), f64.allocate(rows), f64.allocate(w.length)];
-    f64.quantise(x, inputs, q, s);
-    const m = f64.formWeights(w, form, t);
-    const [dX, dW] = [f64.allocate(x.length), f64.allocate(w.length)];
-    f64.product({ a: dY, b: t, out: dX, m: rows, n: inputs, k: outputs, factor: m, adds: true });
-    f64.product({ a: dY, b: q, out: dW, m: outputs, n: inputs, k: rows, transA: true, adds: true, innerDivisors: s });
-    for (let r = 0; r < rows; r++)
-      for (let i = 0; i < inputs; i++) {
-        let sum = 0;
-        for (let o = 0; o < outputs; o++) sum += (dY[r * outputs + o] ?? 0) * (t[o * inputs + i] ?? 0) * m;
-        expect(dX[r * inputs + i]).toBeCloseTo(sum, 12);
-      }
-    for (let o = 0; o < outputs; o++)
-      for (let i = 0; i < inputs; i++) {
-        let sum = 0;
-        for (let r = 0; r < rows; r++)
-          sum += ((dY[r * outputs + o] ?? 0) * (q[r * inputs + i] ?? 0)) / (s[r] ?? 1);
-        expect(dW[o * inputs + i]).toBeCloseTo(sum, 12);
-      }
-    const values = new Set(t);
-    expect([...values].every((v) => (form === "b1" ? [-1, 1] : [-1, 0, 1]).includes(v))).toBe(true);
-    expect(m).toBeCloseTo(w.reduce((total, v) => total + Math.abs(v), 0) / w.length, 12);
-  });
+  it.each(["b1.58", "b1"] as const)(
+    "%s: weights and activations get the gradients of their quantised values",
+    (form) => {
+      // One linear operation by hand: dX = dY·Q(W), dW = dYᵀ·Q(x), with the scales taken as constants.
+      const [rows, inputs, outputs] = [3, 5, 4];
+      const at = (seed: number) => (_: unknown, i: number) => Math.sin(seed * 7.3 + i * 1.7);
+      const x = Float64Array.from({ length: rows * inputs }, at(1));
+      const w = Float64Array.from({ length: outputs * inputs }, at(2));
+      const dY = Float64Array.from({ length: rows * outputs }, at(3));
+      const [q, s, t] = [f64.allocate(x.length), f64.allocate(rows), f64.allocate(w.length)];
+      f64.quantise(x, inputs, q, s);
+      const m = f64.formWeights(w, form, t);
+      const [dX, dW] = [f64.allocate(x.length), f64.allocate(w.length)];
+      f64.product({ a: dY, b: t, out: dX, m: rows, n: inputs, k: outputs, factor: m, adds: true });
+      f64.product({
+        a: dY,
+        b: q,
+        out: dW,
+        m: outputs,
+        n: inputs,
+        k: rows,
+        transA: true,
+        adds: true,
+        innerDivisors: s,
+      });
+      for (let r = 0; r < rows; r++)
+        for (let i = 0; i < inputs; i++) {
+          let sum = 0;
+          for (let o = 0; o < outputs; o++) sum += (dY[r * outputs + o] ?? 0) * (t[o * inputs + i] ?? 0) * m;
+          expect(dX[r * inputs + i]).toBeCloseTo(sum, 12);
+        }
+      for (let o = 0; o < outputs; o++)
+        for (let i = 0; i < inputs; i++) {
+          let sum = 0;
+          for (let r = 0; r < rows; r++)
+            sum += ((dY[r * outputs + o] ?? 0) * (q[r * inputs + i] ?? 0)) / (s[r] ?? 1);
+          expect(dW[o * inputs + i]).toBeCloseTo(sum, 12);
+        }
+      const values = new Set(t);
+      expect([...values].every((v) => (form === "b1" ? [-1, 1] : [-1, 0, 1]).includes(v))).toBe(true);
+      expect(m).toBeCloseTo(w.reduce((total, v) => total + Math.abs(v), 0) / w.length, 12);
+    },
+  );
 });

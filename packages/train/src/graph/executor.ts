@@ -67,7 +67,14 @@ export class Executor {
     this.#logits = kernels.allocate(Math.min(headRows, maxRows) * graph.vocabSize);
     this.losses = kernels.allocate(maxRows);
     this.#rope = kernels.allocate(graph.contextLength * graph.headDim);
-    this.#rope.set(ropeTable(graph.contextLength, graph.headDim, graph.ropeTheta));
+    this.#rope.set(
+      ropeTable({
+        contextLength: graph.contextLength,
+        headDim: graph.headDim,
+        theta: graph.ropeTheta,
+        scaling: null,
+      }),
+    );
     this.#maxRows = maxRows;
     this.#recomputes = recomputes;
   }
@@ -76,7 +83,11 @@ export class Executor {
   formWeights(): void {
     this.graph.parameters.forEach(({ form }, id) => {
       if (form === "float") return;
-      this.#scales[id] = this.kernels.formWeights(this.parameters[id] as Floats, form, this.#formed[id] as Floats);
+      this.#scales[id] = this.kernels.formWeights(
+        this.parameters[id] as Floats,
+        form,
+        this.#formed[id] as Floats,
+      );
     });
   }
 
@@ -128,7 +139,8 @@ export class Executor {
   #check({ ids, labels, weights, starts }: MicroBatch): number {
     const rows = ids.length;
     const { contextLength, vocabSize } = this.graph;
-    const isWhole = starts[0] === 0 && starts.at(-1) === rows && labels.length === rows && weights.length === rows;
+    const isWhole =
+      starts[0] === 0 && starts.at(-1) === rows && labels.length === rows && weights.length === rows;
     const isLong = starts.some((start, d) => d > 0 && start - (starts[d - 1] ?? 0) > contextLength);
     const isShort = starts.some((start, d) => d > 0 && start <= (starts[d - 1] ?? 0));
     if (rows === 0 || rows > this.#maxRows || !isWhole || isLong || isShort) {
@@ -177,7 +189,17 @@ export class Executor {
         const { weights, scale } = this.formed(op.weight);
         const divisors = op.s === null ? {} : { rowDivisors: value(op.s) };
         const out = value(op.out);
-        return kernels.product({ a: value(op.x), b: weights, out, m: rows, n, k, transB: true, factor: scale, ...divisors });
+        return kernels.product({
+          a: value(op.x),
+          b: weights,
+          out,
+          m: rows,
+          n,
+          k,
+          transB: true,
+          factor: scale,
+          ...divisors,
+        });
       }
       case "rope": {
         const x = value(op.out);
@@ -216,7 +238,14 @@ export class Executor {
       case "rmsNorm": {
         const weight = this.parameters[op.weight] as Floats;
         const dWeight = this.gradients[op.weight] as Floats;
-        kernels.rmsNormGradient({ x: value(op.x), weight, r: value(op.r), dOut, dX: gradient(op.x), dWeight });
+        kernels.rmsNormGradient({
+          x: value(op.x),
+          weight,
+          r: value(op.r),
+          dOut,
+          dX: gradient(op.x),
+          dWeight,
+        });
         break;
       }
       case "quantise":
@@ -226,14 +255,40 @@ export class Executor {
         const { weights, scale } = this.formed(op.weight);
         const dW = this.gradients[op.weight] as Floats;
         const dX = gradient(op.x);
-        kernels.product({ a: dOut, b: weights, out: dX, m: rows, n: inputs, k: outputs, factor: scale, adds: true });
+        kernels.product({
+          a: dOut,
+          b: weights,
+          out: dX,
+          m: rows,
+          n: inputs,
+          k: outputs,
+          factor: scale,
+          adds: true,
+        });
         const divisors = op.s === null ? {} : { innerDivisors: value(op.s) };
         const x = value(op.x);
-        kernels.product({ a: dOut, b: x, out: dW, m: outputs, n: inputs, k: rows, transA: true, adds: true, ...divisors });
+        kernels.product({
+          a: dOut,
+          b: x,
+          out: dW,
+          m: outputs,
+          n: inputs,
+          k: rows,
+          transA: true,
+          adds: true,
+          ...divisors,
+        });
         break;
       }
       case "rope":
-        kernels.rope({ x: dOut, starts, nHeads: op.nHeads, headDim: graph.headDim, table: this.#rope, isInverse: true });
+        kernels.rope({
+          x: dOut,
+          starts,
+          nHeads: op.nHeads,
+          headDim: graph.headDim,
+          table: this.#rope,
+          isInverse: true,
+        });
         return this.#passOn(op.out, [op.x], rows);
       case "attention":
         kernels.attentionGradient({
@@ -288,7 +343,16 @@ export class Executor {
       if (scale === null) continue;
       const dX = this.#gradientOf(op.x, rows).subarray(first * width, (first + count) * width);
       kernels.product({ a: logits, b: table, out: dX, m: count, n: width, k: vocab, adds: true });
-      kernels.product({ a: logits, b: x, out: dTable, m: vocab, n: width, k: count, transA: true, adds: true });
+      kernels.product({
+        a: logits,
+        b: x,
+        out: dTable,
+        m: vocab,
+        n: width,
+        k: count,
+        transA: true,
+        adds: true,
+      });
     }
   }
 }

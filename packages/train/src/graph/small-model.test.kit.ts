@@ -43,7 +43,11 @@ export function smallExecutor(
 }
 
 /** Documents of the given lengths; every seventh row is left out, every fifth counts half. */
-export function smallBatch(lengths: readonly number[], seed = 9, vocabSize = smallShape.vocabSize): MicroBatch {
+export function smallBatch(
+  lengths: readonly number[],
+  seed = 9,
+  vocabSize = smallShape.vocabSize,
+): MicroBatch {
   const starts = Int32Array.from([0, ...lengths]);
   for (let d = 1; d < starts.length; d++) starts[d] = (starts[d] ?? 0) + (starts[d - 1] ?? 0);
   const rows = starts.at(-1) ?? 0;

@@ -150,14 +150,27 @@ class Recorder {
 
 function checkShape(shape: TransformerShape): void {
   const problems: string[] = [];
-  const counts = ["hiddenSize", "ffnSize", "nLayers", "nHeads", "nKvHeads", "headDim", "vocabSize", "contextLength"] as const;
+  const counts = [
+    "hiddenSize",
+    "ffnSize",
+    "nLayers",
+    "nHeads",
+    "nKvHeads",
+    "headDim",
+    "vocabSize",
+    "contextLength",
+  ] as const;
   for (const name of counts)
     if (!Number.isSafeInteger(shape[name]) || shape[name] < 1 || shape[name] > 2 ** 24)
       problems.push(`${name} is ${shape[name]}, expected a positive integer`);
-  if (shape.nHeads % shape.nKvHeads !== 0) problems.push(`${shape.nHeads} heads cannot share ${shape.nKvHeads} key/value heads`);
+  if (shape.nHeads % shape.nKvHeads !== 0)
+    problems.push(`${shape.nHeads} heads cannot share ${shape.nKvHeads} key/value heads`);
   if (shape.headDim % 2 !== 0) problems.push(`headDim is ${shape.headDim}, expected an even number`);
-  if (!(shape.normEps > 0 && shape.normEps < 1)) problems.push(`normEps is ${shape.normEps}, expected a number in (0, 1)`);
+  if (!(shape.normEps > 0 && shape.normEps < 1))
+    problems.push(`normEps is ${shape.normEps}, expected a number in (0, 1)`);
   if (!(shape.ropeTheta > 1)) problems.push(`ropeTheta is ${shape.ropeTheta}, expected a number above 1`);
   if (problems.length > 0)
-    throw new BitNetError("INVALID_ARGUMENT", `model shape: ${problems.join("; ")}`, { details: { problems } });
+    throw new BitNetError("INVALID_ARGUMENT", `model shape: ${problems.join("; ")}`, {
+      details: { problems },
+    });
 }

@@ -100,7 +100,14 @@ export interface Kernels {
   embedGradient(ids: Int32Array, dOut: Floats, width: number, dTable: Floats): void;
   /** @param r 1 / root mean square per row, for the way back. */
   rmsNorm(x: Floats, weight: Floats, eps: number, out: Floats, r: Floats): void;
-  rmsNormGradient(p: { x: Floats; weight: Floats; r: Floats; dOut: Floats; dX: Floats; dWeight: Floats }): void;
+  rmsNormGradient(p: {
+    x: Floats;
+    weight: Floats;
+    r: Floats;
+    dOut: Floats;
+    dX: Floats;
+    dWeight: Floats;
+  }): void;
   /** Whole numbers −128 … 127 and the factor s of every row: q = x · s. @throws BitNetError NUMERIC_FAILURE */
   quantise(x: Floats, width: number, q: Floats, s: Floats): void;
   /** Trits, or signs, of master weights. Returns their scale. @throws BitNetError NUMERIC_FAILURE */
@@ -109,7 +116,14 @@ export interface Kernels {
   /** out[i, j] = dot(a[i], b[j]) in the 16 stripes of the engine's head. a [m, k], b [n, k]. */
   stripedProduct(p: { a: Floats; b: Floats; out: Floats; m: number; n: number; k: number }): void;
   /** Rotates every head of every row, backwards when `isInverse`; in place. */
-  rope(p: { x: Floats; starts: Int32Array; nHeads: number; headDim: number; table: Floats; isInverse: boolean }): void;
+  rope(p: {
+    x: Floats;
+    starts: Int32Array;
+    nHeads: number;
+    headDim: number;
+    table: Floats;
+    isInverse: boolean;
+  }): void;
   attention(p: AttentionForward): void;
   attentionGradient(p: AttentionBackward): void;
   gate(fn: GateFn, gate: Floats, up: Floats, out: Floats): void;

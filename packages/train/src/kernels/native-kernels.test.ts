@@ -30,7 +30,14 @@ type Case = (kernels: Kernels) => Floats[];
 const cases: [string, Case][] = [];
 const add = (name: string, run: Case) => cases.push([name, run]);
 
-for (const [m, n, k] of [[1, 1, 1], [13, 33, 7], [30, 20, 257], [12, 32, 256], [5, 70, 600], [200, 17, 40]] as const)
+for (const [m, n, k] of [
+  [1, 1, 1],
+  [13, 33, 7],
+  [30, 20, 257],
+  [12, 32, 256],
+  [5, 70, 600],
+  [200, 17, 40],
+] as const)
   for (const transA of [false, true])
     for (const transB of [false, true])
       for (const adds of [false, true])
@@ -43,14 +50,25 @@ for (const [m, n, k] of [[1, 1, 1], [13, 33, 7], [30, 20, 257], [12, 32, 256], [
           return [out];
         });
 
-for (const [m, n, k] of [[1, 1, 1], [7, 5, 31], [4, 4, 16], [33, 18, 70]] as const)
+for (const [m, n, k] of [
+  [1, 1, 1],
+  [7, 5, 31],
+  [4, 4, 16],
+  [33, 18, 70],
+] as const)
   add(`striped product ${m}×${n}×${k}`, (kernels) => {
     const out = new Float32Array(m * n);
     kernels.stripedProduct({ a: random(m * k, 1), b: random(n * k, 2), out, m, n, k });
     return [out];
   });
 
-for (const [rows, width] of [[1, 1], [3, 15], [5, 16], [300, 33], [513, 48]] as const) {
+for (const [rows, width] of [
+  [1, 1],
+  [3, 15],
+  [5, 16],
+  [300, 33],
+  [513, 48],
+] as const) {
   add(`norm ${rows}×${width}`, (kernels) => {
     const [x, weight, dOut] = [random(rows * width, 1), random(width, 2), random(rows * width, 3)];
     const [out, r] = [new Float32Array(rows * width), new Float32Array(rows)];
@@ -99,13 +117,18 @@ for (const [headDim, nHeads, nKvHeads, lengths] of [
     const inputs = { q: random(queries, 1, 2), k: random(keys, 2, 2), v: random(keys, 3) };
     const [out, stats] = [new Float32Array(queries), new Float32Array(2 * rows * nHeads)];
     kernels.attention({ ...shape, ...inputs, out, stats });
-    const gradients = { dOut: random(queries, 4), dQ: random(queries, 5), dK: random(keys, 6), dV: random(keys, 7) };
+    const gradients = {
+      dOut: random(queries, 4),
+      dQ: random(queries, 5),
+      dK: random(keys, 6),
+      dV: random(keys, 7),
+    };
     kernels.attentionGradient({ ...shape, ...inputs, out, stats, ...gradients });
     return [out, stats, gradients.dQ, gradients.dK, gradients.dV];
   });
   add(`rope ${headDim} ${nHeads} ${lengths}`, (kernels) => {
     const x = random(rows * nHeads * headDim, 1);
-    const table = ropeTable(300, headDim, 1e4);
+    const table = ropeTable({ contextLength: 300, headDim, theta: 1e4, scaling: null });
     kernels.rope({ x, starts, nHeads, headDim, table, isInverse: false });
     const forward = x.slice();
     kernels.rope({ x, starts, nHeads, headDim, table, isInverse: true });
@@ -139,7 +162,14 @@ for (const n of [1, 15, 1000, 70_000])
   add(`optimiser ${n}`, (kernels) => {
     const [weights, gradient] = [random(n, 1), random(n, 2)];
     const [m, v] = [random(n, 3), random(n, 4).map(Math.abs)];
-    const constants = { rate: 2.5e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, gradientFactor: 0.7 };
+    const constants = {
+      rate: 2.5e-3,
+      beta1: 0.9,
+      beta2: 0.95,
+      eps: 1e-8,
+      weightDecay: 0.1,
+      gradientFactor: 0.7,
+    };
     kernels.adamw({ weights, gradient, m, v, ...constants, step: 3 });
     const sum = new Float32Array(n);
     kernels.add(weights, gradient, sum);
@@ -165,7 +195,11 @@ describe.skipIf(isas.length === 0)("native training kernels", () => {
       for (const threads of [1, 3]) {
         const found = run(nativeKernels({ isa, threads }));
         const differences = expected.map((buffer, b) => firstDifference(found[b] as Floats, buffer));
-        expect({ isa, threads, differences }).toEqual({ isa, threads, differences: expected.map(() => null) });
+        expect({ isa, threads, differences }).toEqual({
+          isa,
+          threads,
+          differences: expected.map(() => null),
+        });
       }
   });
 

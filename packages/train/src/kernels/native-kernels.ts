@@ -35,7 +35,10 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
   const wanted = isa ?? process.env.BITNET_TRAIN_ISA;
   const chosen = binding.selectKernels(wanted === undefined || wanted === "" ? null : wanted);
   if (chosen === null)
-    throw new BitNetError("BACKEND_UNAVAILABLE", `training kernels for "${wanted}" do not exist or do not run on this machine`);
+    throw new BitNetError(
+      "BACKEND_UNAVAILABLE",
+      `training kernels for "${wanted}" do not exist or do not run on this machine`,
+    );
   const count = threads ?? availableParallelism();
   const call = (name: keyof Binding & keyof Kernels, ...args: Parameters<Call>): void => {
     // The choice and the threads are the process's; another trainer may have set others since.
@@ -116,24 +119,59 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
       call("add", a, b, out);
     },
     crossEntropy({ logits, rows, vocab, labels, weights, losses, scale }) {
-      check(logits.length === rows * vocab && [labels, weights, losses].every(({ length }) => length === rows));
-      call("crossEntropy", logits, vocab, labels, weights, losses, rows, Number(scale !== undefined), scale ?? 0);
+      check(
+        logits.length === rows * vocab && [labels, weights, losses].every(({ length }) => length === rows),
+      );
+      call(
+        "crossEntropy",
+        logits,
+        vocab,
+        labels,
+        weights,
+        losses,
+        rows,
+        Number(scale !== undefined),
+        scale ?? 0,
+      );
     },
     sumSquares: (x) => binding.sumSquares(x),
     adamw({ weights, gradient, m, v, rate, beta1, beta2, eps, weightDecay, gradientFactor, step }) {
       check([gradient, m, v].every(({ length }) => length === weights.length));
       const [b1, b2] = [Math.fround(beta1), Math.fround(beta2)];
       const unbias = (beta: number) => 1 / (1 - powInt(beta, step));
-      const numbers = [rate, b1, b2, 1 - b1, 1 - b2, unbias(beta1), unbias(beta2), eps, weightDecay, gradientFactor];
+      const numbers = [
+        rate,
+        b1,
+        b2,
+        1 - b1,
+        1 - b2,
+        unbias(beta1),
+        unbias(beta2),
+        eps,
+        weightDecay,
+        gradientFactor,
+      ];
       call("adamw", weights, gradient, m, v, ...numbers);
     },
     dispose() {},
   };
 }
 
-function attentionArguments({ starts, nHeads, nKvHeads, headDim, q, k, v, out, stats }: AttentionForward): Parameters<Call> {
+function attentionArguments({
+  starts,
+  nHeads,
+  nKvHeads,
+  headDim,
+  q,
+  k,
+  v,
+  out,
+  stats,
+}: AttentionForward): Parameters<Call> {
   const rows = starts.at(-1) ?? 0;
-  check(q.length === rows * nHeads * headDim && out.length === q.length && stats.length === 2 * rows * nHeads);
+  check(
+    q.length === rows * nHeads * headDim && out.length === q.length && stats.length === 2 * rows * nHeads,
+  );
   check(k.length === rows * nKvHeads * headDim && v.length === k.length);
   return [starts, nHeads, nKvHeads, headDim, Math.fround(1 / Math.sqrt(headDim)), q, k, v, out, stats];
 }
@@ -158,7 +196,10 @@ function loadBinding(): Binding {
     );
   }
   if (binding.bindingVersion !== bindingVersion)
-    throw new BitNetError("BACKEND_UNAVAILABLE", `training: ${path} belongs to another version; build it anew`);
+    throw new BitNetError(
+      "BACKEND_UNAVAILABLE",
+      `training: ${path} belongs to another version; build it anew`,
+    );
   loaded = binding;
   return binding;
 }
@@ -168,5 +209,8 @@ function check(isRight: boolean): void {
 }
 
 function notFinite(what: string): BitNetError {
-  return new BitNetError("NUMERIC_FAILURE", `training: ${what} became NaN or infinite; a lower learning rate may help`);
+  return new BitNetError(
+    "NUMERIC_FAILURE",
+    `training: ${what} became NaN or infinite; a lower learning rate may help`,
+  );
 }

@@ -77,21 +77,34 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
       ]),
     );
     const maxRows = Math.max(recipe.microBatchTokens, shape.contextLength);
-    const executor = new Executor(recordTransformer(shape), kernels, { maxRows, recomputes: recipe.recomputes });
+    const executor = new Executor(recordTransformer(shape), kernels, {
+      maxRows,
+      recomputes: recipe.recomputes,
+    });
     initialise(executor, recipe.seed);
-    const stage = (i: 0 | 1) => ({ shares: recipe.sources.map(({ shares }) => shares[i]), otherWeight: recipe.otherWeights[i] });
+    const stage = (i: 0 | 1) => ({
+      shares: recipe.sources.map(({ shares }) => shares[i]),
+      otherWeight: recipe.otherWeights[i],
+    });
     const trainer = new Trainer(
       {
         schedule: { ...recipe.schedule, steps: Math.max(1, Math.round(recipe.tokens / recipe.batchTokens)) },
         ...{ batchTokens: recipe.batchTokens, microBatchTokens: recipe.microBatchTokens },
         stages: [stage(0), stage(1)],
-        ...{ evaluateEvery: recipe.evaluateEvery, checkpointEvery: recipe.checkpointEvery, keepCheckpoints: recipe.keepCheckpoints },
+        ...{
+          evaluateEvery: recipe.evaluateEvery,
+          checkpointEvery: recipe.checkpointEvery,
+          keepCheckpoints: recipe.keepCheckpoints,
+        },
         recipe: hash,
       },
       {
         executor,
         optimizer: new Optimizer(executor, defaultOptimizer),
-        mixture: new Mixture(sources.map(({ learnt }) => learnt), recipe.seed),
+        mixture: new Mixture(
+          sources.map(({ learnt }) => learnt),
+          recipe.seed,
+        ),
         encode,
         heldOut: [...heldOut.values()].flat(),
         folder,
@@ -112,7 +125,11 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-function openSource(source: RecipeSource, seed: number, { recipePath, onNotice }: OpenRunOptions): OpenSource {
+function openSource(
+  source: RecipeSource,
+  seed: number,
+  { recipePath, onNotice }: OpenRunOptions,
+): OpenSource {
   const nHeldOut = source.heldOut ?? defaultHeldOut;
   const { generate } = source;
   if (generate !== undefined) {
@@ -165,16 +182,31 @@ async function vocabularyOf(
   if (stored !== null) return stored;
   onNotice(`tokenizer: training ${vocabSize} tokens on ${samples} examples`);
   const counter = new PieceCounter();
-  const mixture = new Mixture(sources.map(({ learnt }) => learnt), recipe.seed);
+  const mixture = new Mixture(
+    sources.map(({ learnt }) => learnt),
+    recipe.seed,
+  );
   for (let i = 0; i < samples; i++) {
     const { source, example } = mixture.next(shares);
-    const texts = example.kind === "text" ? [example.text] : example.messages.map(({ role, content }) => `${capital(role)}: ${content}`);
+    const texts =
+      example.kind === "text"
+        ? [example.text]
+        : example.messages.map(({ role, content }) => `${capital(role)}: ${content}`);
     for (const text of texts) counter.add(text);
-    mixture.count(source, texts.reduce((sum, text) => sum + text.length, 1));
+    mixture.count(
+      source,
+      texts.reduce((sum, text) => sum + text.length, 1),
+    );
   }
   const vocabulary = trainBpe(counter.counts, { vocabSize, specialTokens: [...controlTokens], required });
   const { tokens, merges, specialTokens, splitRule } = vocabulary;
-  await writeJson(path, { key, tokens: tokens.map((bytes) => Buffer.from(bytes).toString("hex")), merges, specialTokens, splitRule });
+  await writeJson(path, {
+    key,
+    tokens: tokens.map((bytes) => Buffer.from(bytes).toString("hex")),
+    merges,
+    specialTokens,
+    splitRule,
+  });
   return vocabulary;
 }
 
@@ -185,7 +217,11 @@ function capital(role: string): string {
 function readStored(path: string, key: string): BpeVocabulary | null {
   if (!existsSync(path)) return null;
   try {
-    const { key: found, tokens, ...rest } = JSON.parse(readFileSync(path, "utf8")) as Omit<BpeVocabulary, "tokens"> & {
+    const {
+      key: found,
+      tokens,
+      ...rest
+    } = JSON.parse(readFileSync(path, "utf8")) as Omit<BpeVocabulary, "tokens"> & {
       key: string;
       tokens: string[];
     };

@@ -3,9 +3,9 @@
  * make examples. Checked once, with every problem listed.
  */
 import { BitNetError } from "@bitnet.ts/core";
-import type { TransformerShape } from "../graph/transformer.ts";
 import type { Example } from "../data/example.ts";
 import type { TextMode } from "../data/parse-example.ts";
+import type { TransformerShape } from "../graph/transformer.ts";
 import type { Schedule } from "../train/schedule.ts";
 
 export interface RecipeSource {
@@ -86,9 +86,23 @@ const modelDefaults = {
 export function parseRecipe(value: unknown, where: string): Recipe {
   const problems: string[] = [];
   const root = recordOf(value, "the recipe", problems);
-  const known = new Set(["name", "model", "tokenizer", "sources", "tokens", "schedule", ...Object.keys(defaults)]);
+  const known = new Set([
+    "name",
+    "model",
+    "tokenizer",
+    "sources",
+    "tokens",
+    "schedule",
+    ...Object.keys(defaults),
+  ]);
   for (const key of Object.keys(root)) if (!known.has(key)) problems.push(`${key}: no such field`);
-  const number = (holder: Record<string, unknown>, key: string, fallback: number | undefined, isValid: (x: number) => boolean, expected: string): number => {
+  const number = (
+    holder: Record<string, unknown>,
+    key: string,
+    fallback: number | undefined,
+    isValid: (x: number) => boolean,
+    expected: string,
+  ): number => {
     const found = holder[key] ?? fallback;
     if (typeof found === "number" && isValid(found)) return found;
     problems.push(`${key} is ${show(found)}, expected ${expected}`);
@@ -100,7 +114,12 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     number(holder, key, fallback, (x) => x >= 0 && x <= 1, "a number from 0 to 1");
   const positive = (holder: Record<string, unknown>, key: string, fallback: number): number =>
     number(holder, key, fallback, (x) => x > 0 && Number.isFinite(x), "a positive number");
-  const choice = <T extends string>(holder: Record<string, unknown>, key: string, choices: readonly T[], fallback: T): T => {
+  const choice = <T extends string>(
+    holder: Record<string, unknown>,
+    key: string,
+    choices: readonly T[],
+    fallback: T,
+  ): T => {
     const found = holder[key] ?? fallback;
     const match = choices.find((each) => each === found);
     if (match === undefined) problems.push(`${key} is ${show(found)}, expected one of ${choices.join(", ")}`);
@@ -122,7 +141,13 @@ export function parseRecipe(value: unknown, where: string): Recipe {
   const recipe: Recipe = {
     name: textOf(root.name, "name", problems),
     description: textOf(root.description ?? defaults.description, "description", problems),
-    seed: number(root, "seed", defaults.seed, (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32, "an unsigned 32-bit integer"),
+    seed: number(
+      root,
+      "seed",
+      defaults.seed,
+      (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 32,
+      "an unsigned 32-bit integer",
+    ),
     model: {
       hiddenSize: count(model, "hiddenSize"),
       ffnSize: count(model, "ffnSize"),
@@ -149,7 +174,13 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     batchTokens: count(root, "batchTokens", defaults.batchTokens),
     microBatchTokens: count(root, "microBatchTokens", defaults.microBatchTokens),
     schedule: {
-      warmupSteps: number(schedule, "warmupSteps", scheduleDefaults.warmupSteps, (x) => Number.isSafeInteger(x) && x >= 0, "an integer from 0 up"),
+      warmupSteps: number(
+        schedule,
+        "warmupSteps",
+        scheduleDefaults.warmupSteps,
+        (x) => Number.isSafeInteger(x) && x >= 0,
+        "an integer from 0 up",
+      ),
       peakRate: positive(schedule, "peakRate", scheduleDefaults.peakRate),
       decay: choice(schedule, "decay", ["linear", "cosine", "constant"], scheduleDefaults.decay),
       floorShare: share(schedule, "floorShare", scheduleDefaults.floorShare),
@@ -163,7 +194,9 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     recomputes: flag(root, "recomputes", defaults.recomputes),
   };
   if (problems.length > 0)
-    throw new BitNetError("INVALID_ARGUMENT", `${where}: the recipe is invalid: ${problems.join("; ")}`, { details: { problems } });
+    throw new BitNetError("INVALID_ARGUMENT", `${where}: the recipe is invalid: ${problems.join("; ")}`, {
+      details: { problems },
+    });
   return recipe;
 }
 
@@ -186,7 +219,9 @@ function sourcesOf(value: unknown, problems: string[]): RecipeSource[] {
       name: textOf(source.name ?? path, `sources[${i}].name`, problems),
       shares: pairOf(source.shares ?? [1, 1], `sources[${i}].shares`, problems),
       ...(typeof path === "string" ? { path } : {}),
-      ...(typeof generate === "function" ? { generate: generate as (seed: number, index: number) => Example } : {}),
+      ...(typeof generate === "function"
+        ? { generate: generate as (seed: number, index: number) => Example }
+        : {}),
       ...(textMode === undefined ? {} : { textMode: textMode as TextMode }),
       ...(maxSamples === undefined ? {} : { maxSamples: maxSamples as number }),
       ...(heldOut === undefined ? {} : { heldOut: heldOut as number }),
@@ -208,7 +243,8 @@ function textOf(value: unknown, name: string, problems: string[]): string {
 }
 
 function recordOf(value: unknown, name: string, problems: string[]): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
   problems.push(`${name}: expected an object, found ${show(value)}`);
   return {};
 }

@@ -34,7 +34,8 @@ export class PairQueue {
     for (;;) {
       let child = 2 * at + 1;
       if (child >= heap.length) break;
-      if (child + 1 < heap.length && precedes(heap[child + 1] as QueuedPair, heap[child] as QueuedPair)) child++;
+      if (child + 1 < heap.length && precedes(heap[child + 1] as QueuedPair, heap[child] as QueuedPair))
+        child++;
       const below = heap[child] as QueuedPair;
       if (!precedes(below, last)) break;
       heap[at] = below;

@@ -2,8 +2,8 @@
  * A trained vocabulary as the files that others read: Hugging Face's tokenizer.json with tokenizer_config.json, and the metadata of a
  * GGUF file. Knows nothing of training.
  */
-import { byteStringsFrom, type GgufValue, type SplitRule } from "@bitnet.ts/core";
-import type { BpeVocabulary } from "./train-bpe.ts";
+import { byteStringsFrom, type GgufValue } from "@bitnet.ts/core";
+import type { BpeVocabulary, TrainedSplitRule } from "./train-bpe.ts";
 
 /** Control tokens of every model trained here, in order of their ids. */
 export const controlTokens = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|pad|>"] as const;
@@ -14,7 +14,7 @@ export const chatTemplate =
   "{{ message['role'] | capitalize + ': ' + message['content'] | trim + '<|eot_id|>' }}" +
   "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}";
 
-const patterns: Readonly<Record<SplitRule, string>> = {
+const patterns: Readonly<Record<TrainedSplitRule, string>> = {
   "llama-3": String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
   "gpt-2": String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
 };
@@ -99,7 +99,11 @@ export function tokenizerJson(vocabulary: BpeVocabulary, contextLength: number):
 export function tokenizerGguf(vocabulary: BpeVocabulary): Map<string, GgufValue> {
   const { tokens, specialTokens, splitRule } = vocabulary;
   const idOf = (name: string) => tokens.length + specialTokens.indexOf(name);
-  const strings = (value: string[]): GgufValue => ({ type: "array", of: "string", value: byteStringsFrom(value) });
+  const strings = (value: string[]): GgufValue => ({
+    type: "array",
+    of: "string",
+    value: byteStringsFrom(value),
+  });
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const types = new Int32Array(tokens.length + specialTokens.length).fill(1).fill(3, tokens.length);
   return new Map<string, GgufValue>([

@@ -1,5 +1,5 @@
 /** Merges equal to those of a second implementation, written the slow and obvious way; and what the files say when read back. */
-import { encodeChat, chatTemplateFor, tokenizerFromJson } from "@bitnet.ts/core";
+import { chatTemplateFor, encodeChat, tokenizerFromJson } from "@bitnet.ts/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { controlTokens, tokenizerJson } from "./tokenizer-files.ts";
@@ -38,7 +38,8 @@ function slowMerges(source: string, nMerges: number): string[] {
       const out: string[] = [];
       for (const part of word) {
         // Left to right, and a part that has just been made takes no further part.
-        if (part === right && out.at(-1) === left && !fresh.has(out)) out.splice(-1, 1, `${left}${right}`), fresh.add(out);
+        if (part === right && out.at(-1) === left && !fresh.has(out))
+          out.splice(-1, 1, `${left}${right}`), fresh.add(out);
         else out.push(part), fresh.delete(out);
       }
       return out;
@@ -63,7 +64,9 @@ describe("BPE training", () => {
   });
 
   it("does so on random texts, runs of one letter included", () => {
-    const letters = fc.array(fc.constantFrom("a", "a", "b", "ab", " ", " a", "1", "é", "\n"), { maxLength: 60 });
+    const letters = fc.array(fc.constantFrom("a", "a", "b", "ab", " ", " a", "1", "é", "\n"), {
+      maxLength: 60,
+    });
     fc.assert(
       fc.property(letters, (parts) => {
         const source = parts.join("");
@@ -86,7 +89,11 @@ describe("BPE training", () => {
     const counter = new PieceCounter();
     counter.add(text);
     const required = Array.from({ length: 101 }, (_, n) => `${n}`);
-    const vocabulary = trainBpe(counter.counts, { vocabSize: 256 + 150, specialTokens: [...controlTokens], required });
+    const vocabulary = trainBpe(counter.counts, {
+      vocabSize: 256 + 150,
+      specialTokens: [...controlTokens],
+      required,
+    });
     const tokenizer = tokenizerFromJson(tokenizerJson(vocabulary, 64));
     for (const number of required) expect(tokenizer.encode(number)).toHaveLength(1);
   });
@@ -98,9 +105,12 @@ describe("BPE training", () => {
     const files = tokenizerJson(vocabulary, 64);
     const tokenizer = tokenizerFromJson(files);
     expect(tokenizer.vocabSize).toBe(vocabulary.tokens.length + 4);
-    for (const each of [text, "unseen: 漢字 🙂", ""]) expect(tokenizer.decode(tokenizer.encode(each))).toBe(each);
+    for (const each of [text, "unseen: 漢字 🙂", ""])
+      expect(tokenizer.decode(tokenizer.encode(each))).toBe(each);
     const template = chatTemplateFor((files.config as { chat_template: string }).chat_template, "test");
-    const { ids } = encodeChat(tokenizer, template, [{ role: "user", content: "hi" }], { addGenerationPrompt: true });
+    const { ids } = encodeChat(tokenizer, template, [{ role: "user", content: "hi" }], {
+      addGenerationPrompt: true,
+    });
     expect(tokenizer.decode(ids)).toBe("<|begin_of_text|>User: hi<|eot_id|>Assistant: ");
     expect(tokenizer.eosIds).toContain(tokenizer.idOf("<|eot_id|>"));
   });

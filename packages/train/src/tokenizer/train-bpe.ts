@@ -4,6 +4,10 @@
  * Source: Sennrich et al., "Neural machine translation of rare words with subword units", 2016; bytes as in GPT-2.
  */
 import { BitNetError, pieceScanner, type SplitRule } from "@bitnet.ts/core";
+
+/** The rules that vocabularies are trained with. */
+export type TrainedSplitRule = Extract<SplitRule, "llama-3" | "gpt-2">;
+
 import { PairQueue } from "./pair-queue.ts";
 
 export interface BpeOptions {
@@ -13,7 +17,7 @@ export interface BpeOptions {
   specialTokens: readonly string[];
   /** Texts that are to be one token each where they stand alone; they are merged before anything that was counted. */
   required?: readonly string[];
-  splitRule?: SplitRule;
+  splitRule?: TrainedSplitRule;
   /** Pieces seen less often than this take no part. Default 1. */
   minCount?: number;
 }
@@ -25,7 +29,7 @@ export interface BpeVocabulary {
   readonly merges: readonly (readonly [number, number])[];
   /** Their ids follow those of `tokens`. */
   readonly specialTokens: readonly string[];
-  readonly splitRule: SplitRule;
+  readonly splitRule: TrainedSplitRule;
 }
 
 /** Pieces longer than this are no words; they would only cost time. */
@@ -38,9 +42,9 @@ const utf8 = new TextEncoder();
 /** Counts the pieces of a corpus, text by text. */
 export class PieceCounter {
   readonly counts = new Map<string, number>();
-  readonly splitRule: SplitRule;
+  readonly splitRule: TrainedSplitRule;
 
-  constructor(splitRule: SplitRule = "llama-3") {
+  constructor(splitRule: TrainedSplitRule = "llama-3") {
     this.splitRule = splitRule;
   }
 
@@ -104,12 +108,13 @@ interface Word {
 function countWords(
   pieces: ReadonlyMap<string, number>,
   required: readonly string[],
-  { splitRule, minCount }: { splitRule: SplitRule; minCount: number },
+  { splitRule, minCount }: { splitRule: TrainedSplitRule; minCount: number },
 ): Word[] {
   const all = new Map([...pieces].filter(([, count]) => count >= minCount));
   const forced = new PieceCounter(splitRule);
   for (const text of required) forced.add(text, requiredWeight);
-  for (const [key, count] of forced.counts) all.set(key, (all.get(key) ?? 0) + Math.min(count, requiredWeight));
+  for (const [key, count] of forced.counts)
+    all.set(key, (all.get(key) ?? 0) + Math.min(count, requiredWeight));
   return [...all]
     .filter(([key]) => key.length > 1)
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -162,7 +167,12 @@ class PairTable {
     }
   }
 
-  #mergeWord(word: Word, index: number, [left, right, id]: [number, number, number], changed: Set<number>): void {
+  #mergeWord(
+    word: Word,
+    index: number,
+    [left, right, id]: [number, number, number],
+    changed: Set<number>,
+  ): void {
     const { ids, count } = word;
     const merged: number[] = [];
     let hasMerged = false;

@@ -7,12 +7,12 @@ import { createReadStream, existsSync, readdirSync, readFileSync } from "node:fs
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
-import { type SafetensorsInput, safetensorsPieces } from "../export/write-safetensors.ts";
+import type { MixtureState } from "../data/mixture.ts";
 import { writeJson, writeWhole } from "../export/write-file.ts";
+import { type SafetensorsInput, safetensorsPieces } from "../export/write-safetensors.ts";
 import type { Executor } from "../graph/executor.ts";
 import type { Floats } from "../kernels/kernels.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { MixtureState } from "../data/mixture.ts";
 
 export interface TrainingState {
   step: number;
@@ -52,7 +52,10 @@ export async function saveCheckpoint(
   try {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { recursive: true });
-    const { sha256 } = await writeWhole(join(temporary, tensorFile), safetensorsPieces(tensorsOf(executor, optimizer)));
+    const { sha256 } = await writeWhole(
+      join(temporary, tensorFile),
+      safetensorsPieces(tensorsOf(executor, optimizer)),
+    );
     await writeJson(join(temporary, stateFile), { version, ...state, sha256 });
     await rm(path, { recursive: true, force: true });
     await rename(temporary, path);
@@ -60,7 +63,11 @@ export async function saveCheckpoint(
   } catch (cause) {
     await rm(temporary, { recursive: true, force: true });
     if (cause instanceof BitNetError) throw cause;
-    throw new BitNetError("IO_FAILED", `${path}: the checkpoint cannot be written (${(cause as Error).message})`, { cause });
+    throw new BitNetError(
+      "IO_FAILED",
+      `${path}: the checkpoint cannot be written (${(cause as Error).message})`,
+      { cause },
+    );
   }
   const kept = new Set(listCheckpoints(folder).slice(0, keep));
   if (state.best !== null) kept.add(state.best.step);
@@ -121,7 +128,12 @@ export async function restoreNewest(
 }
 
 /** Restores the weights of the checkpoint of one step. @throws BitNetError FORMAT_INVALID */
-export async function restoreStep(folder: string, step: number, executor: Executor, optimizer: Optimizer): Promise<void> {
+export async function restoreStep(
+  folder: string,
+  step: number,
+  executor: Executor,
+  optimizer: Optimizer,
+): Promise<void> {
   const path = join(folder, nameOf(step));
   const problems: string[] = [];
   if ((await readState(path, (message) => problems.push(message))) === null)
@@ -132,12 +144,17 @@ export async function restoreStep(folder: string, step: number, executor: Execut
 
 async function readState(path: string, onDamaged: (message: string) => void): Promise<TrainingState | null> {
   try {
-    const { version: found, sha256, ...state } = JSON.parse(readFileSync(join(path, stateFile), "utf8")) as TrainingState & {
+    const {
+      version: found,
+      sha256,
+      ...state
+    } = JSON.parse(readFileSync(join(path, stateFile), "utf8")) as TrainingState & {
       version: number;
       sha256: string;
     };
     if (found !== version) throw new Error(`is of version ${found}, expected ${version}`);
-    if ((await hashOf(join(path, tensorFile))) !== sha256) throw new Error("its tensors do not have the hash that was noted");
+    if ((await hashOf(join(path, tensorFile))) !== sha256)
+      throw new Error("its tensors do not have the hash that was noted");
     return state;
   } catch (error) {
     onDamaged(`${path}: is damaged and left out: ${(error as Error).message}`);
@@ -172,7 +189,9 @@ function readTensors(path: string, tensors: readonly { floats: Floats }[]): void
   const bytes = readFileSync(path);
   let at = 8 + Number(bytes.readBigUInt64LE(0));
   for (const { floats } of tensors) {
-    new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength).set(bytes.subarray(at, at + floats.byteLength));
+    new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength).set(
+      bytes.subarray(at, at + floats.byteLength),
+    );
     at += floats.byteLength;
   }
 }

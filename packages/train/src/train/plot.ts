@@ -30,9 +30,16 @@ export function plotLog(entries: readonly LogEntry[], title: string): string {
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     `<text x="${margin}" y="20" font-size="14">${escape(title)}</text>`,
     ...ticks.map((tick) => line(tick, y(tick))),
-    path(steps.map((entry) => ({ x: x(entry.tokens), y: rateY(entry.rate) })), "#ddaa33", "4 3"),
+    path(
+      steps.map((entry) => ({ x: x(entry.tokens), y: rateY(entry.rate) })),
+      "#ddaa33",
+      "4 3",
+    ),
     path(smooth(steps.map((entry) => ({ x: x(entry.tokens), y: y(entry.loss) }))), "#3366aa"),
-    path(evaluations.map((entry) => ({ x: x(entry.tokens), y: y(entry.loss) })), "#bb3333"),
+    path(
+      evaluations.map((entry) => ({ x: x(entry.tokens), y: y(entry.loss) })),
+      "#bb3333",
+    ),
     `<text x="${width - margin}" y="${height - 12}" text-anchor="end">${(tokens / 1e6).toFixed(2)} M tokens</text>`,
     `<text x="${width - margin}" y="20" text-anchor="end" fill="#3366aa">training loss <tspan fill="#bb3333">evaluation</tspan> <tspan fill="#ddaa33">rate</tspan>${last === undefined ? "" : ` · ${last.loss.toFixed(3)}`}</text>`,
     "</svg>",
@@ -68,5 +75,8 @@ function quantile(values: readonly number[], share: number): number {
 }
 
 function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(/\p{Cc}/gu, " ");
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(/\p{Cc}/gu, " ");
 }

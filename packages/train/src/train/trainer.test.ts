@@ -151,7 +151,9 @@ describe("a run", () => {
     const { trainer } = makeRun(folder, { checkpointEvery: 1, evaluateEvery: 1 });
     await trainer.run();
     const best = trainer.state.best?.step ?? 0;
-    expect(listCheckpoints(trainer.checkpointFolder)).toEqual([...new Set([12, 11, best])].sort((a, b) => b - a));
+    expect(listCheckpoints(trainer.checkpointFolder)).toEqual(
+      [...new Set([12, 11, best])].sort((a, b) => b - a),
+    );
     expect(readdirSync(trainer.checkpointFolder).filter((name) => name.startsWith("."))).toEqual([]);
   });
 
@@ -163,7 +165,11 @@ describe("a run", () => {
 
   it("learns: the loss on a handful of texts falls far below that of a uniform model", async () => {
     mkdir(folder);
-    const run = makeRun(folder, { schedule: { ...schedule, steps: 150 }, evaluateEvery: 50, checkpointEvery: 1000 });
+    const run = makeRun(folder, {
+      schedule: { ...schedule, steps: 150 },
+      evaluateEvery: 50,
+      checkpointEvery: 1000,
+    });
     await run.trainer.run();
     const losses = logOf(folder).flatMap((entry) => (entry.kind === "step" ? [entry.loss] : []));
     expect(losses[0]).toBeGreaterThan(5);

@@ -76,7 +76,13 @@ export class Trainer {
   /** Goes on from the newest whole checkpoint. @returns Whether there was one. */
   async resume(onNotice: (line: string) => void = () => {}): Promise<boolean> {
     const { executor, optimizer, mixture } = this.#parts;
-    const state = await restoreNewest(this.checkpointFolder, executor, optimizer, this.settings.recipe, onNotice);
+    const state = await restoreNewest(
+      this.checkpointFolder,
+      executor,
+      optimizer,
+      this.settings.recipe,
+      onNotice,
+    );
     if (state === null) return false;
     this.#state = state;
     mixture.restore(state.data);
@@ -100,7 +106,11 @@ export class Trainer {
       const entry = this.#step();
       const seconds = (performance.now() - began) / 1000;
       const { step, tokens } = this.#state;
-      tell({ ...entry, seconds: round(seconds), tokensPerSecond: Math.round((tokens - tokensBefore) / seconds) });
+      tell({
+        ...entry,
+        seconds: round(seconds),
+        tokensPerSecond: Math.round((tokens - tokensBefore) / seconds),
+      });
       const isLast = step === schedule.steps;
       if (isLast || step % evaluateEvery === 0) this.#evaluate(tell);
       if (isLast || step % checkpointEvery === 0 || signal?.aborted) await this.#checkpoint(tell, onNotice);
@@ -141,16 +151,29 @@ export class Trainer {
         sum += executor.gradient(batch, 1 / weight).sum;
         tokens += batch.ids.length;
       }
-      if (!Number.isFinite(sum)) throw new BitNetError("NUMERIC_FAILURE", "training: the loss is NaN or infinite");
+      if (!Number.isFinite(sum))
+        throw new BitNetError("NUMERIC_FAILURE", "training: the loss is NaN or infinite");
       const gradientNorm = optimizer.step(step, rate, weightDecay);
       this.#state = { ...this.#state, step, tokens: this.#state.tokens + tokens, data: mixture.state };
-      return { kind: "step", step, loss: sum / weight, tokens: this.#state.tokens, rate, weightDecay, gradientNorm };
+      return {
+        kind: "step",
+        step,
+        loss: sum / weight,
+        tokens: this.#state.tokens,
+        rate,
+        weightDecay,
+        gradientNorm,
+      };
     } catch (error) {
       if (!(error instanceof BitNetError) || error.code !== "NUMERIC_FAILURE") throw error;
-      throw new BitNetError("NUMERIC_FAILURE", `step ${step}: ${error.message}; checkpoints stand in ${this.checkpointFolder}`, {
-        cause: error,
-        details: { step },
-      });
+      throw new BitNetError(
+        "NUMERIC_FAILURE",
+        `step ${step}: ${error.message}; checkpoints stand in ${this.checkpointFolder}`,
+        {
+          cause: error,
+          details: { step },
+        },
+      );
     }
   }
 
@@ -160,12 +183,16 @@ export class Trainer {
     const documents: EncodedExample[] = [];
     for (let rows = 0, empty = 0; rows < this.settings.batchTokens; ) {
       const { source, example } = mixture.next(shares);
-      const pieces = cutExample(encodeExample(example, { ...encode, otherWeight }), executor.graph.contextLength);
+      const pieces = cutExample(
+        encodeExample(example, { ...encode, otherWeight }),
+        executor.graph.contextLength,
+      );
       const n = pieces.reduce((sum, piece) => sum + piece.ids.length - 1, 0);
       // At least one, so that a source without use does not stay the one that lags most.
       mixture.count(source, Math.max(1, n));
       empty = n === 0 ? empty + 1 : 0;
-      if (empty === 10_000) throw new BitNetError("INVALID_ARGUMENT", "training: the data hold nothing to learn from");
+      if (empty === 10_000)
+        throw new BitNetError("INVALID_ARGUMENT", "training: the data hold nothing to learn from");
       rows += n;
       documents.push(...pieces);
     }
@@ -185,7 +212,13 @@ export class Trainer {
     const { best, step } = this.#state;
     const keep = this.settings.keepCheckpoints;
     // The best so far is only kept where there is a checkpoint of its step.
-    const path = await saveCheckpoint(this.checkpointFolder, executor, optimizer, { ...this.#state, best }, { keep });
+    const path = await saveCheckpoint(
+      this.checkpointFolder,
+      executor,
+      optimizer,
+      { ...this.#state, best },
+      { keep },
+    );
     tell({ kind: "checkpoint", step });
     onNotice?.(`checkpoint: ${path}`);
   }

@@ -3,7 +3,7 @@
  * page copies, both cache types and both pairings.
  */
 import { type KvType, pageTokens } from "../backend.ts";
-import type { RopeKvOp } from "../program.ts";
+import type { OpOf } from "../operations.ts";
 import type { Step } from "../step.ts";
 import { CaseBuilder, type ConformanceCase } from "./case.ts";
 
@@ -12,8 +12,9 @@ interface AttentionShape {
   nKvHeads: number;
   headDim: number;
   kvType: KvType;
-  pairing: RopeKvOp["pairing"];
+  pairing: OpOf<"ropeKv">["pairing"];
   magnitude?: number;
+  window?: number;
 }
 
 /** Rows of one step: sequence, first position, count. */
@@ -32,12 +33,15 @@ export function attentionCases(): ConformanceCase[] {
     { nHeads: 4, nKvHeads: 1, headDim: 128, kvType: "f16", pairing: "half" },
     { nHeads: 2, nKvHeads: 1, headDim: 64, kvType: "f16", pairing: "half", magnitude: 1e5 },
     { nHeads: 8, nKvHeads: 1, headDim: 24, kvType: "f16", pairing: "half" },
+    { nHeads: 4, nKvHeads: 2, headDim: 64, kvType: "f16", pairing: "half", window: 1 },
+    { nHeads: 4, nKvHeads: 2, headDim: 64, kvType: "f32", pairing: "half", window: 40 },
+    { nHeads: 2, nKvHeads: 1, headDim: 48, kvType: "f16", pairing: "half", window: 270 },
   ];
   return shapes.map(attentionCase);
 }
 
 function attentionCase(shape: AttentionShape, index: number): ConformanceCase {
-  const { nHeads, nKvHeads, headDim, kvType, pairing, magnitude = 2 } = shape;
+  const { nHeads, nKvHeads, headDim, kvType, pairing, magnitude = 2, window = 0 } = shape;
   const b = new CaseBuilder(700 + index);
   const widths = [nHeads * headDim, nKvHeads * headDim, nKvHeads * headDim] as const;
   const q = b.f32("q", widths[0]);
@@ -48,7 +52,7 @@ function attentionCase(shape: AttentionShape, index: number): ConformanceCase {
   const angles = Float32Array.from({ length: contextLength * headDim }, () => b.draw.even());
   const table = b.dense("table", "f32", contextLength, headDim, angles);
   b.add({ op: "ropeKv", q, k, v, kv, table, nHeads, pairing });
-  b.add({ op: "attention", q, kv, out, nHeads, scale: Math.fround(1 / Math.sqrt(headDim)) });
+  b.add({ op: "attention", q, kv, out, nHeads, scale: Math.fround(1 / Math.sqrt(headDim)), window });
 
   // Three sequences over scattered pages; the third begins with the first page of the first, and goes on in a copy of its second.
   const page = (i: number) => (i * 37 + 11) % nPages;
@@ -108,7 +112,7 @@ function attentionCase(shape: AttentionShape, index: number): ConformanceCase {
     ]),
   ];
   return {
-    name: `attention ${nHeads}/${nKvHeads} heads of ${headDim}, ${kvType}, ${pairing}`,
+    name: `attention ${nHeads}/${nKvHeads} heads of ${headDim}, ${kvType}, ${pairing}${window > 0 ? `, window ${window}` : ""}`,
     program: b.program("attention", { contextLength }),
     kvType,
     nPages,

@@ -87,8 +87,16 @@ export class CaseBuilder {
     return this.buffers.push({ class: "activation", name, type: "f32", cols }) - 1;
   }
 
-  q8(name: string, cols: number): BufferId {
-    return this.buffers.push({ class: "activation", name, type: "q8", cols }) - 1;
+  q8(name: string, cols: number, groupSize?: 128): BufferId {
+    return (
+      this.buffers.push({
+        class: "activation",
+        name,
+        type: "q8",
+        cols,
+        ...(groupSize ? { groupSize } : {}),
+      }) - 1
+    );
   }
 
   kv(name: string, nKvHeads: number, headDim: number): BufferId {

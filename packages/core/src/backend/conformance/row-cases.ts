@@ -1,7 +1,7 @@
 /** Conformance cases of the row-wise operations: embed, rmsNormQuant, bitLinear, gatedActivation, residual. */
 import { computeRowBytes } from "../../packing/compute-layout.ts";
 import type { DenseType, Scale } from "../../packing/packing.ts";
-import type { GatedActivationOp } from "../program.ts";
+import type { OpOf } from "../operations.ts";
 import { CaseBuilder, type ConformanceCase, type Draw, plainStep } from "./case.ts";
 
 const noCache = { kvType: "f16", nPages: 1 } as const;
@@ -12,12 +12,20 @@ export function rowCases(): ConformanceCase[] {
   return [
     ...denseTypes.map(embedCase),
     ...[1, 3, 7, 16, 31, 100, 256, 2560, 6917].map((cols) => normCase(cols)),
+    ...(
+      [
+        [8, 4],
+        [128, 5],
+        [7, 3],
+      ] as const
+    ).map(([width, nParts]) => partNormCase(width, nParts)),
     ...failureCases(),
     ...bitLinearCases(),
     ...(["relu2", "silu", "gelu"] as const).flatMap((fn) =>
       [1, 3, 7, 16, 33, 6917].map((cols) => gateCase(fn, cols)),
     ),
     ...[1, 7, 2560].map(residualCase),
+    ...[1, 7, 2560].flatMap((cols) => [biasCase(cols), scaleCase(cols)]),
   ];
 }
 
@@ -74,6 +82,24 @@ function normCase(cols: number): ConformanceCase {
   };
 }
 
+/** A norm of each head. */
+function partNormCase(width: number, nParts: number): ConformanceCase {
+  const b = new CaseBuilder(250 + width);
+  const cols = width * nParts;
+  const x = b.f32("x", cols);
+  const out = b.f32("out", cols);
+  b.add({ op: "rmsNorm", weight: b.dense("norm", "f32", 1, width), x, out, eps });
+  const rows = hardRows(b.draw, cols);
+  const step = plainStep(rows.length, { inputs: [{ buffer: x, values: concatenate(rows) }], outputs: [out] });
+  return {
+    name: `rmsNorm ${nParts} parts of ${width}`,
+    program: b.program("part norm"),
+    ...noCache,
+    maxRows: 8,
+    steps: [step],
+  };
+}
+
 /** NaN, infinity, and a norm weight that overflows, each in the second of three rows. */
 function failureCases(): ConformanceCase[] {
   return [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY].map((poison, index) => {
@@ -115,6 +141,18 @@ function bitLinearCases(): ConformanceCase[] {
   const cases = shapes.map(([rows, cols, nRows], i) => bitLinearCase(i, rows, cols, nRows, "tensor"));
   cases.push(bitLinearCase(20, [33, 5], 384, 5, "row"), bitLinearCase(21, [20], 300, 1, "row"));
   cases.push(bitLinearCase(22, [33, 5], 768, 5, 256), bitLinearCase(23, [9], 1024, 1, 128));
+  const grouped: [rows: readonly number[], cols: number, nRows: number, scale: "tensor" | "row" | number][] =
+    [
+      [[5], 128, 1, 128],
+      [[33, 5, 5], 384, 5, 128],
+      [[64], 1024, 1, 128],
+      [[17], 1024, 19, 256],
+      [[40, 9], 640, 3, "tensor"],
+      [[12], 300, 2, "row"],
+      [[2048], 2560, 2, 128],
+    ];
+  for (const [i, [rows, columns, nRows, scale]] of grouped.entries())
+    cases.push(bitLinearCase(30 + i, rows, columns, nRows, scale, 128));
   return cases.concat(extremeCases());
 }
 
@@ -131,10 +169,11 @@ function bitLinearCase(
   cols: number,
   nRows: number,
   scale: "tensor" | "row" | number,
+  groupSize?: 128,
 ): ConformanceCase {
   const b = new CaseBuilder(400 + index);
   const x = b.f32("x", cols);
-  const xq = b.q8("xq", cols);
+  const xq = b.q8("xq", cols, groupSize);
   b.add({ op: "rmsNormQuant", x, weight: b.dense("norm", "f32", 1, cols), out: xq, eps });
   const outs = rows.map((n, i) => b.f32(`out${i}`, n));
   const weights = rows.map((n, i) => b.ternary(`w${i}`, n, cols, drawScale(b.draw, n, cols, scale)));
@@ -144,7 +183,7 @@ function bitLinearCase(
     outputs: [xq, ...outs],
   });
   return {
-    name: `bitLinear ${rows.join("+")} × ${cols}, ${nRows} rows, scale ${scale}`,
+    name: `bitLinear ${rows.join("+")} × ${cols}, ${nRows} rows, scale ${scale}${groupSize ? ", grouped activations" : ""}`,
     program: b.program("bitLinear"),
     ...noCache,
     maxRows: nRows,
@@ -177,7 +216,7 @@ function extremeCases(): ConformanceCase[] {
   });
 }
 
-function gateCase(fn: GatedActivationOp["fn"], cols: number): ConformanceCase {
+function gateCase(fn: OpOf<"gatedActivation">["fn"], cols: number): ConformanceCase {
   const b = new CaseBuilder(500 + cols);
   const gate = b.f32("gate", cols);
   const up = b.f32("up", cols);
@@ -212,4 +251,22 @@ function residualCase(cols: number): ConformanceCase {
     outputs: [x, y],
   });
   return { name: `residual ${cols}`, program: b.program("residual"), ...noCache, maxRows: 8, steps: [step] };
+}
+
+function inPlaceCase(name: string, cols: number, add: (b: CaseBuilder, x: number) => void): ConformanceCase {
+  const b = new CaseBuilder(550 + cols);
+  const x = b.f32("x", cols);
+  add(b, x);
+  const step = plainStep(3, { inputs: [{ buffer: x, values: b.draw.floats(3 * cols) }], outputs: [x] });
+  return { name: `${name} ${cols}`, program: b.program(name), ...noCache, maxRows: 4, steps: [step] };
+}
+
+function biasCase(cols: number): ConformanceCase {
+  return inPlaceCase("bias", cols, (b, x) =>
+    b.add({ op: "bias", x, bias: b.dense("bias", cols % 2 === 0 ? "bf16" : "f32", 1, cols) }),
+  );
+}
+
+function scaleCase(cols: number): ConformanceCase {
+  return inPlaceCase("scale", cols, (b, x) => b.add({ op: "scale", x, factor: 25.298221281347036 }));
 }

@@ -74,17 +74,20 @@ export interface AttentionRow {
   position: number;
   nHeads: number;
   scale: number;
+  /** How many of the last positions count; 0: all. */
+  window: number;
 }
 
-/** Attention of one row over positions 0 … position of its sequence. */
+/** Attention of one row over the positions of its sequence up to its own, as far as the window reaches. */
 export function attend(layer: KvLayer, row: AttentionRow): void {
   const { headDim, nKvHeads } = layer.shape;
   const nKeys = row.position + 1;
+  const first = row.window > 0 ? Math.max(0, nKeys - row.window) : 0;
   const scores = new Float32Array(nKeys);
   for (let head = 0; head < row.nHeads; head++) {
     const kvHead = Math.floor(head / (row.nHeads / nKvHeads));
     let max = Number.NEGATIVE_INFINITY;
-    for (let j = 0; j < nKeys; j++) {
+    for (let j = first; j < nKeys; j++) {
       const { keys } = layer.page(row.table[Math.floor(j / pageTokens)] ?? -1);
       const offset = ((j % pageTokens) * nKvHeads + kvHead) * headDim;
       const score = dot(row.q, head * headDim, keys, offset, headDim);
@@ -93,25 +96,31 @@ export function attend(layer: KvLayer, row: AttentionRow): void {
     }
     const scaledMax = f32(max * row.scale);
     const chains = new Float32Array(16);
-    for (let j = 0; j < nKeys; j++) {
+    for (let j = first; j < nKeys; j++) {
       const p = expF32(fma(scores[j] as number, row.scale, -scaledMax));
       scores[j] = p;
       chains[j & 15] = (chains[j & 15] as number) + p;
     }
     const denominator = foldStripes(chains);
-    const total = weighValues(layer, row.table, kvHead, scores);
+    const total = weighValues(layer, row.table, kvHead, scores, first);
     for (let d = 0; d < headDim; d++) row.out[head * headDim + d] = (total[d] as number) / denominator;
   }
 }
 
-/** Σ p_j · v_j per element, in blocks of 256 absolute positions. */
-function weighValues(layer: KvLayer, table: Int32Array, kvHead: number, p: Float32Array): Float32Array {
+/** Σ p_j · v_j per element from position `first` on, in blocks of 256 absolute positions. */
+function weighValues(
+  layer: KvLayer,
+  table: Int32Array,
+  kvHead: number,
+  p: Float32Array,
+  first: number,
+): Float32Array {
   const { headDim, nKvHeads } = layer.shape;
   const total = new Float32Array(headDim);
   const block = new Float32Array(headDim);
   for (let start = 0; start < p.length; start += blockPositions) {
     block.fill(0);
-    for (let j = start; j < Math.min(p.length, start + blockPositions); j++) {
+    for (let j = Math.max(start, first); j < Math.min(p.length, start + blockPositions); j++) {
       const { values } = layer.page(table[Math.floor(j / pageTokens)] ?? -1);
       const offset = ((j % pageTokens) * nKvHeads + kvHead) * headDim;
       for (let d = 0; d < headDim; d++)

@@ -3,7 +3,7 @@
  * weights into memory as they are packed and gives the event loop a turn between operations.
  */
 import { type ByteSource, bytesSource } from "../../base/byte-source.ts";
-import { BitNetError, throwIfAborted } from "../../base/errors.ts";
+import { BitNetError, throwIfAborted, unreachable } from "../../base/errors.ts";
 import { computeRowBytes } from "../../packing/compute-layout.ts";
 import { denseByteLength, widenRows } from "../../packing/dense.ts";
 import {
@@ -14,30 +14,49 @@ import {
   type MemoryReport,
   pageTokens,
 } from "../backend.ts";
-import type { BufferId, DenseTensor, HeadOp, Op, Program, RopeKvOp, TernaryTensor } from "../program.ts";
+import { fitProgram } from "../offers.ts";
+import { type Op, type OpName, type OpOf, opNames } from "../operations.ts";
+import type { BufferId, DenseTensor, Program, TernaryTensor } from "../program.ts";
 import type { BufferOutput, HeadResult, Step, StepResult } from "../step.ts";
-import { validateProgram, validateStep } from "../validate.ts";
+import { validateStep } from "../validate.ts";
+import { validateProgram } from "../validate-program.ts";
 import { attend, KvLayer } from "./attention.ts";
 import { answerHead } from "./head.ts";
-import { absMaxBits, dot, gatedActivation, isFiniteBits, quantise, rmsNorm, rope } from "./rows.ts";
+import {
+  absMaxBits,
+  activate,
+  add,
+  dot,
+  gatedActivation,
+  isFiniteBits,
+  multiply,
+  quantise,
+  rmsNorm,
+  rope,
+} from "./rows.ts";
 import { bitLinear, type QuantisedRows } from "./ternary.ts";
 
 export interface ReferenceOptions {
+  /** The operations that it offers; all by default. Others are run as their definitions. */
+  operations?: readonly OpName[];
   /** Opens `file` sources; without it a program may only name sources in memory. */
   openFile?: (path: string) => Promise<ByteSource>;
 }
 
 /** A backend that needs nothing but JavaScript. */
 export function createReferenceBackend(options: ReferenceOptions = {}): Backend {
+  const { operations = opNames } = options;
   return {
     name: "reference",
     isa: "scalar",
     threads: 1,
     rejected: [],
+    operations,
     async load(program, loadOptions) {
       validateProgram(program);
-      const weights = await readWeights(program, options, loadOptions);
-      return new ReferenceExecutable(program, loadOptions, weights);
+      const fitted = fitProgram(program, "reference", operations);
+      const weights = await readWeights(fitted, options, loadOptions);
+      return new ReferenceExecutable(fitted, loadOptions, weights);
     },
   };
 }
@@ -46,10 +65,8 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
 async function readWeights(
   program: Program,
   { openFile }: ReferenceOptions,
-  { onProgress, signal, repack, onNotice }: LoadOptions,
+  { onProgress, signal }: LoadOptions,
 ): Promise<Map<BufferId, Uint8Array>> {
-  if (repack === "dense")
-    onNotice?.("bitnet: no denser copy of the weights: the reference backend makes none");
   const opened: ByteSource[] = [];
   try {
     for (const source of program.sources) {
@@ -167,7 +184,7 @@ class StepRun {
       if (buffer.class !== "activation") continue;
       const size = this.nRows * buffer.cols;
       if (buffer.type === "f32") this.floats.set(id, new Float32Array(size));
-      else this.quantised.set(id, { values: new Int8Array(size), scales: new Float32Array(this.nRows) });
+      else this.quantised.set(id, emptyRows(this.nRows, buffer.cols, buffer.groupSize));
     }
   }
 
@@ -196,7 +213,13 @@ class StepRun {
         return;
       }
       case "rmsNormQuant":
-        this.rmsNormQuant(op.x, op.weight, op.eps, op.out);
+        this.rmsNormQuant(op);
+        return;
+      case "rmsNorm":
+        this.rmsNorm(op);
+        return;
+      case "quantise":
+        for (let i = 0; i < this.nRows; i++) this.quantiseRow(this.row(op.x, i), op.out, i, "quantise");
         return;
       case "bitLinear":
         for (const [i, id] of op.weights.entries()) {
@@ -204,8 +227,18 @@ class StepRun {
           bitLinear(tensor, this.bytes(id), this.q8(op.x), this.nRows, this.f32(op.outs[i] ?? -1));
         }
         return;
-      case "ropeKv":
-        this.ropeKv(op);
+      case "ropeKv": {
+        const { nKvHeads } = this.layer(op.kv).shape;
+        this.rope({ op: "rope", x: op.q, table: op.table, nHeads: op.nHeads, pairing: op.pairing });
+        this.rope({ op: "rope", x: op.k, table: op.table, nHeads: nKvHeads, pairing: op.pairing });
+        this.writeKv(op);
+        return;
+      }
+      case "rope":
+        this.rope(op);
+        return;
+      case "writeKv":
+        this.writeKv(op);
         return;
       case "attention": {
         const layer = this.layer(op.kv);
@@ -217,6 +250,7 @@ class StepRun {
             position: this.step.positions[i] ?? 0,
             nHeads: op.nHeads,
             scale: Math.fround(op.scale),
+            window: op.window,
           });
         }
         return;
@@ -224,46 +258,81 @@ class StepRun {
       case "gatedActivation":
         gatedActivation(op.fn, this.f32(op.gate), this.f32(op.up), this.f32(op.out));
         return;
-      case "residual": {
-        const x = this.f32(op.x);
-        const y = this.f32(op.y);
-        for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) + (y[i] as number);
+      case "activation":
+        activate(op.fn, this.f32(op.x), this.f32(op.out));
+        return;
+      case "multiply":
+        multiply(this.f32(op.x), this.f32(op.y), this.f32(op.out));
+        return;
+      case "bias": {
+        const bias = this.vector(op.bias);
+        for (let i = 0; i < this.nRows; i++) add(this.row(op.x, i), bias);
         return;
       }
+      case "scale": {
+        const x = this.f32(op.x);
+        const factor = Math.fround(op.factor);
+        for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) * factor;
+        return;
+      }
+      case "residual":
+        add(this.f32(op.x), this.f32(op.y));
+        return;
       case "head":
         this.heads = this.step.heads.map((request) => answerHead(request, this.logits(op, request.row)));
+        return;
+      default:
+        unreachable(op, "reference backend");
     }
   }
 
-  private rmsNormQuant(x: BufferId, weight: BufferId, eps: number, out: BufferId): void {
+  private rmsNormQuant({ x, weight, eps, out }: OpOf<"rmsNormQuant">): void {
     const norm = this.vector(weight);
-    const { values, scales } = this.q8(out);
     const normed = new Float32Array(norm.length);
     for (let i = 0; i < this.nRows; i++) {
       rmsNorm(this.row(x, i), norm, eps, normed);
-      const scale = quantise(normed, values.subarray(i * norm.length, (i + 1) * norm.length));
-      if (scale === null) throw notFinite(i, "rmsNormQuant");
-      scales[i] = scale;
+      this.quantiseRow(normed, out, i, "rmsNormQuant");
     }
   }
 
-  private ropeKv(op: RopeKvOp): void {
-    const layer = this.layer(op.kv);
-    const { headDim, nKvHeads } = layer.shape;
-    const table = this.dense(op.table);
+  private quantiseRow(x: Float32Array, out: BufferId, i: number, op: Op["op"]): void {
+    const { values, scales } = this.q8(out);
+    const perRow = scales.length / this.nRows;
+    const size = perRow === 1 ? x.length : 128;
+    for (let g = 0; g < perRow; g++) {
+      const [from, end] = [g * size, Math.min(x.length, (g + 1) * size)];
+      const scale = quantise(x.subarray(from, end), values.subarray(i * x.length + from, i * x.length + end));
+      if (scale === null) throw notFinite(i, op);
+      scales[i * perRow + g] = scale;
+    }
+  }
+
+  private rmsNorm({ weight, x, out, eps }: OpOf<"rmsNorm">): void {
+    const norm = this.vector(weight);
+    const from = this.f32(x);
+    const to = this.f32(out);
+    for (let at = 0; at < from.length; at += norm.length)
+      rmsNorm(from.subarray(at, at + norm.length), norm, eps, to.subarray(at, at + norm.length));
+  }
+
+  private rope({ x, table: tableId, nHeads, pairing }: OpOf<"rope">): void {
+    const table = this.dense(tableId);
+    const headDim = table.cols;
     const angles = new Float32Array(headDim);
     for (let i = 0; i < this.nRows; i++) {
-      const position = this.step.positions[i] ?? 0;
-      widenRows(table.type, table.bytes, headDim, position, 1, angles);
-      const q = this.row(op.q, i);
-      const k = this.row(op.k, i);
-      for (let head = 0; head < op.nHeads; head++) rope(q, head * headDim, angles, headDim, op.pairing);
-      for (let head = 0; head < nKvHeads; head++) rope(k, head * headDim, angles, headDim, op.pairing);
-      layer.write(this.table(i), position, k, this.row(op.v, i));
+      widenRows(table.type, table.bytes, headDim, this.step.positions[i] ?? 0, 1, angles);
+      for (let head = 0; head < nHeads; head++)
+        rope(this.row(x, i), head * headDim, angles, headDim, pairing);
     }
   }
 
-  private logits(op: HeadOp, row: number): Float32Array {
+  private writeKv({ k, v, kv }: Pick<OpOf<"writeKv">, "k" | "v" | "kv">): void {
+    const layer = this.layer(kv);
+    for (let i = 0; i < this.nRows; i++)
+      layer.write(this.table(i), this.step.positions[i] ?? 0, this.row(k, i), this.row(v, i));
+  }
+
+  private logits(op: OpOf<"head">, row: number): Float32Array {
     const table = this.dense(op.table);
     const x = new Float32Array(table.cols);
     rmsNorm(this.row(op.x, row), this.vector(op.weight), op.eps, x);
@@ -279,7 +348,9 @@ class StepRun {
 
   private output(buffer: BufferId): BufferOutput {
     const values = this.floats.get(buffer);
-    return values ? { buffer, values } : { buffer, quantised: this.q8(buffer) };
+    if (values) return { buffer, values };
+    const { values: quantised, scales } = this.q8(buffer);
+    return { buffer, quantised: { values: quantised, scales } };
   }
 
   private row(buffer: BufferId, i: number): Float32Array {
@@ -326,6 +397,15 @@ class StepRun {
     widenRows(table.type, table.bytes, table.cols, 0, 1, values);
     return values;
   }
+}
+
+function emptyRows(nRows: number, cols: number, groupSize: number | undefined): QuantisedRows {
+  const groups = groupSize === undefined ? 1 : Math.ceil(cols / groupSize);
+  return {
+    values: new Int8Array(nRows * cols),
+    scales: new Float32Array(nRows * groups),
+    isGrouped: groupSize !== undefined,
+  };
 }
 
 function missing(buffer: BufferId): never {

@@ -88,7 +88,7 @@ describe("reference attention", () => {
     });
     const q = draw.floats(nHeads * headDim);
     const out = new Float32Array(nHeads * headDim);
-    attend(layer, { q, out, table, position: nKeys - 1, nHeads, scale });
+    attend(layer, { q, out, table, position: nKeys - 1, nHeads, scale, window: 0 });
     for (let head = 0; head < nHeads; head++) {
       const kvHead = head >> 1;
       const at = (row: Float32Array | undefined, d: number) => row?.[kvHead * headDim + d] ?? Number.NaN;

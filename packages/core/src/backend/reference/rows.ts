@@ -4,7 +4,7 @@
  */
 import { elementaryConstants, expF32, roundTiesToEven } from "../../base/elementary.ts";
 import { fma } from "../../base/fma.ts";
-import type { GatedActivationOp, RopeKvOp } from "../program.ts";
+import type { OpOf } from "../operations.ts";
 
 const f32 = Math.fround;
 const smallestAbsMax = f32(1e-5);
@@ -66,7 +66,7 @@ export function rope(
   offset: number,
   table: Float32Array,
   headDim: number,
-  pairing: RopeKvOp["pairing"],
+  pairing: OpOf<"rope">["pairing"],
 ): void {
   const half = headDim / 2;
   for (let i = 0; i < half; i++) {
@@ -81,17 +81,34 @@ export function rope(
   }
 }
 
+/** out = fn(x). */
+export function activate(fn: OpOf<"activation">["fn"], x: Float32Array, out: Float32Array): void {
+  for (let i = 0; i < x.length; i++) out[i] = activated(fn, x[i] as number);
+}
+
+/** x = x + y. */
+export function add(x: Float32Array, y: Float32Array): void {
+  for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) + (y[i] as number);
+}
+
+/** out = x · y. */
+export function multiply(x: Float32Array, y: Float32Array, out: Float32Array): void {
+  for (let i = 0; i < x.length; i++) out[i] = (x[i] as number) * (y[i] as number);
+}
+
 /** out = fn(gate) · up. */
 export function gatedActivation(
-  fn: GatedActivationOp["fn"],
+  fn: OpOf<"activation">["fn"],
   gate: Float32Array,
   up: Float32Array,
   out: Float32Array,
 ): void {
-  for (let i = 0; i < gate.length; i++) out[i] = gateValue(fn, gate[i] as number) * (up[i] as number);
+  const activated = new Float32Array(gate.length);
+  activate(fn, gate, activated);
+  multiply(activated, up, out);
 }
 
-function gateValue(fn: GatedActivationOp["fn"], g: number): number {
+function activated(fn: OpOf<"activation">["fn"], g: number): number {
   switch (fn) {
     case "relu2": {
       const positive = g > 0 ? g : 0;

@@ -5,14 +5,18 @@
 import { fma } from "../../base/fma.ts";
 import { computeRowBytes, unpackComputeRow } from "../../packing/compute-layout.ts";
 import type { TernaryTensor } from "../program.ts";
+import { foldStripes } from "./rows.ts";
 
 const f32 = Math.fround;
 
-/** int8 rows with one scale each, q = x · s. */
+/** int8 rows with one scale each, q = x · s, or one for each group of 128 columns. */
 export interface QuantisedRows {
   values: Int8Array; // [nRows, cols]
-  scales: Float32Array; // [nRows]
+  scales: Float32Array; // [nRows], or [nRows, groups]
+  isGrouped: boolean;
 }
+
+const groupSize = 128;
 
 /** out[i, r] = W[r] · x[i], out [nRows, tensor.rows]. `bytes` holds the tensor's rows and nothing else. */
 export function bitLinear(
@@ -31,7 +35,9 @@ export function bitLinear(
       const s = x.scales[i] as number;
       const base = i * cols;
       let value: number;
-      if (scale.kind === "group") {
+      if (x.isGrouped) {
+        value = groupedDot(trits, x, i, tensor, r);
+      } else if (scale.kind === "group") {
         const nGroups = cols / scale.size;
         let sum = 0;
         for (let g = 0; g < nGroups; g++) {
@@ -46,6 +52,38 @@ export function bitLinear(
       out[i * rows + r] = value;
     }
   }
+}
+
+/** Chains of integers that become floats group by group: chain 8 · (group mod 2) + ⌊(column mod 32) / 4⌋. */
+function groupedDot(
+  trits: Int8Array,
+  x: QuantisedRows,
+  i: number,
+  { cols, scale }: TernaryTensor,
+  r: number,
+): number {
+  const nGroups = Math.ceil(cols / groupSize);
+  const chains = new Float32Array(16);
+  for (let g = 0; g < nGroups; g++) {
+    const reciprocal = f32(1 / (x.scales[i * nGroups + g] as number));
+    const own =
+      scale.kind === "group"
+        ? (scale.values[r * (cols / scale.size) + Math.floor((g * groupSize) / scale.size)] as number)
+        : 1;
+    const factor = f32(own * reciprocal);
+    const sums = new Int32Array(8);
+    for (let k = g * groupSize; k < Math.min(cols, (g + 1) * groupSize); k++) {
+      const chain = (k % 32) >> 2;
+      sums[chain] = (sums[chain] as number) + (trits[k] as number) * (x.values[i * cols + k] as number);
+    }
+    for (const [j, sum] of sums.entries()) {
+      const chain = 8 * (g % 2) + j;
+      chains[chain] = fma(sum, factor, chains[chain] as number);
+    }
+  }
+  const sum = foldStripes(chains);
+  if (scale.kind === "group") return sum;
+  return sum * f32(scale.kind === "tensor" ? scale.value : (scale.values[r] as number));
 }
 
 function integerDot(trits: Int8Array, values: Int8Array, base: number, from: number, to: number): number {

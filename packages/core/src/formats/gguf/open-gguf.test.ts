@@ -146,8 +146,6 @@ describe("tensors", () => {
     ["TL2", 39, [128], 64, /TL2 is a tiled lookup layout/],
     ["MXFP4", 39, [128], 68, /MXFP4/],
     ["TL2 by its other number", 42, [1024], 256, /TL2 is a tiled/],
-    ["Q2_0 / 64", 42, [128], 36, /Q2_0 in blocks of 64 is not supported yet/],
-    ["Q2_0 / 128", 42, [1024], 272, /Q2_0 in blocks of 128 is not supported yet/],
     ["a number from the future", 4711, [64], 50, /unknown GGUF tensor type/],
     ["TQ2_0 of broken rows", 35, [128, 2], 66, /columns in multiples of 256/],
     ["Q6_K of broken rows", 14, [128, 2], 210, /do not fill blocks/],

@@ -30,8 +30,11 @@ const i2sTypeId = 36;
 const ternaryTypes: Readonly<Record<number, PackingId>> = {
   34: "tq1_0",
   35: "tq2_0",
+  41: "q1_0",
   134: "iq1_bn",
   135: "iq2_bn",
+  142: "pq2_0",
+  143: "ptq1_0",
 };
 
 /** Types whose size is known although they are not read: [name, elements per block, bytes per block]. */
@@ -64,11 +67,11 @@ const listedTypes: Readonly<Record<number, readonly [string, number, number]>> =
 /** Numbers that several forks use: the candidate whose size fills the room up to the next tensor is meant. */
 const sharedNumbers: Readonly<Record<number, readonly (readonly [string, number, number])[]>> = {
   39: [["MXFP4", 32, 17]],
-  42: [
-    ["Q2_0 in blocks of 64", 64, 18],
-    ["Q2_0 in blocks of 128", 128, 34],
-  ],
 };
+
+/** Q2_0, in blocks of 64 or, in older files, of 128: the one whose size fills the room is meant. */
+const q2TypeId = 42;
+const q2Packings = ["q2_0", "q2_0_128"] as const satisfies PackingId[];
 
 const lookupTable =
   "a tiled lookup layout of bitnet.cpp, which can only be decoded with the tile sizes it was built with; " +
@@ -93,13 +96,20 @@ export function resolveTensorType(
   if (listed !== undefined)
     return unread(id, `${listed[0]} is not a type of ternary models`, blockBytes(shape, listed));
   if (id === 38) return unread(id, `TL1 is ${lookupTable}`, null);
+  const fills = (bytes: number | null) => bytes !== null && bytes <= room && room - bytes < options.alignment;
+  if (id === q2TypeId) {
+    const q2 = q2Packings
+      .map((packing) => sized(id, packing, shape))
+      .find(({ byteLength }) => fills(byteLength));
+    if (q2 !== undefined) return q2;
+  }
   for (const candidate of sharedNumbers[id] ?? []) {
     const bytes = blockBytes(shape, candidate);
-    if (bytes !== null && bytes <= room && room - bytes < options.alignment) {
+    if (fills(bytes)) {
       return unread(id, `${candidate[0]} is not supported yet`, bytes);
     }
   }
-  if (id === 39 || id === 42) return unread(id, `TL2 is ${lookupTable}`, null);
+  if (id === 39 || id === q2TypeId) return unread(id, `TL2 is ${lookupTable}`, null);
   return unread(id, "an unknown GGUF tensor type", null);
 }
 
@@ -114,6 +124,7 @@ export function tensorByteLength(type: DenseType | PackingId, shape: readonly nu
 /** The number of a type that GGUF can hold; undefined for `hf_u8`. */
 export function typeIdOf(type: DenseType | PackingId): number | undefined {
   if (Object.values(i2sPackings).includes(type as PackingId)) return i2sTypeId;
+  if (q2Packings.some((packing) => packing === type)) return q2TypeId;
   const known = Object.entries({ ...denseTypes, ...ternaryTypes }).find(([, name]) => name === type);
   return known === undefined ? undefined : Number(known[0]);
 }

@@ -2,7 +2,13 @@
  * Causal attention inside each document, grouped queries, and its gradient, which computes the probabilities anew from the stored
  * maxima and sums. The forward pass is the engine's (docs/numerics.md: score, softmax, values), document by document.
  */
-import { type AttentionBackward, type AttentionForward, chainLength, type Floats, type Kernels } from "../kernels.ts";
+import {
+  type AttentionBackward,
+  type AttentionForward,
+  chainLength,
+  type Floats,
+  type Kernels,
+} from "../kernels.ts";
 import { dot, foldStripes, type Numbers } from "./numbers.ts";
 
 export function attentionKernels(numbers: Numbers): Pick<Kernels, "attention" | "attentionGradient"> {
@@ -66,7 +72,11 @@ function forward(numbers: Numbers, p: AttentionForward, { first, end, head, kvHe
 }
 
 /** With P the probabilities: dV = Pᵀ·dO, dS = P ∘ (dO·Vᵀ − D), D = dO · O, dQ = scale · dS·K, dK = scale · dSᵀ·Q. */
-function backward(numbers: Numbers, p: AttentionBackward, { first, end, head, kvHead, scale }: HeadRows): void {
+function backward(
+  numbers: Numbers,
+  p: AttentionBackward,
+  { first, end, head, kvHead, scale }: HeadRows,
+): void {
   const { q, k, v, out, dOut, dQ, dK, dV, stats, nHeads, nKvHeads, headDim } = p;
   const { round, fma, exp } = numbers;
   for (let row = first; row < end; row++) {

@@ -43,7 +43,8 @@ export function productKernels(numbers: Numbers): ProductKernels {
         let highest = Number.NEGATIVE_INFINITY;
         for (const x of l) highest = Math.max(highest, x);
         const chains = numbers.array(16);
-        for (let i = 0; i < vocab; i++) chains[i & 15] = get(chains, i & 15) + exp(round(get(l, i) - highest));
+        for (let i = 0; i < vocab; i++)
+          chains[i & 15] = get(chains, i & 15) + exp(round(get(l, i) - highest));
         const sum = foldStripes(numbers, chains);
         const label = labels[row] ?? 0;
         losses[row] = -round(get(l, label) - round(highest + log(sum)));

@@ -7,7 +7,16 @@ const smallestAbsMax = Math.fround(1e-5);
 
 type RowKernels = Pick<
   Kernels,
-  "embed" | "embedGradient" | "rmsNorm" | "rmsNormGradient" | "quantise" | "formWeights" | "rope" | "gate" | "gateGradient" | "add"
+  | "embed"
+  | "embedGradient"
+  | "rmsNorm"
+  | "rmsNormGradient"
+  | "quantise"
+  | "formWeights"
+  | "rope"
+  | "gate"
+  | "gateGradient"
+  | "add"
 >;
 
 export function rowKernels(numbers: Numbers): RowKernels {
@@ -168,7 +177,10 @@ function sumInChains(values: Floats, isAbsolute: boolean): number {
 }
 
 function notFinite(what: string): BitNetError {
-  return new BitNetError("NUMERIC_FAILURE", `training: ${what} became NaN or infinite; a lower learning rate may help`);
+  return new BitNetError(
+    "NUMERIC_FAILURE",
+    `training: ${what} became NaN or infinite; a lower learning rate may help`,
+  );
 }
 
 function get(values: Floats, i: number): number {

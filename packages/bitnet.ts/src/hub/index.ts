@@ -1,0 +1,13 @@
+/** Models of a hub: bringing them here, and what the cache holds. Needs Node. */
+export {
+  type CachedFile,
+  type CachedModel,
+  type CachedRevision,
+  listCache,
+  removeFromCache,
+} from "./cache.ts";
+export type { DownloadPhase } from "./download.ts";
+export { type KnownModel, knownModels, sourceOfAlias } from "./known-models.ts";
+export { type PulledModel, type PullOptions, type PullProgress, pull } from "./pull.ts";
+export { type HubReference, isHubLocation, parseHubReference } from "./reference.ts";
+export { type HubSettings, hubSettings } from "./settings.ts";

@@ -1,0 +1,209 @@
+/** Brings a model from a hub into the cache or a folder, and finds it there when the hub cannot be asked. */
+import { stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { BitNetError } from "@bitnet.ts/core";
+import { addToSnapshot, cachedModel, repoFolder, snapshotFolder, writeRef } from "./cache.ts";
+import { type ChosenFiles, chooseFiles } from "./choose-files.ts";
+import { type DownloadOptions, type DownloadPhase, download } from "./download.ts";
+import { fetchModelInfo, type HubFile, type HubModel } from "./model-info.ts";
+import { parseHubReference } from "./reference.ts";
+import { PassingFailure } from "./requests.ts";
+import { checkToken, type HubSettings, hubSettings } from "./settings.ts";
+
+export interface PullProgress {
+  phase: DownloadPhase;
+  /** The file that is being brought. */
+  file: string;
+  doneBytes: number;
+  totalBytes: number;
+  /** Over the last seconds; null until it is known. */
+  bytesPerSecond: number | null;
+  secondsLeft: number | null;
+}
+
+export interface PullOptions extends Omit<DownloadOptions, "settings" | "onBytes" | "onPhase"> {
+  /** Branch, tag or commit; default: that of an address, else "main". */
+  revision?: string;
+  /** Default: HF_TOKEN, else the token that Hugging Face's tools keep. */
+  token?: string;
+  /** A folder to put the files into, instead of the cache. */
+  dir?: string;
+  onProgress?: (progress: PullProgress) => void;
+  /** One-line notices, such as a hub that could not be reached. */
+  onNotice?: (line: string) => void;
+  /** Replaces what the environment says. */
+  settings?: Partial<HubSettings>;
+}
+
+export interface PulledModel {
+  repo: string;
+  commit: string;
+  /** What `BitNet.load` takes: the GGUF file, or the folder. */
+  path: string;
+  files: readonly { path: string; localPath: string; size: number }[];
+  /** True when the hub was not asked. */
+  isFromCache: boolean;
+}
+
+/**
+ * @param source `owner/name[:file]`, `hf:owner/name[:file]` or the address of a model's page.
+ * @throws BitNetError INVALID_ARGUMENT, FILE_NOT_FOUND, ACCESS_DENIED, IO_FAILED, ABORTED.
+ */
+export async function pull(source: string, options: PullOptions = {}): Promise<PulledModel> {
+  const settings = { ...(await hubSettings()), ...options.settings };
+  if (options.token !== undefined) settings.token = checkToken(options.token, "the token");
+  const reference = parseHubReference(source, settings.endpoint);
+  const revision = options.revision ?? reference.revision ?? "main";
+  const { repo } = parseHubReference(`${reference.repo}@${revision}`, settings.endpoint); // checks the revision
+  const online = settings.isOffline ? null : await askHub(repo, revision, settings, options);
+  if (online === null) return fromCache(repo, revision, reference.file, settings);
+  const chosen = chooseFiles(online, reference.file);
+  return bring(online, revision, chosen, settings, options);
+}
+
+/** Null when the hub cannot be reached but the cache has the revision. */
+async function askHub(
+  repo: string,
+  revision: string,
+  settings: HubSettings,
+  options: PullOptions,
+): Promise<HubModel | null> {
+  const isCached =
+    options.dir === undefined && (await cachedModel(settings.cacheDir, repo, revision)) !== null;
+  try {
+    // With a copy at hand, nobody waits through many attempts.
+    const attempts = isCached ? 1 : options.attempts;
+    return await fetchModelInfo(repo, revision, {
+      ...options,
+      settings,
+      ...(attempts === undefined ? {} : { attempts }),
+    });
+  } catch (error) {
+    if (!isCached || !(error instanceof PassingFailure)) throw error;
+    options.onNotice?.(`bitnet: ${error.message}; what the cache holds of ${repo} serves`);
+    return null;
+  }
+}
+
+async function fromCache(
+  repo: string,
+  revision: string,
+  file: string | null,
+  settings: HubSettings,
+): Promise<PulledModel> {
+  const model = await cachedModel(settings.cacheDir, repo, revision);
+  if (model === null) {
+    throw new BitNetError(
+      "FILE_NOT_FOUND",
+      `${repo}: revision ${revision} is not in the cache ${settings.cacheDir}, and HF_HUB_OFFLINE forbids to ask the hub`,
+    );
+  }
+  const chosen = chooseFiles(model, file);
+  const folder = snapshotFolder(settings.cacheDir, repo, model.commit);
+  return described(model, chosen, folder, true);
+}
+
+async function bring(
+  model: HubModel,
+  revision: string,
+  chosen: ChosenFiles,
+  settings: HubSettings,
+  options: PullOptions,
+): Promise<PulledModel> {
+  const { repo, commit } = model;
+  const { onProgress: _own, settings: _replaced, ...downloadOptions } = options;
+  const meter = new Meter(chosen.files, options.onProgress);
+  const folder = options.dir === undefined ? null : resolve(options.dir);
+  const blobs = join(repoFolder(settings.cacheDir, repo), "blobs");
+  for (const file of chosen.files) {
+    const target = folder === null ? join(blobs, file.hash) : join(folder, ...file.path.split("/"));
+    const workFolder = folder === null ? blobs : join(folder, ".cache", "bitnet");
+    await download(
+      { file, repo, commit, target, workFolder },
+      {
+        ...downloadOptions,
+        settings,
+        onBytes: (bytes) => meter.bytes(file, bytes),
+        onPhase: (phase) => meter.phase(file, phase),
+      },
+    );
+    if (folder === null) await addToSnapshot(settings.cacheDir, model, file);
+    meter.finished(file);
+  }
+  if (folder === null) await writeRef(settings.cacheDir, repo, revision, commit);
+  return described(model, chosen, folder ?? snapshotFolder(settings.cacheDir, repo, commit), false);
+}
+
+async function described(
+  model: HubModel,
+  { files, entry }: ChosenFiles,
+  folder: string,
+  isFromCache: boolean,
+): Promise<PulledModel> {
+  const localPath = (path: string) => join(folder, ...path.split("/"));
+  const listed = await Promise.all(
+    files.map(async ({ path }) => ({
+      path,
+      localPath: localPath(path),
+      size: (await stat(localPath(path))).size,
+    })),
+  );
+  const { repo, commit } = model;
+  return { repo, commit, path: entry === null ? folder : localPath(entry), files: listed, isFromCache };
+}
+
+/** Adds up what the files have, and measures the speed over the last seconds. */
+class Meter {
+  private readonly done = new Map<string, number>();
+  private readonly totalBytes: number;
+  private readonly report: ((progress: PullProgress) => void) | undefined;
+  private samples: { at: number; bytes: number }[] = [];
+  private current: DownloadPhase = "downloading";
+
+  constructor(files: readonly HubFile[], report: ((progress: PullProgress) => void) | undefined) {
+    this.totalBytes = files.reduce((sum, { size }) => sum + size, 0);
+    this.report = report;
+  }
+
+  phase(file: HubFile, phase: DownloadPhase): void {
+    this.current = phase;
+    this.samples = [];
+    this.tell(file);
+  }
+
+  bytes(file: HubFile, done: number): void {
+    this.done.set(file.path, done);
+    this.tell(file);
+  }
+
+  finished(file: HubFile): void {
+    this.bytes(file, file.size);
+  }
+
+  private tell({ path }: HubFile): void {
+    const doneBytes = [...this.done.values()].reduce((sum, bytes) => sum + bytes, 0);
+    const bytesPerSecond = this.speed(doneBytes);
+    this.report?.({
+      phase: this.current,
+      file: path,
+      doneBytes,
+      totalBytes: this.totalBytes,
+      bytesPerSecond,
+      secondsLeft:
+        bytesPerSecond === null || bytesPerSecond <= 0
+          ? null
+          : (this.totalBytes - doneBytes) / bytesPerSecond,
+    });
+  }
+
+  /** One sample per quarter of a second, over five seconds. */
+  private speed(bytes: number): number | null {
+    const at = performance.now();
+    const last = this.samples.at(-1);
+    if (last === undefined || at - last.at >= 250) this.samples.push({ at, bytes });
+    while (this.samples.length > 2 && at - (this.samples[0]?.at ?? at) > 5000) this.samples.shift();
+    const first = this.samples[0];
+    if (first === undefined || at - first.at < 500) return null;
+    return Math.max(0, ((bytes - first.bytes) * 1000) / (at - first.at));
+  }
+}

@@ -1,0 +1,140 @@
+/** `bitnet serve`: an HTTP server for the clients of OpenAI, Anthropic and Ollama. */
+import { basename } from "node:path";
+import { BitNetError } from "@bitnet.ts/core";
+import { defaultSettings, type ServedModel, type ServerOptions, startServer } from "@bitnet.ts/server";
+import type { Command } from "commander";
+import { modelSource, namingSource } from "../load-model.ts";
+import { addModelOptions, loadOptions, type ModelFlags, option } from "../options.ts";
+import type { Session } from "../session.ts";
+import { collect, parseInteger } from "../values.ts";
+
+interface ServeFlags extends ModelFlags {
+  host: string;
+  port?: number;
+  alias?: readonly string[];
+  ollama?: boolean;
+  parallel: number;
+  maxQueued: number;
+  timeout: number;
+  queueTimeout: number;
+  drainTimeout: number;
+  maxBody: number;
+  maxPrompt: number;
+  maxTokens: number;
+  allowHost?: readonly string[];
+  cors?: readonly string[];
+}
+
+const ollamaPort = 11_434;
+
+export function registerServe(program: Command, version: string, session: Session): void {
+  const d = defaultSettings;
+  const command = program
+    .command("serve")
+    .description("serve a model over HTTP to clients of OpenAI, Anthropic and Ollama")
+    .addOption(
+      option("--host <address>", "address to listen on; any but loopback needs --keys").default(d.host),
+    )
+    .addOption(
+      option("--port <port>", `port; 0: any that is free (default: ${d.port})`).argParser(
+        parseInteger(0, 65_535),
+      ),
+    )
+    .addOption(option("--ollama", `listen on Ollama's port, ${ollamaPort}`))
+    .addOption(
+      option(
+        "-a, --alias <names>",
+        "further names of the model, separated by commas; '*': every name",
+      ).argParser(collect),
+    )
+    .addOption(number("--parallel <n>", "requests that run at once", 1, 512, d.parallel))
+    .addOption(number("--max-queued <n>", "requests that may wait for their turn", 0, 1_000_000, d.maxQueued))
+    .addOption(
+      number("--queue-timeout <s>", "longest wait for a turn in seconds", 1, 86_400, d.queueTimeoutMs / 1000),
+    )
+    .addOption(number("--timeout <s>", "longest time of a request in seconds", 1, 86_400, d.timeoutMs / 1000))
+    .addOption(
+      number(
+        "--drain-timeout <s>",
+        "time that running requests get after SIGTERM in seconds",
+        0,
+        86_400,
+        d.drainMs / 1000,
+      ),
+    )
+    .addOption(number("--max-body <bytes>", "largest body of a request", 1024, 2 ** 30, d.maxBodyBytes))
+    .addOption(number("--max-prompt <characters>", "longest prompt", 1, 2 ** 30, d.maxPromptCharacters))
+    .addOption(number("--max-tokens <n>", "longest answer in tokens", 1, 2 ** 30, d.maxOutputTokens))
+    .addOption(
+      option("--allow-host <name>", "serve under this host name as well; repeatable").argParser(collect),
+    )
+    .addOption(
+      option("--cors <origin>", "let pages of this origin ask; '*': all; repeatable").argParser(collect),
+    );
+  addModelOptions(command).action((flags: ServeFlags) => serve(flags, version, session));
+}
+
+function number(flags: string, description: string, lowest: number, highest: number, byDefault: number) {
+  return option(flags, description).argParser(parseInteger(lowest, highest)).default(byDefault);
+}
+
+async function serve(flags: ServeFlags, version: string, session: Session): Promise<void> {
+  const source = modelSource(flags);
+  const server = await startServer({
+    ...settingsOf(flags, session),
+    models: [servedModel(source, flags, session)],
+    version,
+  });
+  await session.write(`listening on ${server.url}\n`);
+  try {
+    await Promise.race([server.ready, untilEnded(session.signal)]);
+    if (!session.signal.aborted) await session.write("ready\n");
+    await untilEnded(session.signal);
+  } catch (error) {
+    throw namingSource(error, source);
+  } finally {
+    if (session.endedBy !== null) session.note("bitnet: ending; a second signal ends at once");
+    await server.close();
+  }
+  // A server that was told to end, and did so in order, has not failed.
+}
+
+function servedModel(source: string, flags: ModelFlags, session: Session): ServedModel {
+  return { name: nameOf(source), source, options: { ...loadOptions(flags), onNotice: session.note } };
+}
+
+/** The file's name, the way clients will ask for it. */
+function nameOf(source: string): string {
+  return basename(source).replace(/\.gguf$/i, "") || source;
+}
+
+function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "models" | "version"> {
+  if (flags.ollama && flags.port !== undefined)
+    throw new BitNetError("INVALID_ARGUMENT", "--ollama and --port both name a port; give one of them");
+  const split = (lists: readonly string[] | undefined) =>
+    (lists ?? [])
+      .flatMap((list) => list.split(","))
+      .map((each) => each.trim())
+      .filter((each) => each !== "");
+  return {
+    host: flags.host,
+    port: flags.port ?? (flags.ollama ? ollamaPort : defaultSettings.port),
+    aliases: split(flags.alias),
+    parallel: flags.parallel,
+    maxQueued: flags.maxQueued,
+    queueTimeoutMs: flags.queueTimeout * 1000,
+    timeoutMs: flags.timeout * 1000,
+    drainMs: flags.drainTimeout * 1000,
+    maxBodyBytes: flags.maxBody,
+    maxPromptCharacters: flags.maxPrompt,
+    maxOutputTokens: flags.maxTokens,
+    allowedHosts: split(flags.allowHost).map((name) => name.toLowerCase()),
+    corsOrigins: split(flags.cors),
+    log: session.note,
+  };
+}
+
+function untilEnded(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}

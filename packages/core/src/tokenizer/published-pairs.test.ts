@@ -1,0 +1,101 @@
+/** Every kind of tokenizer against the libraries that its models are published with; see test/golden/tokenizers/make-pairs.mjs. */
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { byteStringsFrom } from "../base/byte-strings.ts";
+import { tokenizerFromGguf } from "./from-gguf.ts";
+import { tokenizerFromJson } from "./from-json.ts";
+
+interface Pairs {
+  texts: string[];
+  kinds: Record<string, { ids: number[][]; decoded: string[] }>;
+  sentencePiece: { texts: string[]; models: Record<string, SentencePieceModel> };
+}
+interface SentencePieceModel {
+  tokens: string[];
+  scores: number[];
+  types: number[];
+  addSpacePrefix: boolean;
+  ids: number[][];
+}
+
+const load = (name: string) => {
+  const path = new URL(`../../../../test/golden/tokenizers/${name}.json.gz`, import.meta.url);
+  return JSON.parse(gunzipSync(readFileSync(path)).toString());
+};
+const files: Record<string, unknown> = load("tokenizers");
+const pairs: Pairs = load("pairs");
+
+describe.each(Object.keys(pairs.kinds))("tokenizer.json of kind %s", (kind) => {
+  const tokenizer = tokenizerFromJson({ tokenizer: files[kind] });
+  const { ids, decoded } = pairs.kinds[kind] ?? { ids: [], decoded: [] };
+
+  it("gives the library's ids for 500 hostile texts", () => {
+    expect(ids.length).toBe(500);
+    const wrong = pairs.texts
+      .map((text, i) => ({
+        text,
+        ours: [...tokenizer.encode(text, { special: true })],
+        theirs: ids[i] ?? [],
+      }))
+      .filter(({ ours, theirs }) => ours.join() !== theirs.join());
+    expect(wrong.slice(0, 3), `${wrong.length} differ`).toEqual([]);
+  });
+
+  it("gives the library's texts back, whole and in pieces", () => {
+    for (const [i, list] of ids.entries()) {
+      const text = decoded[i] ?? "";
+      // For bytes that are no text the library writes as many U+FFFD as bytes, we one for each beginning of a character.
+      if (text.includes("\ufffd")) continue;
+      expect(tokenizer.decode(list)).toBe(text);
+      const decoder = tokenizer.createDecoder();
+      expect(list.map((id) => decoder.push(id)).join("") + decoder.end()).toBe(text);
+    }
+  });
+
+  it.each([
+    ["a", 2 ** 20],
+    [" ", 2 ** 20],
+    ["\u0301\u0323", 2 ** 18],
+    ["漢", 2 ** 18],
+    ["\u{e0041}", 2 ** 17],
+  ])("takes linear time on %j again and again", (unit, count) => {
+    const stats = { heapSteps: 0 };
+    const bytes = new TextEncoder().encode(unit).length * count;
+    tokenizer.encode(unit.repeat(count), { stats });
+    expect(stats.heapSteps).toBeLessThan(bytes * 64);
+  });
+});
+
+describe.each(Object.keys(pairs.sentencePiece.models))("GGUF of the SentencePiece model %s", (name) => {
+  const model = pairs.sentencePiece.models[name] as SentencePieceModel;
+  const tokenizer = tokenizerFromGguf({
+    model: "llama",
+    // Converters write spaces in tokens that users defined.
+    tokens: byteStringsFrom(
+      model.tokens.map((token, id) => (model.types[id] === 4 ? token.replaceAll("▁", " ") : token)),
+    ),
+    merges: byteStringsFrom([]),
+    scores: Float32Array.from(model.scores),
+    tokenTypes: Int32Array.from(model.types),
+    bosId: 1,
+    eosId: 2,
+    addSpacePrefix: model.addSpacePrefix,
+  });
+
+  it("gives SentencePiece's ids", () => {
+    const wrong = pairs.sentencePiece.texts
+      .map((text, i) => ({ text, ours: [...tokenizer.encode(text)], theirs: model.ids[i] ?? [] }))
+      .filter(({ ours, theirs }) => ours.join() !== theirs.join());
+    expect(wrong.slice(0, 3), `${wrong.length} differ`).toEqual([]);
+  });
+
+  it("begins texts with the beginning token, and shows spaces as spaces", () => {
+    expect(tokenizer.addBos).toBe(true);
+    const text = "river  stone 漢";
+    const ids = tokenizer.encode(text);
+    if (name !== "bare") expect(tokenizer.decode(ids)).toBe(text);
+    const continued = tokenizer.decode(tokenizer.encode("stone"), { continues: true });
+    expect(continued).toBe(model.addSpacePrefix ? " stone" : "stone");
+  });
+});

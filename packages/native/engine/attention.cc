@@ -1,0 +1,376 @@
+// out = softmax(q · Kᵀ · scale) · V for each row and query head. A tile of rows and the query heads that share a KV head go over the
+// pages together, so that keys and values are loaded and widened once for all of them. With fewer (row, KV head) pairs than keep the
+// threads busy, a long context is split by blocks of positions instead; the bits are the same, because values are summed by block in
+// both (numerics: values).
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "worker.h"
+
+namespace bitnet::engine {
+namespace {
+
+int32_t blocksOf(int32_t nKeys) { return (nKeys + valueBlock - 1) / valueBlock; }
+size_t roundUp16(int32_t n) { return (static_cast<size_t>(n) + 15) / 16 * 16; }
+// From the scores of one query to those of the next: an odd number of cache lines, so that they do not meet in one set of a cache.
+size_t strideOf(int32_t nKeys) { return roundUp16(nKeys) | 16; }
+// Queries from which each gets a lane of its own.
+constexpr int32_t laneQueries = 16;
+// Masked scores end as 0 only where the scale keeps their sign.
+bool useLanes(int32_t queries, float scale) { return queries >= laneQueries && scale > 0; }
+
+constexpr int32_t keysAtOnce = 8;
+
+}  // namespace
+
+// KV heads [first, end) whose keys are read one after the other, and then their values; and the one after these whose keys may be asked for, or −1.
+struct HeadRun {
+  int32_t first, end, next;
+};
+
+// Consecutive positions of one sequence, within one page, against one KV head.
+struct Worker::QueryTile {
+  int32_t firstRow, nRows, kvHead;
+  HeadRun heads;
+  // By row, then head of the group. In lanes: as the kernels arrange them, else query i at q[i · qStride].
+  bool inLanes;
+  const float* q;
+  size_t qStride;
+  // Score of query i and key j: scores[i · scoreStride + j · keyStride].
+  float* scores;
+  size_t scoreStride, keyStride;
+  float* scoreOf(int32_t query, int32_t key) const {
+    return scores + static_cast<size_t>(query) * scoreStride + static_cast<size_t>(key) * keyStride;
+  }
+};
+
+// The ropeKv of a single row that the attention right after it does head by head, each thread for the heads that it takes: by the last to
+// arrive at the barrier before it, the others would wait. Null otherwise, as where a long context is split and several threads read what is rotated.
+const Op* Worker::ropeInAttention(int32_t opIndex) const {
+  const int32_t nOps = static_cast<int32_t>(program_.ops.size());
+  if (step_.nRows != 1 || opIndex < 1 || opIndex + 1 >= nOps) return nullptr;
+  const Op* const op = program_.ops.data() + opIndex;
+  if (isRowWise(op[-1].kind) || op->kind != OpKind::RopeKv || op[1].kind != OpKind::Attention) return nullptr;
+  if (op->q != op[1].q || op->kv != op[1].kv || op->nHeads != op[1].nHeads) return nullptr;
+  return isSplit(op[1], step_.positions[0] + 1) ? nullptr : op;
+}
+
+// Whether there are too few heads of rows for all threads, so that the positions are shared out, too.
+bool Worker::isSplit(const Op& op, int32_t maxKeys) const {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int64_t units = static_cast<int64_t>(step_.nRows) * kv.nKvHeads;
+  if (team_.size() == 1 || units >= 4 * team_.size() || maxKeys <= 2 * valueBlock) return false;
+  const size_t perUnit = static_cast<size_t>(op.nHeads / kv.nKvHeads) *
+                         (exe_.scoreStride() + 16 + static_cast<size_t>(blocksOf(maxKeys)) * roundUp16(kv.headDim));
+  return static_cast<size_t>(units) * perUnit <= exe_.splitFloats();
+}
+
+bool Worker::attention(const Op& op, WorkCounter* counters) {
+  const int32_t index = static_cast<int32_t>(&op - program_.ops.data());
+  rotation_ = index >= 2 && (&op)[-1].kind == OpKind::RopeKv && joinedTo(index - 2) ? &op - 1 : nullptr;
+  const int32_t nKvHeads = program_.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
+  int32_t maxKeys = 0;
+  for (int32_t row = 0; row < step_.nRows; row++) maxKeys = std::max(maxKeys, step_.positions[row] + 1);
+  if (isSplit(op, maxKeys)) return attendSplit(op, counters, maxKeys);
+  if (step_.nRows == 1) {
+    attendRow(op, counters[0]);
+    return false;
+  }
+  // As many rows as fit the scratch, while enough tiles are left for every thread.
+  int32_t tileRows = 1;
+  const auto isRoomFor = [&](int32_t rows) {
+    const int32_t queries = rows * group;
+    const size_t floats = useLanes(queries, op.real) ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
+    return queries <= tileQueries && floats <= exe_.scoreFloats() &&
+           static_cast<int64_t>((step_.nRows + rows - 1) / rows) * nKvHeads >= 4 * team_.size();
+  };
+  while (tileRows < pageTokens && isRoomFor(2 * tileRows)) tileRows *= 2;
+  // The first of the rows that form a tile up to `end`.
+  const auto beginOf = [&](int32_t end) {
+    int32_t first = end - 1;
+    while (first > 0 && step_.positions[first] % tileRows != 0 && step_.sequences[first - 1] == step_.sequences[first] &&
+           step_.positions[first - 1] + 1 == step_.positions[first])
+      first--;
+    return first;
+  };
+  int64_t nTiles = 0;
+  for (int32_t end = step_.nRows; end > 0; end = beginOf(end)) nTiles++;
+  // All tiles of one KV head before the next, whose keys and values then stay in a second-level cache. The last rows of a chunk have the
+  // most keys and go first. Counters only grow, so that one walk back through the rows finds all tiles of a head.
+  int64_t head = 0, tile = 0;
+  int32_t end = step_.nRows, first = beginOf(end);
+  for (int64_t at = take(*counters); at < nTiles * nKvHeads; at = take(*counters)) {
+    if (at / nTiles != head) head = at / nTiles, tile = 0, end = step_.nRows, first = beginOf(end);
+    for (; tile < at % nTiles; tile++) end = first, first = beginOf(end);
+    attendTile(op, first, end - first, static_cast<int32_t>(head));
+  }
+  return false;
+}
+
+// Calls use(type, keys or values, key, query, nQueries, nKeys) for the pages of keys [firstKey, endKey), as far as the rows of the tile
+// see them; firstKey begins a page.
+template <class Fn>
+void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads, headDim = kv.headDim, lastKey = step_.positions[tile.firstRow + tile.nRows - 1];
+  const PageTable& table = step_.tableOfRow(tile.firstRow);
+  const size_t headBytes = exe_.kvHeadBytes(op.kv), keyBytes = headBytes / pageTokens;
+  const size_t offset = exe_.kvOffset(op.kv) + static_cast<size_t>(tile.kvHead) * headBytes + (isValue ? exe_.kvHalf(op.kv) : 0);
+  const auto pageOf = [&](int32_t key) { return exe_.arena().page(table.pages[key / pageTokens]) + offset; };
+  // After the keys of some heads come their values, and then the keys of the head that this thread is likely to take next.
+  const auto pageAfter = [&](int32_t key) -> const uint8_t* {
+    if (key + pageTokens <= lastKey) return pageOf(key + pageTokens);
+    const auto ofHead = [&](int32_t head) { return pageOf(firstKey) + static_cast<ptrdiff_t>(head - tile.kvHead) * static_cast<ptrdiff_t>(headBytes); };
+    if (tile.kvHead + 1 < tile.heads.end) return ofHead(tile.kvHead + 1);
+    if (!isValue) return ofHead(tile.heads.first) + exe_.kvHalf(op.kv);
+    return tile.heads.next < 0 ? nullptr : ofHead(tile.heads.next) - exe_.kvHalf(op.kv);
+  };
+  for (int32_t key = firstKey; key < endKey; key += pageTokens) {
+    const uint8_t* const page = pageOf(key);
+    const uint8_t* const next = pageAfter(key);
+    const int32_t seen = std::min(pageTokens, endKey - key);
+    if (tile.nRows == 1) {
+      // Done sooner than its keys arrive: it asks for those of the next page in steps of what it computes with.
+      for (int32_t from = 0; from < seen; from += keysAtOnce) {
+        const size_t bytes = static_cast<size_t>(from) * keyBytes;
+        // Pages lie far apart: nothing but this asks for the next one early.
+        if (next) prefetch(next + bytes, keysAtOnce * keyBytes);
+        use(exe_.limits().kvType, page + bytes, key + from, 0, group, std::min(keysAtOnce, seen - from));
+      }
+      continue;
+    }
+    const void* wide = page;
+    if (exe_.limits().kvType == KvType::F16) {
+      k_.widen(DenseType::F16, page, seen * headDim, scratch_.page);
+      wide = scratch_.page;
+    }
+    if (next) prefetch(next, headBytes);
+    // In lanes, scores that a row must not see are computed with the others, and masked.
+    if (step_.positions[tile.firstRow] >= key + seen - 1 || (tile.inLanes && !isValue)) {
+      use(KvType::F32, wide, key, 0, tile.nRows * group, seen);
+      continue;
+    }
+    // The page of the tile's own positions: every row sees one key more.
+    for (int32_t i = 0; i < tile.nRows; i++)
+      use(KvType::F32, wide, key, i * group, group, std::min(seen, step_.positions[tile.firstRow + i] + 1 - key));
+  }
+}
+
+void Worker::scoreKeys(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
+  const int32_t headDim = program_.buffer(op.kv).headDim;
+  eachPage(op, tile, false, firstKey, endKey, [&](KvType type, const void* keys, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+    if (tile.inLanes) return k_.laneScores(tile.q, tile.keyStride, static_cast<const float*>(keys), nKeys, headDim, tile.scoreOf(0, key));
+    k_.scores(type, tile.q + static_cast<size_t>(query) * tile.qStride, tile.qStride, nQueries, keys, nKeys, headDim, tile.scoreOf(query, key),
+              tile.scoreStride);
+  });
+}
+
+// Σ p · v over keys [firstKey, endKey) of one block, from +0: to sums[query], or, where there is a total, added to total[query].
+void Worker::sumValues(const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const size_t stride = roundUp16(kv.headDim);
+  eachPage(op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+    // Rows of a tile see different numbers of its last page, and of that only.
+    const bool isLast = endKey - key <= (tile.nRows == 1 ? nKeys : pageTokens);
+    const size_t at = static_cast<size_t>(query) * stride;
+    k_.accumulateValues(type, tile.scoreOf(query, key), tile.scoreStride, tile.keyStride, nQueries, values, nKeys, kv.headDim,
+                        {sums + at, stride, key == firstKey, total && isLast ? total + at : nullptr});
+  });
+}
+
+// The first of a row's keys that its window reaches.
+int32_t Worker::firstKeyOf(const Op& op, int32_t nKeys) { return op.window > 0 ? std::max(0, nKeys - op.window) : 0; }
+
+// Keys before the window weigh nothing: exactly 0, which changes no sum.
+void Worker::maskBefore(const Op& op, float* scores, int32_t nKeys) {
+  std::fill_n(scores, firstKeyOf(op, nKeys), -std::numeric_limits<float>::infinity());
+}
+
+// scores → exp(score · scale − max · scale); returns their sum.
+float Worker::toProbabilities(float* scores, int32_t n, float scale) {
+  alignas(64) float stripes[16] = {};
+  k_.expStripes(scores, n, scale, k_.maximum(scores, n) * scale, stripes);
+  return foldStripes(stripes);
+}
+
+// The queries of a row's group, headDim apart: where they are, or, as far as that is still to be done, rotated.
+const float* Worker::queriesOf(const Op& op, int32_t row, int32_t kvHead, float* rotated) const {
+  const int32_t headDim = program_.buffer(op.kv).headDim, group = op.nHeads / program_.buffer(op.kv).nKvHeads;
+  const size_t width = static_cast<size_t>(group) * static_cast<size_t>(headDim);
+  const float* q = exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * width;
+  if (!rotation_) return q;
+  std::memcpy(rotated, q, width * sizeof(float));
+  for (int32_t h = 0; h < group; h++) k_.rope(rotated + h * headDim, anglesOf(*rotation_, row), headDim, rotation_->pairing);
+  return rotated;
+}
+
+Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+  const size_t headDim = static_cast<size_t>(program_.buffer(op.kv).headDim);
+  const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads, nQueries = nRows * group;
+  const size_t width = static_cast<size_t>(group) * headDim;
+  const int32_t next = nRows == 1 && kvHead + team_.size() < program_.buffer(op.kv).nKvHeads ? kvHead + team_.size() : -1;
+  const size_t scoreStride = strideOf(step_.positions[firstRow + nRows - 1] + 1);
+  QueryTile tile = {firstRow, nRows, kvHead, {kvHead, kvHead + 1, next}, false, scratch_.queries, headDim, scratch_.scores, scoreStride, 1};
+  if (nRows == 1) {
+    tile.q = queriesOf(op, firstRow, kvHead, scratch_.queries);
+    return tile;
+  }
+  if (useLanes(nQueries, op.real)) {
+    const size_t stride = roundUp16(nQueries);
+    tile.inLanes = true, tile.scoreStride = 1, tile.keyStride = stride;
+    if (stride != static_cast<size_t>(nQueries)) std::memset(scratch_.queries, 0, headDim * stride * sizeof(float));
+    for (int32_t i = 0; i < nRows; i++) {
+      const float* q = queriesOf(op, firstRow + i, kvHead, scratch_.values);
+      k_.arrangeQueries(q, headDim, group, static_cast<int32_t>(headDim), scratch_.queries + i * group, stride);
+    }
+  } else {
+    for (int32_t i = 0; i < nRows; i++) {
+      float* const to = scratch_.queries + static_cast<size_t>(i) * width;
+      const float* q = queriesOf(op, firstRow + i, kvHead, to);
+      if (q != to) std::memcpy(to, q, width * sizeof(float));
+    }
+  }
+  return tile;
+}
+
+// scores → probabilities without their denominators.
+void Worker::softmax(const Op& op, const QueryTile& tile) {
+  const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads;
+  const auto keysOf = [&](int32_t row) { return step_.positions[tile.firstRow + row] + 1; };
+  if (!tile.inLanes) {
+    for (int32_t i = 0; i < tile.nRows * group; i++) {
+      const int32_t nKeys = keysOf(i / group);
+      maskBefore(op, tile.scoreOf(i, 0), nKeys);
+      scratch_.denominators[i] = toProbabilities(tile.scoreOf(i, 0), nKeys, op.real);
+    }
+    return;
+  }
+  const int32_t nKeys = keysOf(tile.nRows - 1);
+  for (int32_t row = 0; row < tile.nRows; row++) {
+    for (int32_t key = 0; key < firstKeyOf(op, keysOf(row)); key++)
+      std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
+    for (int32_t key = keysOf(row); key < nKeys; key++) std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
+  }
+  k_.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, scratch_.denominators);
+}
+
+// A single row. Its heads are taken some at a time, first the keys of all of these, then their values: heads lie side by side in a page, and long runs of
+// memory are what prefetchers can follow. Like the chunks of a product they go in rounds of half of what is left, so that no thread waits long.
+void Worker::attendRow(const Op& op, WorkCounter& counter) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const Op* const rope = ropeInAttention(static_cast<int32_t>(&op - program_.ops.data()) - 1);
+  const int32_t group = op.nHeads / kv.nKvHeads, nKeys = step_.positions[0] + 1;
+  const size_t stride = strideOf(nKeys), scoresOfHead = static_cast<size_t>(group) * stride;
+  const int32_t room = std::min(tileQueries / group, static_cast<int32_t>(exe_.scoreFloats() / scoresOfHead));
+  int32_t first = 0, size = 0, turns = 0;
+  const auto advance = [&] {
+    first += size;
+    if (turns == 0) size = std::clamp((kv.nKvHeads - first) / (2 * team_.size()), 1, std::max(room, 1)), turns = team_.size();
+    turns--;
+  };
+  uint32_t taken = 0;
+  for (uint32_t at = take(counter); first < kv.nKvHeads; at = take(counter)) {
+    for (; taken <= at && first < kv.nKvHeads; taken++) advance();
+    if (first >= kv.nKvHeads) break;
+    const int32_t end = std::min(first + size, kv.nKvHeads), next = first + size * team_.size();
+    const HeadRun heads = {first, end, next < kv.nKvHeads ? next : -1};
+    const auto tileOf = [&](int32_t head) {
+      QueryTile tile = gatherTile(op, 0, 1, head);
+      tile.heads = heads;
+      tile.scores += static_cast<size_t>(head - first) * scoresOfHead;
+      return tile;
+    };
+    for (int32_t head = first; head < end && rope; head++) ropeHead(*rope, 0, head);
+    for (int32_t head = first; head < end; head++) scoreKeys(op, tileOf(head), 0, nKeys);
+    for (int32_t head = first; head < end; head++) {
+      const QueryTile tile = tileOf(head);
+      softmax(op, tile);
+      finishTile(op, tile);
+    }
+  }
+}
+
+void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+  const QueryTile tile = gatherTile(op, firstRow, nRows, kvHead);
+  scoreKeys(op, tile, 0, step_.positions[firstRow + nRows - 1] + 1);
+  softmax(op, tile);
+  finishTile(op, tile);
+}
+
+// Probabilities → results.
+void Worker::finishTile(const Op& op, const QueryTile& tile) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads, nQueries = tile.nRows * group, endKey = step_.positions[tile.firstRow + tile.nRows - 1] + 1;
+  const size_t sumStride = roundUp16(kv.headDim), nSums = static_cast<size_t>(nQueries) * sumStride;
+  float* total = scratch_.values;
+  float* sums = total + nSums;
+  std::memset(total, 0, nSums * sizeof(float));
+  for (int32_t key = 0; key < endKey; key += valueBlock) sumValues(op, tile, key, std::min(endKey, key + valueBlock), sums, total);
+  for (int32_t i = 0; i < nQueries; i++) {
+    float* out = exe_.f32(op.out).row(tile.firstRow + i / group) + static_cast<size_t>((tile.kvHead * group + i % group) * kv.headDim);
+    k_.divide(total + static_cast<size_t>(i) * sumStride, kv.headDim, scratch_.denominators[i], out);
+  }
+}
+
+// Units u = (row, KV head), blocks b of 256 positions; shared memory: scores [u][group][stride], denominators [u][group] and
+// sums [u][b][group][headStride].
+bool Worker::attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys) {
+  const Buffer& kv = program_.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads, nUnits = step_.nRows * kv.nKvHeads, nBlocks = blocksOf(maxKeys);
+  const size_t nHeads = static_cast<size_t>(group), stride = exe_.scoreStride(), headStride = roundUp16(kv.headDim);
+  float* const scores = exe_.splitScratch();
+  float* const denominators = scores + static_cast<size_t>(nUnits) * nHeads * stride;
+  float* const sums = denominators + static_cast<size_t>(nUnits) * nHeads * 16;
+  const auto rowOf = [&](int32_t unit) { return unit / kv.nKvHeads; };
+  const auto tileOf = [&](int32_t unit) {
+    QueryTile tile = gatherTile(op, rowOf(unit), 1, unit % kv.nKvHeads);
+    tile.scores = scores + static_cast<size_t>(unit) * nHeads * stride;
+    tile.scoreStride = stride;
+    return tile;
+  };
+  const auto keysOf = [&](int32_t unit) { return step_.positions[rowOf(unit)] + 1; };
+  const auto scoresOf = [&](int32_t unit, int32_t h) { return scores + (static_cast<size_t>(unit) * nHeads + static_cast<size_t>(h)) * stride; };
+  const auto denominatorOf = [&](int32_t unit, int32_t h) { return denominators + (static_cast<size_t>(unit) * nHeads + static_cast<size_t>(h)) * 16; };
+  const auto sumsOf = [&](int32_t unit, int32_t block) {
+    return sums + (static_cast<size_t>(unit) * static_cast<size_t>(nBlocks) + static_cast<size_t>(block)) * nHeads * headStride;
+  };
+  // Calls fn(unit, block, firstKey, endKey) for the blocks that this thread gets.
+  const auto eachBlock = [&](WorkCounter& counter, auto fn) {
+    const uint32_t tasks = static_cast<uint32_t>(nUnits * nBlocks);
+    for (uint32_t at = take(counter); at < tasks; at = take(counter)) {
+      const int32_t unit = static_cast<int32_t>(at) / nBlocks, block = static_cast<int32_t>(at) % nBlocks;
+      const int32_t firstKey = block * valueBlock, endKey = std::min(keysOf(unit), firstKey + valueBlock);
+      if (firstKey < endKey) fn(unit, block, firstKey, endKey);
+    }
+  };
+  const auto eachHead = [&](WorkCounter& counter, auto fn) {
+    const uint32_t tasks = static_cast<uint32_t>(nUnits * group);
+    for (uint32_t at = take(counter); at < tasks; at = take(counter)) fn(static_cast<int32_t>(at) / group, static_cast<int32_t>(at) % group);
+  };
+
+  eachBlock(counters[0], [&](int32_t unit, int32_t, int32_t firstKey, int32_t endKey) {
+    scoreKeys(op, tileOf(unit), firstKey, endKey);
+  });
+  if (team_.barrier()) return true;
+  eachHead(counters[1], [&](int32_t unit, int32_t h) {
+    maskBefore(op, scoresOf(unit, h), keysOf(unit));
+    *denominatorOf(unit, h) = toProbabilities(scoresOf(unit, h), keysOf(unit), op.real);
+  });
+  if (team_.barrier()) return true;
+  eachBlock(counters[2], [&](int32_t unit, int32_t block, int32_t firstKey, int32_t endKey) {
+    sumValues(op, tileOf(unit), firstKey, endKey, sumsOf(unit, block), nullptr);
+  });
+  if (team_.barrier()) return true;
+  eachHead(counters[3], [&](int32_t unit, int32_t h) {
+    float* total = scratch_.values;
+    std::memset(total, 0, headStride * sizeof(float));
+    for (int32_t block = 0; block < blocksOf(keysOf(unit)); block++)
+      k_.add(total, sumsOf(unit, block) + static_cast<size_t>(h) * headStride, kv.headDim);
+    const int32_t head = unit % kv.nKvHeads * group + h;
+    k_.divide(total, kv.headDim, *denominatorOf(unit, h), exe_.f32(op.out).row(rowOf(unit)) + static_cast<size_t>(head * kv.headDim));
+  });
+  return false;
+}
+
+}  // namespace bitnet::engine

@@ -1,0 +1,363 @@
+#include "executable.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "float-mode.h"
+
+namespace bitnet::engine {
+
+// ---- sources ----
+
+Executable::~Executable() {
+  for (size_t i = 0; i < nSources_; i++) freeBlock(sources_[i].copy, sources_[i].size);
+  if (sources_) countRelease(nSources_ * sizeof(Source));
+  delete[] sources_;
+}
+
+bool Executable::checkLimits(Failure& failure) const {
+  constexpr int32_t mostRows = 1 << 20;
+  if (limits_.maxRows < 1 || limits_.maxRows > mostRows)
+    return failure.set(Code::InvalidArgument, "maxRows %d is not in 1…%d", limits_.maxRows, mostRows);
+  if (limits_.nPages < 0) return failure.set(Code::InvalidArgument, "nPages %d must not be negative", limits_.nPages);
+  if (limits_.threads < 1 || limits_.threads > maxThreads)
+    return failure.set(Code::InvalidArgument, "%d threads are not in 1…%d", limits_.threads, maxThreads);
+  // Work is counted in 32 bits.
+  for (const Op& op : program_.ops) {
+    int64_t work = 0;
+    if (op.kind == OpKind::Attention) work = static_cast<int64_t>(limits_.maxRows) * program_.buffer(op.kv).nKvHeads;
+    for (int32_t i = 0; op.kind == OpKind::BitLinear && i < op.nWeights; i++)
+      work += program_.buffer(program_.lists[index(op.firstList + i)]).rows;
+    if (work > INT32_MAX) return failure.set(Code::ModelInvalid, "program: an operation is too large for %d rows", limits_.maxRows);
+  }
+  return true;
+}
+
+bool Executable::create(const EncodedProgram& encoded, const SourceDecl* sources, size_t nSources, Failure& failure) {
+  if (!decodeProgram(encoded, program_, failure) || !checkLimits(failure)) return false;
+  size_t pathBytes = 0;
+  for (size_t i = 0; i < nSources; i++) pathBytes += sources[i].path ? std::strlen(sources[i].path) + 1 : 0;
+  sources_ = new (std::nothrow) Source[nSources];
+  if (!sources_ || !paths_.allocate(pathBytes) || !views_.allocate(program_.buffers.size()))
+    return failure.set(Code::OutOfMemory, "no memory for the program");
+  nSources_ = nSources;
+  countAllocation(nSources_ * sizeof(Source));
+  char* path = paths_.data();
+  for (size_t i = 0; i < nSources; i++) {
+    sources_[i].size = sources[i].size;
+    if (!sources[i].path) continue;
+    sources_[i].path = std::strcpy(path, sources[i].path);
+    path += std::strlen(path) + 1;
+  }
+  markReaders();
+  return true;
+}
+
+void Executable::markReaders() {
+  const auto view = [&](int32_t id) -> View& { return views_[index(id)]; };
+  for (const Op& op : program_.ops) {
+    if (op.kind == OpKind::RmsNormQuant || op.kind == OpKind::RmsNorm || op.kind == OpKind::Bias || op.kind == OpKind::Head) view(op.weight).isVector = true;
+    if (op.kind == OpKind::RopeKv || op.kind == OpKind::Rope) view(op.table).isVector = true;
+    if (op.kind == OpKind::Embed || op.kind == OpKind::Head) view(op.table).isInPlace = true;
+    if (op.kind != OpKind::BitLinear) continue;
+    for (int32_t i = 0; i < op.nWeights; i++) {
+      const int32_t weight = program_.lists[index(op.firstList + i)];
+      view(weight).isInPlace = true;
+      if (program_.buffer(weight).scaleKind == ScaleKind::Group) view(op.x).hasGroupReader = true;
+    }
+  }
+  for (size_t id = 0; id < views_.size(); id++) {
+    const Buffer& buffer = program_.buffers[id];
+    if (buffer.kind != BufferKind::Ternary && buffer.kind != BufferKind::Dense) continue;
+    Source& source = sources_[buffer.source];
+    source.isRead |= views_[id].isVector || views_[id].isInPlace;
+    source.isInPlace |= views_[id].isInPlace;
+  }
+}
+
+bool Executable::fillSource(size_t i, uint64_t offset, const void* bytes, size_t n, Failure& failure) {
+  if (i >= nSources_ || sources_[i].path || sources_[i].shared || offset > sources_[i].size || n > sources_[i].size - offset)
+    return failure.set(Code::InvalidArgument, "source %zu: %zu bytes at %llu do not belong to it", i, n, static_cast<unsigned long long>(offset));
+  Source& source = sources_[i];
+  if (!source.isRead || n == 0) return true;
+  if (!source.copy) source.copy = static_cast<uint8_t*>(allocateBlock(source.size));
+  if (!source.copy)
+    return failure.set(Code::OutOfMemory, "no memory for %llu bytes of weights", static_cast<unsigned long long>(source.size));
+  std::memcpy(source.copy + offset, bytes, n);
+  return true;
+}
+
+bool Executable::shareSource(size_t i, const void* bytes, size_t n, Failure& failure) {
+  if (i >= nSources_ || sources_[i].path || sources_[i].copy || n != sources_[i].size)
+    return failure.set(Code::InvalidArgument, "source %zu: %zu bytes do not belong to it", i, n);
+  sources_[i].shared = static_cast<const uint8_t*>(bytes);
+  return true;
+}
+
+bool Executable::mapSources(Failure& failure) {
+  for (size_t i = 0; i < nSources_; i++) {
+    Source& source = sources_[i];
+    if (!source.isRead) continue;
+    if (source.path && !source.mapping.open(source.path, source.size, failure)) return false;
+    if (!source.data()) return failure.set(Code::InvalidArgument, "source %zu: its bytes are missing", i);
+  }
+  return true;
+}
+
+// Copies that were only widened are not read again.
+void Executable::dropUnreadSources() {
+  for (size_t i = 0; i < nSources_; i++) {
+    Source& source = sources_[i];
+    if (source.isInPlace) continue;
+    freeBlock(source.copy, source.size);
+    source.copy = nullptr;
+    source.shared = nullptr;
+    source.mapping.close();
+  }
+}
+
+bool Executable::intact() const {
+  for (size_t i = 0; i < nSources_; i++)
+    if (!sources_[i].mapping.intact()) return false;
+  return true;
+}
+
+uint64_t Executable::mappedBytes() const {
+  uint64_t total = 0;
+  for (size_t i = 0; i < nSources_; i++) total += sources_[i].mapping.size();
+  return total;
+}
+
+uint64_t Executable::privateBytes() const {
+  uint64_t total = memory_.bytes() + program_.scales.bytes() + counterMemory_.bytes() + arena_.committedBytes();
+  total += screen_.bytes();
+  for (size_t i = 0; i < nSources_; i++) total += sources_[i].copy ? sources_[i].size : 0;
+  return total;
+}
+
+// ---- buffers ----
+
+struct Executable::Layout {
+  uint8_t* base = nullptr;
+  size_t at = 0;
+  bool fits = true;
+
+  template <class T>
+  T* take(size_t n) {
+    constexpr size_t most = size_t{1} << 46;
+    if (n > most / sizeof(T) || at > most) {
+      fits = false;
+      return nullptr;
+    }
+    T* part = base ? reinterpret_cast<T*>(base + at) : nullptr;
+    at += (n * sizeof(T) + 63) / 64 * 64;
+    return part;
+  }
+  F32Rows takeF32(size_t rows, size_t cols) {
+    const size_t stride = (cols + 15) / 16 * 16;
+    return {take<float>(rows * stride), stride};
+  }
+};
+
+bool Executable::placeBuffers(Failure& failure) {
+  Layout counted;
+  layOut(counted);
+  if (!counted.fits || !memory_.allocate(counted.at))
+    return failure.set(Code::OutOfMemory, "no memory for the activations of %d rows; lower maxRows", limits_.maxRows);
+  Layout placed;
+  placed.base = memory_.data();
+  layOut(placed);
+  return true;
+}
+
+void Executable::layOut(Layout& layout) {
+  const size_t maxRows = static_cast<size_t>(limits_.maxRows), wholeStrips = (maxRows + stripRows - 1) / stripRows * stripRows;
+  for (size_t id = 0; id < views_.size(); id++) {
+    const Buffer& buffer = program_.buffers[id];
+    View& view = views_[id];
+    const size_t cols = static_cast<size_t>(buffer.cols);
+    if (buffer.kind == BufferKind::F32) view.f32 = layout.takeF32(view.suitsLanes ? wholeStrips : maxRows, cols);
+    if (buffer.kind == BufferKind::Q8) {
+      const size_t stride = static_cast<size_t>(paddedCols(buffer.cols));
+      view.q8.stride = stride;
+      view.q8.data = layout.take<int8_t>((view.suitsLanes ? wholeStrips : maxRows) * stride);
+      view.q8.scales = layout.take<float>(maxRows);
+      view.q8.sums = layout.take<int32_t>(maxRows);
+      if (buffer.isGrouped) {
+        view.q8.groupScales = layout.take<float>(maxRows * (stride / 128));
+        view.q8.reciprocals = layout.take<float>(maxRows * (stride / 128));
+        view.q8.arranged = layout.take<int8_t>(maxRows * view.q8.arrangedOfRow());
+        view.q8.offsets = layout.take<int32_t>(maxRows * view.q8.offsetsOfRow());
+      }
+      view.q8.blockSums = view.hasGroupReader ? layout.take<int32_t>(maxRows * (stride / 128)) : nullptr;
+    }
+    if (view.isVector) view.widened = layout.take<float>(static_cast<size_t>(buffer.rows) * cols);
+    if (view.isInPlace) view.bytes = sources_[buffer.source].data() + buffer.offset;
+  }
+  layOutScratch(layout);
+}
+
+size_t Executable::stripScratch() const {
+  if (!kernels_->tiles) return 0;
+  const auto fillUp = [](int32_t rows) { return static_cast<size_t>((rows + stripRows - 1) / stripRows * stripRows); };
+  size_t cols = 0;
+  for (const View& view : views_) cols = std::max(cols, view.q8.stride);
+  return std::max(fillUp(std::min(limits_.maxRows, maxPanel)) * cols, fillUp(2 * std::min(limits_.maxRows, headPanel)) * screen_.stride());
+}
+
+void Executable::layOutScratch(Layout& layout) {
+  size_t rowCols = 0, headCols = 0, group = 0, headDim = 0;
+  for (const Op& op : program_.ops) {
+    if (op.kind == OpKind::RmsNormQuant) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.x).cols));
+    if (op.kind == OpKind::Embed) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.out).cols));
+    if (op.kind == OpKind::Head) headCols = std::max(headCols, static_cast<size_t>(program_.buffer(op.x).cols));
+    if (op.kind != OpKind::Attention) continue;
+    const Buffer& kv = program_.buffer(op.kv);
+    group = std::max(group, static_cast<size_t>(op.nHeads / kv.nKvHeads));
+    headDim = std::max(headDim, static_cast<size_t>(kv.headDim));
+  }
+  const size_t keys = std::min(static_cast<size_t>(program_.contextLength), static_cast<size_t>(limits_.nPages) * pageTokens);
+  const size_t headStride = (headDim + 15) / 16 * 16;
+  // An odd number of cache lines; attention uses less of it for fewer keys.
+  scoreStride_ = (keys + 15) / 16 * 16 | 16;
+  const size_t tile = group == 0 ? 0 : std::max(group, size_t{tileQueries});
+  scoreFloats_ = std::max(group * scoreStride_, std::min(tileScores, tile * scoreStride_));
+  const size_t stripBytes = stripScratch();
+  for (Scratch& scratch : scratch_) {
+    scratch.row = layout.take<float>(rowCols);
+    scratch.acc = layout.take<int32_t>(accScratch);
+    scratch.sums = layout.take<int32_t>(maxPanel);
+    scratch.tensorScales = layout.take<float>(maxPanel);
+    scratch.strips = stripBytes == 0 ? nullptr : layout.take<int8_t>(stripBytes);
+    scratch.scores = layout.take<float>(scoreFloats_);
+    scratch.queries = layout.take<float>(tile * headDim);
+    scratch.values = layout.take<float>(2 * tile * headStride);
+    scratch.denominators = layout.take<float>(tile);
+    scratch.page = layout.take<float>(size_t{pageTokens} * headDim);
+    scratch.joined = layout.take<float>(accScratch);
+    scratch.widened = layout.take<float>(widenedRows * ((headCols + 15) / 16 * 16));
+    scratch.logits = layout.take<float>(logitScratch);
+  }
+  if (limits_.threads > 1) {
+    constexpr size_t most = size_t{1} << 24;
+    const size_t perUnit = group * (scoreStride_ + 16 + (keys / valueBlock + 1) * headStride);
+    splitFloats_ = std::min(most, perUnit * 4 * static_cast<size_t>(limits_.threads));
+    splitScratch_ = layout.take<float>(splitFloats_);
+  }
+  if (!program_.hasHead) return;
+  const size_t panel = static_cast<size_t>(std::min(limits_.maxRows, headPanel));
+  headRows_ = layout.takeF32(panel, headCols);
+  logits_ = layout.takeF32(panel, static_cast<size_t>(program_.vocabSize));
+  if (!screen_.isPlanned()) return;
+  screenedPanel_ = {layout.take<int8_t>(2 * panel * screen_.stride()), layout.take<int32_t>(2 * panel), layout.take<ScreenedRow>(panel)};
+}
+
+// Only for a single head: nothing else tells which table a request belongs to.
+void Executable::planScreen() {
+  const Buffer* table = nullptr;
+  for (const Op& op : program_.ops) {
+    if (op.kind != OpKind::Head) continue;
+    if (table) return;
+    table = &program_.buffer(op.table);
+  }
+  if (table && limits_.screening) screen_.plan(table->rows, table->cols);
+}
+
+void Executable::widenVectors() {
+  for (size_t id = 0; id < views_.size(); id++) {
+    const View& view = views_[id];
+    if (!view.isVector) continue;
+    const Buffer& buffer = program_.buffers[id];
+    const uint8_t* bytes = sources_[buffer.source].data() + buffer.offset;
+    const size_t rowBytes = denseRowBytes(buffer.type, buffer.cols);
+    for (size_t row = 0; row < static_cast<size_t>(buffer.rows); row++)
+      kernels_->widen(buffer.type, bytes + row * rowBytes, buffer.cols, view.widened + row * static_cast<size_t>(buffer.cols));
+  }
+}
+
+// ---- KV arena ----
+
+static size_t kvElementBytes(KvType type) { return type == KvType::F16 ? 2 : 4; }
+
+size_t Executable::kvHeadBytes(int32_t buffer) const {
+  return pageTokens * static_cast<size_t>(program_.buffer(buffer).headDim) * kvElementBytes(limits_.kvType);
+}
+
+size_t Executable::kvHalf(int32_t buffer) const { return kvHeadBytes(buffer) * static_cast<size_t>(program_.buffer(buffer).nKvHeads); }
+
+bool Executable::reserveArena(Failure& failure) {
+  size_t pageBytes = 0;
+  for (size_t id = 0; id < views_.size(); id++) {
+    if (program_.buffers[id].kind != BufferKind::Kv) continue;
+    views_[id].kvOffset = pageBytes;
+    pageBytes += 2 * kvHalf(static_cast<int32_t>(id));
+  }
+  return arena_.reserve(limits_.nPages, pageBytes, failure);
+}
+
+// ---- plan ----
+
+bool Executable::planPhases() {
+  if (!phases_.allocate(program_.ops.size())) return false;
+  size_t n = 0;
+  int32_t counters = 0;
+  for (const PhaseRange& range : program_.phases) {
+    const OpKind kind = program_.ops[index(range.first)].kind;
+    addWork(program_.ops[index(range.first)]);
+    phases_[n++] = {range.first, range.end, isRowWise(kind), counters};
+    const int32_t panels = (limits_.maxRows + headPanel - 1) / headPanel;
+    counters += kind == OpKind::Head ? headCounters * panels : kind == OpKind::Attention ? 4 : 1;
+  }
+  // The rest of the array stays zero: empty phases.
+  nCounters_ = static_cast<size_t>(counters);
+  if (!counterMemory_.allocate(nCounters_ * sizeof(WorkCounter))) return false;
+  counters_ = reinterpret_cast<WorkCounter*>(counterMemory_.data());
+  for (size_t i = 0; i < nCounters_; i++) new (counters_ + i) WorkCounter;
+  return true;
+}
+
+void Executable::addWork(const Op& op) {
+  work_.nPhases++;
+  if (op.kind == OpKind::Attention) work_.perKey += 2 * static_cast<int64_t>(program_.buffer(op.q).cols);
+  if (op.kind == OpKind::Head) {
+    const Buffer& table = program_.buffer(op.table);
+    work_.headWeights += static_cast<int64_t>(table.rows) * table.cols;
+    work_.headBytes += static_cast<int64_t>(table.rows) * static_cast<int64_t>(denseRowBytes(table.type, table.cols));
+  }
+  for (int32_t i = 0; op.kind == OpKind::BitLinear && i < op.nWeights; i++) {
+    const Buffer& weight = program_.buffer(program_.lists[index(op.firstList + i)]);
+    work_.ternaryWeights += static_cast<int64_t>(weight.rows) * paddedCols(weight.cols);
+  }
+}
+
+// From rough speeds of one thread: a phase that is over in less time than threads take to meet is no place for more of them.
+int32_t Executable::threadsFor(const StepSize& size) const {
+  if (limits_.allThreads) return limits_.threads;
+  constexpr double bytesPerNs = 16, ternaryPerNs = 150, floatPerNs = 15, worthNs = 8000;
+  const auto real = [](int64_t n) { return static_cast<double>(n); };
+  double ns = std::max(real(work_.ternaryWeights) / 4 / bytesPerNs, real(work_.ternaryWeights) * real(size.nRows) / ternaryPerNs);
+  if (size.nRequests > 0) ns += std::max(real(work_.headBytes) / bytesPerNs, real(work_.headWeights) * real(size.nRequests) / floatPerNs);
+  ns += real(work_.perKey) * real(size.nKeys) / floatPerNs;
+  const double worth = ns / (worthNs * std::max(1.0, real(work_.nPhases)));
+  return static_cast<int32_t>(std::clamp(worth, 1.0, real(limits_.threads)));
+}
+
+void Executable::resetCounters() {
+  for (size_t i = 0; i < nCounters_; i++) counters_[i].next.store(0, std::memory_order_relaxed);
+}
+
+bool Executable::finish(Failure& failure) {
+  const StandardFloatMode mode;
+  if (!mapSources(failure) || !reserveArena(failure)) return false;
+  if (!scratch_.allocate(static_cast<size_t>(limits_.threads)) || !planPhases())
+    return failure.set(Code::OutOfMemory, "no memory for the program");
+  planScreen();
+  markLanes();
+  if (!placeBuffers(failure)) return false;
+  widenVectors();
+  if (!intact()) return failure.set(Code::BackendFailed, "a model file changed while it was loaded; load it again");
+  dropUnreadSources();
+  return true;
+}
+
+}  // namespace bitnet::engine

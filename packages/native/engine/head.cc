@@ -1,0 +1,256 @@
+// Logits of the requested rows and what the requests want of them. Requests go in panels that share one pass over the table, or over the
+// screen's copy of it; within a panel each row is read once for all of them.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/elementary.h"
+#include "worker.h"
+
+namespace bitnet::engine {
+namespace {
+
+constexpr uint32_t chunkRows = 64;  // rows of the table that a thread takes at a time
+constexpr int32_t sliceRows = 8;    // of those, so many at a time for several requests, so that they stay in the cache
+constexpr int32_t rankBlock = 64;   // logits that are passed over together when none can enter
+
+bool isPlain(DenseType type) { return type == DenseType::F32 || type == DenseType::F16 || type == DenseType::BF16; }
+
+// How many of a segment's candidates are kept.
+size_t keptOf(const HeadRequest& head, const HeadResult& result) {
+  if (head.want == Want::Top) return result.perSegment;
+  return head.want == Want::Mass ? std::min(massListed, result.perSegment) : 1;
+}
+
+}  // namespace
+
+bool Worker::head(const Op& op, int32_t opIndex, WorkCounter* counters) {
+  const int32_t nHeads = static_cast<int32_t>(step_.heads.size());
+  for (int32_t first = 0; first < nHeads; first += headPanel, counters += headCounters)
+    if (headOfPanel(panelFrom(op, opIndex, first), counters)) return true;
+  return false;
+}
+
+HeadPanel Worker::panelFrom(const Op& op, int32_t opIndex, int32_t first) const {
+  const int32_t n = std::min(headPanel, static_cast<int32_t>(step_.heads.size()) - first);
+  const int32_t nSegments = job_.segmentsOf(first);
+  HeadPanel panel = {op, opIndex, first, n, nSegments, segmentLength(program_.vocabSize, nSegments), {}, {}, {}};
+  for (int32_t slot = 0; slot < n; slot++)
+    if (job_.heads_[static_cast<size_t>(first + slot)].isScreened) panel.split.slots[panel.split.n++] = slot;
+  return panel;
+}
+
+// A row that nothing bounds is among those of the whole product from the start, so that the first failure in order is the one that is told.
+void Worker::divide(HeadPanel& panel) const {
+  for (int32_t slot = 0; slot < panel.n; slot++) {
+    const HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+    SlotList& list = result.isScreened && !result.isUnbounded ? panel.screened : panel.whole;
+    list.slots[list.n++] = slot;
+  }
+}
+
+bool Worker::headOfPanel(HeadPanel panel, WorkCounter* counters) {
+  const auto forEach = [](WorkCounter& counter, int32_t n, auto&& work) {
+    for (uint32_t i = take(counter); i < static_cast<uint32_t>(n); i = take(counter)) work(static_cast<int32_t>(i));
+  };
+  forEach(counters[0], panel.n, [&](int32_t slot) { prepareRow(panel, slot); });
+  if (team_.barrier()) return true;
+  divide(panel);
+  headDots(panel, panel.whole, job_.buildsScreen_ && panel.first == 0, counters[1]);
+  screenTable(panel, counters[2]);
+  if (team_.barrier()) return true;
+  forEach(counters[3], panel.n * panel.nSegments, [&](int32_t i) {
+    const int32_t slot = i / panel.nSegments, segment = i % panel.nSegments;
+    const HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+    if (result.isScreened && !result.isUnbounded) {
+      probeSegment(panel, slot, segment);
+    } else {
+      scanSegment(panel, slot, segment);
+    }
+  });
+  if (team_.barrier()) return true;
+  if (panel.screened.n > 0) {
+    forEach(counters[4], panel.screened.n * panel.nSegments,
+            [&](int32_t i) { collectSegment(panel, panel.screened.slots[i / panel.nSegments], i % panel.nSegments); });
+    if (team_.barrier() || redoWhole(panel, counters + 5)) return true;
+  }
+  forEach(counters[7], panel.n, [&](int32_t slot) { answer(panel, slot); });
+  return team_.barrier();
+}
+
+// Takes the whole product for the requests that the screen could not answer.
+bool Worker::redoWhole(const HeadPanel& panel, WorkCounter* counters) {
+  SlotList redone;
+  for (int32_t i = 0; i < panel.screened.n; i++)
+    if (!job_.isAnsweredByScreen(panel.first + panel.screened.slots[i])) redone.slots[redone.n++] = panel.screened.slots[i];
+  if (redone.n == 0) return false;
+  headDots(panel, redone, false, counters[0]);
+  if (team_.barrier()) return true;
+  const uint32_t scans = static_cast<uint32_t>(redone.n * panel.nSegments);
+  for (uint32_t i = take(counters[1]); i < scans; i = take(counters[1]))
+    scanSegment(panel, redone.slots[static_cast<int32_t>(i) / panel.nSegments], static_cast<int32_t>(i) % panel.nSegments);
+  return team_.barrier();
+}
+
+void Worker::prepareRow(const HeadPanel& panel, int32_t slot) {
+  const size_t request = static_cast<size_t>(panel.first + slot);
+  const Op& op = panel.op;
+  float* row = exe_.headRows().row(slot);
+  uint32_t bits;
+  const int32_t cols = program_.buffer(op.x).cols, source = step_.heads[request].row;
+  const float* x = exe_.f32(op.x).row(source);
+  if (inLanes(op.x)) {
+    const float* lane = exe_.f32(op.x).row(source / stripRows * stripRows) + source % stripRows;
+    for (int32_t i = 0; i < cols; i++) row[i] = lane[static_cast<size_t>(i) * stripRows];
+    x = row;
+  }
+  normalise(x, exe_.vector(op.weight), cols, op.real, row, &bits);
+  if (!job_.heads_[request].isScreened) return;
+  const ScreenedPanel& screened = exe_.screenedPanel();
+  const int32_t place = placeOf(panel.split, slot);
+  const size_t stride = exe_.screen().stride();
+  int8_t* digits = screened.digits + static_cast<size_t>(2 * place) * stride;
+  int32_t* sums = screened.sums + 2 * place;
+  // What is not finite here is not finite in the logits: left to the whole product, which tells of it.
+  const bool isFinite = bits < 0x7f800000u;
+  job_.heads_[request].isUnbounded = !isFinite || !exe_.screen().split(row, digits, digits + stride, sums, screened.rows[place]);
+}
+
+void Worker::headDots(const HeadPanel& panel, const SlotList& slots, bool fillsScreen, WorkCounter& counter) {
+  if (slots.n == 0) return;
+  const Buffer& table = program_.buffer(panel.op.table);
+  const uint8_t* weights = exe_.weightBytes(panel.op.table);
+  const size_t rowBytes = denseRowBytes(table.type, table.cols);
+  const bool plain = isPlain(table.type);
+  const uint32_t chunks = (static_cast<uint32_t>(table.rows) + chunkRows - 1) / chunkRows;
+  const int32_t slice = !plain ? widenedRows : slots.n == 1 ? static_cast<int32_t>(chunkRows) : sliceRows;
+  const size_t widenedStride = (static_cast<size_t>(table.cols) + 15) / 16 * 16;
+  for (uint32_t chunk = take(counter); chunk < chunks; chunk = take(counter)) {
+    const int32_t begin = static_cast<int32_t>(chunk * chunkRows), end = std::min(table.rows, begin + static_cast<int32_t>(chunkRows));
+    for (int32_t row = begin; row < end; row += slice) {
+      const int32_t n = std::min(slice, end - row);
+      const uint8_t* rows = weights + static_cast<size_t>(row) * rowBytes;
+      if (!plain)
+        for (int32_t r = 0; r < n; r++)
+          k_.widen(table.type, rows + static_cast<size_t>(r) * rowBytes, table.cols, scratch_.widened + static_cast<size_t>(r) * widenedStride);
+      for (int32_t i = 0; i < slots.n; i++) {
+        const int32_t slot = slots.slots[i];
+        float* out = exe_.logits().row(slot) + row;
+        if (plain) {
+          k_.denseDots(table.type, rows, rowBytes, n, exe_.headRows().row(slot), table.cols, out);
+        } else {
+          k_.denseDots(DenseType::F32, scratch_.widened, widenedStride * sizeof(float), n, exe_.headRows().row(slot), table.cols, out);
+        }
+      }
+    }
+    if (fillsScreen) fillScreen(panel, std::max(begin, exe_.screen().filled()), std::min(end, exe_.screen().pieceEnd()));
+  }
+}
+
+// Copies rows of the table that are still in the cache.
+void Worker::fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t endRow) {
+  const Buffer& table = program_.buffer(panel.op.table);
+  const size_t rowBytes = denseRowBytes(table.type, table.cols);
+  const uint8_t* rows = exe_.weightBytes(panel.op.table);
+  for (int32_t r = firstRow; r < endRow; r++) {
+    k_.widen(table.type, rows + static_cast<size_t>(r) * rowBytes, table.cols, scratch_.widened);
+    exe_.screen().fillRow(k_, r, scratch_.widened);
+  }
+}
+
+// Checks one segment of the vocabulary for what is not finite, and finds its best candidates.
+void Worker::scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
+  const int32_t request = panel.first + slot;
+  const HeadRequest& head = step_.heads[static_cast<size_t>(request)];
+  HeadResult& result = job_.heads_[static_cast<size_t>(request)];
+  SegmentResult& found = job_.segmentResult(request, segment);
+  const int64_t begin = static_cast<int64_t>(segment) * panel.segmentLength;
+  const int32_t n = static_cast<int32_t>(std::clamp<int64_t>(program_.vocabSize - begin, 0, panel.segmentLength));
+  found.nFound = 0;
+  if (n == 0) return;
+  const int32_t first = static_cast<int32_t>(begin);
+  const float* logits = exe_.logits().row(slot) + first;
+  if (k_.absMaxBits(logits, n) >= 0x7f800000u) return job_.numericFailure(panel.opIndex, head.row);
+  if (head.want == Want::All) return;
+  BestOf best(result.candidates + static_cast<size_t>(segment) * result.perSegment, keptOf(head, result));
+  if (head.want == Want::Winner) {
+    for (int32_t from = 0; from < n; from += logitScratch) {
+      const int32_t count = std::min(logitScratch, n - from);
+      k_.perturb(logits + from, count, static_cast<uint32_t>(first + from), head.real, head.noise, scratch_.logits);
+      rankRun(scratch_.logits, count, first + from, head.ranked, best);
+    }
+  } else {
+    rankRun(logits, n, first, head.ranked, best);
+  }
+  found.nFound = best.count();
+  if (head.want == Want::Mass) weighSegment(panel, slot, segment);
+}
+
+void Worker::rankRun(const float* values, int32_t n, int32_t firstId, const uint32_t* ranked, BestOf& best) {
+  for (int32_t from = 0; from < n; from += rankBlock) {
+    const int32_t end = std::min(n, from + rankBlock);
+    if (best.isClosedTo(k_.maximum(values + from, end - from))) continue;
+    for (int32_t i = from; i < end; i++)
+      if (isRanked(ranked, firstId + i)) best.offer({values[i], firstId + i});
+  }
+}
+
+// Joins what the segments found, and completes the request's answer.
+void Worker::answer(const HeadPanel& panel, int32_t slot) {
+  const int32_t request = panel.first + slot;
+  const HeadRequest& head = step_.heads[static_cast<size_t>(request)];
+  HeadResult& result = job_.heads_[static_cast<size_t>(request)];
+  const bool isWhole = !job_.isAnsweredByScreen(request);
+  size_t found = 0;
+  for (int32_t segment = 0; segment < panel.nSegments; segment++) {
+    const Candidate* from = result.candidates + static_cast<size_t>(segment) * result.perSegment;
+    for (size_t i = 0; i < job_.segmentResult(request, segment).nFound; i++) result.candidates[found++] = from[i];
+  }
+  if (head.want == Want::Mass) {
+    listMass(panel, slot, found, isWhole);
+  } else {
+    const size_t most = head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Above && !isWhole ? found : 1;
+    result.count = std::min(found, most);
+    std::partial_sort(result.candidates, result.candidates + result.count, result.candidates + found, ranksBefore);
+  }
+  if (isWhole) {
+    answerFromLogits(panel, slot);
+  } else {
+    answerFromCandidates(panel, slot);
+  }
+}
+
+void Worker::answerFromLogits(const HeadPanel& panel, int32_t slot) {
+  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
+  HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+  const float* logits = exe_.logits().row(slot);
+  if (head.want == Want::Above && result.count > 0) collectAbove(head, result, logits, result.candidates[0].value);
+  if (head.want == Want::Winner && result.count > 0) result.candidates[0].value = logits[result.candidates[0].id];
+  if (head.want == Want::All) std::memcpy(result.logits, logits, static_cast<size_t>(program_.vocabSize) * sizeof(float));
+  for (int32_t i = 0; i < head.nApart; i++) result.apart[i] = logits[head.apart[i]];
+  if (head.logSumExp) result.logSumExp = logSumExp(logits);
+}
+
+void Worker::collectAbove(const HeadRequest& head, HeadResult& result, const float* logits, float highest) {
+  const float threshold = highest - head.real;
+  result.count = 0;
+  for (int32_t from = 0; from < program_.vocabSize; from += rankBlock) {
+    const int32_t end = std::min(program_.vocabSize, from + rankBlock);
+    if (k_.maximum(logits + from, end - from) < threshold) continue;
+    for (int32_t id = from; id < end; id++)
+      if (logits[id] >= threshold && isRanked(head.ranked, id)) result.candidates[result.count++] = {logits[id], id};
+  }
+  std::sort(result.candidates, result.candidates + result.count, ranksBefore);
+}
+
+float Worker::logSumExp(const float* logits) {
+  const float most = k_.maximum(logits, program_.vocabSize);
+  alignas(64) float stripes[16] = {};
+  for (int32_t from = 0; from < program_.vocabSize; from += logitScratch) {
+    const int32_t n = std::min(logitScratch, program_.vocabSize - from);
+    std::memcpy(scratch_.logits, logits + from, static_cast<size_t>(n) * sizeof(float));
+    k_.expStripes(scratch_.logits, n, 1.0f, most, stripes);
+  }
+  return most + logF32(foldStripes(stripes));
+}
+
+}  // namespace bitnet::engine

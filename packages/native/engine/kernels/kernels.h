@@ -1,0 +1,204 @@
+// The dispatch table: one set of functions per instruction set, all giving the same bits (docs/numerics.md). Kernels get flat
+// buffers and sizes; they neither allocate nor log, know nothing of programs, threads or files, and read no byte outside what their
+// sizes say. Pointers to weights may have any alignment; activations and scratch are 64-byte aligned.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace bitnet {
+
+enum class DenseType : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q6_K = 4, Q4_0 = 5 };
+enum class KvType : int32_t { F32 = 0, F16 = 1 };
+enum class GateFn : int32_t { Relu2 = 0, Silu = 1, Gelu = 2 };
+enum class Pairing : int32_t { Half = 0, Adjacent = 1 };
+
+struct NoiseKey {
+  uint32_t seed, choice, index;
+};
+
+// What a row x ≈ unit · step · (256 · high + low) of the head contributes to the bounds of its logits. The factors of a table row's loss, norm and
+// scale are of x / unit, rounded up; unit is a power of two that brings the largest value of x to 1 … 2.
+struct ScreenFactors {
+  float unit, step, byLoss, byNorm, byScale;
+};
+
+// Weighted sums of values on their way over the keys; those of query i lie at i · stride.
+struct ValueSums {
+  float* acc;
+  size_t stride;
+  bool isFirst;  // they begin with +0, whatever acc holds
+  float* total;  // or null: with these keys they are complete and are added to the total; acc then holds nothing
+};
+
+// Products with many rows of activations by a unit that multiplies whole tiles. Activations are arranged for it once and then serve every
+// weight: strips of stripRows rows, each stripBytes further, in which column c of a strip begins at byte stripRows · c. A strip is filled up
+// with zero rows.
+constexpr int stripRows = 16;
+
+// Where scaled products go: those with row i of activations to row i.
+struct ScaledRows {
+  const float* factors;
+  float* out;
+  size_t stride;
+  bool adds;  // to what is there
+  // Rows of the same shape that will be written next, out or others, or null. A kernel may ask for their lines.
+  const float* ahead;
+  size_t aheadStride;
+};
+
+// Rows of activations in lanes: element k of row i lies at 16 · k + i mod 16 in the block of 16 rows that it belongs to. So tiles leave their
+// sums, and strips follow from them, without anything being turned. Lanes beyond the last row hold anything.
+struct LaneKernels {
+  // Rows of a step from which lanes are faster.
+  int from;
+  // As ternaryScaled, but to.out holds lanes: a block of 16 rows is 16 · to.stride further than the one before. to.ahead likewise.
+  void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
+                  int cols, const ScaledRows& to);
+  // The next three take a block of n elements. sumSquares and the largest bits & 0x7fffffff of (x · r) · w, lane by lane.
+  void (*squares)(const float* x, int n, float sums[16]);
+  void (*magnitudes)(const float* x, const float r[16], const float* w, int n, uint32_t most[16]);
+  // clamp(rne(((x · r) · w) · s), −128, 127), zeros from n to nPadded, a multiple of 64, to a strip; sums[i] = Σ of lane i
+  void (*quantise)(const float* x, const float r[16], const float* w, const float s[16], int n, int nPadded, int8_t* strip, int32_t sums[16]);
+};
+
+struct TileKernels {
+  // Rows of activations from which each of the two is faster than its counterpart in the table.
+  int ternaryFrom, screenFrom;
+  // x [nX, cols], cols a multiple of 64, rows xStride bytes apart, to strips of stripRows · cols bytes, 64-byte aligned.
+  void (*arrange)(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips);
+  // As ternaryMatmul and screenDots. A strip may be longer than cols: `strips` then begins at a column that is a multiple of 64.
+  void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
+                  int nX, int cols, int32_t* acc, size_t accStride);
+  // float(Σ_k w[r][k] · x[i][k]) · factors[i]: the same with scaleTensor, without the way through memory.
+  void (*ternaryScaled)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
+                        int nX, int cols, const ScaledRows& to);
+  // Or null, where it would never be faster.
+  void (*screen)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
+                 size_t accStride);
+  // Or null.
+  const LaneKernels* lanes;
+};
+
+// Rows of activations that were quantised in groups of 128 columns, each with nGroups groups.
+struct GroupedRows {
+  // Group after group, two groups at a time: for each of the four planes of 32 columns that of the even group, then that of the odd one; zeros
+  // in place of a group that an odd number lacks. 64-byte aligned.
+  const int8_t* arranged;
+  size_t arrangedStride;
+  const float* reciprocals;  // 1 / s of each group
+  size_t scaleStride;
+  // [16 for every two groups] −Σ x of each word of 4 columns in each plane of the even group, then of the odd one; codes are weights + 1.
+  const int32_t* offsets;
+  size_t offsetStride;
+  int nRows, nGroups;
+};
+
+// Scales of weights by group, `stride` of them a row; or none (null): 1.
+struct GroupScales {
+  const float* values;
+  size_t stride;
+  int groupsPerScale;
+};
+
+struct Kernels {
+  const char* isa;
+  // Null where the instruction set has no such unit.
+  const TileKernels* tiles;
+  // With few rows of activations, ternaryMatmul reads this many runs of its weight rows side by side, each nRows / runs rows long.
+  int runs;
+
+  // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
+  // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves
+  // int32); a weight row takes cols / 4 bytes and rows are rowBytes apart; x rows are xStride bytes apart; xSums[i] = Σ_k x[i][k].
+  void (*ternaryMatmul)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
+                        const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride);
+  // out[r] = float(acc[r]) · t
+  void (*scaleTensor)(const int32_t* acc, int n, float t, float* out);
+  // out[r] = float(acc[r]) · (scale[r] / s)
+  void (*scaleRow)(const int32_t* acc, int n, const float* scale, float s, float* out);
+  // sum[r] = fma(float(acc[r]), scale[r · scaleStride], sum[r])
+  void (*foldGroup)(const int32_t* acc, int n, const float* scale, size_t scaleStride, float* sum);
+  // out[i · outStride + r] = the product of row r with row i of activations in groups (numerics), r < nRows, i < x.nRows
+  void (*groupDots)(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out,
+                    size_t outStride);
+  // x[i] = x[i] · t
+  void (*multiply)(float* x, int n, float t);
+
+  // ---- rows of f32 ----
+  float (*sumSquares)(const float* x, int n);
+  // out[i] = (x[i] · r) · w[i]; returns the largest bits & 0x7fffffff of out
+  uint32_t (*normalise)(const float* x, float r, const float* w, int n, float* out);
+  // q[i] = clamp(rne(y[i] · s), −128, 127), zeros from n to nPadded; returns Σ q
+  int32_t (*quantise)(const float* y, float s, int n, int nPadded, int8_t* q);
+  // Largest bits & 0x7fffffff
+  uint32_t (*absMaxBits)(const float* x, int n);
+  // x[i] += y[i]
+  void (*add)(float* x, const float* y, int n);
+  void (*gate)(GateFn fn, const float* gate, const float* up, int n, float* out);
+  // Rotates one head in place; table: headDim/2 cosines, then headDim/2 sines
+  void (*rope)(float* x, const float* table, int headDim, Pairing pairing);
+  // f16 by rne, saturating
+  void (*narrow)(const float* x, int n, uint16_t* out);
+
+  // ---- dense weights ----
+  // out[i] = f32 of element i of one row
+  void (*widen)(DenseType type, const void* row, int n, float* out);
+  // out[r] = dot(f32(row r), x) for nRows rows that lie rowBytes apart; F32, F16 and BF16 only
+  void (*denseDots)(DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out);
+
+  // ---- the screened head: a copy of the table in int8, one scale s a row ----
+  // acc[i·accStride + r] = Σ_k rows[r][k] · x[i][k] for r < nRows, i < nX; values of rows lie in −127 … 127. `cols` is a multiple of 64, at
+  // most 2¹⁶; rows are rowBytes apart, those of x xStride; xSums[i] = Σ_k x[i][k].
+  void (*screenDots)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX,
+                     int cols, int32_t* acc, size_t accStride);
+  // upper[r] ≥ what row r's logit can be, for r < n, given the sums of its high and low digits (docs/kernels.md)
+  void (*screenBounds)(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
+                       const int32_t* low, int n, float* upper);
+  // sum of e·e in stripes, e = fma(−s, q[i], w[i])
+  float (*residualSquares)(const float* w, const int8_t* q, float s, int n);
+
+  // ---- attention; keys and values of one head lie headDim elements apart ----
+  // scores[i · scoreStride + j] = dot(q_i, key_j) for i < nQ, j < nKeys; q_i begins at q[i · qStride]
+  void (*scores)(KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
+                 size_t scoreStride);
+  // Largest of n ≥ 1 values
+  float (*maximum)(const float* x, int n);
+  // x[j] = exp(fma(x[j], scale, −m)), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
+  void (*expStripes)(float* x, int n, float scale, float m, float stripes[16]);
+  // acc_i[d] = fma(p_i[j], value_j[d], acc_i[d]) in ascending j for i < nQ; p_i[j] lies at p[i · pStride + j · pStep]
+  void (*accumulateValues)(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
+                           const ValueSums& sums);
+  // The next three are for many queries at once, one in each of `stride` lanes, a multiple of 16. The first writes the lanes i < nQ of
+  // arranged[headDim][stride], in an order of its own.
+  void (*arrangeQueries)(const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride);
+  // scores[j · stride + i] = dot(q_i, key_j) for j < nKeys and all lanes i
+  void (*laneScores)(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores);
+  // For every lane i: x_j = scores[j · stride + i] becomes exp(fma(x_j, scale, −m)), m = max(x_j) · scale, j < nKeys, nKeys ≥ 1;
+  // denominators[i] = their sum in stripes, x_0 in stripe 0
+  void (*laneSoftmax)(float* scores, size_t stride, int nKeys, float scale, float* denominators);
+  // out[d] = total[d] / denominator
+  void (*divide)(const float* total, int n, float denominator, float* out);
+
+  // ---- sampling ----
+  // out[i] = float(logits[i] / temperature) + gumbel(key, firstId + i)
+  void (*perturb)(const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out);
+};
+
+// Fold of the 16 chains, then + 0.0f. Static, like every function in a header here: an inline one would be merged across objects
+// that are compiled for different instruction sets.
+static inline float foldStripes(float c[16]) {
+  for (int half = 8; half >= 1; half /= 2)
+    for (int j = 0; j < half; j++) c[j] += c[j + half];
+  return c[0] + 0.0f;
+}
+
+// Null where the binary was built without that instruction set.
+const Kernels* scalarKernels();
+const Kernels* avx2Kernels();
+const Kernels* avxVnniKernels();
+const Kernels* avx512VnniKernels();
+const Kernels* amxKernels();
+const Kernels* neonDotprodKernels();
+const Kernels* neonI8mmKernels();
+
+}  // namespace bitnet

@@ -1,0 +1,131 @@
+// The one compute pool of the process: a dispatcher thread takes jobs in the order they came and runs each with as many helpers as it
+// asks for. All threads of a job run the same function and meet at barriers. Waiting spins briefly, then sleeps. Knows nothing of models.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace bitnet::engine {
+
+class Job;
+
+// Memory that a thread will read soon, as runs side by side, and asks for while it has nothing else to do.
+struct MemoryAhead {
+  const uint8_t* first = nullptr;
+  int runs = 0;
+  size_t runBytes = 0;  // from one run to the next
+  size_t asked = 0, wanted = 0;  // bytes of each run
+
+  // Asks for a line of each run. False when there is nothing left to ask for.
+  bool step() {
+    if (asked >= wanted) return false;
+    for (int i = 0; i < runs; i++) __builtin_prefetch(first + static_cast<size_t>(i) * runBytes + asked, 0, 2);
+    asked += 64;
+    return true;
+  }
+  void askForAll() {
+    while (step()) {
+    }
+  }
+};
+
+// The threads that run one job.
+class Team {
+ public:
+  int size() const { return size_; }
+  // Returns when all threads of the job have arrived. True when the job is to stop; all threads get the same answer. Who waits asks for the
+  // memory. Who arrives last calls `last` before the others go on.
+  template <class Fn>
+  bool barrier(MemoryAhead* ahead, Fn last) {
+    const uint32_t phase = phase_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
+      last();
+      release(phase);
+    } else {
+      waitWhile(phase_, phase, ahead);
+    }
+    return stop_;
+  }
+  bool barrier() {
+    return barrier(nullptr, [] {});
+  }
+
+ private:
+  friend class Pool;
+
+  void release(uint32_t phase);
+  void waitWhile(const std::atomic<uint32_t>& word, uint32_t old, MemoryAhead* ahead = nullptr);
+
+  Job* job_ = nullptr;
+  int size_ = 1;
+  // How long a wait spins before it sleeps: more where spinning has paid, less where somebody else has the core that is waited for.
+  std::atomic<int64_t> spinNanoseconds_{0};
+  bool stop_ = false;  // written by the last to arrive, read by the others after it
+  alignas(64) std::atomic<uint32_t> arrived_{0};
+  alignas(64) std::atomic<uint32_t> phase_{0};
+  alignas(64) std::atomic<uint32_t> running_{0};  // helpers that have not left the job
+};
+
+class Job {
+ public:
+  // `owner`: what `Pool::cancel` names.
+  explicit Job(const void* owner) : owner_(owner) {}
+  virtual ~Job() = default;
+  // Called by each thread of the team, `thread` being 0 … size − 1.
+  virtual void run(Team& team, int thread) = 0;
+  // Asked at each barrier, by one thread, while the others wait.
+  virtual bool shouldStop() = 0;
+  // Called once, by the dispatcher after `run` or by the canceller instead of it. May free the job.
+  virtual void done(bool cancelled) = 0;
+
+ protected:
+  // How many threads the job is to have; it gets fewer where the pool has fewer.
+  void askForThreads(int threads) { threads_ = threads; }
+
+ private:
+  friend class Pool;
+  int threads_ = 1;
+  const void* owner_;
+  Job* next_ = nullptr;
+};
+
+class Pool {
+ public:
+  // Never destroyed: its threads may still run while the process exits.
+  static Pool& instance();
+
+  // Starts the dispatcher and up to threads − 1 helpers. Returns how many threads a job may then have; 0 when not even the dispatcher
+  // could be started.
+  int reserve(int threads);
+  // Only after `reserve` returned at least 1. The job is to live until its `done`.
+  void submit(Job* job);
+  // Drops the owner's waiting jobs and returns when none of its jobs runs any more.
+  void cancel(const void* owner);
+
+ private:
+  struct Helper;
+
+  static constexpr int maxTeam = 256;
+  static void* dispatcherMain(void* pool);
+  static void* helperMain(void* helper);
+  [[noreturn]] void dispatch();
+  Job* take();
+  void runJob(Job* job);
+
+  std::mutex mutex_;
+  std::condition_variable queued_;
+  std::condition_variable idle_;
+  Job* first_ = nullptr;
+  Job* last_ = nullptr;
+  bool busy_ = false;                   // a job runs, and this is its owner
+  const void* busyOwner_ = nullptr;
+  std::atomic<uint32_t> nQueued_{0};
+  bool dispatcherStarted_ = false;
+  int nHelpers_ = 0;
+  Helper* helpers_[maxTeam] = {};
+  Team team_;
+};
+
+}  // namespace bitnet::engine

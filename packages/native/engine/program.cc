@@ -1,0 +1,425 @@
+#include "program.h"
+
+#include "word-reader.h"
+
+namespace bitnet::engine {
+namespace {
+
+constexpr int32_t maxTernaryCols = 1 << 22;  // int32 sums hold for any input up to here
+constexpr int32_t maxCols = 1 << 28;
+constexpr int32_t maxHeadDim = 65536;
+
+class Decoder {
+ public:
+  Decoder(const EncodedProgram& encoded, Program& program, Failure& failure)
+      : encoded_(encoded), words_(encoded.words, encoded.nWords), program_(program), failure_(failure) {}
+
+  bool decode() {
+    program_.contextLength = words_.next();
+    program_.vocabSize = words_.next();
+    const int32_t nBuffers = words_.next();
+    const int32_t nOps = words_.next();
+    const int32_t nPhases = words_.next();
+    // Every record takes words of its own, so that the counts cannot exceed what was sent.
+    if (nBuffers < 0 || nOps < 0 || nPhases < 0 ||
+        static_cast<uint64_t>(nBuffers) + static_cast<uint64_t>(nOps) + static_cast<uint64_t>(nPhases) > encoded_.nWords)
+      return invalid("the counts do not match the encoding");
+    if (program_.contextLength < 1 || program_.vocabSize < 0) return invalid("contextLength or vocabSize is out of range");
+    if (!program_.buffers.allocate(static_cast<size_t>(nBuffers)) || !program_.ops.allocate(static_cast<size_t>(nOps)) ||
+        !program_.operations.allocate(static_cast<size_t>(nOps)) || !program_.phases.allocate(static_cast<size_t>(nPhases)) ||
+        !program_.lists.allocate(encoded_.nWords) || !copyScales())
+      return failure_.set(Code::OutOfMemory, "no memory for the program");
+    for (index_ = 0; index_ < nBuffers; index_++)
+      if (!decodeBuffer(program_.buffers[static_cast<size_t>(index_)])) return false;
+    for (index_ = 0; index_ < nOps; index_++) {
+      Operation& operation = program_.operations[static_cast<size_t>(index_)];
+      if (!decodeOperation(operation)) return false;
+      flatten(operation, program_.ops[static_cast<size_t>(index_)]);
+    }
+    if (!decodePlan()) return false;
+    if (!words_.atEnd() || nextReal_ != encoded_.nReals) return invalid("the encoding has a wrong length");
+    return true;
+  }
+
+ private:
+  // Offsets of the scale arrays in Program::scales, found again by the running sum of rounded lengths.
+  static size_t roundedScales(size_t count) { return (count + 15) / 16 * 16; }
+
+  bool copyScales() {
+    size_t total = 0;
+    for (size_t i = 0; i < encoded_.nScales; i++) total += roundedScales(encoded_.scales[i].count);
+    if (!program_.scales.allocate(total) || !scaleStarts_.allocate(encoded_.nScales)) return false;
+    size_t at = 0;
+    for (size_t i = 0; i < encoded_.nScales; i++) {
+      const ScaleValues& from = encoded_.scales[i];
+      if (from.count > 0) std::memcpy(program_.scales.data() + at, from.values, from.count * sizeof(float));
+      scaleStarts_[i] = at;
+      at += roundedScales(from.count);
+    }
+    return true;
+  }
+
+  bool invalid(const char* what) {
+    return failure_.set(Code::ModelInvalid, "program: %s (record %d)", what, index_);
+  }
+
+  double nextReal() { return nextReal_ < encoded_.nReals ? encoded_.reals[nextReal_++] : 0; }
+
+  bool decodeBuffer(Buffer& buffer) {
+    buffer.kind = static_cast<BufferKind>(words_.next());
+    switch (buffer.kind) {
+      case BufferKind::Ternary:
+        if (!decodeTensor(buffer) || buffer.cols > maxTernaryCols) return invalid("a ternary tensor is out of range");
+        return inSource(buffer, ternaryRowBytes(buffer.cols)) && decodeScale(buffer);
+      case BufferKind::Dense: {
+        const int32_t type = words_.next();
+        if (type < 0 || type > static_cast<int32_t>(DenseType::Q4_0)) return invalid("unknown dense type");
+        buffer.type = static_cast<DenseType>(type);
+        if (!decodeTensor(buffer)) return invalid("a dense tensor is out of range");
+        return inSource(buffer, denseRowBytes(buffer.type, buffer.cols));
+      }
+      case BufferKind::Kv:
+        program_.usesKv = true;
+        buffer.nKvHeads = words_.next();
+        buffer.headDim = words_.next();
+        if (buffer.nKvHeads < 1 || buffer.nKvHeads > 65536 || buffer.headDim < 2 || buffer.headDim > maxHeadDim || buffer.headDim % 2 != 0 ||
+            static_cast<int64_t>(buffer.nKvHeads) * buffer.headDim > maxCols)
+          return invalid("a kv buffer is out of range");
+        return true;
+      case BufferKind::F32:
+      case BufferKind::Q8:
+        buffer.cols = words_.next();
+        buffer.suitsLanes = words_.next() != 0;
+        if (buffer.kind == BufferKind::Q8 && !decodeGroups(buffer)) return false;
+        return (buffer.cols >= 1 && buffer.cols <= maxCols) || invalid("an activation is out of range");
+    }
+    return invalid("unknown kind of buffer");
+  }
+
+  bool decodeGroups(Buffer& buffer) {
+    const int32_t size = words_.next();
+    buffer.isGrouped = size != 0;
+    return size == 0 || (size == 128 && !buffer.suitsLanes) || invalid("an activation has groups of another size, or in lanes");
+  }
+
+  bool decodeTensor(Buffer& buffer) {
+    buffer.source = words_.next();
+    buffer.rows = words_.next();
+    buffer.cols = words_.next();
+    const double offset = nextReal();
+    if (!(offset >= 0 && offset <= 9007199254740991.0)) return false;
+    buffer.offset = static_cast<uint64_t>(offset);
+    return buffer.source >= 0 && static_cast<size_t>(buffer.source) < encoded_.nSources && buffer.rows >= 1 && buffer.cols >= 1 &&
+           buffer.cols <= maxCols;
+  }
+
+  bool inSource(const Buffer& buffer, size_t rowBytes) {
+    if (rowBytes == 0) return invalid("a row does not fill whole blocks");
+    const uint64_t size = encoded_.sourceSizes[buffer.source];
+    const uint64_t bytes = static_cast<uint64_t>(buffer.rows) * rowBytes;  // < 2³¹ · 2³⁰
+    return (buffer.offset <= size && bytes <= size - buffer.offset) || invalid("a tensor leaves its source");
+  }
+
+  bool decodeScale(Buffer& buffer) {
+    buffer.scaleKind = static_cast<ScaleKind>(words_.next());
+    buffer.groupSize = words_.next();
+    const int32_t index = words_.next();
+    buffer.scale = static_cast<float>(nextReal());
+    if (buffer.scaleKind == ScaleKind::Tensor) return true;
+    if (index < 0 || static_cast<size_t>(index) >= encoded_.nScales) return invalid("a tensor's scales are missing");
+    buffer.firstScale = scaleStarts_[static_cast<size_t>(index)];
+    uint64_t expected = static_cast<uint64_t>(buffer.rows);
+    if (buffer.scaleKind == ScaleKind::Group) {
+      if (buffer.groupSize < 128 || buffer.groupSize % 128 != 0 || buffer.cols % buffer.groupSize != 0)
+        return invalid("a scale's groups do not divide the columns");
+      expected *= static_cast<uint64_t>(buffer.cols / buffer.groupSize);
+    } else if (buffer.scaleKind != ScaleKind::Row) {
+      return invalid("unknown kind of scale");
+    }
+    return encoded_.scales[index].count == expected || invalid("a tensor has a wrong number of scales");
+  }
+
+  // ---- operations ----
+
+  // Sizes that have their numbers; 0 for those that have none yet.
+  struct Sizes {
+    int64_t of[nSizeNames];
+  };
+
+  const Buffer* find(int32_t id, BufferKind kind) const {
+    if (id < 0 || static_cast<size_t>(id) >= program_.buffers.size()) return nullptr;
+    const Buffer& buffer = program_.buffer(id);
+    return buffer.kind == kind ? &buffer : nullptr;
+  }
+
+  bool decodeOperation(Operation& operation) {
+    const int32_t kind = words_.next();
+    if (kind < 0 || kind >= nOperations) return invalid("there is no such operation");
+    operation.kind = static_cast<OpKind>(kind);
+    const OperationSpec& spec = operationSpecs[kind];
+    uint8_t* const members = reinterpret_cast<uint8_t*>(&operation) + operationMembers;
+    Sizes sizes = {};
+    sizes.of[SizeName::VocabSize] = program_.vocabSize;
+    sizes.of[SizeName::ContextLength] = program_.contextLength;
+    const FieldSpec* const fields = fieldSpecs + spec.firstField;
+    for (int32_t i = 0; i < spec.nFields; i++)
+      if (!readField(fields[i], members + fields[i].offset, sizes)) return invalid("an operation has a wrong field");
+    if (!fitSizes(spec, members, sizes)) return invalid("an operation does not fit its buffers");
+    const int64_t divisor = product(spec.divisor, sizes);
+    if (spec.multiple.n >= 0 && (divisor < 1 || product(spec.multiple, sizes) % divisor != 0))
+      return invalid("an operation's sizes do not divide");
+    return true;
+  }
+
+  bool readField(const FieldSpec& field, uint8_t* to, Sizes& sizes) {
+    switch (field.kind) {
+      case FieldSpec::Kind::Real: {
+        const float value = static_cast<float>(nextReal());
+        std::memcpy(to, &value, sizeof value);
+        return (field.isOpen ? value > field.least : value >= field.least) && value < field.most;
+      }
+      case FieldSpec::Kind::Integer:
+      case FieldSpec::Kind::Choice: {
+        const int32_t value = words_.next();
+        std::memcpy(to, &value, sizeof value);
+        if (field.sizeName >= 0) sizes.of[field.sizeName] = value;
+        return value >= field.least && value <= field.most;
+      }
+      case FieldSpec::Kind::Operand: break;
+    }
+    if (field.isList) return readList(field, to);
+    const int32_t id = words_.next();
+    std::memcpy(to, &id, sizeof id);
+    return takes(field, id, sizes);
+  }
+
+  bool readList(const FieldSpec& field, uint8_t* to) {
+    const int32_t n = words_.next();
+    const int32_t* ids = n >= 1 ? words_.take(n) : nullptr;
+    if (!ids) return false;
+    int32_t* const kept = program_.lists.data() + nLists_;
+    std::memcpy(kept, ids, static_cast<size_t>(n) * sizeof(int32_t));
+    nLists_ += static_cast<size_t>(n);
+    const IdList list = {kept, n};
+    std::memcpy(to, &list, sizeof list);
+    Sizes unused = {};
+    for (const int32_t id : list)
+      if (!takes(field, id, unused)) return false;
+    return true;
+  }
+
+  bool takes(const FieldSpec& field, int32_t id, Sizes& sizes) const {
+    const Buffer* buffer = find(id, field.takes);
+    if (!buffer) return false;
+    if (buffer->kind == BufferKind::Dense && (field.denseTypes >> static_cast<int32_t>(buffer->type) & 1) == 0) return false;
+    if (buffer->kind == BufferKind::Kv) {
+      sizes.of[SizeName::NKvHeads] = buffer->nKvHeads;
+      sizes.of[SizeName::HeadDim] = buffer->headDim;
+    }
+    return true;
+  }
+
+  // Single operands first, then the lists, place by place.
+  bool fitSizes(const OperationSpec& spec, const uint8_t* members, Sizes& sizes) const {
+    int32_t listLength = -1;
+    for (int32_t i = 0; i < spec.nFields; i++) {
+      const FieldSpec& field = fieldSpecs[spec.firstField + i];
+      if (field.kind != FieldSpec::Kind::Operand) continue;
+      if (!field.isList) {
+        int32_t id;
+        std::memcpy(&id, members + field.offset, sizeof id);
+        if (!fits(field, id, sizes)) return false;
+        continue;
+      }
+      const IdList list = listOf(field, members);
+      if (listLength >= 0 && list.n != listLength) return false;
+      listLength = list.n;
+    }
+    for (int32_t at = 0; at < listLength; at++) {
+      Sizes here = sizes;
+      for (int32_t i = 0; i < spec.nFields; i++) {
+        const FieldSpec& field = fieldSpecs[spec.firstField + i];
+        if (field.kind == FieldSpec::Kind::Operand && field.isList && !fits(field, listOf(field, members)[at], here)) return false;
+      }
+    }
+    return true;
+  }
+
+  static IdList listOf(const FieldSpec& field, const uint8_t* members) {
+    IdList list;
+    std::memcpy(&list, members + field.offset, sizeof list);
+    return list;
+  }
+
+  bool fits(const FieldSpec& field, int32_t id, Sizes& sizes) const {
+    const Buffer& buffer = program_.buffer(id);
+    if (buffer.kind == BufferKind::Kv) return true;
+    const bool isWeight = buffer.kind == BufferKind::Ternary || buffer.kind == BufferKind::Dense;
+    return (!isWeight || hasSize(field.rows, buffer.rows, sizes)) && hasSize(field.cols, buffer.cols, sizes);
+  }
+
+  static int64_t product(const Size& size, const Sizes& sizes) {
+    int64_t all = 1;
+    for (int32_t i = 0; i < size.n; i++) all *= sizes.of[size.names[i]];
+    return all;
+  }
+
+  // A name without a number gets what is left of `found`.
+  static bool hasSize(const Size& size, int64_t found, Sizes& sizes) {
+    if (size.n < 0) return true;
+    int64_t known = 1;
+    int64_t* open = nullptr;
+    for (int32_t i = 0; i < size.n; i++) {
+      int64_t& value = sizes.of[size.names[i]];
+      if (value > 0) known *= value;
+      else if (open) return false;
+      else open = &value;
+    }
+    if (!open) return known == found;
+    if (found % known != 0) return false;
+    *open = found / known;
+    return true;
+  }
+
+  // ---- the plan ----
+
+  bool decodePlan() {
+    int32_t first = 0;
+    for (PhaseRange& phase : program_.phases) {
+      const int32_t end = words_.next();
+      if (end <= first || static_cast<size_t>(end) > program_.operations.size()) return invalid("a phase is out of range");
+      for (int32_t i = first; i < end && end - first > 1; i++)
+        if (!isRowWise(program_.operations[static_cast<size_t>(i)].kind)) return invalid("a phase has an operation that needs all rows");
+      phase = {first, end};
+      first = end;
+    }
+    if (static_cast<size_t>(first) != program_.operations.size()) return invalid("the phases leave operations out");
+    const int32_t nJoined = words_.next();
+    const int32_t* joined = words_.take(nJoined);
+    if (nJoined > 0 && !joined) return invalid("the encoding has a wrong length");
+    for (int32_t i = 0; i < nJoined; i++) {
+      if (!joinsNext(joined[i])) return invalid("operations that do not fit each other are joined");
+      program_.ops[static_cast<size_t>(joined[i])].feedsNext = true;
+    }
+    return true;
+  }
+
+  bool joinsNext(int32_t i) const {
+    const size_t nOps = program_.operations.size();
+    if (i < 0 || static_cast<size_t>(i) + 1 >= nOps) return false;
+    const Operation* op = program_.operations.data() + i;
+    if (op->kind != OpKind::BitLinear) return false;
+    const IdList& outs = op->bitLinear.outs;
+    const Operation& next = op[1];
+    switch (next.kind) {
+      case OpKind::GatedActivation:
+        return outs.n == 2 && next.gatedActivation.gate == outs[0] && next.gatedActivation.up == outs[1];
+      case OpKind::Residual:
+        return outs.n == 1 && next.residual.y == outs[0] && next.residual.x != next.residual.y;
+      case OpKind::RopeKv: {
+        if (static_cast<size_t>(i) + 2 >= nOps || op[2].kind != OpKind::Attention || outs.n != 3) return false;
+        const RopeKvOp& rope = next.ropeKv;
+        if (op[2].attention.q != rope.q || op[2].attention.kv != rope.kv) return false;
+        return rope.q == outs[0] && rope.k == outs[1] && rope.v == outs[2];
+      }
+      default:
+        return false;
+    }
+  }
+
+  // The same operation in the struct that the executor reads.
+  void flatten(const Operation& from, Op& to) {
+    to.kind = from.kind;
+    switch (from.kind) {
+      case OpKind::Embed:
+        program_.embeds = true;
+        to.table = from.embed.table, to.out = from.embed.out;
+        return;
+      case OpKind::RmsNormQuant:
+        to.x = from.rmsNormQuant.x, to.weight = from.rmsNormQuant.weight, to.out = from.rmsNormQuant.out, to.real = from.rmsNormQuant.eps;
+        return;
+      case OpKind::RmsNorm:
+        to.x = from.rmsNorm.x, to.weight = from.rmsNorm.weight, to.out = from.rmsNorm.out, to.real = from.rmsNorm.eps;
+        return;
+      case OpKind::Quantise:
+        to.x = from.quantise.x, to.out = from.quantise.out;
+        return;
+      case OpKind::BitLinear:
+        // Weights and outs were read right after each other.
+        to.x = from.bitLinear.x, to.nWeights = from.bitLinear.weights.n;
+        to.firstList = static_cast<int32_t>(from.bitLinear.weights.ids - program_.lists.data());
+        return;
+      case OpKind::RopeKv: {
+        const RopeKvOp& op = from.ropeKv;
+        to.q = op.q, to.k = op.k, to.v = op.v, to.kv = op.kv, to.table = op.table, to.nHeads = op.nHeads, to.pairing = op.pairing;
+        return;
+      }
+      case OpKind::Rope:
+        to.x = from.rope.x, to.table = from.rope.table, to.nHeads = from.rope.nHeads, to.pairing = from.rope.pairing;
+        return;
+      case OpKind::WriteKv:
+        to.k = from.writeKv.k, to.v = from.writeKv.v, to.kv = from.writeKv.kv;
+        return;
+      case OpKind::Attention: {
+        const AttentionOp& op = from.attention;
+        to.q = op.q, to.kv = op.kv, to.out = op.out, to.nHeads = op.nHeads, to.real = op.scale, to.window = op.window;
+        return;
+      }
+      case OpKind::GatedActivation: {
+        const GatedActivationOp& op = from.gatedActivation;
+        to.gate = op.gate, to.up = op.up, to.out = op.out, to.fn = op.fn;
+        return;
+      }
+      case OpKind::Activation:
+        to.x = from.activation.x, to.out = from.activation.out, to.fn = from.activation.fn;
+        return;
+      case OpKind::Multiply:
+        to.x = from.multiply.x, to.y = from.multiply.y, to.out = from.multiply.out;
+        return;
+      case OpKind::Bias:
+        to.x = from.bias.x, to.weight = from.bias.bias;
+        return;
+      case OpKind::Scale:
+        to.x = from.scale.x, to.real = from.scale.factor;
+        return;
+      case OpKind::Residual:
+        to.x = from.residual.x, to.y = from.residual.y;
+        return;
+      case OpKind::Head:
+        program_.hasHead = true;
+        to.x = from.head.x, to.weight = from.head.weight, to.table = from.head.table, to.real = from.head.eps;
+        return;
+      default: return;
+    }
+  }
+
+  const EncodedProgram& encoded_;
+  WordReader words_;
+  size_t nextReal_ = 0;
+  Program& program_;
+  Failure& failure_;
+  Array<size_t> scaleStarts_;
+  size_t nLists_ = 0;
+  int32_t index_ = 0;
+};
+
+}  // namespace
+
+size_t denseRowBytes(DenseType type, int32_t cols) {
+  const size_t n = static_cast<size_t>(cols);
+  switch (type) {
+    case DenseType::F32: return 4 * n;
+    case DenseType::F16:
+    case DenseType::BF16: return 2 * n;
+    case DenseType::Q8_0: return n % 32 == 0 ? n / 32 * 34 : 0;
+    case DenseType::Q4_0: return n % 32 == 0 ? n / 32 * 18 : 0;
+    case DenseType::Q6_K: return n % 256 == 0 ? n / 256 * 210 : 0;
+  }
+  return 0;
+}
+
+bool decodeProgram(const EncodedProgram& encoded, Program& program, Failure& failure) {
+  return Decoder(encoded, program, failure).decode();
+}
+
+}  // namespace bitnet::engine

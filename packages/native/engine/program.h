@@ -1,0 +1,95 @@
+// A decoded Program (packages/core/src/backend/program.ts) whose indices, shapes and byte ranges have been checked, so that whatever
+// runs it may trust them. Its encoding is that of core/backend/encode-program.ts.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "allocations.h"
+#include "failure.h"
+#if defined(BITNET_OPERATIONS)
+#include BITNET_OPERATIONS  // a test's table
+#else
+#include "operations.generated.h"
+#endif
+
+namespace bitnet::engine {
+
+enum class ScaleKind : int32_t { Tensor = 0, Row = 1, Group = 2 };
+
+struct Buffer {
+  BufferKind kind;
+  int32_t rows, cols;  // activations: cols only
+  // weights
+  int32_t source;
+  uint64_t offset;
+  DenseType type;
+  ScaleKind scaleKind;
+  int32_t groupSize;
+  float scale;
+  size_t firstScale;  // into Program::scales
+  // kv
+  int32_t nKvHeads, headDim;
+  // activations
+  bool suitsLanes;  // steps of many rows may keep it in lanes or strips
+  bool isGrouped;   // q8: a scale for each 128 columns
+};
+
+inline bool isRowWise(OpKind kind) { return operationSpecs[static_cast<size_t>(kind)].rowWise; }
+
+// The operations once more in one struct for all, as the executor still reads them.
+struct Op {
+  OpKind kind;
+  int32_t x, y, weight, table, out;
+  int32_t q, k, v, kv, nHeads;
+  int32_t gate, up;
+  int32_t firstList, nWeights;  // bitLinear: Program::lists holds nWeights weights, then nWeights outs
+  bool feedsNext;               // the operation that follows may be computed with it, piece by piece
+  Pairing pairing;
+  GateFn fn;
+  float real;  // eps, scale or factor
+  int32_t window;
+};
+
+// Operations [first, end): any number that run row by row, or one that needs all rows (core/backend/plan.ts).
+struct PhaseRange {
+  int32_t first, end;
+};
+
+struct Program {
+  int32_t contextLength = 0, vocabSize = 0;
+  bool usesKv = false, embeds = false, hasHead = false;
+  Array<Buffer> buffers;
+  Array<Operation> operations;
+  Array<Op> ops;
+  Array<PhaseRange> phases;
+  Array<int32_t> lists;
+  Array<float> scales;
+
+  const Buffer& buffer(int32_t id) const { return buffers[static_cast<size_t>(id)]; }
+};
+
+struct ScaleValues {
+  const float* values;
+  size_t count;
+};
+
+struct EncodedProgram {
+  const int32_t* words;
+  size_t nWords;
+  const double* reals;
+  size_t nReals;
+  const ScaleValues* scales;
+  size_t nScales;
+  const uint64_t* sourceSizes;
+  size_t nSources;
+};
+
+// 0 where a row of `cols` elements does not fill whole blocks of the type.
+size_t denseRowBytes(DenseType type, int32_t cols);
+inline size_t ternaryRowBytes(int32_t cols) { return (static_cast<size_t>(cols) + 127) / 128 * 32; }
+// Columns of a q8 activation with its zero padding.
+inline int32_t paddedCols(int32_t cols) { return (cols + 127) / 128 * 128; }
+
+bool decodeProgram(const EncodedProgram& encoded, Program& program, Failure& failure);
+
+}  // namespace bitnet::engine

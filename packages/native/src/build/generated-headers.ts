@@ -1,0 +1,3 @@
+/** The generated headers of the engine. */
+export { renderConstantsHeader } from "./generate-constants.ts";
+export { renderOperationsHeader } from "./generate-operations.ts";

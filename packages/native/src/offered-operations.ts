@@ -1,0 +1,21 @@
+/** The operations that engine/ runs; fused ones that it lacked would be run as their definitions. */
+import type { OpName } from "@bitnet.ts/core";
+
+export const offeredOperations: readonly OpName[] = [
+  "embed",
+  "rmsNormQuant",
+  "rmsNorm",
+  "quantise",
+  "bitLinear",
+  "ropeKv",
+  "rope",
+  "writeKv",
+  "attention",
+  "gatedActivation",
+  "activation",
+  "multiply",
+  "bias",
+  "scale",
+  "residual",
+  "head",
+];

@@ -1,0 +1,130 @@
+/**
+ * Who may run: so many requests at once, so many more wait in order of arrival, the rest is refused at once, before any work has been
+ * put into it. Knows nothing of models.
+ */
+import { ServeError } from "./errors.ts";
+
+export interface AdmissionLimits {
+  parallel: number;
+  maxQueued: number;
+  maxQueuedBytes: number;
+  queueTimeoutMs: number;
+}
+
+/** A turn; to be given back exactly once. */
+export interface Ticket {
+  readonly queuedMs: number;
+  release(): void;
+}
+
+interface Waiting {
+  readonly bytes: number;
+  admit(): void;
+}
+
+/** Clients come back after one second and up to one more, so that they do not all come at once. */
+export function retryDelay(): number {
+  return 1000 + Math.floor(Math.random() * 1000);
+}
+
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #queue = new Set<Waiting>();
+  #nRunning = 0;
+  #queuedBytes = 0;
+  #nRefused = 0;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(limits: AdmissionLimits) {
+    this.#limits = limits;
+  }
+
+  get stats(): { running: number; queued: number; queuedBytes: number; refused: number } {
+    return {
+      running: this.#nRunning,
+      queued: this.#queue.size,
+      queuedBytes: this.#queuedBytes,
+      refused: this.#nRefused,
+    };
+  }
+
+  /**
+   * Waits for a turn.
+   * @param bytes Size of the body, which lies in memory meanwhile.
+   * @throws ServeError QUEUE_FULL at once or after waiting for too long, ABORTED.
+   */
+  async enter(bytes: number, signal: AbortSignal): Promise<Ticket> {
+    const start = performance.now();
+    if (signal.aborted) throw new ServeError("ABORTED", "the client has left");
+    if (this.#nRunning < this.#limits.parallel && this.#queue.size === 0) this.#nRunning++;
+    else await this.#wait(bytes, signal);
+    let isReleased = false;
+    return {
+      queuedMs: performance.now() - start,
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
+        this.#nRunning--;
+        this.#admitNext();
+      },
+    };
+  }
+
+  /** Resolves when nothing runs or waits. */
+  idle(): Promise<void> {
+    if (this.#nRunning === 0 && this.#queue.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  #wait(bytes: number, signal: AbortSignal): Promise<void> {
+    const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.#limits;
+    if (this.#queue.size >= maxQueued || this.#queuedBytes + bytes > maxQueuedBytes)
+      return Promise.reject(this.#refusal("the server is busy and its queue is full; try again later"));
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", onAbort);
+        if (this.#queue.delete(waiting)) this.#queuedBytes -= bytes;
+      };
+      const onAbort = () => {
+        leave();
+        reject(new ServeError("ABORTED", "the client has left"));
+        this.#notifyIdle();
+      };
+      const timer = setTimeout(() => {
+        leave();
+        reject(this.#refusal("the request has waited too long for its turn; try again later"));
+        this.#notifyIdle();
+      }, queueTimeoutMs);
+      const waiting: Waiting = {
+        bytes,
+        admit: () => {
+          leave();
+          this.#nRunning++;
+          resolve();
+        },
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#queue.add(waiting);
+      this.#queuedBytes += bytes;
+    });
+  }
+
+  #refusal(message: string): ServeError {
+    this.#nRefused++;
+    return new ServeError("QUEUE_FULL", message, { retryAfterMs: retryDelay() });
+  }
+
+  #admitNext(): void {
+    for (const waiting of this.#queue) {
+      if (this.#nRunning >= this.#limits.parallel) return;
+      waiting.admit();
+    }
+    this.#notifyIdle();
+  }
+
+  #notifyIdle(): void {
+    if (this.#nRunning > 0 || this.#queue.size > 0) return;
+    for (const resolve of this.#idleWaiters.splice(0)) resolve();
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * A conversation in, answers out: what all chat dialects share. They say what is asked for and get events; how a request or an answer is
+ * spelled is theirs.
+ */
+import type { ChatMessage } from "@bitnet.ts/core";
+import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import { type AnswerEvent, AnswerReader } from "./answer-reader.ts";
+import { ServeError } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { type AnswerPlan, generateAnswers } from "./generating.ts";
+import type { Lease } from "./models.ts";
+import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
+import type { ServerSettings } from "./settings.ts";
+import { describeToolsInText, hasToolTemplate, type Tool, type ToolChoice } from "./tools.ts";
+
+export interface ChatRequest {
+  model?: string | undefined;
+  messages: readonly ChatMessage[];
+  tools: readonly Tool[];
+  toolChoice: ToolChoice;
+  parallelCalls: boolean;
+  /** Answers to the same prompt. */
+  n: number;
+  /** Tokens of an answer, where the client says so. */
+  maxTokens?: number | undefined;
+  options: GenerateOptions;
+  templateArguments?: Record<string, unknown> | undefined;
+}
+
+/** A token of the answer and its log-probability, where they are asked for. */
+export interface TokenEntry {
+  readonly id: number;
+  readonly logprob: number;
+  readonly top: readonly (readonly [id: number, logprob: number])[];
+}
+
+/** Tokens come with the event that their text ends in. */
+export type ChatEvent = AnswerEvent & { readonly tokens: readonly TokenEntry[] };
+
+export interface ChatCall {
+  readonly name: string;
+  readonly arguments: string;
+}
+
+export interface ChatAnswer {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly calls: readonly ChatCall[];
+  /** Why it ended; "calls": with calls of tools. */
+  readonly end: "stop" | "stop-text" | "length" | "calls";
+  readonly stopText: string | null;
+  readonly tokens: readonly TokenEntry[];
+  readonly result: GenerationResult;
+}
+
+export interface PreparedChat {
+  readonly lease: Lease;
+  readonly request: ChatRequest;
+  readonly ids: Int32Array;
+  readonly plans: readonly AnswerPlan[];
+  readonly thinking: "no" | "maybe" | "begun";
+}
+
+export function maxTokensFor(wanted: number | undefined, settings: ServerSettings): number {
+  return Math.min(wanted ?? settings.defaultOutputTokens, settings.maxOutputTokens);
+}
+
+/** Waits for the request's turn and encodes its prompt. Errors up to here are answers, not streams. */
+export async function prepareChat(exchange: Exchange, request: ChatRequest): Promise<PreparedChat> {
+  const { settings } = exchange.serving;
+  checkPromptSize(promptCharacters(request), settings);
+  if (request.n > settings.maxAnswers)
+    throw new ServeError("INVALID_INPUT", `n: at most ${settings.maxAnswers} answers`, { param: "n" });
+  const lease = await exchange.start(request.model);
+  const { ids, text } = encodeChatRequest(lease.model, request);
+  checkRoom(lease.model, ids);
+  const options = { ...request.options, maxTokens: maxTokensFor(request.maxTokens, settings) };
+  const plans = await planAnswers(request, ids, options);
+  return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
+}
+
+export function encodeChatRequest(model: BitNet, request: ChatRequest): { ids: Int32Array; text: string } {
+  const tools = request.toolChoice === "none" ? [] : request.tools;
+  const { templateArguments } = request;
+  const { messages, prefix } = splitPrefix(request.messages);
+  const encoded = hasToolTemplate(model)
+    ? encodeMessages(model, messages, { tools: tools.length > 0 ? tools : undefined, templateArguments })
+    : encodeMessages(model, describeToolsInText(messages, tools), { templateArguments });
+  if (prefix === "") return encoded;
+  const tail = model.tokenizer.encode(prefix);
+  return { ids: Int32Array.of(...encoded.ids, ...tail), text: encoded.text + prefix };
+}
+
+/** A last message of the assistant is the beginning of the answer. */
+function splitPrefix(messages: readonly ChatMessage[]): { messages: readonly ChatMessage[]; prefix: string } {
+  const last = messages.at(-1);
+  if (last?.role !== "assistant" || last.tool_calls !== undefined) return { messages, prefix: "" };
+  const before = messages.slice(0, -1);
+  if (before.at(-1)?.role === "assistant")
+    throw new ServeError("INVALID_INPUT", "messages: only the last one may be an answer to go on with", {
+      param: "messages",
+    });
+  return { messages: before, prefix: typeof last.content === "string" ? last.content : "" };
+}
+
+function promptCharacters({ messages, tools }: ChatRequest): number {
+  let sum = tools.length === 0 ? 0 : JSON.stringify(tools).length;
+  for (const { content } of messages)
+    if (typeof content === "string") sum += content.length;
+    else for (const part of content ?? []) sum += part.text.length;
+  return sum;
+}
+
+async function planAnswers(
+  request: ChatRequest,
+  ids: Int32Array,
+  options: GenerateOptions,
+): Promise<AnswerPlan[]> {
+  const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  return Array.from({ length: request.n }, (_, choice) => ({ ids, options: { ...options, seed, choice } }));
+}
+
+function thinkingOf(model: BitNet, prompt: string): "no" | "maybe" | "begun" {
+  if (/<think>\s*$/.test(prompt)) return "begun";
+  return model.template.source.includes("<think>") || model.tokenizer.idOf("<think>") !== null
+    ? "maybe"
+    : "no";
+}
+
+/** Runs the answers. `onEvent` is waited for before the answer goes on. */
+export async function runChat(
+  exchange: Exchange,
+  chat: PreparedChat,
+  onEvent: (index: number, event: ChatEvent) => Promise<void> | void = () => {},
+): Promise<ChatAnswer[]> {
+  const builders = chat.plans.map(() => new AnswerBuilder(chat));
+  const results = await generateAnswers(exchange, chat.lease, chat.plans, async (index, piece) => {
+    for (const event of builders[index]?.push(piece) ?? []) await onEvent(index, event);
+  });
+  const answers: ChatAnswer[] = [];
+  for (const [index, builder] of builders.entries()) {
+    for (const event of builder.end()) await onEvent(index, event);
+    const result = results[index];
+    if (result !== undefined) answers.push(builder.finish(result));
+  }
+  return answers;
+}
+
+class AnswerBuilder {
+  readonly #reader: AnswerReader;
+  readonly #chat: PreparedChat;
+  readonly #texts: string[] = [];
+  readonly #reasoning: string[] = [];
+  readonly #calls: ChatCall[] = [];
+  readonly #tokens: TokenEntry[] = [];
+  #held: TokenEntry[] = [];
+
+  constructor(chat: PreparedChat) {
+    const { tools, toolChoice } = chat.request;
+    this.#chat = chat;
+    this.#reader = new AnswerReader({
+      tools: tools.length > 0 && toolChoice !== "none",
+      thinking: chat.thinking,
+      names: new Set(tools.map((tool) => tool.function.name)),
+    });
+  }
+
+  push({ id, text, logprob, top }: TokenPiece): ChatEvent[] {
+    if (logprob !== undefined) this.#held.push({ id, logprob, top: top ?? [] });
+    return text === "" ? [] : this.#take(this.#reader.push(text));
+  }
+
+  end(): ChatEvent[] {
+    return this.#take(this.#reader.end());
+  }
+
+  finish(result: GenerationResult): ChatAnswer {
+    const hasCalls = this.#calls.length > 0;
+    const isCut = result.stopReason === "length" || result.stopReason === "context";
+    const stopText = result.stopText ?? null;
+    return {
+      text: this.#texts.join(""),
+      reasoning: this.#reasoning.join(""),
+      calls: this.#calls,
+      end: isCut ? "length" : hasCalls ? "calls" : stopText === null ? "stop" : "stop-text",
+      stopText,
+      tokens: this.#tokens,
+      result,
+    };
+  }
+
+  #take(events: readonly AnswerEvent[]): ChatEvent[] {
+    const kept: ChatEvent[] = [];
+    for (const event of events) {
+      if (event.kind === "text") this.#texts.push(event.text);
+      else if (event.kind === "reasoning") this.#reasoning.push(event.text);
+      else {
+        if (this.#calls.length > 0 && !this.#chat.request.parallelCalls) continue;
+        this.#calls.push({ name: event.name, arguments: event.arguments });
+      }
+      const tokens = this.#held;
+      this.#held = [];
+      this.#tokens.push(...tokens);
+      kept.push({ ...event, tokens });
+    }
+    return kept;
+  }
+}

@@ -1,0 +1,121 @@
+/** llama-server's own completion: a text or token ids in, text and timings out. */
+import type { GenerationResult } from "bitnet.ts";
+import { maxTokensFor } from "../chat-core.ts";
+import { invalid } from "../errors.ts";
+import type { Exchange } from "../exchange.ts";
+import { generateAnswers } from "../generating.ts";
+import { checkPromptSize, checkRoom } from "../prompts.ts";
+import { readSampling } from "./openai-options.ts";
+
+export async function llamaCompletion(exchange: Exchange): Promise<void> {
+  const { body, serving } = exchange;
+  const prompt = body.raw("prompt") ?? "";
+  const isStream = body.boolean("stream") ?? false;
+  const wanted = body.integer("n_predict", { min: -1 }) ?? body.integer("max_tokens", { min: -1 });
+  const options = readSampling(body);
+  const nProbs = body.integer("n_probs", { min: 0, max: 20 }) ?? 0;
+  const parts: unknown[] = Array.isArray(prompt) ? prompt : [prompt];
+  if (
+    !parts.every((part) => typeof part === "string" || (Number.isSafeInteger(part) && (part as number) >= 0))
+  )
+    throw invalid("prompt", "a text, token ids, or a mixture of both");
+  checkPromptSize(
+    parts.reduce<number>((sum, part) => sum + (typeof part === "string" ? part.length : 1), 0),
+    serving.settings,
+  );
+  const lease = await exchange.start(body.string("model", 256));
+  const { model } = lease;
+  const { tokenizer } = model;
+  const texts = parts as (string | number)[];
+  const beginsWithText = typeof texts[0] === "string";
+  const ids = tokenizer.encodeSegments([
+    ...(beginsWithText && tokenizer.addBos && tokenizer.bosId !== null ? [tokenizer.bosId] : []),
+    ...texts,
+  ]);
+  if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
+  checkRoom(model, ids);
+  const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
+  const plan = { ids, options: { ...options, maxTokens, ...(nProbs > 0 ? { logprobs: nProbs } : {}) } };
+  const finish = (result: GenerationResult) => ({
+    stop: true,
+    stop_type: stopType(result),
+    stopping_word: result.stopText ?? "",
+    id_slot: 0,
+    model: lease.name,
+    tokens_predicted: result.ids.length,
+    tokens_evaluated: result.promptTokens,
+    tokens_cached: result.cachedTokens,
+    truncated: false,
+    generation_settings: { seed: result.seed, n_predict: maxTokens, ...settingsOf(options) },
+    timings: timingsOf(result),
+  });
+  let text = "";
+  if (!isStream) {
+    const [result] = await generateAnswers(exchange, lease, [plan], (_, piece) => {
+      text += piece.text;
+    });
+    if (result === undefined) return;
+    const describe = (id: number, logprob: number) => ({
+      id,
+      token: tokenizer.decode([id]),
+      bytes: Array.from(tokenizer.tokenBytes(id)),
+      logprob,
+    });
+    exchange.sendJson({
+      index: 0,
+      content: text,
+      tokens: Array.from(result.ids),
+      ...finish(result),
+      ...(result.logprobs === undefined
+        ? {}
+        : {
+            completion_probabilities: result.logprobs.map(({ id, logprob, top }) => ({
+              ...describe(id, logprob),
+              top_logprobs: top.map(([each, value]) => describe(each, value)),
+            })),
+          }),
+    });
+    return;
+  }
+  const writer = exchange.openStream("sse");
+  const send = (value: object) => writer.write(`data: ${JSON.stringify(value)}\n\n`);
+  const [result] = await generateAnswers(exchange, lease, [plan], async (_, piece) => {
+    if (piece.text !== "") await send({ index: 0, content: piece.text, tokens: [piece.id], stop: false });
+  });
+  if (result !== undefined) await send({ index: 0, content: "", tokens: [], ...finish(result) });
+  writer.end();
+}
+
+function settingsOf({
+  temperature,
+  topK,
+  topP,
+  minP,
+}: {
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+}) {
+  return { temperature: temperature ?? 0.7, top_k: topK ?? 0, top_p: topP ?? 0.9, min_p: minP ?? 0 };
+}
+
+function stopType({ stopReason, stopText }: GenerationResult): string {
+  if (stopText !== undefined) return "word";
+  return stopReason === "length" || stopReason === "context" ? "limit" : "eos";
+}
+
+function timingsOf({ promptTokens, cachedTokens, ids, timings }: GenerationResult): object {
+  const nComputed = promptTokens - cachedTokens;
+  return {
+    cache_n: cachedTokens,
+    prompt_n: nComputed,
+    prompt_ms: timings.promptMs,
+    prompt_per_token_ms: nComputed > 0 ? timings.promptMs / nComputed : 0,
+    prompt_per_second: timings.promptTokensPerSecond,
+    predicted_n: ids.length,
+    predicted_ms: timings.decodeMs,
+    predicted_per_token_ms: ids.length > 0 ? timings.decodeMs / ids.length : 0,
+    predicted_per_second: timings.decodeTokensPerSecond,
+  };
+}

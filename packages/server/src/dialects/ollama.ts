@@ -1,0 +1,204 @@
+/** Ollama's chat and generate, whole and as lines of JSON. */
+import type { GenerateOptions, GenerationResult } from "bitnet.ts";
+import { type ChatRequest, maxTokensFor, type PreparedChat, prepareChat, runChat } from "../chat-core.ts";
+import { invalid, ServeError } from "../errors.ts";
+import type { Exchange } from "../exchange.ts";
+import { Fields, isObject } from "../fields.ts";
+import { generateAnswers } from "../generating.ts";
+import type { Lease } from "../models.ts";
+import { checkPromptSize, checkRoom, encodeMessages, encodeText } from "../prompts.ts";
+import { readMessages, readTools } from "./openai-messages.ts";
+import { defined, positiveShare } from "./openai-options.ts";
+
+export async function ollamaChat(exchange: Exchange): Promise<void> {
+  const { body } = exchange;
+  const model = body.requiredString("model");
+  const isStream = body.boolean("stream") ?? true;
+  const { options, maxTokens } = readOptions(body);
+  const list = body.list("messages", 4096) ?? [];
+  if (list.length === 0) return sendLoaded(exchange, model, { message: { role: "assistant", content: "" } });
+  const tools = readTools(body);
+  const request: ChatRequest = {
+    model,
+    messages: readMessages(new Fields({ messages: list.map(withTextArguments) })),
+    tools,
+    toolChoice: tools.length > 0 ? "auto" : "none",
+    parallelCalls: true,
+    n: 1,
+    maxTokens,
+    options,
+    templateArguments: readThink(body),
+  };
+  const chat = await prepareChat(exchange, request);
+  const line = (message: object) => ({ model, created_at: new Date().toISOString(), message });
+  if (!isStream) {
+    const [answer] = await runChat(exchange, chat);
+    if (answer === undefined) return;
+    const message = {
+      role: "assistant",
+      content: answer.text,
+      ...(answer.reasoning === "" ? {} : { thinking: answer.reasoning }),
+      ...(answer.calls.length === 0 ? {} : { tool_calls: answer.calls.map(toolCall) }),
+    };
+    return exchange.sendJson({ ...line(message), ...doneFields(answer.result, chat) });
+  }
+  const writer = exchange.openStream("ndjson");
+  const send = (value: object) => writer.write(`${JSON.stringify(value)}\n`);
+  const [answer] = await runChat(exchange, chat, async (_, event) => {
+    const message =
+      event.kind === "call"
+        ? { role: "assistant", content: "", tool_calls: [toolCall(event)] }
+        : event.kind === "text"
+          ? { role: "assistant", content: event.text }
+          : { role: "assistant", content: "", thinking: event.text };
+    await send({ ...line(message), done: false });
+  });
+  if (answer === undefined) return;
+  await send({ ...line({ role: "assistant", content: "" }), ...doneFields(answer.result, chat) });
+  writer.end();
+}
+
+export async function ollamaGenerate(exchange: Exchange): Promise<void> {
+  const { body, serving } = exchange;
+  const model = body.requiredString("model");
+  const prompt = body.string("prompt") ?? "";
+  const isStream = body.boolean("stream") ?? true;
+  const isRaw = body.boolean("raw") ?? false;
+  const system = body.string("system");
+  const { options, maxTokens } = readOptions(body);
+  if (body.string("suffix")) throw invalid("suffix", "nothing: these models cannot fill in");
+  if (body.string("template"))
+    throw new ServeError("INVALID_INPUT", "template: templates are not taken from requests");
+  if ((body.list("images", 64) ?? []).length > 0)
+    throw invalid("images", "nothing: these models see no images");
+  const context = body.list("context", 1_000_000);
+  if (prompt === "" && !isRaw) return sendLoaded(exchange, model, { response: "" });
+  checkPromptSize(prompt.length + (system?.length ?? 0), serving.settings);
+  const lease = await exchange.start(model);
+  const messages = [
+    ...(system ? [{ role: "system", content: system }] : []),
+    { role: "user", content: prompt },
+  ];
+  const fresh = isRaw ? encodeText(lease.model, prompt) : encodeMessages(lease.model, messages, {}).ids;
+  const ids = context === undefined || isRaw ? fresh : Int32Array.of(...checkIds(context), ...fresh);
+  if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
+  checkRoom(lease.model, ids);
+  const plan = { ids, options: { ...options, maxTokens: maxTokensFor(maxTokens, serving.settings) } };
+  const line = (response: string) => ({ model, created_at: new Date().toISOString(), response });
+  const done = (result: GenerationResult) => ({
+    ...doneFields(result, { lease }),
+    ...(isRaw ? {} : { context: [...ids, ...result.ids] }),
+  });
+  if (!isStream) {
+    let text = "";
+    const [result] = await generateAnswers(exchange, lease, [plan], (_, piece) => {
+      text += piece.text;
+    });
+    if (result !== undefined) exchange.sendJson({ ...line(text), ...done(result) });
+    return;
+  }
+  const writer = exchange.openStream("ndjson");
+  const [result] = await generateAnswers(exchange, lease, [plan], async (_, { text }) => {
+    if (text !== "") await writer.write(`${JSON.stringify({ ...line(text), done: false })}\n`);
+  });
+  if (result !== undefined) await writer.write(`${JSON.stringify({ ...line(""), ...done(result) })}\n`);
+  writer.end();
+}
+
+function checkIds(list: readonly unknown[]): number[] {
+  if (!list.every((id) => Number.isSafeInteger(id) && (id as number) >= 0))
+    throw invalid("context", "token ids");
+  return list as number[];
+}
+
+/** A request without a prompt only loads the model. */
+async function sendLoaded(exchange: Exchange, model: string, fields: object): Promise<void> {
+  await exchange.start(model);
+  exchange.sendJson({
+    model,
+    created_at: new Date().toISOString(),
+    ...fields,
+    done: true,
+    done_reason: "load",
+  });
+}
+
+/** Their clients send arguments as objects. */
+function withTextArguments(message: unknown): unknown {
+  if (!isObject(message)) return message;
+  const calls = message.tool_calls;
+  const plain = { ...message, content: message.content ?? "" };
+  if (!Array.isArray(calls)) return plain;
+  return {
+    ...plain,
+    tool_calls: calls.map((call: unknown) => {
+      if (!isObject(call) || !isObject(call.function)) return call;
+      const given = call.function.arguments;
+      return {
+        function: {
+          ...call.function,
+          arguments: typeof given === "string" ? given : JSON.stringify(given ?? {}),
+        },
+      };
+    }),
+  };
+}
+
+function readThink(body: Fields): Record<string, unknown> | undefined {
+  const think = body.raw("think");
+  if (think === undefined) return undefined;
+  if (typeof think !== "boolean" && typeof think !== "string")
+    throw invalid("think", "true, false or a level");
+  return { enable_thinking: think !== false };
+}
+
+function readOptions(body: Fields): { options: GenerateOptions; maxTokens: number | undefined } {
+  const fields = body.object("options") ?? new Fields({}, "options");
+  for (const name of ["mirostat", "tfs_z"])
+    if (![undefined, 0, 1].includes(fields.raw(name) as number | undefined))
+      throw invalid(fields.path(name), "nothing: it is not supported here");
+  const wanted = fields.integer("num_predict", { min: -2 });
+  const seed = fields.integer("seed", { min: -1, max: 2 ** 32 - 1 });
+  return {
+    maxTokens: wanted === undefined ? undefined : wanted < 0 ? Number.MAX_SAFE_INTEGER : wanted,
+    options: defined({
+      temperature: fields.number("temperature", { min: 0, max: 100 }),
+      topK: fields.integer("top_k", { min: 0, max: 1_000_000 }),
+      topP: positiveShare(fields, "top_p"),
+      minP: fields.number("min_p", { min: 0, max: 1 }),
+      typicalP: positiveShare(fields, "typical_p"),
+      repeatPenalty: fields.number("repeat_penalty", { min: 0.01, max: 100 }),
+      repeatLastN: fields.integer("repeat_last_n", { min: -1, max: 2 ** 31 }),
+      presencePenalty: fields.number("presence_penalty", { min: -100, max: 100 }),
+      frequencyPenalty: fields.number("frequency_penalty", { min: -100, max: 100 }),
+      seed: seed === -1 ? undefined : seed,
+      stop: fields.strings("stop", 16, 256)?.filter((text) => text !== ""),
+    }),
+  };
+}
+
+function toolCall(call: { name: string; arguments: string }): object {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(call.arguments);
+  } catch {
+    parsed = {};
+  }
+  return { function: { name: call.name, arguments: isObject(parsed) ? parsed : { value: parsed } } };
+}
+
+const nanoseconds = (ms: number) => Math.max(0, Math.round(ms * 1e6));
+
+function doneFields(result: GenerationResult, { lease }: { lease: Lease } | PreparedChat): object {
+  const { timings } = result;
+  return {
+    done: true,
+    done_reason: result.stopReason === "length" || result.stopReason === "context" ? "length" : "stop",
+    total_duration: nanoseconds(lease.loadMs + timings.queuedMs + timings.promptMs + timings.decodeMs),
+    load_duration: nanoseconds(lease.loadMs),
+    prompt_eval_count: result.promptTokens,
+    prompt_eval_duration: nanoseconds(timings.promptMs),
+    eval_count: result.ids.length,
+    eval_duration: nanoseconds(timings.decodeMs),
+  };
+}

@@ -1,0 +1,181 @@
+/** OpenAI's chat completions, whole and streamed. */
+import { randomUUID } from "node:crypto";
+import type { Tokenizer } from "bitnet.ts";
+import {
+  type ChatAnswer,
+  type ChatEvent,
+  type ChatRequest,
+  type PreparedChat,
+  prepareChat,
+  runChat,
+  type TokenEntry,
+} from "../chat-core.ts";
+import { invalid, ServeError } from "../errors.ts";
+import type { Exchange } from "../exchange.ts";
+import { Fields } from "../fields.ts";
+import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
+import { readSampling } from "./openai-options.ts";
+import { fingerprint, usageOf } from "./openai-usage.ts";
+
+interface StreamWish {
+  stream: boolean;
+  includeUsage: boolean;
+}
+
+export async function chatCompletions(exchange: Exchange): Promise<void> {
+  const request = readChat(exchange.body);
+  const wish = readStreamWish(exchange.body);
+  const chat = await prepareChat(exchange, request);
+  const head = {
+    id: `chatcmpl-${randomUUID()}`,
+    created: Math.floor(Date.now() / 1000),
+    model: request.model ?? chat.lease.name,
+    system_fingerprint: fingerprint(exchange.serving),
+  };
+  if (wish.stream) return streamChat(exchange, chat, head, wish.includeUsage);
+  const answers = await runChat(exchange, chat);
+  exchange.sendJson({
+    ...head,
+    object: "chat.completion",
+    choices: answers.map((answer, index) => wholeChoice(chat, answer, index)),
+    usage: usageOf(answers.map(({ result }) => result)),
+  });
+}
+
+export function readStreamWish(body: Fields): StreamWish {
+  const stream = body.boolean("stream") ?? false;
+  return { stream, includeUsage: body.object("stream_options")?.boolean("include_usage") ?? false };
+}
+
+export function readChat(body: Fields): ChatRequest {
+  const model = body.string("model", 256);
+  const messages = readMessages(body);
+  const tools = readTools(body);
+  return {
+    model,
+    messages,
+    tools,
+    toolChoice: readToolChoice(body, tools),
+    parallelCalls: body.boolean("parallel_tool_calls") ?? true,
+    n: body.integer("n", { min: 1, max: 128 }) ?? 1,
+    maxTokens:
+      body.integer("max_completion_tokens", { min: 1 }) ??
+      body.integer("max_tokens", { min: -1 }) ??
+      body.integer("n_predict", { min: -1 }),
+    options: { ...readSampling(body), ...readLogprobs(body) },
+    templateArguments: readTemplateArguments(body),
+  };
+}
+
+function readLogprobs(body: Fields): { logprobs?: number } {
+  const top = body.integer("top_logprobs", { min: 0, max: 20 });
+  const isOn = body.boolean("logprobs") ?? false;
+  if (top !== undefined && top > 0 && !isOn) throw invalid("top_logprobs", "logprobs: true beside it");
+  return isOn ? { logprobs: top ?? 0 } : {};
+}
+
+/** Switches of templates, such as `enable_thinking`: plain values, never a template. */
+function readTemplateArguments(body: Fields): Record<string, unknown> | undefined {
+  const value = body.raw("chat_template_kwargs");
+  if (value === undefined) return undefined;
+  const fields = new Fields(value, "chat_template_kwargs");
+  if (fields.has("chat_template"))
+    throw new ServeError(
+      "INVALID_INPUT",
+      "chat_template_kwargs.chat_template: templates are not taken from requests",
+    );
+  const entries = Object.entries(value as Record<string, unknown>);
+  const isPlain = ([, each]: [string, unknown]) =>
+    typeof each === "boolean" || typeof each === "number" || (typeof each === "string" && each.length <= 256);
+  if (entries.length > 32 || !entries.every(isPlain))
+    throw invalid("chat_template_kwargs", "at most 32 booleans, numbers and short strings");
+  return Object.fromEntries(entries);
+}
+
+function finishReason(chat: PreparedChat, { end }: ChatAnswer): string {
+  if (end === "length") return "length";
+  // OpenAI gives "stop" when the function was named.
+  return end === "calls" && typeof chat.request.toolChoice === "string" ? "tool_calls" : "stop";
+}
+
+function wholeChoice(chat: PreparedChat, answer: ChatAnswer, index: number): object {
+  const { tokenizer } = chat.lease.model;
+  const calls = answer.calls.map((call) => ({
+    id: callId(),
+    type: "function",
+    function: { name: call.name, arguments: call.arguments },
+  }));
+  return {
+    index,
+    message: {
+      role: "assistant",
+      content: calls.length > 0 && answer.text === "" ? null : answer.text,
+      refusal: null,
+      ...(answer.reasoning === "" ? {} : { reasoning_content: answer.reasoning }),
+      ...(calls.length === 0 ? {} : { tool_calls: calls }),
+    },
+    logprobs: logprobsOf(chat, answer.tokens, tokenizer),
+    finish_reason: finishReason(chat, answer),
+  };
+}
+
+export function callId(): string {
+  return `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
+}
+
+function logprobsOf(chat: PreparedChat, tokens: readonly TokenEntry[], tokenizer: Tokenizer): object | null {
+  if (chat.request.options.logprobs === undefined) return null;
+  const describe = (id: number, logprob: number) => ({
+    token: tokenizer.decode([id]),
+    logprob,
+    bytes: Array.from(tokenizer.tokenBytes(id)),
+  });
+  const content = tokens.map(({ id, logprob, top }) => ({
+    ...describe(id, logprob),
+    top_logprobs: top.map(([each, value]) => describe(each, value)),
+  }));
+  return { content, refusal: null };
+}
+
+async function streamChat(
+  exchange: Exchange,
+  chat: PreparedChat,
+  head: object,
+  includeUsage: boolean,
+): Promise<void> {
+  const writer = exchange.openStream("sse");
+  const { tokenizer } = chat.lease.model;
+  const send = (fields: object) =>
+    writer.write(
+      `data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", ...fields, ...(includeUsage && !("usage" in fields) ? { usage: null } : {}) })}\n\n`,
+    );
+  const chunk = (index: number, delta: object, tokens: readonly TokenEntry[] = []) =>
+    send({
+      choices: [
+        {
+          index,
+          delta,
+          logprobs: tokens.length > 0 ? logprobsOf(chat, tokens, tokenizer) : null,
+          finish_reason: null,
+        },
+      ],
+    });
+  for (const index of chat.plans.keys()) await chunk(index, { role: "assistant", content: null });
+  const answers = await runChat(exchange, chat, async (index, event) => {
+    for (const delta of deltasOf(event)) await chunk(index, delta, event.tokens);
+  });
+  for (const [index, answer] of answers.entries())
+    await send({
+      choices: [{ index, delta: {}, logprobs: null, finish_reason: finishReason(chat, answer) }],
+    });
+  if (includeUsage) await send({ choices: [], usage: usageOf(answers.map(({ result }) => result)) });
+  writer.end("data: [DONE]\n\n");
+}
+
+function deltasOf(event: ChatEvent): object[] {
+  if (event.kind === "text") return [{ content: event.text }];
+  if (event.kind === "reasoning") return [{ reasoning_content: event.text }];
+  const { index } = event;
+  const called = { index, id: callId(), type: "function", function: { name: event.name, arguments: "" } };
+  return [{ tool_calls: [called] }, { tool_calls: [{ index, function: { arguments: event.arguments } }] }];
+}

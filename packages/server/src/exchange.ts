@@ -1,0 +1,169 @@
+/**
+ * One request and its answer: the client's signal, its turn, its model, and how answers, streams and errors leave. Dialects are written
+ * against this; it knows none of them beyond the shape of their errors.
+ */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Client } from "./clients.ts";
+import { type Dialect, errorBody, ServeError, statusIn, toServeError } from "./errors.ts";
+import { Fields, parseBody } from "./fields.ts";
+import type { Lease } from "./models.ts";
+import type { Serving } from "./serving.ts";
+import { StreamWriter } from "./stream-writer.ts";
+
+export type StreamKind = "sse" | "named-sse" | "ndjson";
+
+const contentTypes: Readonly<Record<StreamKind, string>> = {
+  sse: "text/event-stream; charset=utf-8",
+  "named-sse": "text/event-stream; charset=utf-8",
+  ndjson: "application/x-ndjson",
+};
+
+export class Exchange {
+  readonly serving: Serving;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly dialect: Dialect;
+  readonly client: Client;
+  readonly #controller = new AbortController();
+  readonly #cleanups: (() => void)[] = [];
+  #body: Fields | null = null;
+  #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
+  queuedMs = 0;
+
+  constructor(parts: {
+    serving: Serving;
+    request: FastifyRequest;
+    reply: FastifyReply;
+    dialect: Dialect;
+    client: Client;
+  }) {
+    this.serving = parts.serving;
+    this.request = parts.request;
+    this.reply = parts.reply;
+    this.dialect = parts.dialect;
+    this.client = parts.client;
+    const { raw } = parts.reply;
+    const onClose = () => {
+      if (!raw.writableFinished) this.abort(new ServeError("ABORTED", "the client has left"));
+    };
+    raw.once("close", onClose);
+    this.#cleanups.push(() => raw.off("close", onClose));
+  }
+
+  get id(): string {
+    return this.request.id;
+  }
+
+  /** Fires when the client leaves, time is up or the server ends. Its reason is a ServeError. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get body(): Fields {
+    this.#body ??= new Fields(parseBody(this.bodyBytes));
+    return this.#body;
+  }
+
+  get bodyBytes(): Uint8Array {
+    return this.request.body instanceof Uint8Array ? this.request.body : new Uint8Array();
+  }
+
+  abort(reason: ServeError): void {
+    this.#controller.abort(reason);
+  }
+
+  throwIfAborted(): void {
+    if (this.signal.aborted) throw this.signal.reason;
+  }
+
+  /** What to do when the exchange has ended, however it did. */
+  onEnd(cleanup: () => void): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** Waits for a turn, then takes the model into use. The time of the request runs from its turn. */
+  async start(modelName: string | undefined): Promise<Lease> {
+    const { serving } = this;
+    serving.models.resolve(modelName);
+    const ticket = await serving.admission.enter(this.bodyBytes.length, this.signal);
+    this.onEnd(() => ticket.release());
+    this.queuedMs = ticket.queuedMs;
+    this.throwIfAborted();
+    const timer = setTimeout(
+      () => this.abort(new ServeError("TIMEOUT", "the request took longer than this server allows")),
+      serving.settings.timeoutMs,
+    );
+    this.onEnd(() => clearTimeout(timer));
+    const lease = await serving.models.acquire(modelName);
+    this.onEnd(() => lease.release());
+    this.throwIfAborted();
+    return lease;
+  }
+
+  sendJson(value: object, status = 200): void {
+    this.reply
+      .code(status)
+      .header("content-type", "application/json; charset=utf-8")
+      .send(JSON.stringify(value));
+  }
+
+  openStream(kind: StreamKind): StreamWriter {
+    this.throwIfAborted();
+    this.reply.hijack();
+    const headers = Object.fromEntries(
+      Object.entries(this.reply.getHeaders()).filter(([, value]) => value !== undefined),
+    ) as Record<string, string | number | string[]>;
+    const writer = new StreamWriter(this.reply.raw, {
+      headers: {
+        ...headers,
+        "content-type": contentTypes[kind],
+        "cache-control": "no-cache",
+        "x-accel-buffering": "no",
+      },
+      stallMs: this.serving.settings.stallMs,
+      keepAlive: kind === "ndjson" ? null : ": \n\n",
+      keepAliveMs: 10_000,
+    });
+    this.#stream = { writer, kind };
+    return writer;
+  }
+
+  /** Answers with an error, or ends the stream with one. */
+  fail(thrown: unknown): void {
+    const error = this.signal.aborted ? (this.signal.reason as ServeError) : toServeError(thrown);
+    if (error.status >= 500 && error.status !== 503)
+      this.serving.settings.log(describeFailure(this.id, error));
+    if (this.#stream !== null) this.#failStream(this.#stream, error);
+    else if (!this.reply.raw.destroyed) sendError(this.reply, this.dialect, error, this.id);
+  }
+
+  end(): void {
+    for (const cleanup of this.#cleanups.splice(0).reverse()) cleanup();
+  }
+
+  #failStream({ writer, kind }: { writer: StreamWriter; kind: StreamKind }, error: ServeError): void {
+    if (writer.isEnded) return;
+    const body = JSON.stringify(errorBody(this.dialect, error, this.id));
+    if (kind === "ndjson") writer.end(`${body}\n`);
+    else if (kind === "named-sse") writer.end(`event: error\ndata: ${body}\n\n`);
+    else writer.end(`data: ${body}\n\ndata: [DONE]\n\n`);
+  }
+}
+
+export function sendError(reply: FastifyReply, dialect: Dialect, error: ServeError, requestId: string): void {
+  reply.code(statusIn(dialect, error)).header("content-type", "application/json; charset=utf-8");
+  reply.header("x-bitnet-code", error.code);
+  if (error.retryAfterMs !== null) {
+    reply.header("retry-after", Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
+    reply.header("retry-after-ms", Math.max(1000, Math.round(error.retryAfterMs)));
+  }
+  // Clients retry every 5xx by themselves, also where that can change nothing.
+  if (error.status >= 500 && error.retryAfterMs === null) reply.header("x-should-retry", "false");
+  reply.send(JSON.stringify(errorBody(dialect, error, requestId)));
+}
+
+/** For the log: the cause with its place in the code, on one line. */
+function describeFailure(id: string, error: ServeError): string {
+  const cause = error.cause instanceof Error ? (error.cause.stack ?? error.cause.message) : error.message;
+  return `request ${id}: ${error.code}: ${cause.replaceAll(/\s*\n\s*/g, " | ").slice(0, 2000)}`;
+}

@@ -1,0 +1,3 @@
+/** @bitnet.ts/server: serves models in the dialects of OpenAI, Anthropic and Ollama. */
+export { type RunningServer, type ServerOptions, startServer } from "./server.ts";
+export { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";

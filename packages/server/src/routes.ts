@@ -1,0 +1,52 @@
+/** Which path is what, on which method, and who may ask: the map of the server. */
+import { countTokens, messages } from "./dialects/anthropic.ts";
+import { llamaCompletion } from "./dialects/llama-completion.ts";
+import { getModel, listModels } from "./dialects/models.ts";
+import { ollamaChat, ollamaGenerate } from "./dialects/ollama.ts";
+import { notHere, running, show, tags, version } from "./dialects/ollama-models.ts";
+import { chatCompletions } from "./dialects/openai-chat.ts";
+import { completions } from "./dialects/openai-completions.ts";
+import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
+import type { Exchange } from "./exchange.ts";
+import { health, live, ready, statistics } from "./health.ts";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly handle: (exchange: Exchange) => Promise<void>;
+  /** "model": answers only once the models are there; "state": always. */
+  readonly needs: "model" | "state";
+  /** Needs no key. */
+  readonly isPublic?: boolean;
+}
+
+const model = (method: Route["method"], paths: readonly string[], handle: Route["handle"]): Route[] =>
+  paths.map((path) => ({ method, path, handle, needs: "model" }));
+
+export const routes: readonly Route[] = [
+  ...model("POST", ["/v1/chat/completions", "/chat/completions"], chatCompletions),
+  ...model("POST", ["/v1/completions", "/completions"], completions),
+  ...model("GET", ["/v1/models", "/models"], listModels),
+  ...model("GET", ["/v1/models/*"], getModel),
+  ...model("POST", ["/v1/messages"], messages),
+  ...model("POST", ["/v1/messages/count_tokens"], countTokens),
+  ...model("POST", ["/completion"], llamaCompletion),
+  ...model("POST", ["/tokenize", "/v1/tokenize"], tokenize),
+  ...model("POST", ["/detokenize", "/v1/detokenize"], detokenize),
+  ...model("POST", ["/apply-template"], applyTemplate),
+  ...model("GET", ["/tokenizer_info"], tokenizerInfo),
+  ...model("GET", ["/props"], props),
+  ...model("POST", ["/v1/embeddings", "/embeddings", "/api/embed", "/api/embeddings"], notHere),
+  ...model("GET", ["/slots"], notHere),
+  ...model("POST", ["/api/chat"], ollamaChat),
+  ...model("POST", ["/api/generate"], ollamaGenerate),
+  ...model("GET", ["/api/tags"], tags),
+  ...model("GET", ["/api/ps"], running),
+  ...model("POST", ["/api/show"], show),
+  ...model("POST", ["/api/create", "/api/push", "/api/copy", "/api/pull"], notHere),
+  { method: "GET", path: "/api/version", handle: version, needs: "state" },
+  { method: "GET", path: "/health", handle: health, needs: "state", isPublic: true },
+  { method: "GET", path: "/health/live", handle: live, needs: "state", isPublic: true },
+  { method: "GET", path: "/health/ready", handle: ready, needs: "state", isPublic: true },
+  { method: "GET", path: "/stats", handle: statistics, needs: "state" },
+];

@@ -1,0 +1,195 @@
+/** Puts a server together: Fastify for connections and routes, models, admission, and an orderly end. */
+import { randomUUID } from "node:crypto";
+import type { AddressInfo } from "node:net";
+import { BitNetError } from "@bitnet.ts/core";
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import { Admission } from "./admission.ts";
+import { anonymous, type Client } from "./clients.ts";
+import { dialectOf, ServeError, toServeError } from "./errors.ts";
+import { Exchange, sendError } from "./exchange.ts";
+import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
+import { notReady } from "./health.ts";
+import { Models } from "./models.ts";
+import { type Route, routes } from "./routes.ts";
+import type { Serving } from "./serving.ts";
+import { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";
+
+export interface RunningServer {
+  /** Where it listens, such as "http://127.0.0.1:8080". */
+  readonly url: string;
+  /** Resolves when the first model has been loaded, rejects when that failed. */
+  readonly ready: Promise<void>;
+  /** Takes no new requests, lets running ones end within the time of the settings, then ends. */
+  close(): Promise<void>;
+}
+
+export type ServerOptions = Partial<ServerSettings> & { models: readonly ServedModel[]; version?: string };
+
+/**
+ * Starts a server; it listens when this resolves, and serves once `ready` has resolved.
+ * @throws BitNetError INVALID_ARGUMENT for settings that would be unsafe, IO_FAILED when the address cannot be had.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const settings: ServerSettings = { ...defaultSettings, log: () => {}, ...options };
+  if (settings.models.length === 0)
+    throw new BitNetError("INVALID_ARGUMENT", "server: it needs at least one model");
+  if (!isLoopbackAddress(settings.host) && settings.keysFile === null)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `server: ${settings.host} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
+    );
+  const serving: Serving = {
+    settings,
+    models: new Models(settings.models, settings.aliases, settings.models.length),
+    admission: new Admission(settings),
+    startedAt: new Date(),
+    version: options.version ?? "0",
+    state: "loading",
+  };
+  const exchanges = new Set<Exchange>();
+  const app = createApp(serving, exchanges);
+  try {
+    await app.listen({ host: settings.host, port: settings.port });
+  } catch (cause) {
+    throw new BitNetError(
+      "IO_FAILED",
+      `server: cannot listen on ${settings.host}:${settings.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+  let closing: Promise<void> | null = null;
+  return {
+    url: urlOf(app),
+    ready: warmUp(serving),
+    close() {
+      closing ??= drain(app, serving, exchanges);
+      return closing;
+    },
+  };
+}
+
+function urlOf(app: FastifyInstance): string {
+  const { address, port, family } = app.server.address() as AddressInfo;
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+}
+
+/** Loads the first model and lets it generate a token, so that the first request finds everything in place. */
+async function warmUp(serving: Serving): Promise<void> {
+  const lease = await serving.models.acquire(undefined);
+  try {
+    const { tokenizer } = lease.model;
+    const id = tokenizer.bosId ?? 0;
+    await lease.model.generate([id], { maxTokens: 1, temperature: 0 }).result;
+    if (serving.state === "loading") serving.state = "ready";
+  } finally {
+    lease.release();
+  }
+}
+
+function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance {
+  const { settings } = serving;
+  const app = Fastify({
+    bodyLimit: settings.maxBodyBytes,
+    requestTimeout: 30_000,
+    http: { headersTimeout: 20_000, maxHeaderSize: 16_384 },
+    genReqId: () => `req_${randomUUID().replaceAll("-", "")}`,
+    routerOptions: { maxParamLength: 256, ignoreTrailingSlash: true },
+    exposeHeadRoutes: true,
+    return503OnClosing: false,
+    forceCloseConnections: false,
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  app.addHook("onRequest", async (request, reply) => {
+    reply.header("x-request-id", request.id);
+    reply.header("request-id", request.id);
+    reply.header("x-content-type-options", "nosniff");
+    if (serving.state === "draining") reply.header("connection", "close");
+  });
+  const denied = (request: FastifyRequest, reply: FastifyReply, error: unknown) =>
+    sendError(reply, dialectOf(request.url), toServeError(error), request.id);
+  app.setErrorHandler((error, request, reply) => denied(request, reply, error));
+  app.setNotFoundHandler((request, reply) => {
+    const path = JSON.stringify(request.url.split("?")[0]?.slice(0, 100));
+    denied(request, reply, new ServeError("NOT_FOUND", `${request.method} ${path} does not exist`));
+  });
+  app.addHook("onRequest", async (request, reply) => {
+    const { host, origin } = request.headers;
+    if (settings.keysFile === null) checkHost(host, settings);
+    if (!isAllowedOrigin(origin, host, settings))
+      throw new ServeError("FORBIDDEN", "pages of this origin may not ask here");
+    if (origin !== undefined && settings.corsOrigins.length > 0) {
+      reply.header("access-control-allow-origin", settings.corsOrigins.includes("*") ? "*" : origin);
+      reply.header("vary", "origin");
+    }
+  });
+  app.options("/*", async (_request, reply) => {
+    reply.header("access-control-allow-methods", "GET, POST, DELETE");
+    reply.header("access-control-allow-headers", "*, authorization, content-type, x-api-key");
+    reply.header("access-control-max-age", "600");
+    reply.code(204).send();
+  });
+  for (const route of routes) addRoute(app, route, serving, exchanges);
+  app.get("/", async (_request, reply) => {
+    reply.type("text/plain").send("Ollama is running");
+  });
+  return app;
+}
+
+function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchanges: Set<Exchange>): void {
+  app.route({
+    method: route.method,
+    url: route.path,
+    onRequest: async (request) => {
+      authenticate(request, route, serving);
+      if (route.needs === "model" && serving.state !== "ready") throw notReady(serving.state);
+    },
+    handler: async (request, reply) => {
+      const client = authenticate(request, route, serving);
+      const exchange = new Exchange({ serving, request, reply, dialect: dialectOf(request.url), client });
+      exchanges.add(exchange);
+      try {
+        await route.handle(exchange);
+      } catch (error) {
+        exchange.fail(error);
+      } finally {
+        exchanges.delete(exchange);
+        exchange.end();
+      }
+      return reply;
+    },
+  });
+}
+
+function authenticate(_request: FastifyRequest, _route: Route, _serving: Serving): Client {
+  return anonymous;
+}
+
+/**
+ * Refuses new requests, waits for those that run or wait, cuts off the rest when time is up, and closes. Idle connections are closed
+ * again and again meanwhile, since clients keep them open.
+ */
+async function drain(
+  app: FastifyInstance,
+  serving: Serving,
+  exchanges: ReadonlySet<Exchange>,
+): Promise<void> {
+  serving.state = "draining";
+  const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
+  let timer: NodeJS.Timeout | undefined;
+  const timeIsUp = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, serving.settings.drainMs);
+  });
+  try {
+    await Promise.race([serving.admission.idle(), timeIsUp]);
+    for (const exchange of exchanges) exchange.abort(new ServeError("DRAINING", "the server has ended"));
+    const closed = app.close();
+    const cut = setTimeout(() => app.server.closeAllConnections(), 2000);
+    await closed;
+    clearTimeout(cut);
+    await serving.models.dispose();
+  } finally {
+    clearInterval(closeIdle);
+    clearTimeout(timer);
+  }
+}

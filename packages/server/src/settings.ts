@@ -1,0 +1,73 @@
+/** The settings of a server and their defaults. */
+import type { BitNetLoadOptions } from "bitnet.ts";
+
+export interface ServedModel {
+  /** Name under which clients ask for it. */
+  name: string;
+  /** Path or URL. */
+  source: string;
+  options: BitNetLoadOptions;
+}
+
+export interface ServerSettings {
+  host: string;
+  port: number;
+  /** At least one; the first serves where no model is named. */
+  models: readonly ServedModel[];
+  /** Further names of the first model; "*" stands for every name. */
+  aliases: readonly string[];
+  /** Requests that run at once, and requests that may wait for one of them to end. */
+  parallel: number;
+  maxQueued: number;
+  /** Bytes of bodies that may wait. */
+  maxQueuedBytes: number;
+  /** How long a request may wait for its turn. */
+  queueTimeoutMs: number;
+  /** How long a request may take from its turn to its end. */
+  timeoutMs: number;
+  maxBodyBytes: number;
+  /** Characters of all texts of a prompt together. */
+  maxPromptCharacters: number;
+  /** Tokens of one answer; what is asked for beyond is an error. */
+  maxOutputTokens: number;
+  /** Tokens of an answer when none are asked for. */
+  defaultOutputTokens: number;
+  /** Answers to one request, `n` times its prompts. */
+  maxAnswers: number;
+  /** A client who takes nothing of its answer for so long is cut off. */
+  stallMs: number;
+  /** Running requests get so long after SIGTERM. */
+  drainMs: number;
+  /** Host names, beside loopback names and addresses, under which the server may be asked for. */
+  allowedHosts: readonly string[];
+  /** Origins whose pages may ask (CORS); "*" for all. */
+  corsOrigins: readonly string[];
+  /** File of keys; null: no keys. */
+  keysFile: string | null;
+  /** Hops of proxies whose X-Forwarded-For is believed. */
+  trustedHops: number;
+  /** One line of the log. */
+  log: (line: string) => void;
+}
+
+export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
+  host: "127.0.0.1",
+  port: 8080,
+  aliases: [],
+  parallel: 10,
+  maxQueued: 64,
+  maxQueuedBytes: 64 * 2 ** 20,
+  queueTimeoutMs: 30_000,
+  timeoutMs: 600_000,
+  maxBodyBytes: 16 * 2 ** 20,
+  maxPromptCharacters: 2 ** 20,
+  maxOutputTokens: 4096,
+  defaultOutputTokens: 512,
+  maxAnswers: 128,
+  stallMs: 30_000,
+  drainMs: 30_000,
+  allowedHosts: [],
+  corsOrigins: [],
+  keysFile: null,
+  trustedHops: 0,
+};
