@@ -1,14 +1,12 @@
 /** Conversations of several turns, put together from what the world offers. */
+import type { ChatMessage } from "@bitnet.ts/core";
 import type { Draw } from "./draw.ts";
 import { arithmeticQuestion, copyQuestion, factQuestion, memory, outsideQuestion, type Question } from "./questions.ts";
 import { drawStory, type StoryState, storyQuestion, tellStory } from "./story.ts";
 import { typed } from "./typing.ts";
 import { anyThing, article, capital, openName } from "./world.ts";
 
-export interface Message {
-  role: string;
-  content: string;
-}
+export type Message = ChatMessage;
 
 export const modelName = "Trit";
 

@@ -111,7 +111,7 @@ describe("BPE training", () => {
     const { ids } = encodeChat(tokenizer, template, [{ role: "user", content: "hi" }], {
       addGenerationPrompt: true,
     });
-    expect(tokenizer.decode(ids)).toBe("<|begin_of_text|>User: hi<|eot_id|>Assistant: ");
+    expect(tokenizer.decode(ids)).toBe("<|begin_of_text|>User: hi<|eot_id|>Assistant:");
     expect(tokenizer.eosIds).toContain(tokenizer.idOf("<|eot_id|>"));
   });
 
