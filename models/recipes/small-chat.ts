@@ -26,7 +26,12 @@ function source(name: string, shares: [number, number], make: (draw: Draw) => Me
 function files(): RecipeSource[] {
   const folder = process.env.BITNET_TEXT;
   if (folder === undefined || folder === "") return [];
-  const file = (name: string, shares: [number, number]) => ({ name, path: join(folder, name), shares, heldOut: 48 });
+  const file = (name: string, shares: [number, number]) => ({
+    name,
+    path: join(folder, name),
+    shares,
+    heldOut: 48,
+  });
   const all = [
     file("tinystories_sample.jsonl", [15, 5]),
     file("storybooks_ccby.jsonl", [4, 0]),
@@ -37,9 +42,18 @@ function files(): RecipeSource[] {
 
 export default {
   name: "trit-5m",
-  description: "A ternary model of 5 million parameters for simple chats, trained with bitnet.ts on generated text",
+  description:
+    "A ternary model of 5 million parameters for simple chats, trained with bitnet.ts on generated text",
   seed: 1,
-  model: { hiddenSize: 256, ffnSize: 768, nLayers: 6, nHeads: 8, nKvHeads: 2, headDim: 32, contextLength: 512 },
+  model: {
+    hiddenSize: 256,
+    ffnSize: 768,
+    nLayers: 6,
+    nHeads: 8,
+    nKvHeads: 2,
+    headDim: 32,
+    contextLength: 512,
+  },
   tokenizer: { vocabSize: 2048, samples: 20_000, required: Array.from({ length: 101 }, (_, n) => String(n)) },
   sources: [
     source("stories", [40, 30], scene),
@@ -55,7 +69,15 @@ export default {
   tokens: 60_000_000,
   batchTokens: 32_768,
   microBatchTokens: 4096,
-  schedule: { peakRate: 2.5e-3, warmupSteps: 100, decay: "linear", floorShare: 0.05, stage2Rate: 0.66, weightDecay: 0.1, stage1Share: 0.5 },
+  schedule: {
+    peakRate: 2.5e-3,
+    warmupSteps: 100,
+    decay: "linear",
+    floorShare: 0.05,
+    stage2Rate: 0.66,
+    weightDecay: 0.1,
+    stage1Share: 0.5,
+  },
   evaluateEvery: 50,
   checkpointEvery: 50,
 };

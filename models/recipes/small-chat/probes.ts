@@ -1,7 +1,15 @@
 /** Questions from held-out seeds with what counts as a right answer, by the bars that the default model must reach. */
 import { contextQuestion, storyRequest } from "./chats.ts";
 import { Draw } from "./draw.ts";
-import { arithmeticQuestion, copyQuestion, factQuestion, isAdmission, memory, outsideQuestion, type Question } from "./questions.ts";
+import {
+  arithmeticQuestion,
+  copyQuestion,
+  factQuestion,
+  isAdmission,
+  memory,
+  outsideQuestion,
+  type Question,
+} from "./questions.ts";
 import { checkStory } from "./story.ts";
 
 export interface Probe {
@@ -13,7 +21,14 @@ export interface Probe {
 export type ProbeKind = keyof typeof bars;
 
 /** Share of right answers that the default model is to reach. */
-export const bars = { facts: 0.99, arithmetic: 0.95, context: 0.9, copying: 0.95, unknown: 0.9, stories: 0.9 } as const;
+export const bars = {
+  facts: 0.99,
+  arithmetic: 0.95,
+  context: 0.9,
+  copying: 0.95,
+  unknown: 0.9,
+  stories: 0.9,
+} as const;
 
 const probeSeed = 0x9e0be;
 
@@ -30,7 +45,10 @@ export function probe(kind: ProbeKind, index: number): Probe {
       return index % 2 === 0 ? exact(contextQuestion(draw)) : remembered(draw);
     case "unknown": {
       const { ask } = outsideQuestion(draw);
-      return { messages: [{ role: "user", content: ask }], check: (answer) => (isAdmission(answer) ? [] : ["it does not admit ignorance"]) };
+      return {
+        messages: [{ role: "user", content: ask }],
+        check: (answer) => (isAdmission(answer) ? [] : ["it does not admit ignorance"]),
+      };
     }
     case "stories": {
       const { ask, given } = storyRequest(draw);
@@ -40,7 +58,10 @@ export function probe(kind: ProbeKind, index: number): Probe {
 }
 
 function exact({ ask, answer }: Question): Probe {
-  return { messages: [{ role: "user", content: ask }], check: (found) => (found.trim() === answer ? [] : [`expected ${answer}`]) };
+  return {
+    messages: [{ role: "user", content: ask }],
+    check: (found) => (found.trim() === answer ? [] : [`expected ${answer}`]),
+  };
 }
 
 function remembered(draw: Draw): Probe {

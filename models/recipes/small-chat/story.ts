@@ -27,7 +27,7 @@ const plots = [
     beats: [
       "{One day|One morning|One sunny day}, HERO went to PLACE with {the COLOUR THING|a COLOUR THING}.",
       "{But then|Suddenly|Soon}, the THING was {gone|lost}. {HERO looked and looked.|HERO could not find it.|HERO began to cry.}",
-      "FRIEND {came to help|saw it and came|wanted to help}. \"{Do not cry|Do not worry|I will help you},\" said FRIEND.",
+      'FRIEND {came to help|saw it and came|wanted to help}. "{Do not cry|Do not worry|I will help you}," said FRIEND.',
       "FRIEND {looked HIDDEN|searched HIDDEN}. {There was the THING!|The THING was there!|And there it was!}",
       "HERO {was so happy|was happy again|smiled} and {hugged FRIEND|thanked FRIEND|said thank you}.",
     ],
@@ -39,8 +39,11 @@ const plots = [
     trouble: "FRIEND had no THING",
     beats: [
       "HERO had a COLOUR THING and {loved it very much|took it to PLACE|was proud of it}.",
-      "{At|In} PLACE, HERO met FRIEND. FRIEND {had no THING|was sad and had nothing to play with|looked at the THING}.".replace("{At|In} PLACE", "One day in PLACE"),
-      "HERO {thought for a while|wanted to be kind|had an idea}. \"{We can share it|You can play too|Let us share},\" said HERO.",
+      "{At|In} PLACE, HERO met FRIEND. FRIEND {had no THING|was sad and had nothing to play with|looked at the THING}.".replace(
+        "{At|In} PLACE",
+        "One day in PLACE",
+      ),
+      'HERO {thought for a while|wanted to be kind|had an idea}. "{We can share it|You can play too|Let us share}," said HERO.',
       "FRIEND {smiled|was very happy|jumped with joy}. {They took turns|They played all day|They had so much fun}.",
     ],
     ending: "{From that day on|After that}, HERO and FRIEND were {good friends|best friends}. The end.",
@@ -52,7 +55,7 @@ const plots = [
     beats: [
       "HERO made a COLOUR THING {for FRIEND|as a present for FRIEND}.",
       "{On the way to PLACE|In PLACE}, HERO fell and the THING broke. HERO was {sad|very sad}.",
-      "FRIEND said, \"{I am not angry|It is all right|We can mend it}.\" {They found some glue.|They took some string.|They sat down together.}",
+      'FRIEND said, "{I am not angry|It is all right|We can mend it}." {They found some glue.|They took some string.|They sat down together.}',
       "{Soon|After a while|Before long}, the THING was {as good as new|whole again|even better than before}.",
     ],
     ending: "HERO {learned that friends help|was glad to have a friend} . The end.".replace(" .", "."),
@@ -63,9 +66,9 @@ const plots = [
     trouble: "somebody had lost a COLOUR THING",
     beats: [
       "HERO was walking {in PLACE|through PLACE} {one day|one morning|when the sun was low}.",
-      "HERO found a COLOUR THING HIDDEN. \"{Whose is this|Who lost this}?\" HERO asked.",
+      'HERO found a COLOUR THING HIDDEN. "{Whose is this|Who lost this}?" HERO asked.',
       "{FRIEND was looking for it|It belonged to FRIEND}. FRIEND had looked {everywhere|all day long}.",
-      "HERO gave the THING to FRIEND. \"{Thank you|You are so kind},\" said FRIEND.",
+      'HERO gave the THING to FRIEND. "{Thank you|You are so kind}," said FRIEND.',
     ],
     ending: "HERO {felt warm inside|was happy all day|went home with a smile}. The end.",
     finder: "HERO",
@@ -76,8 +79,8 @@ const plots = [
     beats: [
       "HERO and FRIEND went to PLACE with a COLOUR THING.",
       "{Dark clouds came.|The wind began to blow.|It began to rain.} {They were afraid.|FRIEND was afraid.}",
-      "HERO said, \"{Hold my hand|Stay close to me|Let us run}.\" They hid HIDDEN until {the sun came back|the storm was over}.",
-      "FRIEND said, \"{You are brave|Now I am not afraid},\" and {HERO smiled|they laughed}.",
+      'HERO said, "{Hold my hand|Stay close to me|Let us run}." They hid HIDDEN until {the sun came back|the storm was over}.',
+      'FRIEND said, "{You are brave|Now I am not afraid}," and {HERO smiled|they laughed}.',
     ],
     ending: "{They went home with the THING.|They were safe and dry at last.} The end.",
     finder: "HERO",
@@ -117,7 +120,9 @@ function fill(text: string, state: StoryState): string {
 
 export function tellStory(draw: Draw, state: StoryState, isShort = false): string {
   const plot = plotOf(state);
-  const beats = isShort ? [plot.beats[0], plot.beats[1], plot.beats.at(-1) ?? ""] : [draw.pick(openings), ...plot.beats];
+  const beats = isShort
+    ? [plot.beats[0], plot.beats[1], plot.beats.at(-1) ?? ""]
+    : [draw.pick(openings), ...plot.beats];
   return [...beats, plot.ending].map((beat) => fill(draw.say(beat), state)).join(" ");
 }
 
@@ -130,24 +135,44 @@ export function storyQuestion(draw: Draw, state: StoryState): Question {
   const { hero, friend, thing, colour, place, hidden, plot } = state;
   const options: Question[] = [
     { ask: `What colour was the ${thing}?`, answer: `The ${thing} was ${colour}.` },
-    { ask: draw.say("{Who was the story about|Who is the hero of the story}?"), answer: `The story was about ${hero}.` },
+    {
+      ask: draw.say("{Who was the story about|Who is the hero of the story}?"),
+      answer: `The story was about ${hero}.`,
+    },
     { ask: `Who was ${hero}'s friend?`, answer: `${hero}'s friend was ${friend}.` },
-    { ask: draw.say("{What happened|What went wrong}?"), answer: capital(`${fill(plotOf(state).trouble, state)}.`) },
+    {
+      ask: draw.say("{What happened|What went wrong}?"),
+      answer: capital(`${fill(plotOf(state).trouble, state)}.`),
+    },
   ];
-  if (plot === "lost") options.push({ ask: `Where was the ${thing}?`, answer: `The ${thing} was ${hidden}.` }, { ask: `Who found the ${thing}?`, answer: `${friend} found the ${thing}.` });
-  if (plot === "found") options.push({ ask: `Who found the ${thing}?`, answer: `${hero} found the ${thing}.` }, { ask: `Where was the ${thing}?`, answer: `The ${thing} was ${hidden}.` });
-  if (plot === "lost" || plot === "found") options.push({ ask: `Where did ${hero} go?`, answer: `${hero} went to ${place}.` });
+  if (plot === "lost")
+    options.push(
+      { ask: `Where was the ${thing}?`, answer: `The ${thing} was ${hidden}.` },
+      { ask: `Who found the ${thing}?`, answer: `${friend} found the ${thing}.` },
+    );
+  if (plot === "found")
+    options.push(
+      { ask: `Who found the ${thing}?`, answer: `${hero} found the ${thing}.` },
+      { ask: `Where was the ${thing}?`, answer: `The ${thing} was ${hidden}.` },
+    );
+  if (plot === "lost" || plot === "found")
+    options.push({ ask: `Where did ${hero} go?`, answer: `${hero} went to ${place}.` });
   return draw.pick(options);
 }
 
 /** What is wrong with a story that a model wrote for a prompt that named these things; empty when nothing is. */
 export function checkStory(text: string, asked: Partial<StoryState>): string[] {
   const problems: string[] = [];
-  for (const [what, name] of [["hero", asked.hero], ["thing", asked.thing]] as const)
-    if (name !== undefined && !text.toLowerCase().includes(name.toLowerCase())) problems.push(`the ${what} ${name} does not appear`);
+  for (const [what, name] of [
+    ["hero", asked.hero],
+    ["thing", asked.thing],
+  ] as const)
+    if (name !== undefined && !text.toLowerCase().includes(name.toLowerCase()))
+      problems.push(`the ${what} ${name} does not appear`);
   if (!/The end\.\s*$/.test(text)) problems.push("it does not end");
   const people = new Set(names.filter((name) => new RegExp(`\\b${name}\\b`).test(text)));
-  if (people.size + (asked.hero !== undefined && !names.some((name) => name === asked.hero) ? 1 : 0) > 2) problems.push("more than two people appear");
+  if (people.size + (asked.hero !== undefined && !names.some((name) => name === asked.hero) ? 1 : 0) > 2)
+    problems.push("more than two people appear");
   const sentences = text.split(/(?<=[.!?]"?)\s+/);
   if (new Set(sentences).size < sentences.length) problems.push("a sentence is repeated");
   if (asked.thing !== undefined) {

@@ -16,7 +16,9 @@ export function typed(draw: Draw, text: string, protect: readonly string[] = [])
 /** One letter of a longer word swapped, dropped or doubled. */
 function mistyped(draw: Draw, text: string, protect: readonly string[]): string {
   const words = text.split(" ");
-  const places = words.flatMap((word, i) => (/^[a-z]{4,}$/.test(word) && !protect.some((each) => each.includes(word)) ? [i] : []));
+  const places = words.flatMap((word, i) =>
+    /^[a-z]{4,}$/.test(word) && !protect.some((each) => each.includes(word)) ? [i] : [],
+  );
   if (places.length === 0) return text;
   const place = draw.pick(places);
   const word = words[place] ?? "";

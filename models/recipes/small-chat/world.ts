@@ -10,7 +10,13 @@ interface Animal {
   legs: number;
 }
 
-const animal = (name: string, eats: string, sound: string, home: string, legs: number): Animal => ({ name, eats, sound, home, legs });
+const animal = (name: string, eats: string, sound: string, home: string, legs: number): Animal => ({
+  name,
+  eats,
+  sound,
+  home,
+  legs,
+});
 
 export const animals: readonly Animal[] = [
   animal("cat", "fish", "meow", "a house", 4),
@@ -34,49 +40,194 @@ export const animals: readonly Animal[] = [
 ];
 
 export const colourOf: Readonly<Record<string, string>> = {
-  "the sky": "blue", grass: "green", snow: "white", "a banana": "yellow", "a strawberry": "red", coal: "black", "an orange": "orange",
-  milk: "white", "a lemon": "yellow", "a tomato": "red", "a frog": "green", "the sun": "yellow", chocolate: "brown", "a carrot": "orange",
-  "a plum": "purple", "a pig": "pink", blood: "red", "a leaf": "green",
+  "the sky": "blue",
+  grass: "green",
+  snow: "white",
+  "a banana": "yellow",
+  "a strawberry": "red",
+  coal: "black",
+  "an orange": "orange",
+  milk: "white",
+  "a lemon": "yellow",
+  "a tomato": "red",
+  "a frog": "green",
+  "the sun": "yellow",
+  chocolate: "brown",
+  "a carrot": "orange",
+  "a plum": "purple",
+  "a pig": "pink",
+  blood: "red",
+  "a leaf": "green",
 };
 
 export const opposites: readonly (readonly [string, string])[] = [
-  ["big", "small"], ["hot", "cold"], ["day", "night"], ["up", "down"], ["happy", "sad"], ["fast", "slow"], ["old", "young"],
-  ["open", "closed"], ["wet", "dry"], ["hard", "soft"], ["full", "empty"], ["light", "dark"], ["loud", "quiet"], ["tall", "short"],
-  ["early", "late"], ["left", "right"], ["rich", "poor"], ["clean", "dirty"],
+  ["big", "small"],
+  ["hot", "cold"],
+  ["day", "night"],
+  ["up", "down"],
+  ["happy", "sad"],
+  ["fast", "slow"],
+  ["old", "young"],
+  ["open", "closed"],
+  ["wet", "dry"],
+  ["hard", "soft"],
+  ["full", "empty"],
+  ["light", "dark"],
+  ["loud", "quiet"],
+  ["tall", "short"],
+  ["early", "late"],
+  ["left", "right"],
+  ["rich", "poor"],
+  ["clean", "dirty"],
 ];
 
 export const days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] as const;
 export const months = [
-  "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+  "January",
+  "February",
+  "March",
+  "April",
+  "May",
+  "June",
+  "July",
+  "August",
+  "September",
+  "October",
+  "November",
+  "December",
 ] as const;
 
 export const uses: readonly (readonly [string, string])[] = [
-  ["a spoon", "eat soup"], ["a knife", "cut bread"], ["a pen", "write"], ["a broom", "sweep the floor"], ["an umbrella", "stay dry"],
-  ["a bed", "sleep"], ["a cup", "drink tea"], ["a key", "open a door"], ["a book", "read"], ["a ball", "play"], ["soap", "wash hands"],
-  ["a lamp", "see at night"], ["a coat", "stay warm"], ["a map", "find the way"], ["a clock", "tell the time"], ["scissors", "cut paper"],
+  ["a spoon", "eat soup"],
+  ["a knife", "cut bread"],
+  ["a pen", "write"],
+  ["a broom", "sweep the floor"],
+  ["an umbrella", "stay dry"],
+  ["a bed", "sleep"],
+  ["a cup", "drink tea"],
+  ["a key", "open a door"],
+  ["a book", "read"],
+  ["a ball", "play"],
+  ["soap", "wash hands"],
+  ["a lamp", "see at night"],
+  ["a coat", "stay warm"],
+  ["a map", "find the way"],
+  ["a clock", "tell the time"],
+  ["scissors", "cut paper"],
 ];
 
 export const jobs: readonly (readonly [string, string])[] = [
-  ["baker", "bakes bread"], ["farmer", "grows food"], ["teacher", "teaches children"], ["doctor", "helps sick people"],
-  ["pilot", "flies planes"], ["sailor", "sails ships"], ["singer", "sings songs"], ["painter", "paints pictures"], ["cook", "cooks meals"],
-  ["gardener", "grows flowers"], ["tailor", "makes clothes"], ["writer", "writes books"],
+  ["baker", "bakes bread"],
+  ["farmer", "grows food"],
+  ["teacher", "teaches children"],
+  ["doctor", "helps sick people"],
+  ["pilot", "flies planes"],
+  ["sailor", "sails ships"],
+  ["singer", "sings songs"],
+  ["painter", "paints pictures"],
+  ["cook", "cooks meals"],
+  ["gardener", "grows flowers"],
+  ["tailor", "makes clothes"],
+  ["writer", "writes books"],
 ];
 
 export const names = [
-  "Tom", "Anna", "Ben", "Mia", "Sam", "Lily", "Max", "Emma", "Leo", "Zoe", "Jack", "Ella", "Noah", "Ruby", "Finn", "Rosa", "Hugo", "Nina",
+  "Tom",
+  "Anna",
+  "Ben",
+  "Mia",
+  "Sam",
+  "Lily",
+  "Max",
+  "Emma",
+  "Leo",
+  "Zoe",
+  "Jack",
+  "Ella",
+  "Noah",
+  "Ruby",
+  "Finn",
+  "Rosa",
+  "Hugo",
+  "Nina",
 ] as const;
-export const colours = ["red", "blue", "green", "yellow", "white", "black", "brown", "pink", "purple", "orange"] as const;
+export const colours = [
+  "red",
+  "blue",
+  "green",
+  "yellow",
+  "white",
+  "black",
+  "brown",
+  "pink",
+  "purple",
+  "orange",
+] as const;
 export const things = [
-  "ball", "kite", "hat", "book", "cup", "boat", "doll", "drum", "bag", "box", "lamp", "bell", "coat", "key", "map", "puzzle", "ring", "shoe",
+  "ball",
+  "kite",
+  "hat",
+  "book",
+  "cup",
+  "boat",
+  "doll",
+  "drum",
+  "bag",
+  "box",
+  "lamp",
+  "bell",
+  "coat",
+  "key",
+  "map",
+  "puzzle",
+  "ring",
+  "shoe",
 ] as const;
 export const places = [
-  "the garden", "the kitchen", "the park", "the forest", "the school", "the market", "the beach", "the barn", "the river", "the library",
+  "the garden",
+  "the kitchen",
+  "the park",
+  "the forest",
+  "the school",
+  "the market",
+  "the beach",
+  "the barn",
+  "the river",
+  "the library",
 ] as const;
 export const hidingPlaces = [
-  "under the bed", "behind the door", "in the box", "on the shelf", "under a tree", "behind a bush", "in the basket", "under the table",
+  "under the bed",
+  "behind the door",
+  "in the box",
+  "on the shelf",
+  "under a tree",
+  "behind a bush",
+  "in the basket",
+  "under the table",
 ] as const;
 
-const syllables = ["ba", "do", "ki", "lu", "mo", "ne", "pa", "ri", "sa", "to", "vu", "we", "zi", "fa", "gu", "ho", "je", "plim", "tak", "nor"];
+const syllables = [
+  "ba",
+  "do",
+  "ki",
+  "lu",
+  "mo",
+  "ne",
+  "pa",
+  "ri",
+  "sa",
+  "to",
+  "vu",
+  "we",
+  "zi",
+  "fa",
+  "gu",
+  "ho",
+  "je",
+  "plim",
+  "tak",
+  "nor",
+];
 
 /** Every sixth word is kept for held-out documents. */
 function open(words: readonly string[], draw: Draw): string {

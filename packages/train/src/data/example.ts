@@ -73,9 +73,13 @@ function encodeTurns(
   }
   // A token spans the end of a header, as in "Assistant: Hello": encoded apart, so that the answer follows what a model is prompted with.
   const places = turns.flatMap(({ before, after }) => [before.text.length, after.text.length]);
-  const parts = [0, ...places].map((place, i) => tokenizer.encode(whole.text.slice(place, places[i]), { special: true }));
+  const parts = [0, ...places].map((place, i) =>
+    tokenizer.encode(whole.text.slice(place, places[i]), { special: true }),
+  );
   const ids = Int32Array.from(parts.flatMap((part) => [...part]));
-  const weights = Float32Array.from(parts.flatMap((part, i) => Array(part.length).fill(i % 2 === 1 ? 1 : otherWeight)));
+  const weights = Float32Array.from(
+    parts.flatMap((part, i) => Array(part.length).fill(i % 2 === 1 ? 1 : otherWeight)),
+  );
   weights[0] = 0;
   return { ids, weights };
 }
