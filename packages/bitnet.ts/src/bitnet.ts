@@ -96,7 +96,10 @@ export class BitNet {
     const name = source instanceof Blob ? "blob" : String(source);
     const root: FileRoot =
       source instanceof Blob ? blobRoot(source) : await openLocation(name, options.signal);
-    const files = await openModelFiles(root, options.i2sLayout ? { i2sLayout: options.i2sLayout } : {});
+    const files = await openModelFiles(root, {
+      ...(options.i2sLayout ? { i2sLayout: options.i2sLayout } : {}),
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
     try {
       const model = describeModel(files, name);
       const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };

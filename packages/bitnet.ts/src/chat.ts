@@ -102,29 +102,67 @@ export class Chat {
   private fit(maxTokens: number): Int32Array {
     const { contextLength, tokenizer, template } = this.model;
     const room = contextLength - Math.max(1, Math.min(maxTokens, Math.floor(contextLength * answerShare)));
-    for (let nDropped = 0; ; nDropped += this.turns[nDropped + 1]?.role === "assistant" ? 2 : 1) {
-      const turns = this.turns.slice(nDropped);
-      const messages = this.withSystem(turns);
-      const { ids } = encodeChat(tokenizer, template, messages, { addGenerationPrompt: true });
-      const isLast = turns.length <= 1;
-      if (isLast && ids.length >= contextLength) {
-        throw new BitNetError(
-          "CONTEXT_EXCEEDED",
-          `chat: the message takes ${ids.length} tokens with its template, but the context holds ${contextLength}`,
-          { details: { promptTokens: ids.length, contextLength } },
-        );
-      }
-      if (isLast || ids.length <= room) {
-        this.turns = turns;
-        this.dropped += nDropped;
-        return ids;
-      }
+    const starts = this.turnStarts();
+    const last = starts.length - 1;
+    const encodeFrom = (i: number) => {
+      const messages = this.withSystem(this.turns.slice(starts[i]));
+      return encodeChat(tokenizer, template, messages, { addGenerationPrompt: true }).ids;
+    };
+    const found = firstThat(starts.length, encodeFrom, (ids) => ids.length <= room);
+    const { index, value: ids } = found ?? { index: last, value: encodeFrom(last) };
+    if (ids.length >= contextLength) {
+      throw new BitNetError(
+        "CONTEXT_EXCEEDED",
+        `chat: the message takes ${ids.length} tokens with its template, but the context holds ${contextLength}`,
+        { details: { promptTokens: ids.length, contextLength } },
+      );
     }
+    const nDropped = starts[index] ?? 0;
+    this.turns = this.turns.slice(nDropped);
+    this.dropped += nDropped;
+    return ids;
+  }
+
+  /** Where the conversation may begin: a message goes with the answer to it; the last message always stays. */
+  private turnStarts(): number[] {
+    const starts = [0];
+    for (let at = 0; this.turns.length - at > 1; starts.push(at))
+      at += this.turns[at + 1]?.role === "assistant" ? 2 : 1;
+    return starts;
   }
 
   private withSystem(turns: readonly ChatMessage[]): readonly ChatMessage[] {
     return this.system === null ? [...turns] : [{ role: "system", content: this.system }, ...turns];
   }
+}
+
+/**
+ * The first of `n` values that suits, where one that suits is followed by others that do; null when none does. Tries a number of
+ * them that grows with the logarithm of the answer.
+ */
+function firstThat<T>(
+  n: number,
+  valueAt: (index: number) => T,
+  suits: (value: T) => boolean,
+): { index: number; value: T } | null {
+  let low = -1; // does not suit
+  let found: { index: number; value: T } | null = null;
+  for (let index = 0; found === null; ) {
+    const value = valueAt(index);
+    if (suits(value)) found = { index, value };
+    else if (index === n - 1) return null;
+    else {
+      low = index;
+      index = Math.min(2 * index + 1, n - 1);
+    }
+  }
+  while (found.index - low > 1) {
+    const index = Math.floor((low + found.index) / 2);
+    const value = valueAt(index);
+    if (suits(value)) found = { index, value };
+    else low = index;
+  }
+  return found;
 }
 
 /** Ends only after the answer has joined the conversation, so that a loop may send the next message at once. */

@@ -20,17 +20,26 @@ interface KernelTest {
   compiler: Compiler;
   /** Units of the kernels, without those of the test. */
   units: readonly KernelUnit[];
+  /** Of every unit. */
+  flags?: readonly string[];
   linkFlags: readonly string[];
 }
 
 /** Throws with the compiler's words when it fails or warns. */
-export function buildKernelTest({ name, compiler, units, linkFlags }: KernelTest): Promise<BuiltProgram> {
+export function buildKernelTest({
+  name,
+  compiler,
+  units,
+  flags = [],
+  linkFlags,
+}: KernelTest): Promise<BuiltProgram> {
   const folder = join("kernel-test", name);
   return buildKernelProgram({
     folder,
     name: "kernel-test",
     compiler,
     units: [...units, ...testUnits],
+    flags,
     linkFlags,
   });
 }

@@ -3,6 +3,7 @@
  * settings that the rest of this folder trusts. The order in which the samplers act is in docs/numerics.md.
  */
 import { BitNetError } from "../base/errors.ts";
+import { ProblemList, showName, showValue } from "../base/show-value.ts";
 import type { TokenMask } from "./mask.ts";
 
 export interface SamplingOptions {
@@ -119,13 +120,13 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   signal: true,
 };
 
-/** @throws BitNetError INVALID_ARGUMENT that lists every problem, also in `details.problems`. */
+/** @throws BitNetError INVALID_ARGUMENT that lists the problems (the first of many), also in `details.problems`. */
 export function parseGenerateOptions(options: unknown, vocabSize: number): GenerateSettings {
   const read = new OptionReader(options, vocabSize);
-  const temperature = read.number("temperature", 0.7, "a number from 0 up", (x) => x >= 0);
+  const temperature = read.f32("temperature", 0.7, "a number from 0 up", (x) => x >= 0);
   const settings: GenerateSettings = {
     sampling: {
-      temperature: temperature < lowestTemperature ? 0 : Math.fround(temperature),
+      temperature: temperature < lowestTemperature ? 0 : temperature,
       topK: read.integer("topK", 0, 0, Number.MAX_SAFE_INTEGER),
       topP: read.number("topP", 0.9, "a number in (0, 1]", (x) => x > 0 && x <= 1),
       minP: read.number("minP", 0, "a number in [0, 1]", (x) => x >= 0 && x <= 1),
@@ -159,33 +160,26 @@ function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }
 
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
-  return String(value);
-}
-
 /** Reads options one by one and collects what is wrong with them. A faulty option reads as its default. */
 class OptionReader {
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #vocabSize: number;
-  readonly #problems: string[] = [];
+  readonly #problems = new ProblemList();
 
   constructor(options: unknown, vocabSize: number) {
     this.#vocabSize = vocabSize;
     const isObject = typeof options === "object" && options !== null;
     this.#values = isObject ? (options as Record<string, unknown>) : {};
     if (!isObject && options !== undefined)
-      this.#problems.push(`options: expected an object, found ${show(options)}`);
+      this.#problems.add(`options: expected an object, found ${showValue(options)}`);
     for (const name of Object.keys(this.#values))
-      if (!Object.hasOwn(known, name)) this.#problems.push(`${name}: no such option`);
+      if (!Object.hasOwn(known, name)) this.#problems.add(`${showName(name)}: no such option`);
   }
 
   finish(): void {
-    if (this.#problems.length === 0) return;
-    throw new BitNetError("INVALID_ARGUMENT", `generate: ${this.#problems.join("; ")}`, {
-      details: { problems: this.#problems },
-    });
+    if (this.#problems.count === 0) return;
+    const problems = this.#problems.listed;
+    throw new BitNetError("INVALID_ARGUMENT", `generate: ${problems.join("; ")}`, { details: { problems } });
   }
 
   number(
@@ -301,7 +295,7 @@ class OptionReader {
   }
 
   #reject<T>(name: string, expected: string, found: unknown, byDefault: T): T {
-    this.#problems.push(`${name}: expected ${expected}, found ${show(found)}`);
+    this.#problems.add(`${name}: expected ${expected}, found ${showValue(found)}`);
     return byDefault;
   }
 }
@@ -314,7 +308,11 @@ function idOf(key: string): unknown {
 /** Also true for the signal of another realm or of a polyfill. */
 function isSignal(value: unknown): value is AbortSignal {
   const signal = value as Partial<AbortSignal> | null;
-  return typeof signal?.aborted === "boolean" && typeof signal.addEventListener === "function";
+  return (
+    typeof signal?.aborted === "boolean" &&
+    typeof signal.addEventListener === "function" &&
+    typeof signal.removeEventListener === "function"
+  );
 }
 
 function isBias(bias: unknown): bias is number {

@@ -5,7 +5,7 @@
 import type { HeadRequest, HeadResult } from "../backend/step.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { PagedSequence } from "../model/paged-cache.ts";
-import { readLogprob, type TokenLogprob } from "./logprobs.ts";
+import { readDrawnLogprob, readLogprob, type TokenLogprob } from "./logprobs.ts";
 import type { GenerateSettings } from "./options.ts";
 import { Sampler, type SamplerLimits } from "./sampler.ts";
 import { StopMatcher, type StopReason } from "./stop.ts";
@@ -211,7 +211,9 @@ export class ActiveRequest {
     const report =
       settings.logprobs === null
         ? null
-        : readLogprob(result, this.#asked?.apart ?? new Int32Array(), id, settings.logprobs);
+        : this.#asked?.want.kind === "draw"
+          ? readDrawnLogprob(result, settings.logprobs)
+          : readLogprob(result, this.#asked?.apart ?? new Int32Array(), id, settings.logprobs);
     if (report !== null) this.#logprobs.push(report);
     this.tokens.push(id);
     this.#sampler.see(id);

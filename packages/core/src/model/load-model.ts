@@ -115,7 +115,8 @@ export async function bindModel(
     );
   const recording = recordDecoder(config, has, familyOf(config).traits);
   const { weightScale, floatsAreMasters } = config;
-  const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters };
+  const isTied = config.isTied === true;
+  const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters, isTied };
   return bindWeights(recording, files, options);
 }
 
