@@ -47,6 +47,7 @@ function install() {
 function build() {
   tool("typescript", "bin/tsc", "-b");
   node("packages/native/dist/build/build.js");
+  node("packages/train/dist/build/build.js");
 }
 
 function start(args) {

@@ -2,8 +2,8 @@
 #include "train-kernels.h"
 
 #if 1
-#include "../../../native/kernels/scalar/lanes.h"
-#include "../../../native/kernels/f32-lanes.inl.h"
+#include "../../../../native/engine/kernels/scalar/lanes.h"
+#include "../../../../native/engine/kernels/f32-lanes.inl.h"
 #include "table.inl.h"
 
 namespace bitnet::train {

@@ -2,8 +2,8 @@
 #include "train-kernels.h"
 
 #if defined(__aarch64__)
-#include "../../../native/kernels/neon/lanes.h"
-#include "../../../native/kernels/f32-lanes.inl.h"
+#include "../../../../native/engine/kernels/neon/lanes.h"
+#include "../../../../native/engine/kernels/f32-lanes.inl.h"
 #include "table.inl.h"
 
 namespace bitnet::train {

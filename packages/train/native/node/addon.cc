@@ -3,8 +3,8 @@
 #include <dlfcn.h>
 #include <node_api.h>
 
-#include "operations.h"
-#include "team.h"
+#include "../engine/operations.h"
+#include "../engine/team.h"
 
 namespace bitnet::train {
 namespace {

@@ -2,8 +2,8 @@
 #include "train-kernels.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
-#include "../../../native/kernels/avx512/lanes.h"
-#include "../../../native/kernels/f32-lanes.inl.h"
+#include "../../../../native/engine/kernels/avx512/lanes.h"
+#include "../../../../native/engine/kernels/f32-lanes.inl.h"
 #include "table.inl.h"
 
 namespace bitnet::train {

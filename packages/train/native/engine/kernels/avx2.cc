@@ -2,8 +2,8 @@
 #include "train-kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
-#include "../../../native/kernels/avx2/lanes.h"
-#include "../../../native/kernels/f32-lanes.inl.h"
+#include "../../../../native/engine/kernels/avx2/lanes.h"
+#include "../../../../native/engine/kernels/f32-lanes.inl.h"
 #include "table.inl.h"
 
 namespace bitnet::train {

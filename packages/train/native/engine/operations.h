@@ -1,6 +1,6 @@
 // Whole operations: parts of kernels spread over the team. Sizes are those that the caller's buffers have.
 #pragma once
-#include "../kernels/train-kernels.h"
+#include "kernels/train-kernels.h"
 
 namespace bitnet::train {
 
