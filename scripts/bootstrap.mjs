@@ -44,10 +44,11 @@ function install() {
   writeFileSync(stamp, wanted);
 }
 
-function build() {
+/** A chat needs no trainer. */
+function build(name) {
   tool("typescript", "bin/tsc", "-b");
   node("packages/native/dist/build/build.js");
-  node("packages/train/dist/build/build.js");
+  if (name !== "start") node("packages/train/dist/build/build.js");
 }
 
 function start(args) {
@@ -90,5 +91,5 @@ if (!command) {
 }
 checkNode();
 install();
-build();
+build(name);
 command(args);

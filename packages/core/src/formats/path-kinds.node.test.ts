@@ -5,8 +5,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { openPath } from "../formats/model-files.node.ts";
-import { openFileSource } from "./byte-source.node.ts";
+import { openFileSource } from "../base/byte-source.node.ts";
+import { openPath } from "./model-files.node.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-source-"));
 afterAll(() => rmSync(folder, { recursive: true }));
