@@ -14,6 +14,12 @@ export default defineConfig({
       { find: /^@bitnet\.ts\/native$/, replacement: source("./packages/native/src/index.ts") },
       { find: /^bitnet\.ts$/, replacement: source("./packages/bitnet.ts/src/index.ts") },
       { find: /^bitnet\.ts\/hub$/, replacement: source("./packages/bitnet.ts/src/hub/index.ts") },
+      { find: /^@bitnet\.ts\/train$/, replacement: source("./packages/train/src/index.ts") },
+      { find: /^@bitnet\.ts\/eval$/, replacement: source("./packages/eval/src/index.ts") },
+      {
+        find: /^@bitnet\.ts\/native\/build\/addon$/,
+        replacement: source("./packages/native/src/build/build-addon.ts"),
+      },
       { find: /^#platform$/, replacement: source("./packages/bitnet.ts/src/platform.node.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
       { find: /^@bitnet\.ts\/cli$/, replacement: source("./packages/cli/src/index.ts") },

@@ -23,6 +23,7 @@ import {
   pageTokens,
   readTokenizer,
   Scheduler,
+  type TemplateSource,
   type Tokenizer,
   throwIfAborted,
 } from "@bitnet.ts/core";
@@ -57,7 +58,7 @@ export class BitNet {
   readonly info: ModelInfo;
   private readonly headTable: HeadTable;
   readonly tokenizer: Tokenizer;
-  private readonly templateSource: string | null;
+  private readonly templateSource: TemplateSource;
   private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
@@ -68,7 +69,7 @@ export class BitNet {
     info: ModelInfo;
     headTable: HeadTable;
     tokenizer: Tokenizer;
-    chatTemplate: string | null;
+    chatTemplate: TemplateSource;
     usualTemplate: "bitnet" | null;
     executable: Executable;
     scheduler: Scheduler;
@@ -182,7 +183,12 @@ export class BitNet {
    * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed.
    */
   get template(): ChatTemplate {
-    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source, this.usualTemplate);
+    this.compiledTemplate ??= chatTemplateFor(
+      this.templateSource,
+      this.info.source,
+      this.usualTemplate,
+      this.tokenizer,
+    );
     return this.compiledTemplate;
   }
 

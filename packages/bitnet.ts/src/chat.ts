@@ -6,10 +6,13 @@ import {
   BitNetError,
   type ChatMessage,
   type ChatTemplate,
+  type EncodeChatOptions,
+  type EncodedChat,
   encodeChat,
   type GenerateOptions,
   type Generation,
   type GenerationResult,
+  type TemplateArguments,
   type Tokenizer,
   type TokenPiece,
 } from "@bitnet.ts/core";
@@ -19,6 +22,10 @@ export interface ChatOptions {
   system?: string;
   /** Earlier turns to go on from, without the system message. */
   messages?: readonly ChatMessage[];
+  /** Whether the model thinks before it answers, where its template has that choice. */
+  enableThinking?: boolean;
+  /** Further variables of the template; JSON values. */
+  templateArguments?: TemplateArguments;
 }
 
 /** What a chat needs of its model. */
@@ -36,12 +43,15 @@ const answerShare = 1 / 4;
 
 export class Chat {
   private readonly model: ChatModel;
+  private readonly encoding: EncodeChatOptions;
   private system: string | null;
   private turns: ChatMessage[];
   private dropped = 0;
 
   constructor(model: ChatModel, options: ChatOptions = {}) {
     this.model = model;
+    const { enableThinking, templateArguments } = options;
+    this.encoding = { addGenerationPrompt: true, enableThinking, templateArguments };
     this.system = options.system ?? null;
     this.turns = [...(options.messages ?? [])];
   }
@@ -75,7 +85,8 @@ export class Chat {
     this.turns.push(message);
     let generation: Generation;
     try {
-      generation = this.model.generate(this.fit(options.maxTokens ?? defaultMaxTokens), options);
+      const { ids, thinking } = this.fit(options.maxTokens ?? defaultMaxTokens);
+      generation = this.model.generate(ids, { thinking, ...options });
     } catch (error) {
       this.turns.splice(this.turns.indexOf(message), 1);
       throw error;
@@ -89,7 +100,8 @@ export class Chat {
     try {
       const result = await pending;
       const at = this.turns.indexOf(message);
-      if (at >= 0) this.turns.splice(at + 1, 0, { role: "assistant", content: result.text });
+      const thought = result.thinking ? { reasoning_content: result.thinking } : {};
+      if (at >= 0) this.turns.splice(at + 1, 0, { role: "assistant", content: result.text, ...thought });
       return result;
     } catch (error) {
       const at = this.turns.indexOf(message);
@@ -99,17 +111,18 @@ export class Chat {
   }
 
   /** Ids of the conversation, without as many of its oldest turns as must go to leave room for an answer. */
-  private fit(maxTokens: number): Int32Array {
+  private fit(maxTokens: number): EncodedChat {
     const { contextLength, tokenizer, template } = this.model;
     const room = contextLength - Math.max(1, Math.min(maxTokens, Math.floor(contextLength * answerShare)));
     const starts = this.turnStarts();
     const last = starts.length - 1;
     const encodeFrom = (i: number) => {
       const messages = this.withSystem(this.turns.slice(starts[i]));
-      return encodeChat(tokenizer, template, messages, { addGenerationPrompt: true }).ids;
+      return encodeChat(tokenizer, template, messages, this.encoding);
     };
-    const found = firstThat(starts.length, encodeFrom, (ids) => ids.length <= room);
-    const { index, value: ids } = found ?? { index: last, value: encodeFrom(last) };
+    const found = firstThat(starts.length, encodeFrom, ({ ids }) => ids.length <= room);
+    const { index, value: encoded } = found ?? { index: last, value: encodeFrom(last) };
+    const { ids } = encoded;
     if (ids.length >= contextLength) {
       throw new BitNetError(
         "CONTEXT_EXCEEDED",
@@ -120,7 +133,7 @@ export class Chat {
     const nDropped = starts[index] ?? 0;
     this.turns = this.turns.slice(nDropped);
     this.dropped += nDropped;
-    return ids;
+    return encoded;
   }
 
   /** Where the conversation may begin: a message goes with the answer to it; the last message always stays. */

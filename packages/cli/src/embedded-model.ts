@@ -3,8 +3,8 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
 
-/** Relative to this file, in dist/ as in src/. */
-const places = ["../models/tiny.gguf", "../../../models/tiny.gguf"];
+/** Relative to this file, in dist/ as in src/: of the package bitnet.ts beside this one, of the repository. */
+const places = ["../../../bitnet.ts/models/tiny.gguf", "../../../models/tiny.gguf"];
 
 /** @throws BitNetError FILE_NOT_FOUND. */
 export function embeddedModelPath(): string {

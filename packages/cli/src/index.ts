@@ -4,17 +4,22 @@ import { BitNetError } from "@bitnet.ts/core";
 import { Command, CommanderError } from "commander";
 import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
 import { registerBench } from "./commands/bench.ts";
+import { registerBuildNative } from "./commands/build-native.ts";
 import { registerChat } from "./commands/chat.ts";
+import { registerConvert } from "./commands/convert.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
+import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerLs } from "./commands/ls.ts";
 import { registerModels } from "./commands/models.ts";
+import { registerPerplexity } from "./commands/perplexity.ts";
 import { registerPull } from "./commands/pull.ts";
 import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { registerTrain } from "./commands/train.ts";
 import { openSession, type Session } from "./session.ts";
 
 /** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
@@ -48,14 +53,19 @@ function createProgram(session: Session): Command {
   registerChat(program, session);
   registerInspect(program, session);
   registerTokenize(program, session);
+  registerConvert(program, session);
+  registerPerplexity(program, session);
   registerPull(program, session);
   registerLs(program, session);
   registerRm(program, session);
   registerModels(program, session);
   registerDoctor(program, session);
+  registerBuildNative(program, session);
   registerBench(program, session);
   registerDummy(program, session);
   registerServe(program, packageVersion(), session);
+  registerEval(program, session);
+  registerTrain(program, session);
   for (const command of program.commands) prepare(command);
   return program;
 }

@@ -186,6 +186,7 @@ void Executable::layOut(Layout& layout) {
       if (buffer.isGrouped) {
         view.q8.groupScales = layout.take<float>(maxRows * (stride / 128));
         view.q8.reciprocals = layout.take<float>(maxRows * (stride / 128));
+        view.q8.arranged = layout.take<int8_t>(maxRows * view.q8.arrangedOfRow());
         view.q8.offsets = layout.take<int32_t>(maxRows * view.q8.offsetsOfRow());
       }
       view.q8.blockSums = view.hasGroupReader ? layout.take<int32_t>(maxRows * (stride / 128)) : nullptr;

@@ -49,14 +49,17 @@ struct Q8Rows {
   int32_t* sums;    // [maxRows] of the row's values
   // Sums of 128 columns each, [maxRows, stride / 128]; null unless a weight with group scales reads this buffer.
   int32_t* blockSums;
-  // Of a buffer in groups: [maxRows, nGroups] s and 1 / s, and [maxRows, 16 · pairs of groups] GroupedRow::offsets. Null otherwise.
+  // Of a buffer in groups: [maxRows, nGroups] s and 1 / s, and what GroupedRows has. Null otherwise.
   float *groupScales, *reciprocals;
+  int8_t* arranged;
   int32_t* offsets;
   int32_t nGroups() const { return static_cast<int32_t>(stride / 128); }
-  size_t offsetsOfRow() const { return (stride + 128) / 256 * 16; }
-  GroupedRow grouped(int32_t i) const {
-    const size_t at = static_cast<size_t>(i);
-    return {row(i), reciprocals + at * (stride / 128), offsets + at * offsetsOfRow(), nGroups()};
+  size_t arrangedOfRow() const { return (stride + 128) / 256 * 256; }
+  size_t offsetsOfRow() const { return arrangedOfRow() / 16; }
+  GroupedRows grouped(int32_t first, int32_t n) const {
+    const size_t at = static_cast<size_t>(first), scaleStride = stride / 128;
+    return {arranged + at * arrangedOfRow(), arrangedOfRow(),  reciprocals + at * scaleStride, scaleStride,
+            offsets + at * offsetsOfRow(),   offsetsOfRow(), n, nGroups()};
   }
   int8_t* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
 };

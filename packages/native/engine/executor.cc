@@ -40,12 +40,12 @@ void Worker::run() {
     }
     if (runPhase(*phase)) return;
     // Work on a single row is for one thread: the last to arrive does it at once, rather than that all meet once more for it.
-    const Phase* const done = phase++;
+    phase++;
     const Phase* const alone = step_.nRows == 1 && phase < end && phase->rowWise ? phase++ : nullptr;
     const auto last = [&] {
-      if (alone && !ropeInAttention(alone->first)) runRows(*alone);
+      if (alone) runRows(*alone);
     };
-    if (team_.barrier(aheadOf(done), last)) return;
+    if (team_.barrier(last)) return;
   }
 }
 
@@ -238,6 +238,7 @@ void Worker::quantiseGroups(const float* x, const Q8Rows& out, int32_t row, int3
   float* const scales = out.groupScales + static_cast<size_t>(row) * nGroups;
   float* const reciprocals = out.reciprocals + static_cast<size_t>(row) * nGroups;
   int32_t* const offsets = out.offsets + static_cast<size_t>(row) * out.offsetsOfRow();
+  int8_t* const arranged = out.arranged + static_cast<size_t>(row) * out.arrangedOfRow();
   std::memset(offsets, 0, out.offsetsOfRow() * sizeof(int32_t));
   for (int32_t g = 0; g < out.nGroups(); g++) {
     const int32_t from = 128 * g, n = std::min(128, cols - from);
@@ -247,6 +248,8 @@ void Worker::quantiseGroups(const float* x, const Q8Rows& out, int32_t row, int3
     k_.quantise(x + from, scales[g], n, 128, values);
     int32_t* const sums = offsets + 8 * g;
     for (int32_t c = 0; c < 128; c++) sums[c % 32 / 4] -= values[c];
+    for (int32_t plane = 0; plane < 4; plane++)
+      std::memcpy(arranged + g / 2 * 256 + 64 * plane + 32 * (g % 2), values + 32 * plane, 32);
   }
 }
 

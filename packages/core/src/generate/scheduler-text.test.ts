@@ -219,6 +219,24 @@ describe("log-probabilities", () => {
     expect(scheduler.stats().pagesInUse).toBe(0);
   });
 
+  test("of the prompt from a later token on, with what stands before taken from the cache", async () => {
+    const long = Int32Array.from({ length: 80 }, (_, i) => (i * 7 + (i >> 2)) % vocabSize);
+    const from = 70;
+    const { generate } = start({ promptLogprobs: 0, promptLogprobsFrom: from, maxTokens: 0 }, 512);
+    const expected = [...long].map((id, i) =>
+      i < from ? null : expectedReport([...long.slice(0, i)], id, 0),
+    );
+    expect((await generate(long).result).promptLogprobs).toEqual(expected);
+    const other = long.slice();
+    other[75] = ((other[75] ?? 0) + 1) % vocabSize;
+    const again = await generate(other).result;
+    const changed = [...other].map((id, i) =>
+      i < from ? null : expectedReport([...other.slice(0, i)], id, 0),
+    );
+    expect(again.promptLogprobs).toEqual(changed);
+    expect(again.cachedTokens).toBeGreaterThanOrEqual(64);
+  });
+
   test("of the prompt alone", async () => {
     const { generate } = start({ promptLogprobs: 0, maxTokens: 0 });
     const { promptLogprobs } = await generate(prompt).result;

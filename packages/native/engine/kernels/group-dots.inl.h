@@ -1,8 +1,9 @@
-// Ternary rows times one row of activations with a scale for each group of 128 columns (numerics: activations in groups): chains of
+// Ternary rows times rows of activations with a scale for each group of 128 columns (numerics: activations in groups): chains of
 // integers become floats group by group, eight chains for even groups and eight for odd ones.
 //
-// Include after lanes.h and a header that defines, in an anonymous namespace, pairDots(codes, x): of two blocks of 32 bytes and 256 activations
-// the sums Σ code · x of each word of 4 bytes (4 columns in each of the four planes), and splatHalves(low, high).
+// Include after lanes.h and a header that defines, in an anonymous namespace, PairCodes and unpackPair(codes), the codes of two blocks of 32
+// bytes; pairDots(codes, x), of these and 256 arranged activations the sums Σ code · x of each word of 4 bytes (4 columns in each of the four
+// planes); splatHalves(low, high); and groupRowsAtOnce and groupActivations, how many rows of weights, or of activations, fit the registers at once.
 #pragma once
 #include <cstring>
 
@@ -11,30 +12,70 @@
 namespace bitnet {
 namespace {
 
-void groupDots(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRow& x, const GroupScales& scales, float* out) {
-  constexpr size_t ahead = 1024;
-  const int nPairs = x.nGroups / 2;
-  const bool isOdd = x.nGroups % 2 != 0;
-  // Behind the last group of an odd number nothing may be read.
-  alignas(64) int8_t lastX[256] = {};
-  if (isOdd) std::memcpy(lastX, x.values + nPairs * 256, 128);
-  for (int r = 0; r < nRows; r++) {
-    const uint8_t* codes = weights + static_cast<size_t>(r) * rowBytes;
-    const float* own = scales.values ? scales.values + static_cast<size_t>(r) * scales.stride : nullptr;
-    const auto factor = [&](int group) { return own ? own[group / scales.groupsPerScale] * x.reciprocals[group] : x.reciprocals[group]; };
-    F32x16 sum = splat(0.0f);
-    for (int p = 0; p < nPairs; p++) {
-      __builtin_prefetch(codes + 64 * p + ahead);
-      const I32x16 dots = addInt(pairDots(codes + 64 * p, x.values + 256 * p), loadInt(x.offsets + 16 * p));
-      sum = mulAdd(toFloat(dots), splatHalves(factor(2 * p), factor(2 * p + 1)), sum);
+// Groups whose factors are computed at a time.
+inline constexpr int groupsAtOnce = 16;
+inline constexpr size_t groupsAhead = 1024;
+
+// nW rows of weights, `run` rows apart, with nX rows of activations.
+template <int nW, int nX>
+void groupTile(const uint8_t* weights, size_t rowBytes, int run, const GroupedRows& x, int firstX, const GroupScales& scales, int row, float* out,
+               size_t outStride) {
+  F32x16 sums[nW][nX];
+  for (auto& ofRow : sums) {
+    for (auto& sum : ofRow) sum = splat(0.0f);
+  }
+  const auto codesOf = [&](int w) { return weights + (static_cast<size_t>(row) + static_cast<size_t>(w) * static_cast<size_t>(run)) * rowBytes; };
+  const auto ownOf = [&](int w) { return scales.values + (static_cast<size_t>(row) + static_cast<size_t>(w) * static_cast<size_t>(run)) * scales.stride; };
+  for (int first = 0; first < x.nGroups; first += groupsAtOnce) {
+    const int n = x.nGroups - first < groupsAtOnce ? x.nGroups - first : groupsAtOnce;
+    alignas(64) float factors[nW][nX][groupsAtOnce];
+    for (int w = 0; w < nW; w++) {
+      F32x16 own = splat(1.0f);
+      if (scales.values && scales.groupsPerScale == 1) {
+        own = loadUpTo(ownOf(w) + first, n);
+      } else if (scales.values) {
+        alignas(64) float spread[groupsAtOnce] = {};
+        for (int g = 0; g < n; g++) spread[g] = ownOf(w)[(first + g) / scales.groupsPerScale];
+        own = load(spread);
+      }
+      for (int i = 0; i < nX; i++) store(factors[w][i], multiply(own, loadUpTo(x.reciprocals + (firstX + i) * x.scaleStride + first, n)));
     }
-    if (isOdd) {
-      alignas(64) uint8_t last[64] = {};
-      std::memcpy(last, codes + 64 * nPairs, 32);
-      const I32x16 dots = addInt(pairDots(last, lastX), loadInt(x.offsets + 16 * nPairs));
-      sum = mulAdd(toFloat(dots), splatHalves(factor(2 * nPairs), 0.0f), sum);
+    for (int g = 0; g < n; g += 2) {
+      const size_t pair = static_cast<size_t>(first + g) / 2;
+      for (int w = 0; w < nW; w++) {
+        const uint8_t* codes = codesOf(w) + 64 * pair;
+        alignas(64) uint8_t last[64] = {};
+        if (g + 1 == n) {
+          // Behind the last group of an odd number nothing may be read.
+          std::memcpy(last, codes, 32);
+          codes = last;
+        } else {
+          __builtin_prefetch(codes + groupsAhead);
+        }
+        const PairCodes planes = unpackPair(codes);
+        for (int i = 0; i < nX; i++) {
+          const I32x16 dots = addInt(pairDots(planes, x.arranged + (firstX + i) * x.arrangedStride + 256 * pair),
+                                     loadInt(x.offsets + (firstX + i) * x.offsetStride + 16 * pair));
+          sums[w][i] = mulAdd(toFloat(dots), splatHalves(factors[w][i][g], factors[w][i][g + 1]), sums[w][i]);
+        }
+      }
     }
-    out[r] = fold(sum);
+  }
+  for (int w = 0; w < nW; w++) {
+    for (int i = 0; i < nX; i++) out[(firstX + i) * outStride + static_cast<size_t>(row) + static_cast<size_t>(w) * static_cast<size_t>(run)] = fold(sums[w][i]);
+  }
+}
+
+void groupDots(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out, size_t outStride) {
+  int i = 0;
+  for (; i + groupActivations <= x.nRows; i += groupActivations) {
+    for (int r = 0; r < nRows; r++) groupTile<1, groupActivations>(weights, rowBytes, 0, x, i, scales, r, out, outStride);
+  }
+  // Few rows of activations: several runs of weights stream side by side.
+  const int run = nRows / groupRowsAtOnce;
+  for (; i < x.nRows; i++) {
+    for (int r = 0; r < run; r++) groupTile<groupRowsAtOnce, 1>(weights, rowBytes, run, x, i, scales, r, out, outStride);
+    for (int r = run * groupRowsAtOnce; r < nRows; r++) groupTile<1, 1>(weights, rowBytes, 0, x, i, scales, r, out, outStride);
   }
 }
 

@@ -79,13 +79,18 @@ struct TileKernels {
   const LaneKernels* lanes;
 };
 
-// A row of activations that was quantised in groups of 128 columns.
-struct GroupedRow {
-  const int8_t* values;       // [nGroups · 128]
-  const float* reciprocals;   // [nGroups] 1 / s
+// Rows of activations that were quantised in groups of 128 columns, each with nGroups groups.
+struct GroupedRows {
+  // Group after group, two groups at a time: for each of the four planes of 32 columns that of the even group, then that of the odd one; zeros
+  // in place of a group that an odd number lacks.
+  const int8_t* arranged;
+  size_t arrangedStride;
+  const float* reciprocals;  // 1 / s of each group
+  size_t scaleStride;
   // [16 for every two groups] −Σ x of each word of 4 columns in each plane of the even group, then of the odd one; codes are weights + 1.
   const int32_t* offsets;
-  int nGroups;
+  size_t offsetStride;
+  int nRows, nGroups;
 };
 
 // Scales of weights by group, `stride` of them a row; or none (null): 1.
@@ -99,8 +104,6 @@ struct Kernels {
   const char* isa;
   // Null where the instruction set has no such unit.
   const TileKernels* tiles;
-  // With few rows of activations, ternaryMatmul reads this many runs of its weight rows side by side, each nRows / runs rows long.
-  int runs;
 
   // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
   // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves
@@ -113,8 +116,9 @@ struct Kernels {
   void (*scaleRow)(const int32_t* acc, int n, const float* scale, float s, float* out);
   // sum[r] = fma(float(acc[r]), scale[r · scaleStride], sum[r])
   void (*foldGroup)(const int32_t* acc, int n, const float* scale, size_t scaleStride, float* sum);
-  // out[r] = the product of row r with activations in groups (numerics), r < nRows
-  void (*groupDots)(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRow& x, const GroupScales& scales, float* out);
+  // out[i · outStride + r] = the product of row r with row i of activations in groups (numerics), r < nRows, i < x.nRows
+  void (*groupDots)(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out,
+                    size_t outStride);
   // x[i] = x[i] · t
   void (*multiply)(float* x, int n, float t);
 

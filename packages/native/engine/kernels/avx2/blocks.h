@@ -35,6 +35,20 @@ inline void reduce4(const Total totals[4], int32_t* out) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), sums);
 }
 
+// ---- in groups ----
+
+inline constexpr int groupRowsAtOnce = 2;
+inline constexpr int groupActivations = 2;
+
+struct PairCodes {
+  Bytes planes[2][4];
+};
+
+inline PairCodes unpackPair(const uint8_t* codes) {
+  const Bytes even = loadBytes(codes), odd = loadBytes(codes + 32);
+  return {{{plane<0>(even), plane<1>(even), plane<2>(even), plane<3>(even)}, {plane<0>(odd), plane<1>(odd), plane<2>(odd), plane<3>(odd)}}};
+}
+
 // ---- by tiles: one vector is 4 codes of each of 8 rows ----
 
 inline constexpr int tileRows = 8;

@@ -19,7 +19,6 @@ inline constexpr int maxSteps = 42;
 
 // Measured on Zen 5.
 inline constexpr int decodeChains = 1;
-inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 3;
 inline constexpr int vectorsAtOnce = 1;
 inline constexpr int tileActivations = 4;
@@ -33,15 +32,12 @@ inline __m256i widenPairs(Running sums) { return _mm256_madd_epi16(sums, _mm256_
 inline Total widenAdd(Total total, Running sums) { return _mm256_add_epi32(total, widenPairs(sums)); }
 inline void addRunning(Running sums, int32_t* acc) { addTotal(widenPairs(sums), acc); }
 
-// Of 32 bytes of codes: the words' sums in 8 lanes.
-inline __m256i blockDots(const uint8_t* codes, const int8_t* x) {
-  const Bytes packed = loadBytes(codes);
-  const __m256i upper = _mm256_add_epi16(_mm256_maddubs_epi16(plane<0>(packed), loadBytes(x)), _mm256_maddubs_epi16(plane<1>(packed), loadBytes(x + 32)));
-  const __m256i lower = _mm256_add_epi16(_mm256_maddubs_epi16(plane<2>(packed), loadBytes(x + 64)), _mm256_maddubs_epi16(plane<3>(packed), loadBytes(x + 96)));
-  return widenPairs(_mm256_add_epi16(upper, lower));
+inline __m256i blockDots(const Bytes planes[4], const int8_t* x) {
+  const auto part = [&](int s) { return _mm256_maddubs_epi16(planes[s], loadBytes(x + 64 * s)); };
+  return widenPairs(_mm256_add_epi16(_mm256_add_epi16(part(0), part(1)), _mm256_add_epi16(part(2), part(3))));
 }
 
-inline I32x16 pairDots(const uint8_t* codes, const int8_t* x) { return {blockDots(codes, x), blockDots(codes + 32, x + 128)}; }
+inline I32x16 pairDots(const PairCodes& codes, const int8_t* x) { return {blockDots(codes.planes[0], x), blockDots(codes.planes[1], x + 32)}; }
 
 // int8 · int8: unsigned by signed are x's magnitudes and the row with x's signs. A pair of products is at most 2 · 128 · 127 = 32512.
 struct ScreenX {
@@ -80,7 +76,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots, groupDots, &tileKernels);
+constexpr Kernels table = kernelTable("avx2", ternaryMatmul, screenDots, groupDots, &tileKernels);
 
 }  // namespace
 

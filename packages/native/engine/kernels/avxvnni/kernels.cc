@@ -16,7 +16,6 @@ inline constexpr int maxSteps = INT32_MAX;
 
 // Measured on Zen 5.
 inline constexpr int decodeChains = 2;
-inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 2;
 inline constexpr int vectorsAtOnce = 1;
 inline constexpr int tileActivations = 6;
@@ -27,16 +26,13 @@ inline Running multiplyAdd(Running sums, Bytes codes, Bytes x) { return _mm256_d
 inline Total widenAdd(Total total, Running sums) { return _mm256_add_epi32(total, sums); }
 inline void addRunning(Running sums, int32_t* acc) { addTotal(sums, acc); }
 
-// Of 32 bytes of codes: the words' sums in 8 lanes.
-inline __m256i blockDots(const uint8_t* codes, const int8_t* x) {
-  const Bytes packed = loadBytes(codes);
-  __m256i sums = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), plane<0>(packed), loadBytes(x));
-  sums = _mm256_dpbusd_avx_epi32(sums, plane<1>(packed), loadBytes(x + 32));
-  sums = _mm256_dpbusd_avx_epi32(sums, plane<2>(packed), loadBytes(x + 64));
-  return _mm256_dpbusd_avx_epi32(sums, plane<3>(packed), loadBytes(x + 96));
+inline __m256i blockDots(const Bytes planes[4], const int8_t* x) {
+  __m256i sums = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), planes[0], loadBytes(x));
+  for (int s = 1; s < 4; s++) sums = _mm256_dpbusd_avx_epi32(sums, planes[s], loadBytes(x + 64 * s));
+  return sums;
 }
 
-inline I32x16 pairDots(const uint8_t* codes, const int8_t* x) { return {blockDots(codes, x), blockDots(codes + 32, x + 128)}; }
+inline I32x16 pairDots(const PairCodes& codes, const int8_t* x) { return {blockDots(codes.planes[0], x), blockDots(codes.planes[1], x + 32)}; }
 
 // The instruction multiplies unsigned by signed bytes: rows are read with their sign bit turned, q + 128.
 using ScreenRow = __m256i;
@@ -60,7 +56,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) { return _mm
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avxvnni", groupRows, ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul, screenDots, groupDots);
 
 }  // namespace
 

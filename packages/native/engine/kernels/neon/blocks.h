@@ -30,7 +30,6 @@ inline Bytes plane(Bytes packed) {
 inline constexpr int rowVectorBytes = 16;
 inline constexpr int rowsPerVector = 1;
 inline constexpr int decodeChains = 2;
-inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 4;
 inline constexpr int vectorsAtOnce = 4;
 
@@ -43,16 +42,32 @@ inline void reduce4(const Total totals[4], int32_t* out) {
 
 // ---- in groups: two blocks, a register for 4 words of each half block ----
 
-inline int32x4_t halfBlockDots(const uint8_t* codes, const int8_t* x) {
-  const Bytes packed = vreinterpretq_s8_u8(vld1q_u8(codes));
-  int32x4_t sums = vdotq_s32(vdupq_n_s32(0), plane<0>(packed), vld1q_s8(x));
-  sums = vdotq_s32(sums, plane<1>(packed), vld1q_s8(x + 32));
-  sums = vdotq_s32(sums, plane<2>(packed), vld1q_s8(x + 64));
-  return vdotq_s32(sums, plane<3>(packed), vld1q_s8(x + 96));
+inline constexpr int groupRowsAtOnce = 2;
+inline constexpr int groupActivations = 2;
+
+struct PairCodes {
+  Bytes planes[4][4];  // [half block][plane]
+};
+
+inline PairCodes unpackPair(const uint8_t* codes) {
+  PairCodes all;
+  for (int half = 0; half < 4; half++) {
+    const Bytes packed = vreinterpretq_s8_u8(vld1q_u8(codes + 16 * half));
+    all.planes[half][0] = plane<0>(packed);
+    all.planes[half][1] = plane<1>(packed);
+    all.planes[half][2] = plane<2>(packed);
+    all.planes[half][3] = plane<3>(packed);
+  }
+  return all;
 }
 
-inline I32x16 pairDots(const uint8_t* codes, const int8_t* x) {
-  return {{halfBlockDots(codes, x), halfBlockDots(codes + 16, x + 16), halfBlockDots(codes + 32, x + 128), halfBlockDots(codes + 48, x + 144)}};
+inline I32x16 pairDots(const PairCodes& codes, const int8_t* x) {
+  I32x16 sums;
+  for (int half = 0; half < 4; half++) {
+    sums.v[half] = vdupq_n_s32(0);
+    for (int s = 0; s < 4; s++) sums.v[half] = vdotq_s32(sums.v[half], codes.planes[half][s], vld1q_s8(x + 64 * s + 16 * half));
+  }
+  return sums;
 }
 
 // ---- by tiles: one vector is 4 codes of each of 4 rows ----

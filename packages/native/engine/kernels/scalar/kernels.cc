@@ -26,11 +26,20 @@ void ternaryMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int
   }
 }
 
-I32x16 pairDots(const uint8_t* codes, const int8_t* x) {
+constexpr int groupRowsAtOnce = 1;
+constexpr int groupActivations = 1;
+
+struct PairCodes {
+  const uint8_t* packed;
+};
+
+PairCodes unpackPair(const uint8_t* codes) { return {codes}; }
+
+I32x16 pairDots(const PairCodes& codes, const int8_t* x) {
   I32x16 sums = {};
   for (int p = 0; p < 64; p++) {
-    const int8_t* of = x + p / 32 * 128 + p % 32;
-    sums.v[p / 4] += (codes[p] >> 6) * of[0] + (codes[p] >> 4 & 3) * of[32] + (codes[p] >> 2 & 3) * of[64] + (codes[p] & 3) * of[96];
+    const int byte = codes.packed[p];
+    sums.v[p / 4] += (byte >> 6) * x[p] + (byte >> 4 & 3) * x[64 + p] + (byte >> 2 & 3) * x[128 + p] + (byte & 3) * x[192 + p];
   }
   return sums;
 }
@@ -54,7 +63,7 @@ void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x,
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", 1, ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots, groupDots);
 
 }  // namespace
 

@@ -141,9 +141,11 @@ constexpr Fault faults[] = {
      }},
     {"groupDots",  // forgets what codes are shifted by
      [](Kernels& k) {
-       k.groupDots = [](const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRow& x, const GroupScales& scales, float* out) {
+       k.groupDots = [](const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out, size_t outStride) {
          const std::vector<int32_t> none(static_cast<size_t>(x.nGroups + 1) / 2 * 16);
-         right.groupDots(weights, rowBytes, nRows, {x.values, x.reciprocals, none.data(), x.nGroups}, scales, out);
+         GroupedRows unshifted = x;
+         unshifted.offsets = none.data(), unshifted.offsetStride = 0;
+         right.groupDots(weights, rowBytes, nRows, unshifted, scales, out, outStride);
        };
      }},
     {"foldGroup",  // ignores the stride

@@ -1,0 +1,263 @@
+/** `bitnet train`: a model from nothing by a recipe, resumed where it was stopped, exported as GGUF and Hugging Face folder. */
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { BitNetError } from "@bitnet.ts/core";
+import type { Kernels, LogEntry, OpenRun, Recipe } from "@bitnet.ts/train";
+import type { Command } from "commander";
+import { formatBytes, formatCount } from "../format.ts";
+import { jsonOption, option } from "../options.ts";
+import type { Session } from "../session.ts";
+import { parseInteger } from "../values.ts";
+
+interface TrainFlags {
+  output: string;
+  threads?: number;
+  tokens?: number;
+  form?: "b1.58" | "b1" | "float";
+  embedding: "f16" | "f32";
+  reference?: boolean;
+  fresh?: boolean;
+  showLabels?: number;
+  json?: boolean;
+}
+
+export function registerTrain(program: Command, session: Session): void {
+  program
+    .command("train")
+    .description("train a model from nothing by a recipe; goes on where an earlier run stopped")
+    .argument(
+      "<recipe>",
+      "a .json file, or a module (.js, or .ts where Node runs it) whose default export is a recipe",
+    )
+    .addOption(
+      option("-o, --output <folder>", "gets checkpoints, log, plot and the model").makeOptionMandatory(),
+    )
+    .addOption(
+      option("-t, --threads <n>", "compute threads (default: the cores available)").argParser(
+        parseInteger(1, 256),
+      ),
+    )
+    .addOption(
+      option("--tokens <n>", "tokens to train on, in place of the recipe's").argParser(parseInteger(1)),
+    )
+    .addOption(
+      option("--form <name>", "form of the weights, in place of the recipe's").choices([
+        "b1.58",
+        "b1",
+        "float",
+      ]),
+    )
+    .addOption(
+      option(
+        "--embedding <type>",
+        "type of the embedding in the GGUF file; f32 computes exactly what training did",
+      )
+        .choices(["f16", "f32"])
+        .default("f16"),
+    )
+    .addOption(option("--reference", "compute with the slow reference kernels"))
+    .addOption(option("--fresh", "refuse to start where there is a checkpoint, rather than go on with it"))
+    .addOption(
+      option("--show-labels <n>", "show what is learnt of the first n examples, and end").argParser(
+        parseInteger(1, 1000),
+      ),
+    )
+    .addOption(jsonOption("the result"))
+    .action((recipe: string, flags: TrainFlags) => train(recipe, flags, session));
+}
+
+async function train(path: string, flags: TrainFlags, session: Session): Promise<void> {
+  const library = await import("@bitnet.ts/train");
+  const recipe = library.parseRecipe(override(await readRecipe(path), flags), path);
+  const kernels = chooseKernels(library, flags, session);
+  const run = await library.openRun(recipe, {
+    folder: flags.output,
+    kernels,
+    recipePath: resolve(path),
+    onNotice: session.note,
+  });
+  try {
+    const { trainer, executor } = run;
+    if (flags.showLabels !== undefined) return await showLabels(run, flags.showLabels, session);
+    const wasResumed = await trainer.resume(session.note);
+    if (wasResumed && flags.fresh)
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `${flags.output}: holds a checkpoint already; choose another folder`,
+      );
+    const nParameters = library.countParameters(executor.graph);
+    session.note(
+      `${recipe.name}: ${formatCount(nParameters)} parameters (${recipe.model.form}), ${formatCount(trainer.settings.schedule.steps)} steps ` +
+        `of ${formatCount(recipe.batchTokens)} tokens, ${kernels.name}${wasResumed ? `, resumed after step ${trainer.state.step}` : ""}`,
+    );
+    const plot = () =>
+      library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, recipe.name)]);
+    const reporter = createReporter(trainer.settings.schedule.steps, session);
+    await trainer.run({
+      signal: session.signal,
+      onEntry: (entry) => {
+        reporter(entry);
+        if (entry.kind === "evaluation") plot().catch(() => {}); // the next one comes soon
+      },
+    });
+    await plot();
+    const result = await exportRun(library, run, recipe, flags);
+    await session.write(flags.json ? `${JSON.stringify(result)}\n` : `${describe(result)}\n`);
+  } finally {
+    run.close();
+    kernels.dispose();
+  }
+}
+
+type Library = typeof import("@bitnet.ts/train");
+
+async function readRecipe(path: string): Promise<unknown> {
+  if (!path.endsWith(".json")) {
+    try {
+      const module = (await import(pathToFileURL(resolve(path)).href)) as { default?: unknown };
+      return module.default;
+    } catch (cause) {
+      throw new BitNetError(
+        "IO_FAILED",
+        `${path}: cannot be imported as a recipe (${(cause as Error).message})`,
+        { cause },
+      );
+    }
+  }
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new BitNetError(
+      "FILE_NOT_FOUND",
+      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`,
+      { cause },
+    );
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BitNetError("FORMAT_INVALID", `${path}: is not JSON (${(cause as Error).message})`, { cause });
+  }
+}
+
+function override(recipe: unknown, { tokens, form }: TrainFlags): unknown {
+  if (typeof recipe !== "object" || recipe === null) return recipe;
+  const { model, ...rest } = recipe as { model?: object };
+  return {
+    ...rest,
+    model: form === undefined ? model : { ...model, form },
+    ...(tokens === undefined ? {} : { tokens }),
+  };
+}
+
+function chooseKernels(library: Library, { reference, threads }: TrainFlags, session: Session): Kernels {
+  if (reference) return library.referenceKernels("f32");
+  try {
+    return library.nativeKernels(threads === undefined ? {} : { threads });
+  } catch (error) {
+    if (!(error instanceof BitNetError) || error.code !== "BACKEND_UNAVAILABLE") throw error;
+    session.note(`bitnet: ${error.message}; the slow reference kernels serve`);
+    return library.referenceKernels("f32");
+  }
+}
+
+const reportEveryMs = 5000;
+
+/** A line now and then, and one for every evaluation. */
+function createReporter(steps: number, session: Session): (entry: LogEntry) => void {
+  let last = 0;
+  let mean: number | null = null;
+  return (entry) => {
+    if (entry.kind === "evaluation")
+      session.note(`step ${entry.step}: evaluation loss ${entry.loss.toFixed(4)}`);
+    if (entry.kind !== "step") return;
+    mean = mean === null ? entry.loss : mean + (entry.loss - mean) * 0.1;
+    const now = performance.now();
+    if (now - last < reportEveryMs && entry.step !== steps) return;
+    last = now;
+    const perStep = entry.tokens / entry.step;
+    const left = ((steps - entry.step) * perStep) / Math.max(1, entry.tokensPerSecond);
+    session.note(
+      `step ${entry.step}/${steps}: loss ${mean.toFixed(4)}, rate ${entry.rate.toExponential(2)}, ` +
+        `${formatCount(entry.tokensPerSecond)} tok/s, ${formatTime(left)} left`,
+    );
+  };
+}
+
+function formatTime(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+function plotBytes(library: Library, folder: string, name: string): Uint8Array {
+  return new TextEncoder().encode(library.plotLog(library.readLog(join(folder, "log.jsonl")), name));
+}
+
+interface TrainResult {
+  gguf: string | null;
+  bytes: number;
+  huggingFace: string | null;
+  step: number;
+  tokens: number;
+  /** Mean −log p per token of held-out documents, by source. */
+  losses: Record<string, number>;
+}
+
+async function exportRun(
+  library: Library,
+  run: OpenRun,
+  recipe: Recipe,
+  flags: TrainFlags,
+): Promise<TrainResult> {
+  const { trainer, executor, shape, vocabulary } = run;
+  const losses = Object.fromEntries(
+    [...run.heldOut].map(([name, documents]) => [name, trainer.evaluate(documents)]),
+  );
+  const hasGguf = shape.form !== "float" && shape.hasSubNorms && shape.activation === "relu2";
+  const gguf = join(flags.output, "model.gguf");
+  const huggingFace = join(flags.output, "huggingface");
+  const { name, description } = recipe;
+  const options = {
+    name,
+    description,
+    tokenizer: library.tokenizerGguf(vocabulary),
+    embeddingType: flags.embedding,
+  };
+  const bytes = hasGguf ? await library.exportGguf(gguf, executor, shape, options) : 0;
+  const hasHf = shape.form !== "b1";
+  if (hasHf)
+    await library.exportHf(
+      huggingFace,
+      executor,
+      shape,
+      library.tokenizerJson(vocabulary, shape.contextLength),
+    );
+  const { step, tokens } = trainer.state;
+  return {
+    gguf: hasGguf ? gguf : null,
+    bytes,
+    huggingFace: hasHf ? huggingFace : null,
+    step,
+    tokens,
+    losses,
+  };
+}
+
+function describe({ gguf, bytes, huggingFace, tokens, losses }: TrainResult): string {
+  const written = [gguf === null ? [] : [`${gguf} (${formatBytes(bytes)})`], huggingFace ?? []].flat();
+  const parts = Object.entries(losses).map(([name, loss]) => `${name} ${loss.toFixed(4)}`);
+  return `${written.join(" and ")}, after ${formatCount(tokens)} tokens; loss on held-out text: ${parts.join(", ")}`;
+}
+
+/** Every token with its weight: what is learnt stands in brackets. */
+async function showLabels({ heldOut, tokenizer }: OpenRun, n: number, session: Session): Promise<void> {
+  for (const [name, documents] of heldOut)
+    for (const { ids, weights } of documents.slice(0, n)) {
+      const text = Array.from(ids, (id, i) =>
+        weights[i] === 1 ? `[${tokenizer.decode([id])}]` : tokenizer.decode([id]),
+      );
+      await session.write(`${JSON.stringify({ source: name, text: text.join("") })}\n`);
+    }
+}

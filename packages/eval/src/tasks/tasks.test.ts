@@ -1,0 +1,243 @@
+/** Prompts and scores of every task on a few real items; a model that knows the answers gets everything right, one that is wrong nothing. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { findSandbox } from "../code/python.ts";
+import { fixtures, plantedModel } from "../planted.test.kit.ts";
+import { runTask } from "../run-eval.ts";
+import { scoreOf } from "../scores.ts";
+import {
+  arcTask,
+  boolqTask,
+  hellaswagTask,
+  mmluTask,
+  ownChoiceTask,
+  winograndeTask,
+} from "./choice-tasks.ts";
+import { loadTask, type TaskOptions } from "./load-task.ts";
+import type { TaskRecord } from "./records.ts";
+import type { ChoiceTask, Task } from "./task.ts";
+
+const options: TaskOptions = { folder: fixtures, chat: true, allowsCode: true };
+const sandbox = findSandbox({ needsNamespaces: false });
+const record = (fields: Record<string, unknown>): TaskRecord => ({
+  fields,
+  line: JSON.stringify(fields),
+  where: "test:1",
+});
+const lines = (file: string) =>
+  readFileSync(join(fixtures, file), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, string>);
+
+const solutions: Record<string, () => string[]> = {
+  gsm8k: () => lines("gsm8k_test.jsonl").map(({ answer = "" }) => answer),
+  math500: () => lines("math500.jsonl").map(({ solution = "" }) => solution),
+  humaneval: () => lines("HumanEval.jsonl").map(({ canonical_solution = "" }) => canonical_solution),
+  humaneval_plus: () => lines("HumanEvalPlus.jsonl").map(({ canonical_solution = "" }) => canonical_solution),
+};
+
+describe("planted answers", () => {
+  const names = [
+    "arc_challenge",
+    "arc_easy",
+    "boolq",
+    "winogrande",
+    "gsm8k",
+    "math500",
+    "humaneval",
+    "humaneval_plus",
+  ];
+  it.each(names)("%s", async (name) => {
+    if (name.startsWith("humaneval") && typeof sandbox === "string") return;
+    const task = loadTask(name, options);
+    const all = await runTask(plantedModel(task, true, solutions[name]?.()), task);
+    const none = await runTask(plantedModel(task, false), task);
+    expect(all.nItems).toBeGreaterThanOrEqual(4);
+    const values = (result: typeof all) => Object.values(result.scores).map(({ value }) => value);
+    expect(values(all)).toEqual(values(all).map(() => 1));
+    expect(values(none)).toEqual(values(none).map(() => 0));
+  });
+});
+
+const firstOf = (task: Task) => {
+  const [item] = (task as ChoiceTask).items;
+  if (item === undefined) throw new Error("no item");
+  return {
+    contexts: item.requests.map(({ context }) => context),
+    continuations: item.requests.map(({ continuation }) => continuation),
+    gold: item.gold,
+  };
+};
+
+describe("prompts", () => {
+  it("of ARC hold the question and neither choices nor letters; answers are found by the item's own labels", () => {
+    const fields = {
+      question: "Which?",
+      choices: { text: ["a b", "c", "d"], label: ["1", "2", "3"] },
+      answerKey: "3",
+    };
+    expect(firstOf(arcTask([record(fields)], "easy"))).toEqual({
+      contexts: Array(3).fill("Question: Which?\nAnswer:"),
+      continuations: [" a b", " c", " d"],
+      gold: 2,
+    });
+    expect(() => arcTask([record({ ...fields, answerKey: "C" })], "easy")).toThrow(
+      /test:1: the answer "C" is none/,
+    );
+    const counts = (loadTask("arc_challenge", options) as ChoiceTask).items.map(
+      ({ choices }) => choices.length,
+    );
+    expect(new Set(counts)).toContain(4);
+    expect(counts.some((n) => n !== 4)).toBe(true);
+  });
+
+  it("of BoolQ end the question with exactly one question mark", () => {
+    const fields = { passage: "Title -- Text.", question: "is it so", label: 1 };
+    const expected = {
+      contexts: Array(2).fill("Title -- Text.\nQuestion: is it so?\nAnswer:"),
+      continuations: [" no", " yes"],
+      gold: 1,
+    };
+    expect(firstOf(boolqTask([record(fields)]))).toEqual(expected);
+    expect(firstOf(boolqTask([record({ ...fields, question: "is it so?" })]))).toEqual(expected);
+  });
+
+  it("of WinoGrande are two contexts with one continuation, from either form of the file", () => {
+    const expected = {
+      contexts: ["The cup fits the box as the cup", "The cup fits the box as the box"],
+      continuations: [" is small.", " is small."],
+      gold: 0,
+    };
+    const hub = {
+      sentence: "The cup fits the box as the _ is small.",
+      option1: "cup",
+      option2: "box",
+      answer: "1",
+    };
+    expect(firstOf(winograndeTask([record(hub)]))).toEqual(expected);
+    const own = {
+      prefix: "The cup fits the box as the ",
+      options: ["cup", "box"],
+      suffix: "is small.",
+      gold: 0,
+    };
+    expect(firstOf(winograndeTask([record(own)]))).toEqual(expected);
+  });
+
+  it("of HellaSwag are cleaned", () => {
+    const fields = {
+      activity_label: "Cooking",
+      ctx_a: "[header] How [title] Stir.",
+      ctx_b: "the MAN",
+      endings: ["[step] goes  on", "b"],
+      label: "1",
+    };
+    expect(firstOf(hellaswagTask([record(fields)]))).toEqual({
+      contexts: Array(2).fill("Cooking: How. Stir. The man"),
+      continuations: ["  goes on", " b"], // a bracket at the beginning leaves its space, as in the harness
+      gold: 1,
+    });
+  });
+
+  it("of MMLU show letters and the first examples of the subject", () => {
+    const item = (question: string, subject: string, answer: number) =>
+      record({ question, subject, answer, choices: ["w", "x", "y", "z"] });
+    const task = mmluTask(
+      [item("Q?", "high_school_art", 2)],
+      [item("E1?", "other", 0), item("E2?", "high_school_art", 3)],
+      5,
+    );
+    const list = "A. w\nB. x\nC. y\nD. z\nAnswer:";
+    const context = `The following are multiple choice questions (with answers) about high school art.\n\nE2?\n${list} D\n\nQ?\n${list}`;
+    expect(firstOf(task)).toEqual({
+      contexts: Array(4).fill(context),
+      continuations: [" A", " B", " C", " D"],
+      gold: 2,
+    });
+  });
+
+  it("of GSM8K show solutions as turns, with or without the calculator's notes", () => {
+    const task = loadTask("gsm8k", { ...options, shots: 2 });
+    const [item] = task.items;
+    const messages =
+      item !== undefined && "request" in item
+        ? (item.request.prompt as { role: string; content: string }[])
+        : [];
+    expect(messages.map(({ role }) => role)).toEqual(["user", "assistant", "user", "assistant", "user"]);
+    expect(messages[1]?.content).toMatch(/#### /);
+    expect(messages[4]?.content).toMatch(/^Question: [\s\S]*\nAnswer:$/);
+  });
+});
+
+describe("scores", () => {
+  const item = (choices: string[]) =>
+    ownChoiceTask([record({ context: "c", choices, gold: 0 })], "own")
+      .items[0] as ChoiceTask["items"][number];
+
+  it("divide by code points or by bytes of the choice without its space", async () => {
+    const task = ownChoiceTask([record({ context: "c", choices: ["éé", "abc"], gold: 0 })], "own");
+    const model = {
+      ...plantedModel(task, true),
+      likelihoods: async () => [
+        { sum: -3.9, nTokens: 1 },
+        { sum: -5.8, nTokens: 1 },
+      ],
+    };
+    const { items } = await runTask(model, task);
+    // Sums favour the first; per character (2 and 3) the second, −1.95 against −1.93; per byte (4 and 3) the first.
+    expect(items[0]?.judged).toEqual({ acc: true, acc_norm: false, acc_bytes: true });
+    expect(item(["x", "y"]).choices).toEqual(["x", "y"]);
+  });
+
+  it("give ties to the first choice", async () => {
+    const task = ownChoiceTask([record({ context: "c", choices: ["aa", "bb"], gold: 1 })], "own");
+    const model = {
+      ...plantedModel(task, true),
+      likelihoods: async () => [
+        { sum: -1, nTokens: 1 },
+        { sum: -1, nTokens: 1 },
+      ],
+    };
+    expect((await runTask(model, task)).items[0]?.judged).toEqual({
+      acc: false,
+      acc_norm: false,
+      acc_bytes: false,
+    });
+  });
+
+  it("come with √(p(1 − p)/(n − 1))", () => {
+    expect(scoreOf([true, true, true, false])).toEqual({
+      value: 0.75,
+      standardError: Math.sqrt((0.75 * 0.25) / 3),
+    });
+    expect(scoreOf([true]).standardError).toBeNull();
+  });
+
+  it("stand beside the chance level: of each item's number of choices, of the more frequent answer", () => {
+    const arc = arcTask(
+      [3, 5].map((n) => record({ question: "q", choices: Array(n).fill("x"), gold: 0 })),
+      "easy",
+    );
+    expect(arc.chance).toBeCloseTo((1 / 3 + 1 / 5) / 2, 12);
+    const boolq = boolqTask([1, 1, 0].map((label) => record({ passage: "p", question: "q", label })));
+    expect(boolq.chance).toBeCloseTo(2 / 3, 12);
+  });
+});
+
+describe("tasks", () => {
+  it("that run programs are skipped, not scored, unless that is allowed", async () => {
+    const task = loadTask("humaneval", { ...options, allowsCode: false });
+    const result = await runTask(plantedModel(task, true), task);
+    expect([result.scores, result.skipped]).toEqual([{}, expect.stringMatching(/--allow-code-execution/)]);
+  });
+
+  it("that do not exist or whose files are missing are refused", () => {
+    expect(() => loadTask("arc_hard", options)).toThrow(/arc_challenge/);
+    expect(() => loadTask("hellaswag", options)).toThrow(/holds none of hellaswag_val/);
+    expect(() => boolqTask([record({ passage: "p", question: "q", label: 2 })])).toThrow(
+      /test:1: expected a number from 0 to 1/,
+    );
+  });
+});

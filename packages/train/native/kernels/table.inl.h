@@ -1,0 +1,38 @@
+// The table of one instruction set. Include after a lanes.h and f32-lanes.inl.h.
+#pragma once
+#include "attention.inl.h"
+#include "product.inl.h"
+#include "rows.inl.h"
+
+namespace bitnet::train {
+namespace {
+
+constexpr TrainKernels trainTable(const char* isa) {
+  return {
+      .isa = isa,
+      .tileRows = tileRows,
+      .panelCols = panelCols,
+      .packA = packA,
+      .packB = packB,
+      .multiply = multiplyTask,
+      .stripedDots = stripedDots,
+      .rmsNorm = rmsNorm,
+      .rmsNormGradient = rmsNormGradient,
+      .quantise = quantise,
+      .sumWeights = sumWeights,
+      .trits = trits,
+      .signs = signs,
+      .rope = rope,
+      .attention = attention,
+      .attentionGradient = attentionGradient,
+      .gate = gate,
+      .gateGradient = gateGradient,
+      .add = addAll,
+      .crossEntropy = crossEntropy,
+      .sumSquares = sumSquares,
+      .adamw = adamw,
+  };
+}
+
+}  // namespace
+}  // namespace bitnet::train

@@ -1,0 +1,193 @@
+/**
+ * Gradients of whole models against finite differences in f64, and the properties that a training step must have: packed ≡ alone,
+ * accumulated ≡ at once, recomputed ≡ kept.
+ */
+import { describe, expect, it } from "vitest";
+import { referenceKernels } from "../kernels/reference/reference-kernels.ts";
+import type { Executor, MicroBatch } from "./executor.ts";
+import { smallBatch, smallExecutor } from "./small-model.test.kit.ts";
+import type { TransformerShape } from "./transformer.ts";
+
+const f64 = referenceKernels("f64");
+const f32 = referenceKernels("f32");
+
+function gradientsOf(executor: Executor, batches: readonly MicroBatch[], scale = 1): number[][] {
+  executor.clearGradients();
+  for (const batch of batches) executor.gradient(batch, scale);
+  return executor.gradients.map((gradient) => Array.from(gradient));
+}
+
+const variants: [string, Partial<TransformerShape>][] = [
+  ["sub-norms, relu², tied", {}],
+  ["Llama: SiLU, no sub-norms, own head", { activation: "silu", hasSubNorms: false, isTied: false }],
+  ["1bitLLM: SiLU and sub-norms, every head its own keys", { activation: "silu", nKvHeads: 4 }],
+];
+
+describe("gradients", () => {
+  it.each(variants)("equal finite differences in full precision: %s", (_, variant) => {
+    const executor = smallExecutor(f64, { ...variant, form: "float" });
+    const batch = smallBatch([7, 1, 5]);
+    const { weight } = executor.loss(batch);
+    const gradients = gradientsOf(executor, [batch], 1 / weight);
+    executor.parameters.forEach((weights, id) => {
+      for (let i = 0; i < weights.length; i += Math.max(1, Math.floor(weights.length / 23))) {
+        const before = weights[i] ?? 0;
+        const lossAt = (x: number) => {
+          weights[i] = x;
+          return executor.loss(batch).sum / weight;
+        };
+        const h = 1e-5;
+        const slope = (lossAt(before + h) - lossAt(before - h)) / (2 * h);
+        weights[i] = before;
+        const name = `${executor.graph.parameters[id]?.name}[${i}]`;
+        expect(Math.abs(slope - (gradients[id]?.[i] ?? 0)), name).toBeLessThan(1e-8 + 1e-6 * Math.abs(slope));
+      }
+    });
+  });
+
+  it("packed documents give the loss and gradient of each alone", () => {
+    const executor = smallExecutor(f32);
+    const packed = smallBatch([7, 1, 5]);
+    const alone = [0, 1, 2].map((d) => {
+      const [first, end] = [packed.starts[d] ?? 0, packed.starts[d + 1] ?? 0];
+      const { ids, labels, weights } = packed;
+      const cut = <T extends { subarray(a: number, b: number): T }>(array: T) => array.subarray(first, end);
+      return {
+        ids: cut(ids),
+        labels: cut(labels),
+        weights: cut(weights),
+        starts: Int32Array.of(0, end - first),
+      };
+    });
+    executor.loss(packed);
+    const losses = Array.from(executor.losses.subarray(0, 13));
+    const each = alone.flatMap((batch) => {
+      executor.loss(batch);
+      return Array.from(executor.losses.subarray(0, batch.ids.length));
+    });
+    expect(each).toEqual(losses);
+    const together = gradientsOf(executor, [packed]);
+    const apart = gradientsOf(executor, alone);
+    together.forEach((gradient, id) => {
+      const largest = Math.max(...gradient.map(Math.abs));
+      gradient.forEach((g, i) => {
+        expect(Math.abs(g - (apart[id]?.[i] ?? 0))).toBeLessThanOrEqual(1e-6 * largest);
+      });
+    });
+  });
+
+  it("a document does not see its neighbours", () => {
+    const executor = smallExecutor(f32);
+    const batch = smallBatch([7, 6]);
+    executor.loss(batch);
+    const before = Array.from(executor.losses.subarray(7, 13));
+    for (let row = 0; row < 7; row++) batch.ids[row] = 3;
+    executor.loss(batch);
+    expect(Array.from(executor.losses.subarray(7, 13))).toEqual(before);
+  });
+
+  it.each(["b1.58", "b1", "float"] as const)("recomputed values give the same bits: %s", (form) => {
+    const batch = smallBatch([7, 1, 5]);
+    const kept = smallExecutor(f32, { form, nLayers: 3 });
+    const recomputed = smallExecutor(f32, { form, nLayers: 3 }, { recomputes: true });
+    expect(gradientsOf(recomputed, [batch, batch])).toEqual(gradientsOf(kept, [batch, batch]));
+  });
+
+  it.each([false, true])("a batch split where chains end gives the same bits; tied: %s", (isTied) => {
+    const executor = smallExecutor(f32, { contextLength: 64, nLayers: 1, isTied }, { maxRows: 320 });
+    const whole = smallBatch([64, 64, 64, 64, 50]);
+    const cut = (first: number, end: number, starts: number[]) => ({
+      ids: whole.ids.subarray(first, end),
+      labels: whole.labels.subarray(first, end),
+      weights: whole.weights.subarray(first, end),
+      starts: Int32Array.from(starts),
+    });
+    const parts = [cut(0, 256, [0, 64, 128, 192, 256]), cut(256, 306, [0, 50])];
+    const [table = [], ...others] = gradientsOf(executor, parts);
+    const [wholeTable = [], ...wholeOthers] = gradientsOf(executor, [whole]);
+    expect(others).toEqual(wholeOthers);
+    if (!isTied) return expect(table).toEqual(wholeTable);
+    // Head and look-up add to one tensor in turns, so that the order differs.
+    const largest = Math.max(...wholeTable.map(Math.abs));
+    table.forEach((g, i) => {
+      expect(Math.abs(g - (wholeTable[i] ?? 0))).toBeLessThanOrEqual(1e-6 * largest);
+    });
+  });
+
+  it("rows without weight change neither loss nor gradient", () => {
+    const executor = smallExecutor(f32);
+    const batch = smallBatch([7]);
+    const before = gradientsOf(executor, [batch]);
+    batch.labels[6] = -1; // its weight is 0
+    expect(gradientsOf(executor, [batch])).toEqual(before);
+    batch.weights.fill(0);
+    expect(executor.loss(batch)).toEqual({ sum: 0, weight: 0 });
+    expect(
+      gradientsOf(executor, [batch])
+        .flat()
+        .every((g) => g === 0),
+    ).toBe(true);
+  });
+
+  it("a model without weights is uniform", () => {
+    const executor = smallExecutor(f32);
+    for (const weights of executor.parameters) weights.fill(0);
+    executor.formWeights();
+    const { sum, weight } = executor.loss(smallBatch([9]));
+    expect(sum / weight).toBeCloseTo(Math.log(19), 5);
+  });
+
+  it("refuses documents beyond the context and tokens beyond the vocabulary", () => {
+    const executor = smallExecutor(f32);
+    expect(() => executor.loss(smallBatch([17]))).toThrow(/does not fit/);
+    const batch = smallBatch([4]);
+    batch.ids[2] = 19;
+    expect(() => executor.loss(batch)).toThrow(/0…18/);
+  });
+});
+
+describe("straight-through estimation", () => {
+  it.each(["b1.58", "b1"] as const)(
+    "%s: weights and activations get the gradients of their quantised values",
+    (form) => {
+      // One linear operation by hand: dX = dY·Q(W), dW = dYᵀ·Q(x), with the scales taken as constants.
+      const [rows, inputs, outputs] = [3, 5, 4];
+      const at = (seed: number) => (_: unknown, i: number) => Math.sin(seed * 7.3 + i * 1.7);
+      const x = Float64Array.from({ length: rows * inputs }, at(1));
+      const w = Float64Array.from({ length: outputs * inputs }, at(2));
+      const dY = Float64Array.from({ length: rows * outputs }, at(3));
+      const [q, s, t] = [f64.allocate(x.length), f64.allocate(rows), f64.allocate(w.length)];
+      f64.quantise(x, inputs, q, s);
+      const m = f64.formWeights(w, form, t);
+      const [dX, dW] = [f64.allocate(x.length), f64.allocate(w.length)];
+      f64.product({ a: dY, b: t, out: dX, m: rows, n: inputs, k: outputs, factor: m, adds: true });
+      f64.product({
+        a: dY,
+        b: q,
+        out: dW,
+        m: outputs,
+        n: inputs,
+        k: rows,
+        transA: true,
+        adds: true,
+        innerDivisors: s,
+      });
+      for (let r = 0; r < rows; r++)
+        for (let i = 0; i < inputs; i++) {
+          let sum = 0;
+          for (let o = 0; o < outputs; o++) sum += (dY[r * outputs + o] ?? 0) * (t[o * inputs + i] ?? 0) * m;
+          expect(dX[r * inputs + i]).toBeCloseTo(sum, 12);
+        }
+      for (let o = 0; o < outputs; o++)
+        for (let i = 0; i < inputs; i++) {
+          let sum = 0;
+          for (let r = 0; r < rows; r++)
+            sum += ((dY[r * outputs + o] ?? 0) * (q[r * inputs + i] ?? 0)) / (s[r] ?? 1);
+          expect(dW[o * inputs + i]).toBeCloseTo(sum, 12);
+        }
+      const values = new Set(t);
+      expect([...values].every((v) => (form === "b1" ? [-1, 1] : [-1, 0, 1]).includes(v))).toBe(true);
+      expect(m).toBeCloseTo(w.reduce((total, v) => total + Math.abs(v), 0) / w.length, 12);
+    },
+  );
+});

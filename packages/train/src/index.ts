@@ -1,0 +1,21 @@
+/** @bitnet.ts/train: trains 1-bit language models. */
+export { cutExample, type EncodedExample, type Example, encodeExample } from "./data/example.ts";
+export { type FileExamples, type FileOptions, openExamples } from "./data/file-examples.ts";
+export { packDocuments } from "./data/pack.ts";
+export { exampleOf, parseExample, type TextMode } from "./data/parse-example.ts";
+export { exportGguf } from "./export/export-gguf.ts";
+export { exportHf } from "./export/export-hf.ts";
+export { writeJson, writeWhole } from "./export/write-file.ts";
+export { Executor, type MicroBatch } from "./graph/executor.ts";
+export { countParameters } from "./graph/graph.ts";
+export { recordTransformer, type TransformerShape } from "./graph/transformer.ts";
+export type { Kernels, WeightForm } from "./kernels/kernels.ts";
+export { type NativeKernelOptions, nativeKernels } from "./kernels/native-kernels.ts";
+export { referenceKernels } from "./kernels/reference/reference-kernels.ts";
+export { type OpenRun, openRun } from "./recipe/open-run.ts";
+export { parseRecipe, type Recipe, type RecipeSource } from "./recipe/recipe.ts";
+export { tokenizerGguf, tokenizerJson } from "./tokenizer/tokenizer-files.ts";
+export { type BpeVocabulary, PieceCounter, trainBpe } from "./tokenizer/train-bpe.ts";
+export { type LogEntry, readLog } from "./train/log.ts";
+export { plotLog } from "./train/plot.ts";
+export { Trainer } from "./train/trainer.ts";

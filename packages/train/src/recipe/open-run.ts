@@ -1,0 +1,233 @@
+/**
+ * From a recipe to a run that can be started or resumed: opens the sources, trains or reloads the vocabulary, records the graph, draws
+ * the first weights. The same recipe, seed and data give the same run.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { BitNetError, chatTemplateFor, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
+import { cutExample, type EncodedExample, type Example, encodeExample } from "../data/example.ts";
+import { openExamples } from "../data/file-examples.ts";
+import { type ExampleSource, Mixture } from "../data/mixture.ts";
+import { writeJson } from "../export/write-file.ts";
+import { Executor } from "../graph/executor.ts";
+import { recordTransformer, type TransformerShape } from "../graph/transformer.ts";
+import type { Kernels } from "../kernels/kernels.ts";
+import { chatTemplate, controlTokens, tokenizerJson } from "../tokenizer/tokenizer-files.ts";
+import { type BpeVocabulary, PieceCounter, trainBpe } from "../tokenizer/train-bpe.ts";
+import { initialise } from "../train/initialise.ts";
+import { defaultOptimizer, Optimizer } from "../train/optimizer.ts";
+import { Trainer } from "../train/trainer.ts";
+import type { Recipe, RecipeSource } from "./recipe.ts";
+
+export interface OpenRun {
+  readonly trainer: Trainer;
+  readonly executor: Executor;
+  readonly shape: TransformerShape;
+  readonly tokenizer: Tokenizer;
+  readonly vocabulary: BpeVocabulary;
+  /** Documents for evaluation, by the name of their source. */
+  readonly heldOut: ReadonlyMap<string, readonly EncodedExample[]>;
+  close(): void;
+}
+
+export interface OpenRunOptions {
+  /** Gets everything; made when missing. */
+  folder: string;
+  kernels: Kernels;
+  /** Where relative paths of the recipe start. */
+  recipePath: string;
+  onNotice?: (line: string) => void;
+}
+
+interface OpenSource {
+  learnt: ExampleSource;
+  heldOut: Example[];
+  /** What identifies the data. */
+  identity: string;
+  close(): void;
+}
+
+/** Generated examples for evaluation come from this seed, which no run uses. */
+const heldOutSeed = 0x7e57;
+const defaultHeldOut = 64;
+
+/** @throws BitNetError for the data or the shape; IO_FAILED. */
+export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<OpenRun> {
+  const { folder, kernels, onNotice = () => {} } = options;
+  await makeFolder(folder);
+  const sources = recipe.sources.map((source) => openSource(source, recipe.seed, options));
+  const close = () => {
+    for (const source of sources) source.close();
+  };
+  try {
+    const hash = recipeHash(recipe, sources);
+    const vocabulary = await vocabularyOf(recipe, sources, join(folder, "vocabulary.json"), onNotice);
+    const files = tokenizerJson(vocabulary, recipe.model.contextLength);
+    const tokenizer = tokenizerFromJson(files);
+    const shape: TransformerShape = { ...recipe.model, vocabSize: tokenizer.vocabSize };
+    const encode = { tokenizer, template: chatTemplateFor(chatTemplate, recipe.name) };
+    const heldOut = new Map(
+      recipe.sources.map(({ name }, i) => [
+        name,
+        (sources[i]?.heldOut ?? []).flatMap((example) =>
+          cutExample(encodeExample(example, { ...encode, otherWeight: 1 }), shape.contextLength),
+        ),
+      ]),
+    );
+    const maxRows = Math.max(recipe.microBatchTokens, shape.contextLength);
+    const executor = new Executor(recordTransformer(shape), kernels, {
+      maxRows,
+      recomputes: recipe.recomputes,
+    });
+    initialise(executor, recipe.seed);
+    const stage = (i: 0 | 1) => ({
+      shares: recipe.sources.map(({ shares }) => shares[i]),
+      otherWeight: recipe.otherWeights[i],
+    });
+    const trainer = new Trainer(
+      {
+        schedule: { ...recipe.schedule, steps: Math.max(1, Math.round(recipe.tokens / recipe.batchTokens)) },
+        ...{ batchTokens: recipe.batchTokens, microBatchTokens: recipe.microBatchTokens },
+        stages: [stage(0), stage(1)],
+        ...{
+          evaluateEvery: recipe.evaluateEvery,
+          checkpointEvery: recipe.checkpointEvery,
+          keepCheckpoints: recipe.keepCheckpoints,
+        },
+        recipe: hash,
+      },
+      {
+        executor,
+        optimizer: new Optimizer(executor, defaultOptimizer),
+        mixture: new Mixture(
+          sources.map(({ learnt }) => learnt),
+          recipe.seed,
+        ),
+        encode,
+        heldOut: [...heldOut.values()].flat(),
+        folder,
+      },
+    );
+    return { trainer, executor, shape, tokenizer, vocabulary, heldOut, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw new BitNetError("IO_FAILED", `${folder}: cannot be made (${(cause as Error).message})`, { cause });
+  }
+}
+
+function openSource(
+  source: RecipeSource,
+  seed: number,
+  { recipePath, onNotice }: OpenRunOptions,
+): OpenSource {
+  const nHeldOut = source.heldOut ?? defaultHeldOut;
+  const { generate } = source;
+  if (generate !== undefined) {
+    const at = (index: number) => generate(seed, index);
+    return {
+      learnt: { count: null, at },
+      heldOut: Array.from({ length: nHeldOut }, (_, i) => generate(heldOutSeed, i)),
+      identity: JSON.stringify(Array.from({ length: 20 }, (_, i) => at(i))),
+      close() {},
+    };
+  }
+  const path = source.path ?? "";
+  const file = openExamples(isAbsolute(path) ? path : resolve(dirname(recipePath), path), {
+    ...(source.textMode === undefined ? {} : { textMode: source.textMode }),
+    ...(source.maxSamples === undefined ? {} : { maxSamples: source.maxSamples }),
+    ...(onNotice === undefined ? {} : { onBadLine: onNotice }),
+  });
+  const kept = Math.min(nHeldOut, Math.floor(file.count / 10));
+  const count = file.count - kept;
+  return {
+    learnt: { count, at: (index) => file.at(index) },
+    heldOut: Array.from({ length: kept }, (_, i) => file.at(count + i)),
+    identity: JSON.stringify([file.count, file.at(0), file.at(file.count - 1)]),
+    close: () => file.close(),
+  };
+}
+
+/** Everything that the weights depend on. */
+function recipeHash(recipe: Recipe, sources: readonly OpenSource[]): string {
+  const { name, description, evaluateEvery, checkpointEvery, keepCheckpoints, recomputes, ...rest } = recipe;
+  void [name, description, evaluateEvery, checkpointEvery, keepCheckpoints, recomputes];
+  const hash = createHash("sha256").update(JSON.stringify(rest));
+  for (const { identity } of sources) hash.update(identity);
+  return hash.digest("hex");
+}
+
+/** Trained on examples of the first stage's mixture, or reloaded where that has been done for the same settings and data. */
+async function vocabularyOf(
+  recipe: Recipe,
+  sources: readonly OpenSource[],
+  path: string,
+  onNotice: (line: string) => void,
+): Promise<BpeVocabulary> {
+  const { vocabSize, required, samples } = recipe.tokenizer;
+  const shares = recipe.sources.map((source) => source.shares[0]);
+  const key = createHash("sha256")
+    .update(JSON.stringify([recipe.tokenizer, shares, recipe.seed, sources.map(({ identity }) => identity)]))
+    .digest("hex");
+  const stored = readStored(path, key);
+  if (stored !== null) return stored;
+  onNotice(`tokenizer: training ${vocabSize} tokens on ${samples} examples`);
+  const counter = new PieceCounter();
+  const mixture = new Mixture(
+    sources.map(({ learnt }) => learnt),
+    recipe.seed,
+  );
+  for (let i = 0; i < samples; i++) {
+    const { source, example } = mixture.next(shares);
+    const texts =
+      example.kind === "text"
+        ? [example.text]
+        : example.messages.map(({ role, content }) => `${capital(role)}: ${content}`);
+    for (const text of texts) counter.add(text);
+    mixture.count(
+      source,
+      texts.reduce((sum, text) => sum + text.length, 1),
+    );
+  }
+  const vocabulary = trainBpe(counter.counts, { vocabSize, specialTokens: [...controlTokens], required });
+  const { tokens, merges, specialTokens, splitRule } = vocabulary;
+  await writeJson(path, {
+    key,
+    tokens: tokens.map((bytes) => Buffer.from(bytes).toString("hex")),
+    merges,
+    specialTokens,
+    splitRule,
+  });
+  return vocabulary;
+}
+
+function capital(role: string): string {
+  return role.slice(0, 1).toUpperCase() + role.slice(1);
+}
+
+function readStored(path: string, key: string): BpeVocabulary | null {
+  if (!existsSync(path)) return null;
+  try {
+    const {
+      key: found,
+      tokens,
+      ...rest
+    } = JSON.parse(readFileSync(path, "utf8")) as Omit<BpeVocabulary, "tokens"> & {
+      key: string;
+      tokens: string[];
+    };
+    if (found !== key) return null;
+    return { ...rest, tokens: tokens.map((hex) => Uint8Array.from(Buffer.from(hex, "hex"))) };
+  } catch {
+    return null; // it is made anew
+  }
+}

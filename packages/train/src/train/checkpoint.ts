@@ -1,0 +1,197 @@
+/**
+ * Checkpoints: a folder per step with the master weights, both moments and the state of everything else, written under another name
+ * and renamed when whole, with a hash that is checked before it is used. The newest ones are kept, and the best one.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, open, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { BitNetError } from "@bitnet.ts/core";
+import type { MixtureState } from "../data/mixture.ts";
+import { writeJson, writeWhole } from "../export/write-file.ts";
+import { type SafetensorsInput, safetensorsPieces } from "../export/write-safetensors.ts";
+import type { Executor } from "../graph/executor.ts";
+import type { Floats } from "../kernels/kernels.ts";
+import type { Optimizer } from "./optimizer.ts";
+
+export interface TrainingState {
+  step: number;
+  /** Predictions made so far. */
+  tokens: number;
+  data: MixtureState;
+  /** Lowest evaluation loss so far, and its step. */
+  best: { loss: number; step: number } | null;
+  /** Hash of everything that the numbers depend on: a checkpoint of another recipe is refused. */
+  recipe: string;
+}
+
+const version = 1;
+const tensorFile = "tensors.safetensors";
+const stateFile = "state.json";
+const namePattern = /^step-(\d{8})$/;
+
+export interface CheckpointOptions {
+  /** Newest checkpoints that stay; the best stays as well. */
+  keep: number;
+}
+
+function nameOf(step: number): string {
+  return `step-${String(step).padStart(8, "0")}`;
+}
+
+/** @throws BitNetError IO_FAILED; what was there before stays. */
+export async function saveCheckpoint(
+  folder: string,
+  executor: Executor,
+  optimizer: Optimizer,
+  state: TrainingState,
+  { keep }: CheckpointOptions,
+): Promise<string> {
+  const path = join(folder, nameOf(state.step));
+  const temporary = join(folder, `.${nameOf(state.step)}.${process.pid}`);
+  try {
+    await rm(temporary, { recursive: true, force: true });
+    await mkdir(temporary, { recursive: true });
+    const { sha256 } = await writeWhole(
+      join(temporary, tensorFile),
+      safetensorsPieces(tensorsOf(executor, optimizer)),
+    );
+    await writeJson(join(temporary, stateFile), { version, ...state, sha256 });
+    await rm(path, { recursive: true, force: true });
+    await rename(temporary, path);
+    await syncFolder(folder);
+  } catch (cause) {
+    await rm(temporary, { recursive: true, force: true });
+    if (cause instanceof BitNetError) throw cause;
+    throw new BitNetError(
+      "IO_FAILED",
+      `${path}: the checkpoint cannot be written (${(cause as Error).message})`,
+      { cause },
+    );
+  }
+  const kept = new Set(listCheckpoints(folder).slice(0, keep));
+  if (state.best !== null) kept.add(state.best.step);
+  for (const step of listCheckpoints(folder))
+    if (!kept.has(step)) await rm(join(folder, nameOf(step)), { recursive: true, force: true });
+  for (const name of readdirSync(folder))
+    if (/^\.step-\d{8}\./.test(name)) await rm(join(folder, name), { recursive: true, force: true });
+  return path;
+}
+
+/** A rename is on the disk when its folder is. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } catch {
+    // some file systems cannot
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Steps, newest first. */
+export function listCheckpoints(folder: string): number[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .map((name) => Number(namePattern.exec(name)?.[1] ?? Number.NaN))
+    .filter((step) => !Number.isNaN(step))
+    .sort((a, b) => b - a);
+}
+
+/**
+ * Restores the newest checkpoint that is whole; `onDamaged` hears of others.
+ * @returns Null when there is none.
+ * @throws BitNetError INVALID_ARGUMENT when it belongs to another recipe.
+ */
+export async function restoreNewest(
+  folder: string,
+  executor: Executor,
+  optimizer: Optimizer,
+  recipe: string,
+  onDamaged: (message: string) => void,
+): Promise<TrainingState | null> {
+  for (const step of listCheckpoints(folder)) {
+    const state = await readState(join(folder, nameOf(step)), onDamaged);
+    if (state === null) continue;
+    if (state.recipe !== recipe) {
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `${join(folder, nameOf(step))}: was made with another recipe or other data; choose another output folder, or go on with the recipe of before`,
+      );
+    }
+    readTensors(join(folder, nameOf(step), tensorFile), tensorsOf(executor, optimizer));
+    executor.formWeights();
+    return state;
+  }
+  return null;
+}
+
+/** Restores the weights of the checkpoint of one step. @throws BitNetError FORMAT_INVALID */
+export async function restoreStep(
+  folder: string,
+  step: number,
+  executor: Executor,
+  optimizer: Optimizer,
+): Promise<void> {
+  const path = join(folder, nameOf(step));
+  const problems: string[] = [];
+  if ((await readState(path, (message) => problems.push(message))) === null)
+    throw new BitNetError("FORMAT_INVALID", problems.join("; "));
+  readTensors(join(path, tensorFile), tensorsOf(executor, optimizer));
+  executor.formWeights();
+}
+
+async function readState(path: string, onDamaged: (message: string) => void): Promise<TrainingState | null> {
+  try {
+    const {
+      version: found,
+      sha256,
+      ...state
+    } = JSON.parse(readFileSync(join(path, stateFile), "utf8")) as TrainingState & {
+      version: number;
+      sha256: string;
+    };
+    if (found !== version) throw new Error(`is of version ${found}, expected ${version}`);
+    if ((await hashOf(join(path, tensorFile))) !== sha256)
+      throw new Error("its tensors do not have the hash that was noted");
+    return state;
+  } catch (error) {
+    onDamaged(`${path}: is damaged and left out: ${(error as Error).message}`);
+    return null;
+  }
+}
+
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const piece of createReadStream(path)) hash.update(piece as Uint8Array);
+  return hash.digest("hex");
+}
+
+function tensorsOf(executor: Executor, optimizer: Optimizer): (SafetensorsInput & { floats: Floats })[] {
+  const sets = { weight: executor.parameters, m: optimizer.m, v: optimizer.v };
+  return Object.entries(sets).flatMap(([kind, list]) =>
+    list.map((floats, id) => {
+      const parameter = executor.graph.parameters[id];
+      return {
+        name: `${parameter?.name}.${kind}`,
+        type: "F32" as const,
+        shape: parameter?.shape ?? [],
+        floats,
+        data: () => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength),
+      };
+    }),
+  );
+}
+
+/** The file has the hash of one that was written here for the same recipe, so that names, shapes and order are known. */
+function readTensors(path: string, tensors: readonly { floats: Floats }[]): void {
+  const bytes = readFileSync(path);
+  let at = 8 + Number(bytes.readBigUInt64LE(0));
+  for (const { floats } of tensors) {
+    new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength).set(
+      bytes.subarray(at, at + floats.byteLength),
+    );
+    at += floats.byteLength;
+  }
+}
