@@ -50,13 +50,13 @@ export function drawNucleus(part: PartialRanking, settings: NucleusSettings, dra
 
 /** Where min-p cuts depends on the best token alone; open only when it does not cut within what is known. */
 function drawMinP(
-  { ranking, nKnown }: PartialRanking,
+  { ranking, nKnown, rest }: PartialRanking,
   { temperature, minP: min }: NucleusSettings,
   draw: Draw,
 ): boolean {
   const { end } = minP(ranking, { start: 0, end: nKnown }, temperature, min);
-  if (end === nKnown && nKnown < ranking.ids.length) return false;
-  if (end === nKnown && !(min > 0)) return false;
+  // A rest that weighs nothing is below any bound.
+  if (end === nKnown && (nKnown < ranking.ids.length || rest.high > 0)) return false;
   for (let i = 0; i < end; i++) draw.offer(ranking.ids[i] ?? 0, ranking.logits[i] ?? 0);
   return true;
 }

@@ -251,3 +251,19 @@ describe("encodeChat", () => {
     expect([...ids.slice(1)]).toEqual([...stripping.encode("a <|eot_id|> \u3000b", { special: true })]);
   });
 });
+
+describe("the beginning of text", () => {
+  // A tokenizer that wants none: what the template prints is all there is.
+  const bare = Object.create(tokenizer, { addBos: { value: false } }) as typeof tokenizer;
+  const idsOf = (which: typeof tokenizer, source: string) => [
+    ...encodeChat(which, compileChatTemplate(source, "test"), [user("Hi")], { addGenerationPrompt: false }).ids,
+  ];
+  it("comes once: printed, wanted, or both; and not at all when neither asks for it", () => {
+    expect(idsOf(bare, "{{ bos_token }}Hi").filter((id) => id === bos)).toHaveLength(1);
+    expect(idsOf(bare, "{{ bos_token }}{{ bos_token }}Hi").filter((id) => id === bos)).toHaveLength(1);
+    expect(idsOf(bare, "Hi")).not.toContain(bos);
+    const wanting = Object.create(tokenizer, { addBos: { value: true } }) as typeof tokenizer;
+    for (const source of ["Hi", "{{ bos_token }}Hi"])
+      expect(idsOf(wanting, source).filter((id) => id === bos)).toHaveLength(1);
+  });
+});
