@@ -1,4 +1,4 @@
-// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build or bench. Plain JavaScript
+// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build, bench or pack. Plain JavaScript
 // because it runs before the compiler is installed; everything it calls is TypeScript.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -79,6 +79,7 @@ const commands = {
     vitest(...args);
   },
   bench: (args) => node("build/bench/main.js", ...args),
+  pack: (args) => node("build/scripts/pack.js", ...args),
 };
 
 const [name = "", ...args] = process.argv.slice(2);

@@ -1,7 +1,8 @@
 /** The rules of a conversation, on a model that only counts what it is asked. */
-import type { ChatMessage, ChatTemplate, GenerateOptions, Generation, Tokenizer } from "@bitnet.ts/core";
+import type { ChatMessage, ChatTemplate, GenerateOptions, Tokenizer } from "@bitnet.ts/core";
 import { describe, expect, it } from "vitest";
 import { Chat, type ChatModel } from "./chat.ts";
+import type { Generation } from "./generation.ts";
 
 /** A model whose messages take `tokensOf` tokens each, and which answers by `answer`. */
 function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number => 10, answer = ok } = {}) {
@@ -23,6 +24,7 @@ function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number =>
     addBos: false,
     specialTokens: new Map(),
     decode: () => "",
+    idOf: () => null,
     encodeSegments: () => {
       const ids = new Int32Array(rendered.reduce((sum, message) => sum + tokensOf(message), 0));
       renderedTo.set(ids, rendered);

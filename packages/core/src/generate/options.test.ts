@@ -38,6 +38,8 @@ describe("generation options", () => {
       promptLogprobs: null,
       promptLogprobsFrom: 1,
       special: false,
+      thinking: null,
+      thinkingBudget: null,
       mask: null,
       cacheSalt: "",
       signal: null,

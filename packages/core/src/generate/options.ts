@@ -4,7 +4,9 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import { ProblemList, showName, showValue } from "../base/show-value.ts";
+import { suggestion } from "../base/suggestion.ts";
 import type { TokenMask } from "./mask.ts";
+import type { ThinkingMarks } from "./thinking.ts";
 
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the highest logit. Default 0.7. */
@@ -50,6 +52,10 @@ export interface GenerateOptions extends SamplingOptions {
   promptLogprobsFrom?: number;
   /** Show special tokens in the text. Default false. */
   special?: boolean;
+  /** The marks between which the model thinks, as `encodeChat` gives them: pieces then say which channel they belong to. */
+  thinking?: ThinkingMarks | null;
+  /** The most tokens to think, for `thinking`: then the closing mark is forced. Default: no limit. */
+  thinkingBudget?: number;
   /** Which tokens may come next, such as a grammar decides. Belongs to this generation and is disposed with it. */
   mask?: TokenMask;
   /** Prefixes are shared in the cache only among generations of equal salt, so that one tenant cannot time another's. Default "". */
@@ -83,6 +89,8 @@ export interface GenerateSettings {
   promptLogprobs: number | null;
   promptLogprobsFrom: number;
   special: boolean;
+  thinking: ThinkingMarks | null;
+  thinkingBudget: number | null;
   mask: TokenMask | null;
   cacheSalt: string;
   signal: AbortSignal | null;
@@ -115,6 +123,8 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   promptLogprobs: true,
   promptLogprobsFrom: true,
   special: true,
+  thinking: true,
+  thinkingBudget: true,
   mask: true,
   cacheSalt: true,
   signal: true,
@@ -147,6 +157,8 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     promptLogprobs: read.optionalCount("promptLogprobs"),
     promptLogprobsFrom: read.integer("promptLogprobsFrom", 1, 1, Number.MAX_SAFE_INTEGER),
     special: read.flag("special"),
+    thinking: read.thinking(),
+    thinkingBudget: read.budget(),
     mask: read.mask(),
     cacheSalt: read.salt(),
     signal: read.signal(),
@@ -173,7 +185,8 @@ class OptionReader {
     if (!isObject && options !== undefined)
       this.#problems.add(`options: expected an object, found ${showValue(options)}`);
     for (const name of Object.keys(this.#values))
-      if (!Object.hasOwn(known, name)) this.#problems.add(`${showName(name)}: no such option`);
+      if (!Object.hasOwn(known, name))
+        this.#problems.add(`${showName(name)}: no such option${suggestion(name, Object.keys(known))}`);
   }
 
   finish(): void {
@@ -268,6 +281,26 @@ class OptionReader {
       else if (bias !== 0) biases.set(id, Math.fround(bias));
     }
     return biases;
+  }
+
+  thinking(): ThinkingMarks | null {
+    const value = this.#values.thinking ?? null;
+    if (value === null) return null;
+    const { open, close, closeIds, openId, isOpen } = value as Partial<ThinkingMarks>;
+    const areTexts = [open, close].every(
+      (mark) => typeof mark === "string" && mark.length > 0 && mark.length <= 64,
+    );
+    const areIds = Array.isArray(closeIds) && closeIds.length > 0 && closeIds.every((id) => this.#isId(id));
+    if (areTexts && areIds && (openId === null || this.#isId(openId)) && typeof isOpen === "boolean")
+      return value as ThinkingMarks;
+    return this.#reject("thinking", "the marks that encodeChat gives", value, null);
+  }
+
+  budget(): number | null {
+    if (this.#values.thinkingBudget === undefined) return null;
+    if ((this.#values.thinking ?? null) === null)
+      this.#reject("thinkingBudget", "no budget without `thinking`", this.#values.thinkingBudget, undefined);
+    return this.integer("thinkingBudget", 0, 0, Number.MAX_SAFE_INTEGER);
   }
 
   mask(): TokenMask | null {

@@ -5,6 +5,7 @@
  */
 import { type Executable, pageTokens } from "../backend/backend.ts";
 import type { HeadResult } from "../backend/step.ts";
+import { onAbort } from "../base/abort.ts";
 import { BitNetError } from "../base/errors.ts";
 import { maxUninterruptedMs, nextTask } from "../base/event-loop.ts";
 import { PagedCache } from "../model/paged-cache.ts";
@@ -70,7 +71,8 @@ export class Scheduler {
   readonly #maxUnread: number;
   readonly #cache: PagedCache;
   readonly #roster: Roster;
-  readonly #signalHandlers = new Map<ActiveRequest, () => void>();
+  /** Ends the waiting for a request's signal. */
+  readonly #stopsWaiting = new Map<ActiveRequest, () => void>();
   #inFlight: StepPlan | null = null;
   #pumping: Promise<void> | null = null;
   #disposal: Promise<void> | null = null;
@@ -199,9 +201,10 @@ export class Scheduler {
       this.#end(request, "abort");
       return;
     }
-    const handler = () => this.#end(request, "abort");
-    this.#signalHandlers.set(request, handler);
-    signal.addEventListener("abort", handler, { once: true });
+    this.#stopsWaiting.set(
+      request,
+      onAbort(signal, () => this.#end(request, "abort")),
+    );
   }
 
   #wake(): void {
@@ -358,13 +361,9 @@ export class Scheduler {
 
   /** Lets go of what the caller gave; failures of it must not keep a request from ending. */
   #leaveCaller(request: ActiveRequest): void {
-    const { mask, signal } = request.settings;
-    const handler = this.#signalHandlers.get(request);
-    this.#signalHandlers.delete(request);
-    const tasks = [
-      () => mask?.dispose(),
-      () => (handler === undefined ? undefined : signal?.removeEventListener("abort", handler)),
-    ];
+    const stopWaiting = this.#stopsWaiting.get(request);
+    this.#stopsWaiting.delete(request);
+    const tasks = [() => request.settings.mask?.dispose(), () => stopWaiting?.()];
     for (const task of tasks) {
       try {
         task();

@@ -3,7 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ChatMessage } from "./chat-messages.ts";
 import { compileChatTemplate } from "./chat-template.ts";
-import { bitnetChatTemplate, chatTemplateFor, chatTemplateSource } from "./default-template.ts";
+import {
+  bitnetChatTemplate,
+  chatTemplateFor,
+  chatTemplateSource,
+  ggufTemplateSource,
+} from "./default-template.ts";
 import { encodeChat } from "./encode-chat.ts";
 import { tokenizerFromJson } from "./from-json.ts";
 
@@ -35,13 +40,37 @@ describe("chat templates of models", () => {
       { name: "default", template: "b" },
     ];
     expect(chatTemplateSource({ chat_template: list })).toBe("b");
-    expect(chatTemplateSource({ chat_template: list.slice(0, 1) })).toBeNull();
-    expect([chatTemplateSource({}), chatTemplateSource(undefined)]).toEqual([null, null]);
-    for (const wrong of [{ chat_template: 3 }, { chat_template: [3] }, []]) {
-      expect(() => chatTemplateSource(wrong)).toThrowError(
-        expect.objectContaining({ code: "TOKENIZER_INVALID" }),
-      );
+    expect(chatTemplateSource({ chat_template: { tool_use: "a", default: "b" } })).toBe("b");
+    expect([{}, undefined, { chat_template: "" }].map(chatTemplateSource)).toEqual([null, null, null]);
+  });
+
+  it("that cannot be told are errors when a chat is asked for, and no earlier", () => {
+    const cases: [unknown, string][] = [
+      [{ chat_template: [{ name: "tool_use", template: "a" }] }, "TEMPLATE_FAILED"],
+      [{ chat_template: {} }, "TEMPLATE_FAILED"],
+      [{ chat_template: 3 }, "TOKENIZER_INVALID"],
+      [{ chat_template: [3] }, "TOKENIZER_INVALID"],
+    ];
+    for (const [config, code] of cases) {
+      const source = chatTemplateSource(config);
+      expect(() => chatTemplateFor(source, "x")).toThrowError(expect.objectContaining({ code }));
     }
+    const gguf = new Map<string, unknown>([
+      ["tokenizer.chat_templates", ["tool_use"]],
+      ["tokenizer.chat_template.tool_use", "a"],
+    ]);
+    expect(() => chatTemplateFor(ggufTemplateSource(gguf), "x")).toThrowError(
+      /named "default", found "tool_use"/,
+    );
+    expect(ggufTemplateSource(new Map([["tokenizer.chat_template", ""]]))).toBeNull();
+  });
+
+  it("are BitNet's only where the vocabulary has its tokens", () => {
+    const bare = { idOf: () => null };
+    expect(() => chatTemplateFor(null, "x.gguf", "bitnet", bare)).toThrowError(
+      /needs the token "<\|eot_id\|>"/,
+    );
+    expect(chatTemplateFor(null, "x.gguf", "bitnet", tokenizer).source).toBe(bitnetChatTemplate);
   });
 
   it("are BitNet's where there is none, and where the file's is known to be wrong", () => {
@@ -155,6 +184,38 @@ describe("encodeChat", () => {
       addGenerationPrompt: false,
     });
     expect([...ids]).toEqual([...bare.encode("Hi")]);
+  });
+
+  it("tells the marks of thinking, and whether the prompt has opened them", () => {
+    const source =
+      "{{ messages[0].content }}A:{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% elif open %}<think>\n{% endif %}";
+    const ask = (options: object, content = "Hi <think>") =>
+      encodeChat(tokenizer, compileChatTemplate(source, "test"), [user(content)], {
+        addGenerationPrompt: true,
+        ...options,
+      });
+    expect(ask({}).thinking).toMatchObject({
+      open: "<think>",
+      close: "</think>",
+      isOpen: false,
+      openId: null,
+    });
+    expect(ask({ templateArguments: { open: true } }).thinking?.isOpen).toBe(true);
+    const off = ask({ enableThinking: false });
+    expect(off.text).toMatch(/A:<think>\n\n<\/think>\n\n$/);
+    expect(off.thinking?.isOpen).toBe(false);
+    expect(chat([user("<think>")]).thinking).toBeNull();
+    for (const [wanted, plain] of [
+      [true, "Hi"],
+      [false, "<think>\n{{ '</think>' }}"],
+    ] as const) {
+      expect(() =>
+        encodeChat(tokenizer, compileChatTemplate(plain, "test"), [], {
+          addGenerationPrompt: false,
+          enableThinking: wanted,
+        }),
+      ).toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
   });
 
   it("marks with characters that nobody uses", () => {

@@ -1,6 +1,7 @@
 /**
  * Opens the tensors of a Hugging Face checkpoint: `model.safetensors`, or the shards that
- * `model.safetensors.index.json` lists. The index and the shards must agree.
+ * `model.safetensors.index.json` lists. The index and the shards must agree, but for
+ * tensors that the index leaves out.
  */
 import type { ByteSource } from "../../base/byte-source.ts";
 import { BitNetError } from "../../base/errors.ts";
@@ -52,7 +53,9 @@ export async function openSafetensors(
       }
       opened.push(shard);
       for (const [name, tensor] of await readSafetensors(shard, signal)) {
-        if (shardOf.get(name) !== file) disagree(index, name, file, shardOf.get(name));
+        // What an index leaves out is there all the same.
+        const listed = shardOf.get(name) ?? file;
+        if (listed !== file || tensors.has(name)) disagree(index, name, file, shardOf.get(name));
         tensors.set(name, tensor);
       }
     }
