@@ -34,9 +34,10 @@ export async function readTernary(
   const { rows, cols } = shape;
   const request = { class: "request", kind: "ternary", name, rows, cols } as const;
   const recording: Recording = { name: "", contextLength: 1, vocabSize: 1, buffers: [request], ops: [] };
-  const { buffers, sources } = await bindWeights(recording, files, signal ? { signal } : {}).catch(
-    offeringForce,
-  );
+  const { buffers, sources } = await bindWeights(recording, files, {
+    isPart: true,
+    ...(signal ? { signal } : {}),
+  }).catch(offeringForce);
   const [buffer] = buffers;
   if (buffer?.class !== "weight" || buffer.tensor.kind !== "ternary")
     throw new BitNetError("INTERNAL", `convert: ${name} was not bound as a ternary weight`);

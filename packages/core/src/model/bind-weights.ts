@@ -50,6 +50,8 @@ export interface BindOptions {
   /** Fraction done, 0…1. */
   onProgress?: (fraction: number) => void;
   signal?: AbortSignal;
+  /** The recording asks for some weights only: tensors that it does not read are no fault. */
+  isPart?: boolean;
 }
 
 const denseTypes: readonly string[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"] satisfies DenseType[];
@@ -81,7 +83,7 @@ export async function bindWeights(
     done += requestSize(buffer);
     options.onProgress?.(done / total);
   }
-  refuseUnread(files.tensors.keys(), binder.read);
+  if (!options.isPart) refuseUnread(files.tensors.keys(), binder.read);
   const { name, contextLength, vocabSize, ops } = recording;
   return { name, contextLength, vocabSize, sources: binder.sources, buffers, ops };
 }

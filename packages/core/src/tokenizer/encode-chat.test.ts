@@ -256,7 +256,8 @@ describe("the beginning of text", () => {
   // A tokenizer that wants none: what the template prints is all there is.
   const bare = Object.create(tokenizer, { addBos: { value: false } }) as typeof tokenizer;
   const idsOf = (which: typeof tokenizer, source: string) => [
-    ...encodeChat(which, compileChatTemplate(source, "test"), [user("Hi")], { addGenerationPrompt: false }).ids,
+    ...encodeChat(which, compileChatTemplate(source, "test"), [user("Hi")], { addGenerationPrompt: false })
+      .ids,
   ];
   it("comes once: printed, wanted, or both; and not at all when neither asks for it", () => {
     expect(idsOf(bare, "{{ bos_token }}Hi").filter((id) => id === bos)).toHaveLength(1);
