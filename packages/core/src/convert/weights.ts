@@ -34,9 +34,11 @@ export async function readTernary(
   const { rows, cols } = shape;
   const request = { class: "request", kind: "ternary", name, rows, cols } as const;
   const recording: Recording = { name: "", contextLength: 1, vocabSize: 1, buffers: [request], ops: [] };
-  const { buffers, sources } = await bindWeights(recording, files, signal ? { signal } : {}).catch(
-    offeringForce,
-  );
+  const { buffers, sources } = await bindWeights(
+    recording,
+    onlyOf(files, name),
+    signal ? { signal } : {},
+  ).catch(offeringForce);
   const [buffer] = buffers;
   if (buffer?.class !== "weight" || buffer.tensor.kind !== "ternary")
     throw new BitNetError("INTERNAL", `convert: ${name} was not bound as a ternary weight`);
@@ -59,6 +61,14 @@ export async function readTernary(
     );
   }
   return { rows, cols, trits, scale };
+}
+
+/** Files that hold nothing but one weight and its scale, since binding refuses files with more than it reads. */
+function onlyOf(files: WeightFiles, name: string): WeightFiles {
+  const { name: own } = fileTensor(files, name);
+  const names = [own, own.replace(/\.weight$/, ".weight_scale")];
+  const tensors = new Map([...files.tensors].filter(([tensor]) => names.includes(tensor)));
+  return { ...files, tensors };
 }
 
 /** Full-precision weights that nobody trained to be ternary can be converted, but not by accident. */
