@@ -22,6 +22,26 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const out = (name: string) => join(folder, name);
 
+/** The golden masters as a model of the Llama shape: without the norms that Llama does not have. */
+function llamaFolder(target: string, { isTrained }: { isTrained: boolean }): void {
+  cpSync(join(goldenFolder, "hf-bf16"), target, { recursive: true });
+  const { quantization_config, ...config } = JSON.parse(
+    readFileSync(join(target, "config.json"), "utf8"),
+  ) as Record<string, unknown>;
+  const llama = { ...config, architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_act: "silu" };
+  writeFileSync(
+    join(target, "config.json"),
+    JSON.stringify(isTrained ? { ...llama, quantization_config } : llama),
+  );
+  const path = join(target, "model.safetensors");
+  const bytes = readFileSync(path);
+  const length = Number(bytes.readBigUInt64LE());
+  const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<string, unknown>;
+  const kept = Object.fromEntries(Object.entries(header).filter(([name]) => !name.includes("sub_norm")));
+  bytes.write(JSON.stringify(kept).padEnd(length), 8);
+  writeFileSync(path, bytes);
+}
+
 describe("convert", () => {
   test("writes, verifies, and the result answers as the source does", async () => {
     const args = ["convert", tinyModel, "-o", out("packed"), "--to", "hf-packed", "--verify"];
@@ -35,10 +55,7 @@ describe("convert", () => {
   });
 
   test("rows of q and k get the order that GGUF files of the family have: logits stay", async () => {
-    cpSync(join(goldenFolder, "hf-bf16"), out("llama"), { recursive: true });
-    const config = JSON.parse(readFileSync(out("llama/config.json"), "utf8")) as object;
-    const llama = { ...config, architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_act: "silu" };
-    writeFileSync(out("llama/config.json"), JSON.stringify(llama));
+    llamaFolder(out("llama"), { isTrained: true });
     for (const [source, to] of [
       ["llama", "tq2_0"],
       ["tq2_0", "hf-packed"],
@@ -58,6 +75,15 @@ describe("convert", () => {
       expect(Number(difference)).toBeLessThan(1e-4);
       expect(stdout).toContain("in another order");
     }
+  });
+
+  test("full-precision weights that nobody trained to be ternary are refused, unless forced", async () => {
+    llamaFolder(out("llama"), { isTrained: false });
+    const args = ["convert", out("llama"), "-o", out("i2_s"), "--to", "i2_s"];
+    const { status, stderr } = await bitnet(args);
+    expect([status, stderr]).toEqual([1, expect.stringContaining("--force")]);
+    expect(readdirSync(folder)).toEqual(["llama"]);
+    expect((await bitnet([...args, "--force", "--verify"])).status).toBe(0);
   });
 
   test("says how far rounding reaches", async () => {

@@ -274,34 +274,6 @@ describe("what cannot be", () => {
     expect((await errorOf(() => convert(file, "tq1_0"))).message).toMatch(/multiples of 256/);
   });
 
-  test("full-precision weights that nobody trained to be ternary are refused, unless forced", async () => {
-    const folder = new Map<string, Uint8Array>();
-    for (const name of [
-      "config.json",
-      "tokenizer.json",
-      "tokenizer_config.json",
-      "generation_config.json",
-      "model.safetensors",
-    ])
-      folder.set(name, readFileSync(golden(`hf-bf16/${name}`)));
-    const json = JSON.parse(Buffer.from(folder.get("config.json") ?? "").toString()) as Record<
-      string,
-      unknown
-    >;
-    const { quantization_config: _, ...rest } = json;
-    const plain = {
-      ...rest,
-      architectures: ["LlamaForCausalLM"],
-      model_type: "llama",
-      hidden_act: "silu",
-      attention_bias: false,
-    };
-    folder.set("config.json", Buffer.from(JSON.stringify(plain)));
-    const error = await errorOf(() => convert(folder, "i2_s"));
-    expect([error.code, error.message]).toEqual(["MODEL_UNSUPPORTED", expect.stringContaining("--force")]);
-    expect((await convert(folder, "i2_s", { force: true })).size).toBe(1);
-  });
-
   test("scales that bf16 masters cannot give are refused with the nearest that they can", async () => {
     const files = await convert(tiny, "hf-packed");
     const odd = await groupless(0.1);

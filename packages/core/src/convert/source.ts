@@ -8,6 +8,7 @@ import { isPackingId, matrixShape, type TensorInfo } from "../formats/tensor.ts"
 import type { WeightFiles } from "../model/bind-weights.ts";
 import { describeModel, type ModelDescription, recordModel, weightFilesOf } from "../model/load-model.ts";
 import type { ModelConfig } from "../model/model-config.ts";
+import { refuseUnread } from "../model/unread-tensors.ts";
 
 export interface SourceWeight {
   /** As `WeightFiles.fileName` takes it. */
@@ -101,6 +102,12 @@ function ggufWeights(files: ModelFiles & { kind: "gguf" }, model: ModelDescripti
 /** The embedding, then layer by layer the norms and the projections, then the rest. */
 function hfWeights(files: WeightFiles, model: ModelDescription | null): SourceWeight[] {
   if (model === null) return [];
+  const read = new Set(files.isTied ? [files.fileName("output")] : []);
+  for (const { name } of requestsOf(model)) {
+    const own = files.fileName(name);
+    read.add(own).add(own.replace(/\.weight$/, ".weight_scale"));
+  }
+  refuseUnread(files.tensors.keys(), read); // before anything of them would be left out
   const weights = requestsOf(model).map(({ name, kind, rows, cols }): SourceWeight => {
     const tensor = files.tensors.get(files.fileName(name));
     if (tensor === undefined)

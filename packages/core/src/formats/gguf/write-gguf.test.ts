@@ -74,7 +74,6 @@ test("every type of metadata and tensor survives a round trip", async () => {
     "iq2_bn",
     "q1_0",
     "q2_0",
-    "q2_0_128",
     "pq2_0",
     "ptq1_0",
   ] as const;
@@ -87,7 +86,7 @@ test("every type of metadata and tensor survives a round trip", async () => {
     iq2_bn: 4 * 68,
     q1_0: 144,
     q2_0: 288,
-    q2_0_128: 272,
+
     pq2_0: 272,
     ptq1_0: 224,
   };
