@@ -108,18 +108,21 @@ describe("a full context", () => {
 });
 
 describe("the history", () => {
-  it("takes an answer in after its message, also when a later message was sent before", async () => {
+  it("shows a message that was sent before the answer came both the first message and its answer", async () => {
     const pending: ((text: string) => void)[] = [];
-    const { model } = fakeModel({
+    const { model, seen } = fakeModel({
       contextLength: 1000,
       answer: () => generationOf(new Promise((resolve) => pending.push((text) => resolve({ text })))),
     });
     const chat = new Chat(model);
     const [first, second] = [chat.send("a").result, chat.send("b").result];
-    pending[1]?.("to b");
-    await second;
+    expect(pending).toHaveLength(1);
     pending[0]?.("to a");
     await first;
+    await expect.poll(() => pending.length).toBe(2);
+    pending[1]?.("to b");
+    await second;
+    expect(seen.prompts).toEqual([["a"], ["a", "to a", "b"]]);
     expect(chat.messages.map(({ content }) => content)).toEqual(["a", "to a", "b", "to b"]);
   });
 
