@@ -1,4 +1,4 @@
-// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build or bench. Plain JavaScript
+// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build, bench or pack. Plain JavaScript
 // because it runs before the compiler is installed; everything it calls is TypeScript.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -44,9 +44,11 @@ function install() {
   writeFileSync(stamp, wanted);
 }
 
-function build() {
+/** A chat needs no trainer. */
+function build(name) {
   tool("typescript", "bin/tsc", "-b");
   node("packages/native/dist/build/build.js");
+  if (name !== "start") node("packages/train/dist/build/build.js");
 }
 
 function start(args) {
@@ -78,6 +80,7 @@ const commands = {
     vitest(...args);
   },
   bench: (args) => node("build/bench/main.js", ...args),
+  pack: (args) => node("build/scripts/pack.js", ...args),
 };
 
 const [name = "", ...args] = process.argv.slice(2);
@@ -88,5 +91,5 @@ if (!command) {
 }
 checkNode();
 install();
-build();
+build(name);
 command(args);

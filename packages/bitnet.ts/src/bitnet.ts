@@ -22,6 +22,7 @@ import {
   pageTokens,
   readTokenizer,
   Scheduler,
+  type TemplateSource,
   type Tokenizer,
   throwIfAborted,
 } from "@bitnet.ts/core";
@@ -59,7 +60,7 @@ export class BitNet {
   readonly info: ModelInfo;
   private readonly headTable: HeadTable;
   readonly tokenizer: Tokenizer;
-  private readonly templateSource: string | null;
+  private readonly templateSource: TemplateSource;
   private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
@@ -70,7 +71,7 @@ export class BitNet {
     info: ModelInfo;
     headTable: HeadTable;
     tokenizer: Tokenizer;
-    chatTemplate: string | null;
+    chatTemplate: TemplateSource;
     usualTemplate: "bitnet" | null;
     executable: Executable;
     scheduler: Scheduler;
@@ -112,7 +113,10 @@ export class BitNet {
     const start = performance.now();
     const root: FileRoot =
       source instanceof Blob ? blobRoot(source) : await openLocation(name, options.signal);
-    const files = await openModelFiles(root, options.i2sLayout ? { i2sLayout: options.i2sLayout } : {});
+    const files = await openModelFiles(root, {
+      ...(options.i2sLayout ? { i2sLayout: options.i2sLayout } : {}),
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
     try {
       const model = describeModel(files, name);
       const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
@@ -199,7 +203,12 @@ export class BitNet {
    * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed.
    */
   get template(): ChatTemplate {
-    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source, this.usualTemplate);
+    this.compiledTemplate ??= chatTemplateFor(
+      this.templateSource,
+      this.info.source,
+      this.usualTemplate,
+      this.tokenizer,
+    );
     return this.compiledTemplate;
   }
 

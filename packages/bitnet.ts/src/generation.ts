@@ -35,6 +35,8 @@ export interface TokenPiece {
   id: number;
   /** May be empty: a character may span tokens, and a possible stop text is held back. */
   text: string;
+  /** With `thinking`: whether the text is thought or answered. */
+  channel?: "thinking" | "answer";
   /** With `logprobs`, except in the piece of a token that ended the generation. */
   logprob?: number;
   top?: readonly TopLogprob[];
@@ -44,6 +46,8 @@ export interface TokenPiece {
 export interface GenerationResult {
   /** Without the stop text. After "abort": what had been set free until then. */
   text: string;
+  /** With `thinking`: what stood between its marks; `text` is the answer alone. */
+  thinking?: string;
   stopReason: StopReason;
   /** With "stop": the stop text that was found; absent when a token of `stopTokens` ended it. */
   stopText?: string;
@@ -77,7 +81,7 @@ export interface Generation extends AsyncIterable<TokenPiece> {
   /** The whole text. */
   readonly text: Promise<string>;
   /**
-   * The text as it comes.
+   * The text of the answer as it comes.
    * @example new Response(generation.textStream.pipeThrough(new TextEncoderStream()))
    * @throws BitNetError INVALID_ARGUMENT when the generation is being read already.
    */
@@ -137,7 +141,7 @@ export class SingleGeneration implements Generation {
               this.#whole(await this.result);
               return controller.close();
             }
-            if (value.text !== "") return controller.enqueue(value.text);
+            if (value.text !== "" && value.channel !== "thinking") return controller.enqueue(value.text);
           }
         },
         cancel: async () => {

@@ -70,7 +70,7 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
     });
   } catch (error) {
     const isMissing = !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
-    if (forced === "native" || isa || !isMissing) throw error;
+    if (forced === "native" || isa || process.env.BITNET_NATIVE_PATH || !isMissing) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     request.onNotice(`bitnet: no native backend (${reason}); the slow reference backend serves`);
     return reference();

@@ -24,15 +24,9 @@ constexpr int32_t keysAtOnce = 8;
 
 }  // namespace
 
-// KV heads [first, end) whose keys are read one after the other, and then their values; and the one after these whose keys may be asked for, or −1.
-struct HeadRun {
-  int32_t first, end, next;
-};
-
 // Consecutive positions of one sequence, within one page, against one KV head.
 struct Worker::QueryTile {
   int32_t firstRow, nRows, kvHead;
-  HeadRun heads;
   // By row, then head of the group. In lanes: as the kernels arrange them, else query i at q[i · qStride].
   bool inLanes;
   const float* q;
@@ -45,17 +39,6 @@ struct Worker::QueryTile {
   }
 };
 
-// The ropeKv of a single row that the attention right after it does head by head, each thread for the heads that it takes: by the last to
-// arrive at the barrier before it, the others would wait. Null otherwise, as where a long context is split and several threads read what is rotated.
-const Op* Worker::ropeInAttention(int32_t opIndex) const {
-  const int32_t nOps = static_cast<int32_t>(program_.ops.size());
-  if (step_.nRows != 1 || opIndex < 1 || opIndex + 1 >= nOps) return nullptr;
-  const Op* const op = program_.ops.data() + opIndex;
-  if (isRowWise(op[-1].kind) || op->kind != OpKind::RopeKv || op[1].kind != OpKind::Attention) return nullptr;
-  if (op->q != op[1].q || op->kv != op[1].kv || op->nHeads != op[1].nHeads) return nullptr;
-  return isSplit(op[1], step_.positions[0] + 1) ? nullptr : op;
-}
-
 // Whether there are too few heads of rows for all threads, so that the positions are shared out, too.
 bool Worker::isSplit(const Op& op, int32_t maxKeys) const {
   const Buffer& kv = program_.buffer(op.kv);
@@ -67,16 +50,10 @@ bool Worker::isSplit(const Op& op, int32_t maxKeys) const {
 }
 
 bool Worker::attention(const Op& op, WorkCounter* counters) {
-  const int32_t index = static_cast<int32_t>(&op - program_.ops.data());
-  rotation_ = index >= 2 && (&op)[-1].kind == OpKind::RopeKv && joinedTo(index - 2) ? &op - 1 : nullptr;
   const int32_t nKvHeads = program_.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
   int32_t maxKeys = 0;
   for (int32_t row = 0; row < step_.nRows; row++) maxKeys = std::max(maxKeys, step_.positions[row] + 1);
   if (isSplit(op, maxKeys)) return attendSplit(op, counters, maxKeys);
-  if (step_.nRows == 1) {
-    attendRow(op, counters[0]);
-    return false;
-  }
   // As many rows as fit the scratch, while enough tiles are left for every thread.
   int32_t tileRows = 1;
   const auto isRoomFor = [&](int32_t rows) {
@@ -118,13 +95,10 @@ void Worker::eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t
   const size_t headBytes = exe_.kvHeadBytes(op.kv), keyBytes = headBytes / pageTokens;
   const size_t offset = exe_.kvOffset(op.kv) + static_cast<size_t>(tile.kvHead) * headBytes + (isValue ? exe_.kvHalf(op.kv) : 0);
   const auto pageOf = [&](int32_t key) { return exe_.arena().page(table.pages[key / pageTokens]) + offset; };
-  // After the keys of some heads come their values, and then the keys of the head that this thread is likely to take next.
+  // After the keys come the values.
   const auto pageAfter = [&](int32_t key) -> const uint8_t* {
     if (key + pageTokens <= lastKey) return pageOf(key + pageTokens);
-    const auto ofHead = [&](int32_t head) { return pageOf(firstKey) + static_cast<ptrdiff_t>(head - tile.kvHead) * static_cast<ptrdiff_t>(headBytes); };
-    if (tile.kvHead + 1 < tile.heads.end) return ofHead(tile.kvHead + 1);
-    if (!isValue) return ofHead(tile.heads.first) + exe_.kvHalf(op.kv);
-    return tile.heads.next < 0 ? nullptr : ofHead(tile.heads.next) - exe_.kvHalf(op.kv);
+    return isValue ? nullptr : pageOf(firstKey) + exe_.kvHalf(op.kv);
   };
   for (int32_t key = firstKey; key < endKey; key += pageTokens) {
     const uint8_t* const page = pageOf(key);
@@ -194,42 +168,31 @@ float Worker::toProbabilities(float* scores, int32_t n, float scale) {
   return foldStripes(stripes);
 }
 
-// The queries of a row's group, headDim apart: where they are, or, as far as that is still to be done, rotated.
-const float* Worker::queriesOf(const Op& op, int32_t row, int32_t kvHead, float* rotated) const {
-  const int32_t headDim = program_.buffer(op.kv).headDim, group = op.nHeads / program_.buffer(op.kv).nKvHeads;
-  const size_t width = static_cast<size_t>(group) * static_cast<size_t>(headDim);
-  const float* q = exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * width;
-  if (!rotation_) return q;
-  std::memcpy(rotated, q, width * sizeof(float));
-  for (int32_t h = 0; h < group; h++) k_.rope(rotated + h * headDim, anglesOf(*rotation_, row), headDim, rotation_->pairing);
-  return rotated;
+// The queries of a row's group, headDim apart.
+const float* Worker::queriesOf(const Op& op, int32_t row, int32_t kvHead) const {
+  const int32_t width = op.nHeads / program_.buffer(op.kv).nKvHeads * program_.buffer(op.kv).headDim;
+  return exe_.f32(op.q).row(row) + static_cast<size_t>(kvHead) * static_cast<size_t>(width);
 }
 
 Worker::QueryTile Worker::gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
   const size_t headDim = static_cast<size_t>(program_.buffer(op.kv).headDim);
   const int32_t group = op.nHeads / program_.buffer(op.kv).nKvHeads, nQueries = nRows * group;
   const size_t width = static_cast<size_t>(group) * headDim;
-  const int32_t next = nRows == 1 && kvHead + team_.size() < program_.buffer(op.kv).nKvHeads ? kvHead + team_.size() : -1;
   const size_t scoreStride = strideOf(step_.positions[firstRow + nRows - 1] + 1);
-  QueryTile tile = {firstRow, nRows, kvHead, {kvHead, kvHead + 1, next}, false, scratch_.queries, headDim, scratch_.scores, scoreStride, 1};
+  QueryTile tile = {firstRow, nRows, kvHead, false, scratch_.queries, headDim, scratch_.scores, scoreStride, 1};
   if (nRows == 1) {
-    tile.q = queriesOf(op, firstRow, kvHead, scratch_.queries);
+    tile.q = queriesOf(op, firstRow, kvHead);
     return tile;
   }
   if (useLanes(nQueries, op.real)) {
     const size_t stride = roundUp16(nQueries);
     tile.inLanes = true, tile.scoreStride = 1, tile.keyStride = stride;
     if (stride != static_cast<size_t>(nQueries)) std::memset(scratch_.queries, 0, headDim * stride * sizeof(float));
-    for (int32_t i = 0; i < nRows; i++) {
-      const float* q = queriesOf(op, firstRow + i, kvHead, scratch_.values);
-      k_.arrangeQueries(q, headDim, group, static_cast<int32_t>(headDim), scratch_.queries + i * group, stride);
-    }
+    for (int32_t i = 0; i < nRows; i++)
+      k_.arrangeQueries(queriesOf(op, firstRow + i, kvHead), headDim, group, static_cast<int32_t>(headDim), scratch_.queries + i * group, stride);
   } else {
-    for (int32_t i = 0; i < nRows; i++) {
-      float* const to = scratch_.queries + static_cast<size_t>(i) * width;
-      const float* q = queriesOf(op, firstRow + i, kvHead, to);
-      if (q != to) std::memcpy(to, q, width * sizeof(float));
-    }
+    for (int32_t i = 0; i < nRows; i++)
+      std::memcpy(scratch_.queries + static_cast<size_t>(i) * width, queriesOf(op, firstRow + i, kvHead), width * sizeof(float));
   }
   return tile;
 }
@@ -253,42 +216,6 @@ void Worker::softmax(const Op& op, const QueryTile& tile) {
     for (int32_t key = keysOf(row); key < nKeys; key++) std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
   }
   k_.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, scratch_.denominators);
-}
-
-// A single row. Its heads are taken some at a time, first the keys of all of these, then their values: heads lie side by side in a page, and long runs of
-// memory are what prefetchers can follow. Like the chunks of a product they go in rounds of half of what is left, so that no thread waits long.
-void Worker::attendRow(const Op& op, WorkCounter& counter) {
-  const Buffer& kv = program_.buffer(op.kv);
-  const Op* const rope = ropeInAttention(static_cast<int32_t>(&op - program_.ops.data()) - 1);
-  const int32_t group = op.nHeads / kv.nKvHeads, nKeys = step_.positions[0] + 1;
-  const size_t stride = strideOf(nKeys), scoresOfHead = static_cast<size_t>(group) * stride;
-  const int32_t room = std::min(tileQueries / group, static_cast<int32_t>(exe_.scoreFloats() / scoresOfHead));
-  int32_t first = 0, size = 0, turns = 0;
-  const auto advance = [&] {
-    first += size;
-    if (turns == 0) size = std::clamp((kv.nKvHeads - first) / (2 * team_.size()), 1, std::max(room, 1)), turns = team_.size();
-    turns--;
-  };
-  uint32_t taken = 0;
-  for (uint32_t at = take(counter); first < kv.nKvHeads; at = take(counter)) {
-    for (; taken <= at && first < kv.nKvHeads; taken++) advance();
-    if (first >= kv.nKvHeads) break;
-    const int32_t end = std::min(first + size, kv.nKvHeads), next = first + size * team_.size();
-    const HeadRun heads = {first, end, next < kv.nKvHeads ? next : -1};
-    const auto tileOf = [&](int32_t head) {
-      QueryTile tile = gatherTile(op, 0, 1, head);
-      tile.heads = heads;
-      tile.scores += static_cast<size_t>(head - first) * scoresOfHead;
-      return tile;
-    };
-    for (int32_t head = first; head < end && rope; head++) ropeHead(*rope, 0, head);
-    for (int32_t head = first; head < end; head++) scoreKeys(op, tileOf(head), 0, nKeys);
-    for (int32_t head = first; head < end; head++) {
-      const QueryTile tile = tileOf(head);
-      softmax(op, tile);
-      finishTile(op, tile);
-    }
-  }
 }
 
 void Worker::attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {

@@ -10,9 +10,6 @@ namespace {
 
 // Rows of activations with which weights stream from memory.
 constexpr int32_t streamedRows = 4;
-// Of each run: what a kernel does not ask for itself, and what is asked for while waiting, so that all of it stays in a second-level cache.
-constexpr size_t startBytes = 1024;
-constexpr size_t waitingBytes = 8192;
 // Of weights, at least, in a chunk of the last of a panel's: beginning a chunk takes a while, too.
 constexpr size_t leastChunkBytes = 65536;
 
@@ -122,53 +119,20 @@ struct Worker::ChunkCursor {
 
 void Worker::bitLinear(int32_t opIndex, WorkCounter* counters) {
   const ChunkPlan plan = planOf(opIndex);
-  const bool isStream = step_.nRows <= streamedRows;
-  // Every thread begins with a chunk of its own, so that it can ask for that memory before; the others go to who comes first.
-  const auto takeNext = [&] { return static_cast<int64_t>(team_.size()) + take(*counters); };
   ChunkCursor at = {this, &plan};
-  at.seek(thread_);
+  at.seek(take(*counters));
   XPanel panel = {exe_.q8(plan.op.x), -1, 0, inLanes(plan.op.x), nullptr};
   while (!at.isAtEnd()) {
-    ChunkCursor next = at;
-    next.seek(takeNext());
     if (panel.first != at.panel) arrange(panel, at.panel, std::min(plan.panelRows, step_.nRows - at.panel));
-    if (isStream && !next.isAtEnd()) memoryOf(next, startBytes).askForAll();
     if (plan.joins(OpKind::GatedActivation)) {
       gatedChunk(at, panel);
-    } else if (plan.joins(OpKind::RopeKv) && at.weight > 0) {
-      cachedChunk(at, panel);
+    } else if (plan.joins(OpKind::RopeKv)) {
+      rotatedChunk(at, panel);
     } else {
       linearChunk(at, panel);
     }
-    at = next;
+    at.seek(take(*counters));
   }
-}
-
-// The beginnings of the runs in which a chunk of the first panel is read.
-MemoryAhead Worker::memoryOf(const ChunkCursor& at, size_t bytes) const {
-  return at.panel == 0 ? runsOf(chunkOf(at.plan->weights[at.weight], at.firstRow, at.nRows), bytes) : MemoryAhead{};
-}
-
-MemoryAhead Worker::runsOf(const WeightChunk& chunk, size_t bytes) const {
-  const size_t runBytes = static_cast<size_t>(chunk.nRows / k_.runs) * chunk.rowBytes;
-  return {chunk.rows, k_.runs, runBytes, 0, std::min(runBytes, bytes)};
-}
-
-// What to ask for between the phase and the next bitLinear. The same memory goes on being asked for until that comes.
-MemoryAhead* Worker::aheadOf(const Phase* phase) {
-  if (step_.nRows > streamedRows) return nullptr;
-  const Phase* end = exe_.phases().data() + exe_.phases().size();
-  do phase++;
-  while (phase < end && phase->first < phase->end && program_.ops[static_cast<size_t>(phase->first)].kind != OpKind::BitLinear);
-  if (phase == end || phase->first == phase->end) return nullptr;
-  if (aheadOp_ != phase->first) {
-    const ChunkPlan plan = planOf(phase->first);
-    ChunkCursor at = {this, &plan};
-    at.seek(thread_);
-    ahead_ = memoryOf(at, waitingBytes);
-    aheadOp_ = phase->first;
-  }
-  return &ahead_;
 }
 
 // Results are left to the next phase, or added to the residual stream.
@@ -184,7 +148,6 @@ void Worker::linearChunk(const ChunkCursor& at, const XPanel& panel) {
 void Worker::gatedChunk(const ChunkCursor& at, const XPanel& panel) {
   const ChunkPlan& plan = *at.plan;
   const WeightChunk chunks[2] = {chunkOf(plan.weights[0], at.firstRow, at.nRows), chunkOf(plan.weights[1], at.firstRow, at.nRows)};
-  if (step_.nRows <= streamedRows) runsOf(chunks[1], startBytes).askForAll();
   const bool toLanes = inLanes(plan.next->out);
   const F32Rows& rows = exe_.f32(plan.next->out);
   const F32Rows out = toLanes ? rows.lanesFrom(panel.first, at.firstRow) : rows.from(panel.first, at.firstRow);
@@ -198,8 +161,8 @@ void Worker::gatedChunk(const ChunkCursor& at, const XPanel& panel) {
   for (int32_t j = 0; j < panel.n; j += step) k_.gate(plan.next->fn, parts[0].row(j), parts[1].row(j), at.nRows * step, out.row(j));
 }
 
-// Heads of k (weight 1), rotated, or v (2), into the KV cache.
-void Worker::cachedChunk(const ChunkCursor& at, const XPanel& panel) {
+// Heads of q (weight 0) and k (1), rotated, or v (2): those of q to where they belong, the others into the KV cache.
+void Worker::rotatedChunk(const ChunkCursor& at, const XPanel& panel) {
   const Op& op = *at.plan->next;
   const WeightChunk chunk = chunkOf(at.plan->weights[at.weight], at.firstRow, at.nRows);
   const F32Rows part = {scratch_.joined, chunk.accStride};
@@ -209,8 +172,12 @@ void Worker::cachedChunk(const ChunkCursor& at, const XPanel& panel) {
     for (int32_t j = 0; j < panel.n; j++) {
       const int32_t row = panel.first + j;
       float* const head = part.row(j) + first;
-      if (at.weight == 1) k_.rope(head, anglesOf(op, row), headDim, op.pairing);
-      cache(head, headDim, cachedKey(op, row, (at.firstRow + first) / headDim) + (at.weight == 2 ? exe_.kvHalf(op.kv) : 0));
+      if (at.weight < 2) k_.rope(head, anglesOf(op, row), headDim, op.pairing);
+      if (at.weight == 0) {
+        std::memcpy(exe_.f32(op.q).row(row) + at.firstRow + first, head, static_cast<size_t>(headDim) * sizeof(float));
+      } else {
+        cache(head, headDim, cachedKey(op, row, (at.firstRow + first) / headDim) + (at.weight == 2 ? exe_.kvHalf(op.kv) : 0));
+      }
     }
   }
 }

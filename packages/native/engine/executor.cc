@@ -40,12 +40,12 @@ void Worker::run() {
     }
     if (runPhase(*phase)) return;
     // Work on a single row is for one thread: the last to arrive does it at once, rather than that all meet once more for it.
-    const Phase* const done = phase++;
+    phase++;
     const Phase* const alone = step_.nRows == 1 && phase < end && phase->rowWise ? phase++ : nullptr;
     const auto last = [&] {
-      if (alone && !ropeInAttention(alone->first)) runRows(*alone);
+      if (alone) runRows(*alone);
     };
-    if (team_.barrier(aheadOf(done), last)) return;
+    if (team_.barrier(last)) return;
   }
 }
 

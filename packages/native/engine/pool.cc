@@ -33,10 +33,7 @@ void relax() {
 }
 
 // True when `word` changed from `old` within the time.
-bool spinWhile(const std::atomic<uint32_t>& word, uint32_t old, int64_t time, MemoryAhead* ahead = nullptr) {
-  while (word.load(std::memory_order_acquire) == old && ahead && ahead->step()) {
-  }
-  if (word.load(std::memory_order_acquire) != old) return true;
+bool spinWhile(const std::atomic<uint32_t>& word, uint32_t old, int64_t time) {
   const int64_t end = nanoseconds() + time;
   do {
     for (int i = 0; i < 32; i++) {
@@ -81,9 +78,9 @@ void nameThread(int index) {
 
 }  // namespace
 
-void Team::waitWhile(const std::atomic<uint32_t>& word, uint32_t old, MemoryAhead* ahead) {
+void Team::waitWhile(const std::atomic<uint32_t>& word, uint32_t old) {
   const int64_t spin = spinNanoseconds_.load(std::memory_order_relaxed);
-  if (spinWhile(word, old, spin, ahead)) {
+  if (spinWhile(word, old, spin)) {
     if (spin < longestSpin) spinNanoseconds_.store(2 * spin, std::memory_order_relaxed);
     return;
   }

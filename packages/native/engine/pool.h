@@ -11,52 +11,32 @@ namespace bitnet::engine {
 
 class Job;
 
-// Memory that a thread will read soon, as runs side by side, and asks for while it has nothing else to do.
-struct MemoryAhead {
-  const uint8_t* first = nullptr;
-  int runs = 0;
-  size_t runBytes = 0;  // from one run to the next
-  size_t asked = 0, wanted = 0;  // bytes of each run
-
-  // Asks for a line of each run. False when there is nothing left to ask for.
-  bool step() {
-    if (asked >= wanted) return false;
-    for (int i = 0; i < runs; i++) __builtin_prefetch(first + static_cast<size_t>(i) * runBytes + asked, 0, 2);
-    asked += 64;
-    return true;
-  }
-  void askForAll() {
-    while (step()) {
-    }
-  }
-};
-
 // The threads that run one job.
 class Team {
  public:
   int size() const { return size_; }
-  // Returns when all threads of the job have arrived. True when the job is to stop; all threads get the same answer. Who waits asks for the
-  // memory. Who arrives last calls `last` before the others go on.
+  // Returns when all threads of the job have arrived. True when the job is to stop; all threads get the same answer. Who arrives
+  // last calls `last` before the others go on.
   template <class Fn>
-  bool barrier(MemoryAhead* ahead, Fn last) {
+  bool barrier(Fn last) {
     const uint32_t phase = phase_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == static_cast<uint32_t>(size_)) {
       last();
       release(phase);
     } else {
-      waitWhile(phase_, phase, ahead);
+      waitWhile(phase_, phase);
     }
     return stop_;
   }
   bool barrier() {
-    return barrier(nullptr, [] {});
+    return barrier([] {});
   }
 
  private:
   friend class Pool;
 
   void release(uint32_t phase);
-  void waitWhile(const std::atomic<uint32_t>& word, uint32_t old, MemoryAhead* ahead = nullptr);
+  void waitWhile(const std::atomic<uint32_t>& word, uint32_t old);
 
   Job* job_ = nullptr;
   int size_ = 1;

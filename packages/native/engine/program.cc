@@ -317,10 +317,8 @@ class Decoder {
       case OpKind::Residual:
         return outs.n == 1 && next.residual.y == outs[0] && next.residual.x != next.residual.y;
       case OpKind::RopeKv: {
-        if (static_cast<size_t>(i) + 2 >= nOps || op[2].kind != OpKind::Attention || outs.n != 3) return false;
         const RopeKvOp& rope = next.ropeKv;
-        if (op[2].attention.q != rope.q || op[2].attention.kv != rope.kv) return false;
-        return rope.q == outs[0] && rope.k == outs[1] && rope.v == outs[2];
+        return outs.n == 3 && rope.q == outs[0] && rope.k == outs[1] && rope.v == outs[2];
       }
       default:
         return false;

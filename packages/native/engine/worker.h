@@ -77,16 +77,13 @@ class Worker {
   ChunkPlan planOf(int32_t op) const;
   void bitLinear(int32_t op, WorkCounter* counters);
   struct ChunkCursor;
-  MemoryAhead memoryOf(const ChunkCursor& at, size_t bytes) const;
-  MemoryAhead* aheadOf(const Phase* phase);
   struct WeightChunk;
-  MemoryAhead runsOf(const WeightChunk& chunk, size_t bytes) const;
   struct XPanel;
   void arrange(XPanel& panel, int32_t first, int32_t n);
   WeightChunk chunkOf(int32_t id, int32_t firstRow, int32_t nRows) const;
   void linearChunk(const ChunkCursor& at, const XPanel& panel);
   void gatedChunk(const ChunkCursor& at, const XPanel& panel);
-  void cachedChunk(const ChunkCursor& at, const XPanel& panel);
+  void rotatedChunk(const ChunkCursor& at, const XPanel& panel);
   void ternaryChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false, bool toLanes = false);
   void groupedChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out, bool adds);
   void groupChunk(const WeightChunk& chunk, const XPanel& panel, F32Rows out);
@@ -94,14 +91,12 @@ class Worker {
 
   // attention.cc
   bool attention(const Op& op, WorkCounter* counters);
-  const Op* ropeInAttention(int32_t op) const;
   bool isSplit(const Op& op, int32_t maxKeys) const;
   struct QueryTile;
   bool attendSplit(const Op& op, WorkCounter* counters, int32_t maxKeys);
-  void attendRow(const Op& op, WorkCounter& counter);
   void finishTile(const Op& op, const QueryTile& tile);
   void attendTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
-  const float* queriesOf(const Op& op, int32_t row, int32_t kvHead, float* rotated) const;
+  const float* queriesOf(const Op& op, int32_t row, int32_t kvHead) const;
   QueryTile gatherTile(const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead);
   template <class Fn>
   void eachPage(const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use);
@@ -128,6 +123,15 @@ class Worker {
   void collectAbove(const HeadRequest& request, HeadResult& result, const float* logits, float highest);
   float logSumExp(const float* logits);
 
+  // head-draw.cc
+  void addDrawn(const HeadPanel& panel, int32_t slot);
+  int32_t draw(const HeadPanel& panel, int32_t slot, const float* logits);
+  struct DrawScratch;
+  size_t rankAll(const HeadRequest& head, const float* logits, DrawScratch& scratch);
+  void weigh(const HeadRequest& head, const DrawScratch& scratch, size_t start, size_t end);
+  int32_t drawWindow(const HeadRequest& head, const float* logits, const uint64_t* keys, size_t start, size_t end);
+  int32_t drawAll(const HeadRequest& head, const float* logits, uint64_t first, uint64_t last);
+
   // screened-head.cc
   void screenTable(const HeadPanel& panel, WorkCounter& counter);
   void probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
@@ -153,11 +157,6 @@ class Worker {
   const int thread_;
   const Scratch& scratch_;
   const bool hasLanes_;
-  // The ropeKv whose queries the attention that runs is to rotate, or null.
-  const Op* rotation_ = nullptr;
-  // Of the next bitLinear, the operation aheadOp_.
-  MemoryAhead ahead_;
-  int32_t aheadOp_ = -1;
 };
 
 }  // namespace bitnet::engine

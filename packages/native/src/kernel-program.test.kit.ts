@@ -1,7 +1,7 @@
 /**
  * Builds and runs the C++ test program of the kernels.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { kernelVectors } from "@bitnet.ts/core/conformance";
@@ -20,25 +20,28 @@ interface KernelTest {
   compiler: Compiler;
   /** Units of the kernels, without those of the test. */
   units: readonly KernelUnit[];
+  /** Of every unit. */
+  flags?: readonly string[];
   linkFlags: readonly string[];
 }
 
 /** Throws with the compiler's words when it fails or warns. */
-export function buildKernelTest({ name, compiler, units, linkFlags }: KernelTest): Promise<BuiltProgram> {
+export function buildKernelTest({
+  name,
+  compiler,
+  units,
+  flags = [],
+  linkFlags,
+}: KernelTest): Promise<BuiltProgram> {
   const folder = join("kernel-test", name);
   return buildKernelProgram({
     folder,
     name: "kernel-test",
     compiler,
     units: [...units, ...testUnits],
+    flags,
     linkFlags,
   });
-}
-
-/** A compiler by name, when it runs. */
-export function compilerNamed(command: string): Compiler | undefined {
-  const { status, stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
-  return status === 0 ? { command: [command], identity: stdout.split("\n")[0] ?? "" } : undefined;
 }
 
 interface RunOptions {

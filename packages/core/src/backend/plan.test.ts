@@ -5,18 +5,14 @@ import { planProgram } from "./plan.ts";
 
 interface Variations {
   scale?: Scale;
-  /** Something else reads the queries, too. */
-  readsQueries?: boolean;
+  /** Something else reads the rotated queries, or the values, too. */
+  readsToo?: "queries" | "values";
   /** Of the feed-forward part, unfused operations stand in the place of the norm. */
   isUnfused?: boolean;
 }
 
 /** A layer as BitNet has it; `names` by buffer id. */
-function layer({
-  scale = { kind: "tensor", value: 1 },
-  readsQueries = false,
-  isUnfused = false,
-}: Variations = {}) {
+function layer({ scale = { kind: "tensor", value: 1 }, readsToo, isUnfused = false }: Variations = {}) {
   const b = new CaseBuilder(3);
   const [x, q, mixed, y, gate, up, gated] = ["x", "q", "mixed", "y", "gate", "up", "gated"].map((name) =>
     b.f32(name, 128),
@@ -39,7 +35,8 @@ function layer({
   });
   b.add({ op: "ropeKv", q, k, v, kv, table, nHeads: 4, pairing: "half" });
   b.add({ op: "attention", q, kv, out: mixed, nHeads: 4, scale: 1, window: 0 });
-  if (readsQueries) b.add({ op: "residual", x: mixed, y: q });
+  if (readsToo === "queries") b.add({ op: "residual", x: mixed, y: q });
+  if (readsToo === "values") b.add({ op: "activation", x: v, out: b.f32("other", 64), fn: "silu" });
   b.add({ op: "quantise", x: mixed, out: yq });
   b.add({ op: "bitLinear", x: yq, weights: [ternary("wo", 128)], outs: [y] });
   b.add({ op: "residual", x, y });
@@ -93,7 +90,8 @@ describe("the plan of a layer", () => {
   });
 
   it("keeps results that something else reads", () => {
-    expect(layer({ readsQueries: true }).joined).not.toContain("bitLinear ropeKv");
+    expect(layer({ readsToo: "queries" }).joined).toContain("bitLinear ropeKv");
+    expect(layer({ readsToo: "values" }).joined).not.toContain("bitLinear ropeKv");
   });
 
   it("puts into lanes what only operations touch that know them, and says why the rest is not", () => {

@@ -71,22 +71,17 @@ function isPair(op: Op | undefined, next: Op | undefined): op is OpOf<"bitLinear
   return isDistinct && op.outs.length === from.length && op.outs.every((id, i) => id === from[i]);
 }
 
-/** Whether `op` is attention with the queries that `before` has rotated and the keys that it has cached. */
-function isAttentionOf(op: Op | undefined, before: Op | undefined): boolean {
-  return op?.op === "attention" && before?.op === "ropeKv" && op.q === before.q && op.kv === before.kv;
-}
-
 function findJoined({ ops }: Program, table: OperationTable): Set<number> {
   // What is read by any other operation than the one that it is computed together with.
-  const others = ops.filter(
-    (op, i) => !isPair(ops[i - 1], op) && !(isAttentionOf(op, ops[i - 1]) && isPair(ops[i - 2], ops[i - 1])),
-  );
+  const others = ops.filter((op, i) => !isPair(ops[i - 1], op));
   const readElsewhere = new Set(others.flatMap((op) => accesses(op, table).reads));
   const joined = new Set<number>();
   for (const [i, op] of ops.entries()) {
     const next = ops[i + 1];
-    if (!isPair(op, next) || op.outs.some((id) => readElsewhere.has(id))) continue;
-    if (next?.op !== "ropeKv" || isAttentionOf(ops[i + 2], next)) joined.add(i);
+    if (!isPair(op, next)) continue;
+    // Queries are rotated on their way to where they belong, so that whoever reads them finds them as the rotation leaves them.
+    const kept = next?.op === "ropeKv" ? next.q : undefined;
+    if (op.outs.every((id) => id === kept || !readElsewhere.has(id))) joined.add(i);
   }
   return joined;
 }

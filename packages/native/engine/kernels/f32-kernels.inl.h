@@ -10,13 +10,12 @@
 namespace bitnet {
 namespace {
 
-constexpr Kernels kernelTable(const char* isa, int runs, decltype(Kernels::ternaryMatmul) ternaryMatmul,
+constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) ternaryMatmul,
                               decltype(Kernels::screenDots) screenDots, decltype(Kernels::groupDots) groupDots,
                               const TileKernels* tiles = nullptr) {
   return {
       .isa = isa,
       .tiles = tiles,
-      .runs = runs,
       .ternaryMatmul = ternaryMatmul,
       .scaleTensor = scaleTensor,
       .scaleRow = scaleRow,

@@ -82,7 +82,7 @@ struct TileKernels {
 // Rows of activations that were quantised in groups of 128 columns, each with nGroups groups.
 struct GroupedRows {
   // Group after group, two groups at a time: for each of the four planes of 32 columns that of the even group, then that of the odd one; zeros
-  // in place of a group that an odd number lacks. 64-byte aligned.
+  // in place of a group that an odd number lacks.
   const int8_t* arranged;
   size_t arrangedStride;
   const float* reciprocals;  // 1 / s of each group
@@ -104,8 +104,6 @@ struct Kernels {
   const char* isa;
   // Null where the instruction set has no such unit.
   const TileKernels* tiles;
-  // With few rows of activations, ternaryMatmul reads this many runs of its weight rows side by side, each nRows / runs rows long.
-  int runs;
 
   // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
   // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves

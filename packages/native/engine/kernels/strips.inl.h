@@ -80,7 +80,9 @@ constexpr decltype(&addRows<4>) addRowsBySize[] = {nullptr, addRows<1>, addRows<
 template <class Leave>
 void multiplyStrips(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, Leave leave) {
   alignas(64) uint8_t rows[laidOutRows * spanColumns];
-  alignas(64) int32_t sums[laidOutRows * sumRows];
+  // In whole blocks of 16 rows, which are turned together however many of them are in use.
+  constexpr int sumBlocks = (laidOutRows + 15) / 16;
+  alignas(64) int32_t sums[sumBlocks * 16 * sumRows];
   for (int first = 0; first < nX; first += sumRows) {
     const int count = leastOf(nX - first, sumRows);
     for (int r = 0; r < nRows; r += laidOutRows) {

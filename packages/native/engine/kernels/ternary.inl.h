@@ -6,8 +6,7 @@
 // calls of multiplyAdd); zeroRunning, multiplyAdd; rowVectorBytes (16 or 32 of the 32 bytes of a block) and rowsPerVector; loadPacked(row,
 // nextRow); plane<s>(packed), the codes of weights 32s … 32s + 31; loadActivations; reduce4(four totals, out), one int32 a row; Total, zeroTotal,
 // widenAdd; and what fits the registers: rowActivations (rows of activations at a time), vectorsAtOnce (that share a load of activations),
-// decodeChains; and decodesInPlace, whether a single row of activations is multiplied by planeInPlace<s>(packed), the codes of plane s times 4³⁻ˢ, and
-// its sums by addInPlace(total, four sums) again.
+// decodeChains.
 #pragma once
 #include "kernels.h"
 
@@ -20,13 +19,6 @@ inline constexpr int groupRows = 4 * rowsPerVector;
 // Independent sums of one row: multiplyAdd waits for the one before it, and a single row of activations gives too few.
 template <int nX>
 inline constexpr int chains = nX == 1 ? decodeChains : 1;
-
-// Whether the sums of a row are those of codes where they lie in their bytes, a chain for each plane.
-template <int nX>
-inline constexpr bool isInPlace = nX == 1 && decodesInPlace;
-static_assert(!decodesInPlace || decodeChains == 4);
-// One step adds at most 4 · 192 · 128 to a sum in place.
-inline constexpr int maxStepsInPlace = 4 * 16384;
 
 // So much further is asked for early; 512 to 2048 bytes could not be told apart on a noisy Emerald Rapids guest.
 inline constexpr size_t aheadBytes = 1024;
@@ -42,7 +34,7 @@ struct Runs {
 // Results of nRuns ≤ groupRows runs with nX rows of activations. `runs` has as many runs as a group has rows.
 template <int nX>
 void runsDots(Runs runs, int nRuns, const int8_t* x, size_t xStride, const int32_t* xSums, int nBlocks, int32_t* acc, size_t accStride) {
-  const int spanBlocks = (isInPlace<nX> ? maxStepsInPlace : maxSteps) / (4 * 32 / rowVectorBytes);
+  const int spanBlocks = maxSteps / (4 * 32 / rowVectorBytes);
   const size_t runBytes = runs.runBytes, threeRuns = 3 * runBytes;
   for (int r = 0; r < runs.perRun; r++, runs.first += runs.rowBytes) {
     Total totals[nX][4];
@@ -77,13 +69,7 @@ void runsDots(Runs runs, int nRuns, const int8_t* x, size_t xStride, const int32
             }
             const auto addPlane = [&]<int s>() {
               Bytes codes[vectorsAtOnce];
-              for (int u = 0; u < vectorsAtOnce; u++) {
-                if constexpr (isInPlace<nX>) {
-                  codes[u] = planeInPlace<s>(packed[u]);
-                } else {
-                  codes[u] = plane<s>(packed[u]);
-                }
-              }
+              for (int u = 0; u < vectorsAtOnce; u++) codes[u] = plane<s>(packed[u]);
               for (int i = 0; i < nX; i++) {
                 const Bytes part = loadActivations(xBlock + i * xStride + half + 32 * s);
                 for (int u = 0; u < vectorsAtOnce; u++) {
@@ -109,11 +95,7 @@ void runsDots(Runs runs, int nRuns, const int8_t* x, size_t xStride, const int32
       if (at < nSpan) addBlock.template operator()<true>();
       for (int i = 0; i < nX; i++) {
         for (int v = 0; v < 4; v++) {
-          if constexpr (isInPlace<nX>) {
-            totals[i][v] = addInPlace(totals[i][v], running[i][v]);
-          } else {
-            for (const Running& sum : running[i][v]) totals[i][v] = widenAdd(totals[i][v], sum);
-          }
+          for (const Running& sum : running[i][v]) totals[i][v] = widenAdd(totals[i][v], sum);
         }
       }
     }

@@ -18,7 +18,10 @@ export interface KernelProgram {
   folder: string;
   name: string;
   compiler: Compiler;
+  /** Sources relative to `engine/kernels`. */
   units: readonly KernelUnit[];
+  /** Of every unit, beyond `commonFlags`. */
+  flags?: readonly string[];
   linkFlags: readonly string[];
 }
 
@@ -33,14 +36,16 @@ export async function buildKernelProgram(program: KernelProgram): Promise<BuiltP
   const folder = join(buildFolder, program.folder);
   mkdirSync(folder, { recursive: true });
   const texts: FileTexts = new Map();
+  const shared = [...commonFlags, ...(program.flags ?? [])];
   const plans = program.units.map(({ file, flags }) => {
     const source = join(kernelFolder, file);
-    const hash = sourceHash(source, [program.compiler.identity, ...commonFlags, ...flags], texts);
+    const hash = sourceHash(source, [program.compiler.identity, ...shared, ...flags], texts);
     return { file, source, flags, object: join(folder, `${file.replaceAll(/[/.]/g, "-")}-${hash}.o`) };
   });
   const missing = plans.filter(({ object }) => !existsSync(object)).values();
   const work = async () => {
-    for (const { source, flags, object } of missing) await compile(program.compiler, source, flags, object);
+    for (const { source, flags, object } of missing)
+      await compile(program.compiler, { source, object, shared, optional: flags });
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   const objects = new Map(plans.map(({ file, object }) => [file, object]));
@@ -73,15 +78,18 @@ function removeStale(folder: string, kept: readonly string[]): void {
     if (ours.has(withoutHash(path)) && !kept.includes(path) && path.endsWith(".o")) rmSync(path);
 }
 
-async function compile(
-  compiler: Compiler,
-  source: string,
-  flags: readonly string[],
-  object: string,
-): Promise<void> {
-  const known = (await acceptsFlags(compiler, flags)) ? flags : [];
+interface Compilation {
+  source: string;
+  object: string;
+  shared: readonly string[];
+  /** Left out where the compiler does not know them. */
+  optional: readonly string[];
+}
+
+async function compile(compiler: Compiler, { source, object, shared, optional }: Compilation): Promise<void> {
+  const known = (await acceptsFlags(compiler, optional)) ? optional : [];
   const temporary = `${object}.tmp`;
-  await runOrThrow(compiler, [...commonFlags, ...known, "-c", source, "-o", temporary]);
+  await runOrThrow(compiler, [...shared, ...known, "-c", source, "-o", temporary]);
   renameSync(temporary, object);
 }
 

@@ -19,7 +19,6 @@ inline constexpr int maxSteps = 42;
 
 // Measured on Zen 5.
 inline constexpr int decodeChains = 1;
-inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 3;
 inline constexpr int vectorsAtOnce = 1;
 inline constexpr int tileActivations = 4;
@@ -77,7 +76,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("avx2", groupRows, ternaryMatmul, screenDots, groupDots, &tileKernels);
+constexpr Kernels table = kernelTable("avx2", ternaryMatmul, screenDots, groupDots, &tileKernels);
 
 }  // namespace
 

@@ -37,20 +37,6 @@ inline constexpr int decodeChains = 4;
 inline constexpr int rowActivations = 4;
 inline constexpr int vectorsAtOnce = 4;
 
-// A shift less for three of four planes: beside a busy hardware thread instructions count as much as memory.
-inline constexpr bool decodesInPlace = true;
-
-template <int s>
-inline Bytes planeInPlace(Bytes packed) {
-  return _mm512_and_si512(packed, _mm512_set1_epi8(static_cast<char>(3 << (6 - 2 * s))));
-}
-
-inline Total addInPlace(Total total, const Running sums[4]) {
-  const __m512i upper = _mm512_add_epi32(_mm512_srai_epi32(sums[0], 6), _mm512_srai_epi32(sums[1], 4));
-  const __m512i lower = _mm512_add_epi32(_mm512_srai_epi32(sums[2], 2), sums[3]);
-  return _mm512_add_epi32(total, _mm512_add_epi32(upper, lower));
-}
-
 inline Bytes loadPacked(const uint8_t* row, const uint8_t* nextRow) { return joinHalves(row, nextRow); }
 inline Bytes loadActivations(const int8_t* x) { return _mm512_broadcast_i64x4(loadHalfVector(x)); }
 
@@ -83,7 +69,7 @@ inline PairCodes unpackPair(const uint8_t* codes) {
 }
 
 inline __m512i pairDots(const PairCodes& codes, const int8_t* x) {
-  const auto part = [&](__m512i sums, int s) { return _mm512_dpbusd_epi32(sums, codes.planes[s], _mm512_load_si512(x + 64 * s)); };
+  const auto part = [&](__m512i sums, int s) { return _mm512_dpbusd_epi32(sums, codes.planes[s], _mm512_loadu_si512(x + 64 * s)); };
   const __m512i zero = _mm512_setzero_si512();
   return _mm512_add_epi32(part(part(zero, 0), 1), part(part(zero, 2), 3));
 }

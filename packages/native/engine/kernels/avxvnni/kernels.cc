@@ -16,7 +16,6 @@ inline constexpr int maxSteps = INT32_MAX;
 
 // Measured on Zen 5.
 inline constexpr int decodeChains = 2;
-inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 2;
 inline constexpr int vectorsAtOnce = 1;
 inline constexpr int tileActivations = 6;
@@ -57,7 +56,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) { return _mm
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avxvnni", groupRows, ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul, screenDots, groupDots);
 
 }  // namespace
 

@@ -30,7 +30,6 @@ inline Bytes plane(Bytes packed) {
 inline constexpr int rowVectorBytes = 16;
 inline constexpr int rowsPerVector = 1;
 inline constexpr int decodeChains = 2;
-inline constexpr bool decodesInPlace = false;
 inline constexpr int rowActivations = 4;
 inline constexpr int vectorsAtOnce = 4;
 

@@ -18,6 +18,14 @@ struct Mask16 {
   bool v[16];
 };
 
+// Element i of a list that may have any alignment.
+template <class T>
+inline T elementOf(const T* p, int i) {
+  T value;
+  __builtin_memcpy(&value, reinterpret_cast<const char*>(p) + static_cast<size_t>(i) * sizeof(T), sizeof(T));
+  return value;
+}
+
 template <class Result, class Fn>
 inline Result eachLane(Fn fn) {
   Result out;
@@ -26,16 +34,16 @@ inline Result eachLane(Fn fn) {
 }
 
 inline F32x16 loadSome(const float* p, int n, float fill) {
-  return eachLane<F32x16>([&](int i) { return i < n ? p[i] : fill; });
+  return eachLane<F32x16>([&](int i) { return i < n ? elementOf(p, i) : fill; });
 }
 inline I32x16 loadIntSome(const int32_t* p, int n) {
-  return eachLane<I32x16>([&](int i) { return i < n ? p[i] : 0; });
+  return eachLane<I32x16>([&](int i) { return i < n ? elementOf(p, i) : 0; });
 }
 inline F32x16 loadHalfSome(const uint16_t* p, int n) {
-  return eachLane<F32x16>([&](int i) { return i < n ? halfToFloat(p[i]) : 0.0f; });
+  return eachLane<F32x16>([&](int i) { return i < n ? halfToFloat(elementOf(p, i)) : 0.0f; });
 }
 inline F32x16 loadBrainSome(const uint16_t* p, int n) {
-  return eachLane<F32x16>([&](int i) { return i < n ? brainToFloat(p[i]) : 0.0f; });
+  return eachLane<F32x16>([&](int i) { return i < n ? brainToFloat(elementOf(p, i)) : 0.0f; });
 }
 inline void storeSome(float* p, int n, F32x16 x) {
   for (int i = 0; i < n; i++) p[i] = x.v[i];
