@@ -46,6 +46,7 @@ function install() {
 
 /** A chat needs no trainer. */
 function build(name) {
+  if (name === "start") console.error("Building what has changed; the first time takes a minute or two …");
   tool("typescript", "bin/tsc", "-b");
   node("packages/native/dist/build/build.js");
   if (name !== "start") node("packages/train/dist/build/build.js");
@@ -54,8 +55,15 @@ function build(name) {
 function start(args) {
   const bitnet = "packages/cli/bin/bitnet.js";
   if (args.length > 0) return node(bitnet, ...args);
+  console.error(
+    "models/tiny.gguf: 3.5 million parameters that learnt to sound like State of the Union addresses, nothing else.\n" +
+      "For a model that answers: npx bitnet pull 2b-4t, then npx bitnet chat -m 2b-4t (npx bitnet models lists more).",
+  );
   if (process.stdin.isTTY && process.stdout.isTTY) return node(bitnet, "chat");
-  node(bitnet, "run", "-p", "The people of the United States", "-n", "64", "--seed", "1");
+  const prompt = "The people of the United States";
+  const isColoured = process.stdout.isTTY && !process.env.NO_COLOR;
+  process.stdout.write(isColoured ? `\u001b[2m${prompt}\u001b[22m` : prompt);
+  node(bitnet, "run", "-p", prompt, "-n", "64", "--seed", "1");
 }
 
 /** Types are checked by the build. */

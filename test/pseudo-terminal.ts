@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const entry = fileURLToPath(new URL("../packages/cli/bin/bitnet.js", import.meta.url));
-const patienceMs = Number(process.env.PATIENCE ?? 50_000);
+const patienceMs = 50_000;
 const pollMs = 50;
 
 /** Why there is no pseudo-terminal here; null when there is one. */

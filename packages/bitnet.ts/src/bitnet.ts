@@ -27,6 +27,7 @@ import {
   throwIfAborted,
 } from "@bitnet.ts/core";
 import { availableMemory, createBackend, openLocation } from "#platform";
+import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import { describedSource, type Generation, SingleGeneration } from "./generation.ts";
 import { checkKnown, kindOf } from "./known-options.ts";
@@ -338,11 +339,11 @@ function choosePages(
   const room = memory === null ? Number.POSITIVE_INFINITY : memory - weights - ropeTableBytes(config);
   const needed = Math.max(cacheTokens ?? 0, contextLength) * perToken;
   if (needed > room) {
-    const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+    const [neededText, roomText] = tellApart(needed, Math.max(0, room));
     throw new BitNetError(
       "OUT_OF_MEMORY",
-      `a context of ${contextLength} tokens needs ${gigabytes(needed)} of KV cache, but beside the weights only ` +
-        `${gigabytes(Math.max(0, room))} of memory are left; ask for a shorter context`,
+      `a context of ${contextLength} tokens needs ${neededText} of KV cache, but beside the weights only ` +
+        `${roomText} of memory are left; ask for a shorter context`,
       { details: { needed, room } },
     );
   }

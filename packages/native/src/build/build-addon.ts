@@ -24,6 +24,8 @@ interface AddonBuild {
   cross?: { arch: KernelArch; compiler: Compiler };
   /** Receives what a person should read, in whole lines. */
   say: (text: string) => void;
+  /** How many of the units that have to be compiled are. */
+  onCompiled?: (done: number, total: number) => void;
 }
 
 interface Unit {
@@ -141,7 +143,12 @@ async function buildWith(build: AddonBuild, compiler: Compiler, arch: KernelArch
     return;
   }
   const missing = units.filter(({ object }) => !existsSync(object));
-  await inParallel(missing, (unit) => compile(compiler, unit, say));
+  let nDone = 0;
+  if (missing.length > 0) build.onCompiled?.(nDone, missing.length);
+  await inParallel(missing, async (unit) => {
+    await compile(compiler, unit, say);
+    build.onCompiled?.(++nDone, missing.length);
+  });
   await link(compiler, objects, linking, binary);
   writeFileSync(stamp, expected);
   removeStale(objectFolder, new Set(objects));

@@ -28,6 +28,7 @@ export function addonPath(arch: string = process.arch): string {
 export function buildPackage(
   say: (text: string) => void,
   cross?: { arch: KernelArch; compiler: Compiler },
+  onCompiled?: (done: number, total: number) => void,
 ): Promise<BuildOutcome> {
   // Found as any dependency is, wherever it was installed.
   const headers = createRequire(import.meta.url).resolve("node-api-headers/package.json");
@@ -37,5 +38,6 @@ export function buildPackage(
     kernels: kernelUnits,
     ...(cross === undefined ? {} : { cross }),
     say,
+    ...(onCompiled === undefined ? {} : { onCompiled }),
   });
 }

@@ -3,6 +3,12 @@
  * succeeds: the reference backend serves.
  */
 import { buildPackage } from "./build-package.ts";
+import { compileProgress } from "./compile-progress.ts";
 
-const outcome = await buildPackage((text) => process.stderr.write(text));
+const { stderr } = process;
+const outcome = await buildPackage(
+  (text) => stderr.write(text),
+  undefined,
+  compileProgress((text) => stderr.write(text), stderr.isTTY === true),
+);
 process.exitCode = outcome === "failed" ? 1 : 0;
