@@ -1,6 +1,6 @@
 /** The rules of a conversation, on a model that only counts what it is asked. */
 import type { ChatMessage, ChatTemplate, GenerateOptions, Tokenizer } from "@bitnet.ts/core";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Chat, type ChatModel } from "./chat.ts";
 import type { Generation } from "./generation.ts";
 
@@ -108,18 +108,21 @@ describe("a full context", () => {
 });
 
 describe("the history", () => {
-  it("takes an answer in after its message, also when a later message was sent before", async () => {
+  it("lets a message wait for the answer to the one before, which its prompt then holds", async () => {
     const pending: ((text: string) => void)[] = [];
-    const { model } = fakeModel({
+    const { model, seen } = fakeModel({
       contextLength: 1000,
       answer: () => generationOf(new Promise((resolve) => pending.push((text) => resolve({ text })))),
     });
     const chat = new Chat(model);
     const [first, second] = [chat.send("a").result, chat.send("b").result];
-    pending[1]?.("to b");
-    await second;
+    expect(pending).toHaveLength(1);
     pending[0]?.("to a");
     await first;
+    await vi.waitFor(() => expect(pending).toHaveLength(2));
+    pending[1]?.("to b");
+    await second;
+    expect(seen.prompts.at(-1)).toEqual(["a", "to a", "b"]);
     expect(chat.messages.map(({ content }) => content)).toEqual(["a", "to a", "b", "to b"]);
   });
 
