@@ -1,5 +1,5 @@
 // Draws a token from all logits of a row: penalties, filters and noise (numerics: samplers). The whole vocabulary is ranked by a radix
-// sort, which takes less than a tenth of the product that gave the logits.
+// sort.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -36,8 +36,10 @@ export class ProblemList {
     return more === 0 ? [...this.#listed] : [...this.#listed, `and ${more} more`];
   }
 
-  add(problem: string): void {
+  /** @param problem May be a function where making the text takes a while: it is called only for what is kept. */
+  add(problem: string | (() => string)): void {
     this.#count++;
-    if (this.#listed.length < maxListed) this.#listed.push(problem);
+    if (this.#listed.length >= maxListed) return;
+    this.#listed.push(typeof problem === "string" ? problem : problem());
   }
 }

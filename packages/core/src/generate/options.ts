@@ -186,7 +186,9 @@ class OptionReader {
       this.#problems.add(`options: expected an object, found ${showValue(options)}`);
     for (const name of Object.keys(this.#values))
       if (!Object.hasOwn(known, name))
-        this.#problems.add(`${showName(name)}: no such option${suggestion(name, Object.keys(known))}`);
+        this.#problems.add(
+          () => `${showName(name)}: no such option${suggestion(name.slice(0, 100), Object.keys(known))}`,
+        );
   }
 
   finish(): void {
