@@ -76,11 +76,6 @@ describe("with --json", () => {
   });
 });
 
-it("names commands that are planned", async () => {
-  const { status, stderr } = await bitnet(["perplexity"]);
-  expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringMatching(/perplexity is planned/) });
-});
-
 it("shows flags in groups, and examples", async () => {
   const { stdout } = await bitnet(["run", "--help"]);
   for (const part of ["\nSampling:\n", "\nModel:\n", "\nOutput:\n", "\nExamples:\n  bitnet run"])

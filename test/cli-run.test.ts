@@ -248,14 +248,16 @@ describe("ending early", () => {
   });
 
   it("a time limit ends with what there is", async () => {
-    const { text, stopReason } = await bitnetJson<RunResult>([...long, "--timeout", "2"]);
+    const { status, stdout } = await bitnet([...long, "--timeout", "2", "--json"]);
+    const { text, stopReason } = JSON.parse(stdout) as RunResult;
+    expect(status).toBe(124);
     expect(stopReason).toBe("abort");
     expect(text.length).toBeGreaterThan(0);
   });
 });
 
 describe("chat", () => {
-  it("answers every piped line in turn and obeys commands", async () => {
+  it("answers every piped line in turn and obeys commands, and only those it knows", async () => {
     const input =
       "Hello\\\nthere\n/system Be brief.\n/nonsense\nWho are you?\n/stats\n/exit\nnever reached\n";
     const { status, stdout, stderr } = await bitnet(["chat", "-n", "8", "--temp", "0", "--ignore-eos"], {
@@ -263,8 +265,7 @@ describe("chat", () => {
     });
     expect(status).toBe(0);
     expect(stdout.split("\n").filter((line) => line !== "").length).toBeGreaterThanOrEqual(2);
-    expect(stderr).toContain("/nonsense: no such command; /help lists them\n");
-    expect(stderr).toContain("conversation: 5 messages, 0 dropped");
+    expect(stderr).toContain("conversation: 7 messages, 0 dropped");
   });
 
   it("goes on after a message that does not fit", async () => {

@@ -36,7 +36,6 @@ export async function main(argv: readonly string[]): Promise<void> {
   process.on("uncaughtException", onCrash);
   try {
     const program = createProgram(session);
-    refusePlanned(argv[0], program);
     await program.parseAsync(rewriteArguments(argv, program), { from: "user" });
   } catch (error) {
     await report(error, session, argv);
@@ -76,18 +75,6 @@ function createProgram(session: Session): Command {
   addExamples(program);
   for (const command of program.commands) prepare(command, session);
   return program;
-}
-
-/** Commands that are planned; each goes when it exists. */
-const planned = ["convert", "perplexity"];
-
-function refusePlanned(name: string | undefined, program: Command): void {
-  if (name === undefined || !planned.includes(name)) return;
-  if (program.commands.some((command) => command.name() === name)) return;
-  throw new BitNetError(
-    "INVALID_ARGUMENT",
-    `${name} is planned, but does not exist yet; --help lists what does`,
-  );
 }
 
 /** Commander reads the environment while it parses, so that it has to be in order before. */
