@@ -1,4 +1,4 @@
-// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build or bench. Plain JavaScript
+// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build, bench or pack. Plain JavaScript
 // because it runs before the compiler is installed; everything it calls is TypeScript.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -44,16 +44,26 @@ function install() {
   writeFileSync(stamp, wanted);
 }
 
-function build() {
+/** A chat needs no trainer. */
+function build(name) {
+  if (name === "start") console.error("Building what has changed; the first time takes a minute or two …");
   tool("typescript", "bin/tsc", "-b");
   node("packages/native/dist/build/build.js");
+  if (name !== "start") node("packages/train/dist/build/build.js");
 }
 
 function start(args) {
   const bitnet = "packages/cli/bin/bitnet.js";
   if (args.length > 0) return node(bitnet, ...args);
+  console.error(
+    "models/tiny.gguf: 3.5 million parameters that learnt to sound like State of the Union addresses, nothing else.\n" +
+      "For a model that answers: npx bitnet pull 2b-4t, then npx bitnet chat -m 2b-4t (npx bitnet models lists more).",
+  );
   if (process.stdin.isTTY && process.stdout.isTTY) return node(bitnet, "chat");
-  node(bitnet, "run", "-p", "The people of the United States", "-n", "64", "--seed", "1");
+  const prompt = "The people of the United States";
+  const isColoured = process.stdout.isTTY && !process.env.NO_COLOR;
+  process.stdout.write(isColoured ? `\u001b[2m${prompt}\u001b[22m` : prompt);
+  node(bitnet, "run", "-p", prompt, "-n", "64", "--seed", "1");
 }
 
 /** Types are checked by the build. */
@@ -78,6 +88,7 @@ const commands = {
     vitest(...args);
   },
   bench: (args) => node("build/bench/main.js", ...args),
+  pack: (args) => node("build/scripts/pack.js", ...args),
 };
 
 const [name = "", ...args] = process.argv.slice(2);
@@ -88,5 +99,5 @@ if (!command) {
 }
 checkNode();
 install();
-build();
+build(name);
 command(args);

@@ -15,12 +15,14 @@ const layers: Record<string, number> = {
   backend: 3,
   model: 4,
   generate: 5,
+  convert: 5,
 };
 const allowedPackages: Record<string, readonly string[]> = {
   core: [],
   native: ["@bitnet.ts/core"],
   "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/native"],
-  server: ["@bitnet.ts/core", "bitnet.ts"],
+  grammar: ["@bitnet.ts/core"],
+  server: ["@bitnet.ts/core", "@bitnet.ts/grammar", "bitnet.ts"],
   train: ["@bitnet.ts/core", "@bitnet.ts/native"],
   eval: ["@bitnet.ts/core", "bitnet.ts"],
   cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server", "@bitnet.ts/train", "@bitnet.ts/eval"],

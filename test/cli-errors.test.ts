@@ -48,7 +48,11 @@ async function expectError(
   const { status, stdout, stderr } = await bitnet(args, { ...options, env: { ...backend, ...env } });
   expect(stderr).toMatch(/^bitnet: [^\n]+\n$/);
   expect(stderr).toMatch(message);
-  expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+  expect(status).toBe(1);
+  if (!args.includes("--json")) return expect(stdout).toBe("");
+  const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+  expect(error.code).toMatch(/^[A-Z_]+$/);
+  expect(stderr).toBe(`bitnet: ${error.message}\n`);
 }
 
 describe.concurrent("model files", () => {

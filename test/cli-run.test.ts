@@ -15,8 +15,14 @@ interface GoldenPrompt {
   greedy_text: string;
 }
 
+interface Logprob {
+  id: number;
+  text: string;
+  logprob: number;
+}
+
 interface RunResult {
-  model: string;
+  source: string;
   backend: string;
   isa: string;
   threads: number;
@@ -24,8 +30,10 @@ interface RunResult {
   ids: number[];
   text: string;
   stopReason: string;
-  logprobs?: { id: number; logprob: number; top: [number, number][] }[];
-  promptLogprobs?: (number | null)[];
+  cachedTokens: number;
+  loadMs: number;
+  logprobs?: (Logprob & { top: Logprob[] })[];
+  promptLogprobs?: ((Logprob & { top: Logprob[] }) | null)[];
   timings: Record<string, number>;
   seed: number;
 }
@@ -61,7 +69,7 @@ describe("golden answers", () => {
       expect(result.stopReason).toBe("length");
       expect(result.promptLogprobs?.[0]).toBeNull();
       prompt.prompt_logprobs.forEach((logprob, i) => {
-        expect(Math.abs((result.promptLogprobs?.[i + 1] ?? 0) - logprob)).toBeLessThan(0.1);
+        expect(Math.abs((result.promptLogprobs?.[i + 1]?.logprob ?? 0) - logprob)).toBeLessThan(0.1);
       });
     },
   );
@@ -90,7 +98,8 @@ describe("the result", () => {
       "7",
     );
     expect(result).toMatchObject({
-      model: tinyModel,
+      source: tinyModel,
+      cachedTokens: 0,
       promptIds: unitedStates.ids,
       stopReason: "length",
       seed: 7,
@@ -98,12 +107,15 @@ describe("the result", () => {
     expect(result.isa).toMatch(/./);
     expect(result.backend).toMatch(/^(native|reference)$/);
     expect(result.threads).toBeGreaterThan(0);
-    const names = ["loadMs", "promptTokensPerSecond", "firstTokenMs", "decodeTokensPerSecond"];
-    expect(Object.keys(result.timings).sort()).toEqual(names.sort());
+    const names = ["promptMs", "decodeMs", "promptTokensPerSecond", "firstTokenMs", "decodeTokensPerSecond"];
+    expect(Object.keys(result.timings).sort()).toEqual([...names, "queuedMs"].sort());
+    expect(result.loadMs).toBeGreaterThan(0);
     for (const name of names) expect(result.timings[name], name).toBeGreaterThan(0);
     expect(result.logprobs?.map(({ id }) => id)).toEqual(result.ids);
-    for (const { logprob, top } of result.logprobs ?? []) {
+    expect(result.logprobs?.map(({ text }) => text).join("")).toBe(result.text);
+    for (const { id, logprob, text, top } of result.logprobs ?? []) {
       expect(top).toHaveLength(2);
+      expect(top[0]).toMatchObject({ id, text, logprob });
       expect(logprob).toBeLessThan(0);
     }
     expect(result.promptLogprobs).toBeUndefined();
@@ -236,14 +248,16 @@ describe("ending early", () => {
   });
 
   it("a time limit ends with what there is", async () => {
-    const { text, stopReason } = await bitnetJson<RunResult>([...long, "--timeout", "2"]);
+    const { status, stdout } = await bitnet([...long, "--timeout", "2", "--json"]);
+    const { text, stopReason } = JSON.parse(stdout) as RunResult;
+    expect(status).toBe(124);
     expect(stopReason).toBe("abort");
     expect(text.length).toBeGreaterThan(0);
   });
 });
 
 describe("chat", () => {
-  it("answers every piped line in turn and obeys commands", async () => {
+  it("answers every piped line in turn and obeys commands, and only those it knows", async () => {
     const input =
       "Hello\\\nthere\n/system Be brief.\n/nonsense\nWho are you?\n/stats\n/exit\nnever reached\n";
     const { status, stdout, stderr } = await bitnet(["chat", "-n", "8", "--temp", "0", "--ignore-eos"], {
@@ -251,8 +265,7 @@ describe("chat", () => {
     });
     expect(status).toBe(0);
     expect(stdout.split("\n").filter((line) => line !== "").length).toBeGreaterThanOrEqual(2);
-    expect(stderr).toContain("/nonsense: no such command; /help lists them\n");
-    expect(stderr).toContain("conversation: 5 messages, 0 dropped");
+    expect(stderr).toContain("conversation: 7 messages, 0 dropped");
   });
 
   it("goes on after a message that does not fit", async () => {

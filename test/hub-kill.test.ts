@@ -2,8 +2,9 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { bitnet, bitnetJson } from "./cli-process.ts";
+import { BitNet } from "bitnet.ts";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { bitnet, bitnetJson, tinyModel } from "./cli-process.ts";
 import { type HubServer, randomBytes, repo, sendRange, sha256, startHub } from "./hub-server.ts";
 import { seededIntegers } from "./seeded.ts";
 
@@ -150,7 +151,23 @@ test("the table of known models says what fits and how fast it could be", async 
     source: "microsoft/bitnet-b1.58-2B-4T-gguf",
     parameters: 2_412_820_480 - 440_320, // as published, less its norms
     license: "MIT",
-    isSupported: true,
   });
   expect(memoryBytes).toBeGreaterThan(0);
+});
+
+test("a model is named by its place on a hub wherever a model is named", async () => {
+  hub.files.set("model.gguf", { bytes: readFileSync(tinyModel), isLarge: true });
+  const args = ["-p", "Fellow citizens", "-n", "8", "--temp", "0"];
+  const answer = async (model: string) =>
+    (await bitnetJson<{ text: string }>(["run", "-m", model, ...args], { env: env() })).text;
+  expect(await answer(`hf:${repo}`)).toBe(await answer(tinyModel));
+  vi.stubEnv("HF_ENDPOINT", hub.endpoint);
+  vi.stubEnv("HF_HUB_CACHE", cacheDir);
+  try {
+    const model = await BitNet.load(`hf:${repo}:model.gguf`, { backend: "reference" });
+    expect(model.info.architecture).toBe("bitnet-b1.58");
+    await model.dispose();
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });

@@ -14,7 +14,7 @@ export interface ServedFile {
 }
 
 /** Answers a request itself and returns true, or false for the ordinary answer. `n` counts requests for files from 0; −1 for others. */
-export type Misbehaviour = (
+type Misbehaviour = (
   request: IncomingMessage,
   response: ServerResponse,
   state: { n: number; path: string },

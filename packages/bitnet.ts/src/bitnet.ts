@@ -15,7 +15,6 @@ import {
   type Executable,
   type FileRoot,
   type GenerateOptions,
-  type Generation,
   type KvType,
   listTensorTypes,
   type ModelConfig,
@@ -23,11 +22,15 @@ import {
   pageTokens,
   readTokenizer,
   Scheduler,
+  type TemplateSource,
   type Tokenizer,
   throwIfAborted,
 } from "@bitnet.ts/core";
 import { availableMemory, createBackend, openLocation } from "#platform";
+import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
+import { describedSource, type Generation, SingleGeneration } from "./generation.ts";
+import { checkKnown, kindOf } from "./known-options.ts";
 import {
   bytesPerToken,
   describeHead,
@@ -57,7 +60,7 @@ export class BitNet {
   readonly info: ModelInfo;
   private readonly headTable: HeadTable;
   readonly tokenizer: Tokenizer;
-  private readonly templateSource: string | null;
+  private readonly templateSource: TemplateSource;
   private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
@@ -68,7 +71,7 @@ export class BitNet {
     info: ModelInfo;
     headTable: HeadTable;
     tokenizer: Tokenizer;
-    chatTemplate: string | null;
+    chatTemplate: TemplateSource;
     usualTemplate: "bitnet" | null;
     executable: Executable;
     scheduler: Scheduler;
@@ -85,18 +88,35 @@ export class BitNet {
 
   /**
    * Loads a model.
-   * @param source Path or URL of a GGUF file or of a folder in Hugging Face layout, or a Blob with a GGUF file.
+   * @param source Path or URL of a GGUF file or of a folder in Hugging Face layout, or a Blob with a GGUF file; "tiny" for the small
+   * model that comes with the package (a file of that name wins).
    * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, FORMAT_…, MODEL_…, TOKENIZER_INVALID for the files; INVALID_ARGUMENT,
    * CONTEXT_EXCEEDED or OUT_OF_MEMORY for the options; BACKEND_UNAVAILABLE for a forced backend; ABORTED.
    */
   static async load(source: string | URL | Blob, options: BitNetLoadOptions = {}): Promise<BitNet> {
-    const start = performance.now();
+    checkSource(source);
     checkOptions(options);
     throwIfAborted(options.signal);
     const name = source instanceof Blob ? "blob" : String(source);
+    try {
+      return await BitNet.open(source, name, options);
+    } catch (error) {
+      throw namingSource(error, name);
+    }
+  }
+
+  private static async open(
+    source: string | URL | Blob,
+    name: string,
+    options: BitNetLoadOptions,
+  ): Promise<BitNet> {
+    const start = performance.now();
     const root: FileRoot =
       source instanceof Blob ? blobRoot(source) : await openLocation(name, options.signal);
-    const files = await openModelFiles(root, options.i2sLayout ? { i2sLayout: options.i2sLayout } : {});
+    const files = await openModelFiles(root, {
+      ...(options.i2sLayout ? { i2sLayout: options.i2sLayout } : {}),
+      ...(options.signal ? { signal: options.signal } : {}),
+    });
     try {
       const model = describeModel(files, name);
       const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
@@ -170,7 +190,11 @@ export class BitNet {
       typeof prompt === "string"
         ? this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos })
         : checkPromptIds(prompt, this.info);
-    return this.scheduler.generate(ids, options);
+    const { tokenizer } = this;
+    // Ids beyond the vocabulary (padding of an embedding) have no text.
+    const textOf = (id: number) => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : "");
+    const source = describedSource(this.scheduler.generate(ids, options), ids, textOf);
+    return new SingleGeneration(source, options.signal);
   }
 
   /**
@@ -179,7 +203,12 @@ export class BitNet {
    * @throws BitNetError TEMPLATE_FAILED when it cannot be parsed.
    */
   get template(): ChatTemplate {
-    this.compiledTemplate ??= chatTemplateFor(this.templateSource, this.info.source, this.usualTemplate);
+    this.compiledTemplate ??= chatTemplateFor(
+      this.templateSource,
+      this.info.source,
+      this.usualTemplate,
+      this.tokenizer,
+    );
     return this.compiledTemplate;
   }
 
@@ -237,7 +266,38 @@ const choices = {
   i2sLayout: ["128/32", "64/16", "rows4"],
 } as const;
 
+const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
+  threads: true,
+  contextLength: true,
+  backend: true,
+  isa: true,
+  kvType: true,
+  cacheTokens: true,
+  screening: true,
+  i2sLayout: true,
+  onProgress: true,
+  onNotice: true,
+  signal: true,
+};
+
+function checkSource(source: unknown): void {
+  if (source instanceof Blob || source instanceof URL || (typeof source === "string" && source !== ""))
+    return;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `load: expected the path or URL of a model, or a Blob with one, found ${kindOf(source)}`,
+  );
+}
+
+/** Errors about the contents of a file often speak of the place in it only. */
+function namingSource(error: unknown, source: string): unknown {
+  if (!(error instanceof BitNetError) || error.message.includes(source)) return error;
+  if (!/^(FILE|FORMAT|MODEL|TOKENIZER|IO)_/.test(error.code)) return error;
+  return new BitNetError(error.code, `${source}: ${error.message}`, { cause: error, details: error.details });
+}
+
 function checkOptions(options: BitNetLoadOptions): void {
+  checkKnown("load", options, knownOptions);
   const { threads, contextLength, cacheTokens } = options;
   for (const [name, value] of Object.entries({ threads, contextLength, cacheTokens })) {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
@@ -279,11 +339,11 @@ function choosePages(
   const room = memory === null ? Number.POSITIVE_INFINITY : memory - weights - ropeTableBytes(config);
   const needed = Math.max(cacheTokens ?? 0, contextLength) * perToken;
   if (needed > room) {
-    const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+    const [neededText, roomText] = tellApart(needed, Math.max(0, room));
     throw new BitNetError(
       "OUT_OF_MEMORY",
-      `a context of ${contextLength} tokens needs ${gigabytes(needed)} of KV cache, but beside the weights only ` +
-        `${gigabytes(Math.max(0, room))} of memory are left; ask for a shorter context`,
+      `a context of ${contextLength} tokens needs ${neededText} of KV cache, but beside the weights only ` +
+        `${roomText} of memory are left; ask for a shorter context`,
       { details: { needed, room } },
     );
   }

@@ -1,13 +1,20 @@
 /** bitnet.ts: run 1-bit language models from TypeScript. */
 
 export type {
+  BackendName,
+  ChatTemplate,
   GenerateOptions,
-  Generation,
-  GenerationResult,
+  GenerationTimings,
+  HeadReport,
+  I2sLayout,
+  Isa,
+  KvType,
+  MemoryReport,
+  RejectedVariant,
   SamplingOptions,
+  SchedulerStats,
   StopReason,
   Tokenizer,
-  TokenPiece,
 } from "@bitnet.ts/core";
 export {
   BitNetError,
@@ -17,7 +24,14 @@ export {
   type TextPart,
   type ToolCall,
 } from "@bitnet.ts/core";
-export { availableMemory, backendReport, measureReadBandwidth } from "#platform";
+export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "#platform";
 export { BitNet } from "./bitnet.ts";
 export { Chat, type ChatOptions } from "./chat.ts";
+export type {
+  Generation,
+  GenerationResult,
+  TokenLogprob,
+  TokenPiece,
+  TopLogprob,
+} from "./generation.ts";
 export type { BackendReport, BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";

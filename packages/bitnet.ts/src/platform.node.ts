@@ -1,4 +1,5 @@
 /** The Node side of platform.ts: local files, the native backend where a binary fits, memory limits, BITNET_ variables. */
+import { existsSync } from "node:fs";
 import { totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import {
@@ -15,8 +16,23 @@ import type { BackendReport, BackendRequest } from "./types.ts";
 
 const backendNames: readonly BackendName[] = ["native", "reference"];
 
+/** The small model that comes with the package, relative to this file in dist/ as in src/; last in a source checkout. */
+const embeddedPlaces = ["../models/tiny.gguf", "../../../models/tiny.gguf"];
+
+/** @throws BitNetError FILE_NOT_FOUND. */
+export function embeddedModelPath(): string {
+  const paths = embeddedPlaces.map((place) => fileURLToPath(new URL(place, import.meta.url)));
+  const found = paths.find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw new BitNetError(
+    "FILE_NOT_FOUND",
+    `the embedded model is missing (looked for ${paths.join(" and ")}); name another model`,
+  );
+}
+
 /** Opens a URL, a local path, or a model of a hub (`hf:owner/name` or its page), which is brought into the cache first. */
 export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
+  if (location === "tiny" && !existsSync(location)) return openPath(embeddedModelPath());
   const { endpoint } = await hubSettings();
   if (isHubLocation(location, endpoint))
     return openPath((await pull(location, signal ? { signal } : {})).path);
@@ -54,7 +70,7 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
     });
   } catch (error) {
     const isMissing = !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
-    if (forced === "native" || isa || !isMissing) throw error;
+    if (forced === "native" || isa || process.env.BITNET_NATIVE_PATH || !isMissing) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     request.onNotice(`bitnet: no native backend (${reason}); the slow reference backend serves`);
     return reference();
@@ -68,8 +84,18 @@ function reference(): Backend {
 /** The machine's memory, or the container's limit where that is lower. */
 export function availableMemory(): number | null {
   const limit = process.constrainedMemory?.() ?? 0;
-  const total = totalmem();
+  const total = systemMemory();
+  if (total === null) return limit > 0 ? limit : null;
   return limit > 0 && limit < total ? limit : total;
+}
+
+/** Null where the runtime may not say, such as Deno without --allow-sys. */
+function systemMemory(): number | null {
+  try {
+    return totalmem();
+  } catch {
+    return null;
+  }
 }
 
 /** What `doctor` shows: every backend, and every kernel variant with the verdict on it. */

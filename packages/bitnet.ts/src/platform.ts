@@ -14,6 +14,11 @@ export async function openLocation(location: string, signal: AbortSignal | undef
   );
 }
 
+/** @throws BitNetError FILE_NOT_FOUND. */
+export function embeddedModelPath(): string {
+  throw new BitNetError("FILE_NOT_FOUND", "the embedded model is a file; files need Node");
+}
+
 export async function createBackend({ name }: BackendRequest): Promise<Backend> {
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
   return createReferenceBackend();

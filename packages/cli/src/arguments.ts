@@ -2,28 +2,46 @@
  * What commander does not do to the command line and the environment: short flags of several letters, and variables that are
  * empty or say "no". Knows the options only through commander's own descriptions.
  */
+import { BitNetError, suggestion } from "@bitnet.ts/core";
 import type { Command, Option } from "commander";
+import { translate } from "./llama-flags.ts";
 
-/** llama.cpp's spelling; commander would read `-s ys`. */
-const longForms: ReadonlyMap<string, string> = new Map([["-sys", "--system-prompt"]]);
-
-/** Replaces short flags of several letters by their long forms; values of other options stay as they are. */
+/**
+ * Gives flags of llama.cpp the form that they have here; values of other options stay as they are.
+ * @throws BitNetError INVALID_ARGUMENT for what would be read as a bundle of short flags, or means nothing here.
+ */
 export function rewriteArguments(argv: readonly string[], program: Command): string[] {
-  const command = program.commands.find((candidate) => candidate.name() === argv[0]);
-  const options = command?.options ?? [];
-  const out: string[] = [];
-  for (let i = 0; i < argv.length; i++) {
+  const name = argv[0] ?? "";
+  const command = program.commands.find((candidate) => candidate.name() === name);
+  if (command === undefined) return [...argv];
+  const { options } = command;
+  const out: string[] = [name];
+  for (let i = 1; i < argv.length; i++) {
     const argument = argv[i] ?? "";
     if (argument === "--") return [...out, ...argv.slice(i)];
-    const rewritten = longForms.get(argument) ?? argument;
-    out.push(rewritten);
+    const isOwn = options.some(({ short, long }) => short === argument || long === argument);
+    const habit = isOwn ? null : translate(argument, argv.slice(i + 1), name);
+    if (habit !== null) {
+      out.push(...habit.args);
+      i += habit.nTaken;
+      continue;
+    }
+    refuseBundle(argument, options);
+    out.push(argument);
     const next = argv[i + 1];
-    if (takesValue(options, rewritten) && next !== undefined) {
+    if (takesValue(options, argument) && next !== undefined) {
       out.push(next);
       i++;
     }
   }
   return out;
+}
+
+/** `-n5` is a flag with its value; `-ngx` is none, though commander would read it as `-n gx`. */
+function refuseBundle(argument: string, options: readonly Option[]): void {
+  if (!/^-[A-Za-z][A-Za-z-]+$/.test(argument)) return;
+  const names = options.flatMap(({ short, long }) => [short ?? "", long ?? ""]).filter((flag) => flag !== "");
+  throw new BitNetError("INVALID_ARGUMENT", `unknown option ${argument}${suggestion(argument, names)}`);
 }
 
 function takesValue(options: readonly Option[], flag: string): boolean {

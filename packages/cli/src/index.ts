@@ -4,26 +4,33 @@ import { BitNetError } from "@bitnet.ts/core";
 import { Command, CommanderError } from "commander";
 import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
 import { registerBench } from "./commands/bench.ts";
+import { registerBuildNative } from "./commands/build-native.ts";
 import { registerChat } from "./commands/chat.ts";
+import { registerCompletion } from "./commands/completion.ts";
+import { registerConvert } from "./commands/convert.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
 import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
+import { registerKeys } from "./commands/keys.ts";
 import { registerLs } from "./commands/ls.ts";
 import { registerModels } from "./commands/models.ts";
+import { registerPerplexity } from "./commands/perplexity.ts";
 import { registerPull } from "./commands/pull.ts";
 import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
 import { registerTrain } from "./commands/train.ts";
+import { addExamples } from "./help.ts";
+import { option } from "./options.ts";
 import { openSession, type Session } from "./session.ts";
 
 /** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
 export async function main(argv: readonly string[]): Promise<void> {
   const session = openSession();
   const onCrash = (error: unknown) => {
-    report(error, session);
+    void report(error, session, argv);
     process.exit(1);
   };
   process.on("uncaughtException", onCrash);
@@ -31,7 +38,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     const program = createProgram(session);
     await program.parseAsync(rewriteArguments(argv, program), { from: "user" });
   } catch (error) {
-    report(error, session);
+    await report(error, session, argv);
   } finally {
     session.close();
     process.off("uncaughtException", onCrash);
@@ -50,22 +57,32 @@ function createProgram(session: Session): Command {
   registerChat(program, session);
   registerInspect(program, session);
   registerTokenize(program, session);
+  registerConvert(program, session);
+  registerPerplexity(program, session);
   registerPull(program, session);
   registerLs(program, session);
   registerRm(program, session);
   registerModels(program, session);
   registerDoctor(program, session);
+  registerBuildNative(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerKeys(program, session);
   registerServe(program, packageVersion(), session);
   registerEval(program, session);
   registerTrain(program, session);
-  for (const command of program.commands) prepare(command);
+  registerCompletion(program, session);
+  addExamples(program);
+  for (const command of program.commands) prepare(command, session);
   return program;
 }
 
 /** Commander reads the environment while it parses, so that it has to be in order before. */
-function prepare(command: Command): void {
+function prepare(command: Command, session: Session): void {
+  command.addOption(option("--raw", "let control characters of files and models reach the terminal"));
+  command.hook("preAction", () => {
+    if (command.opts<{ raw?: boolean }>().raw) session.allowRaw();
+  });
   const problem = cleanEnvironment(command, process.env);
   if (problem !== null)
     command.hook("preAction", () => {
@@ -78,14 +95,27 @@ function packageVersion(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** One line on stderr, unless the end is no error or nobody is there to read it. */
-function report(error: unknown, session: Session): void {
+/** One line on stderr, with --json also an object on stdout, unless the end is no error or nobody is there to read it. */
+async function report(error: unknown, session: Session, argv: readonly string[]): Promise<void> {
   if (error instanceof CommanderError && error.exitCode === 0) return;
   if (session.endedBy === "EPIPE") return;
   session.fail();
   if (error instanceof CommanderError && error.code === "commander.help") return; // its text is the message
-  session.note(`bitnet: ${errorLine(error, session)}`);
+  const message = errorLine(error, session);
+  session.note(`bitnet: ${message}`);
+  if (wantsJson(argv))
+    await session.write(`${JSON.stringify({ error: { code: codeOf(error), message } })}\n`);
   if (process.env.BITNET_DEBUG === "1" && error instanceof Error) session.note(error.stack ?? "");
+}
+
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return (end < 0 ? argv : argv.slice(0, end)).includes("--json");
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof BitNetError) return error.code;
+  return error instanceof CommanderError ? "INVALID_ARGUMENT" : "INTERNAL";
 }
 
 function errorLine(error: unknown, session: Session): string {

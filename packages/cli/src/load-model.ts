@@ -1,14 +1,15 @@
 /** Loads the model that the flags name, with a progress bar, and says which model it was when that fails. */
+import { existsSync } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
-import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
-import { embeddedModelPath } from "./embedded-model.ts";
+import { BitNet, type BitNetLoadOptions, embeddedModelPath } from "bitnet.ts";
 import { loadOptions, type ModelFlags } from "./options.ts";
 import { localSource } from "./pull-model.ts";
 import type { Session } from "./session.ts";
 import { startProgress } from "./terminal.ts";
 
+/** The embedded model where none is named, or "tiny", which a file of that name wins over. */
 export function modelSource({ model }: { model?: string }): string {
-  return model ?? embeddedModelPath();
+  return model === undefined || (model === "tiny" && !existsSync(model)) ? embeddedModelPath() : model;
 }
 
 /**

@@ -42,6 +42,7 @@ describe("sampling flags", () => {
       "-n -1 --temp 0 --top-k 40 --top-p 1 --min-p 0.05 --typical 0.8 --repeat-penalty 1 --repeat-last-n -1 " +
       "--frequency-penalty -0.5 --presence-penalty 0.25 --logit-bias 3=-1 -s 7 --stop a --stop b --ignore-eos";
     expect(samplingOptions(parse(...flags.split(" ")))).toEqual({
+      maxTokens: Number.MAX_SAFE_INTEGER,
       temperature: 0,
       topK: 40,
       topP: 1,

@@ -2,7 +2,14 @@
  * The flags that several commands share, and what they mean to the library. Every flag is also an environment variable
  * BITNET_…; flags win.
  */
-import type { BackendName, I2sLayout, Isa, KvType } from "@bitnet.ts/core";
+import {
+  type BackendName,
+  BitNetError,
+  type I2sLayout,
+  type Isa,
+  type KvType,
+  suggestion,
+} from "@bitnet.ts/core";
 import type { BitNetLoadOptions, GenerateOptions } from "bitnet.ts";
 import { type Command, Option } from "commander";
 import {
@@ -126,11 +133,17 @@ export interface SamplingFlags {
   ignoreEos?: boolean;
 }
 
-export function addSamplingOptions(command: Command): Command {
-  const options = [
+/** @param nPredict Tokens to generate at most where nobody says. */
+export function addSamplingOptions(command: Command, { nPredict = 256 } = {}): Command {
+  for (const each of samplingFlags(nPredict)) command.addOption(each);
+  return command;
+}
+
+function samplingFlags(nPredict: number): Option[] {
+  return [
     option("-n, --n-predict <n>", "tokens to generate at most; -1: until the context is full")
       .argParser(parseInteger(-1))
-      .default(256),
+      .default(nPredict),
     option("--temp <t>", "temperature; 0 always takes the most probable token")
       .argParser(parseNumberFrom(0))
       .default(0.7),
@@ -160,19 +173,57 @@ export function addSamplingOptions(command: Command): Command {
       "--logit-bias <id=value>",
       "add to the logit of a token, -inf forbids it; repeatable, or separated by commas",
     ).argParser(parseLogitBias),
-    option("-s, --seed <n>", "seed of the sampling noise (default: random)").argParser(
-      parseInteger(0, 2 ** 32 - 1),
+    option("-s, --seed <n>", "seed of the sampling noise; -1: random (default: random)").argParser(
+      parseInteger(-1, 2 ** 32 - 1),
     ),
     option("--stop <text>", "end before this text; repeatable").argParser(collect),
     option("--ignore-eos", "never end at an end-of-text token"),
   ];
-  for (const each of options) command.addOption(each);
-  return command;
+}
+
+/**
+ * Changes a setting of the sampler by the name of its flag.
+ * @param text `temp 0.2`; empty to list what there is.
+ * @returns A line that says what it is now.
+ * @throws BitNetError INVALID_ARGUMENT.
+ */
+export function setSampling(flags: SamplingFlags, text: string): string {
+  const options = samplingFlags(256).filter(({ required }) => required);
+  const values = flags as unknown as Record<string, unknown>;
+  const [name = "", ...rest] = text.split(/\s+/);
+  if (name === "")
+    return options
+      .map((each) => `${nameOf(each).padEnd(18)} ${showValue(values[each.attributeName()])}`)
+      .join("\n");
+  const found = options.find((each) => nameOf(each) === name.replace(/^-+/, "").replaceAll("_", "-"));
+  if (found === undefined) {
+    const names = options.map(nameOf);
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `${name}: no such setting${suggestion(name, names)}; /set lists them`,
+    );
+  }
+  try {
+    values[found.attributeName()] = found.parseArg?.(rest.join(" "), undefined);
+  } catch (error) {
+    throw new BitNetError("INVALID_ARGUMENT", `${name}: ${(error as Error).message}`);
+  }
+  return `${nameOf(found)} is ${showValue(values[found.attributeName()])}`;
+}
+
+function nameOf({ long }: Option): string {
+  return (long ?? "").replace(/^--/, "");
+}
+
+function showValue(value: unknown): string {
+  if (value === undefined) return "not set";
+  if (value instanceof Map) return [...value].map(([id, bias]) => `${id}=${bias}`).join(",");
+  return Array.isArray(value) ? JSON.stringify(value) : String(value);
 }
 
 export function samplingOptions(flags: SamplingFlags): GenerateOptions {
   return {
-    ...(flags.nPredict < 0 ? {} : { maxTokens: flags.nPredict }),
+    maxTokens: flags.nPredict < 0 ? Number.MAX_SAFE_INTEGER : flags.nPredict,
     temperature: flags.temp,
     topK: flags.topK,
     topP: flags.topP,
@@ -184,7 +235,7 @@ export function samplingOptions(flags: SamplingFlags): GenerateOptions {
     presencePenalty: flags.presencePenalty,
     ignoreEos: flags.ignoreEos === true,
     ...(flags.logitBias === undefined ? {} : { logitBias: flags.logitBias }),
-    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+    ...(flags.seed === undefined || flags.seed < 0 ? {} : { seed: flags.seed }),
     ...(flags.stop === undefined ? {} : { stop: flags.stop }),
   };
 }

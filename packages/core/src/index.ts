@@ -18,6 +18,7 @@ export { createReferenceBackend, type ReferenceOptions } from "./backend/referen
 export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";
 export { validateProgram } from "./backend/validate-program.ts";
+export * from "./base/abort.ts";
 export * from "./base/byte-source.ts";
 export * from "./base/byte-strings.ts";
 export { elementaryConstants, expF32, logF32, roundTiesToEven } from "./base/elementary.ts";
@@ -26,6 +27,21 @@ export * from "./base/errors.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./base/float16.ts";
 export { fma } from "./base/fma.ts";
 export { threefry } from "./base/noise.ts";
+export { nearestName, suggestion } from "./base/suggestion.ts";
+export { type Comparison, compareModels } from "./convert/compare.ts";
+export type {
+  Conversion,
+  ConversionFile,
+  ConversionOptions,
+  PlannedConversion,
+} from "./convert/conversion.ts";
+export { planConversion } from "./convert/convert.ts";
+export {
+  type ConversionTarget,
+  conversionTargets,
+  type EmbeddingType,
+  embeddingTypes,
+} from "./convert/targets.ts";
 export type { FileRoot } from "./formats/file-root.ts";
 export { type Gguf, openGguf } from "./formats/gguf/open-gguf.ts";
 export type { I2sLayout } from "./formats/gguf/tensor-types.ts";
@@ -47,6 +63,7 @@ export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
 export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generate/scheduler.ts";
 export type { StopReason } from "./generate/stop.ts";
 export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
+export type { ThinkingMarks } from "./generate/thinking.ts";
 export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
 export { ropeTable } from "./model/rope-table.ts";
@@ -56,7 +73,7 @@ export { isGroupPacking, packings } from "./packing/registry.ts";
 export { type TritHistogram, tritHistogram } from "./packing/trit-histogram.ts";
 export type { ChatMessage, TemplateArguments, TextPart, ToolCall } from "./tokenizer/chat-messages.ts";
 export type { ChatTemplate } from "./tokenizer/chat-template.ts";
-export { chatTemplateFor } from "./tokenizer/default-template.ts";
+export { chatTemplateFor, type TemplateSource } from "./tokenizer/default-template.ts";
 export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenizer/encode-chat.ts";
 export { type TokenizerJsonFiles, tokenizerFromJson } from "./tokenizer/from-json.ts";
 export { pieceScanner, type SplitRule } from "./tokenizer/split.ts";

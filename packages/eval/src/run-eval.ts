@@ -6,7 +6,7 @@ import type { EvalModel } from "./models/eval-model.ts";
 import { judgeChoices, type Score, scoreOf } from "./scores.ts";
 import type { AnswerItem, ChoiceItem, ChoiceTask, Task } from "./tasks/task.ts";
 
-export interface ItemResult {
+interface ItemResult {
   readonly id: string;
   readonly judged: Readonly<Record<string, boolean>>;
   /** Likelihoods of the choices, or the answer. */

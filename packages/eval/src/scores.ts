@@ -24,7 +24,7 @@ export function judgeChoices(
   };
 }
 
-export function firstHighest(values: readonly number[]): number {
+function firstHighest(values: readonly number[]): number {
   let best = 0;
   values.forEach((value, i) => {
     if (value > (values[best] ?? Number.NEGATIVE_INFINITY)) best = i;

@@ -261,7 +261,7 @@ class Executable {
   Screen screen_;
   ScreenedPanel screenedPanel_ = {};
   HeadCounts headCounts_;
-  Patience patience_[5];
+  Patience patience_[wantKinds];
   F32Rows headRows_ = {};
   F32Rows logits_ = {};
 };

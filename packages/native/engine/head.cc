@@ -19,6 +19,7 @@ bool isPlain(DenseType type) { return type == DenseType::F32 || type == DenseTyp
 // How many of a segment's candidates are kept.
 size_t keptOf(const HeadRequest& head, const HeadResult& result) {
   if (head.want == Want::Top) return result.perSegment;
+  if (head.want == Want::Draw) return result.perSegment - 1;
   return head.want == Want::Mass ? std::min(massListed, result.perSegment) : 1;
 }
 
@@ -173,7 +174,7 @@ void Worker::scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment) 
   const int32_t first = static_cast<int32_t>(begin);
   const float* logits = exe_.logits().row(slot) + first;
   if (k_.absMaxBits(logits, n) >= 0x7f800000u) return job_.numericFailure(panel.opIndex, head.row);
-  if (head.want == Want::All) return;
+  if (head.want == Want::All || keptOf(head, result) == 0) return;
   BestOf best(result.candidates + static_cast<size_t>(segment) * result.perSegment, keptOf(head, result));
   if (head.want == Want::Winner) {
     for (int32_t from = 0; from < n; from += logitScratch) {
@@ -182,7 +183,8 @@ void Worker::scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment) 
       rankRun(scratch_.logits, count, first + from, head.ranked, best);
     }
   } else {
-    rankRun(logits, n, first, head.ranked, best);
+    // The best are told whether they may be drawn or not.
+    rankRun(logits, n, first, head.want == Want::Draw ? nullptr : head.ranked, best);
   }
   found.nFound = best.count();
   if (head.want == Want::Mass) weighSegment(panel, slot, segment);
@@ -211,12 +213,13 @@ void Worker::answer(const HeadPanel& panel, int32_t slot) {
   if (head.want == Want::Mass) {
     listMass(panel, slot, found, isWhole);
   } else {
-    const size_t most = head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Above && !isWhole ? found : 1;
+    const size_t most = head.want == Want::Draw ? static_cast<size_t>(head.draw.nBest) : head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Above && !isWhole ? found : 1;
     result.count = std::min(found, most);
     std::partial_sort(result.candidates, result.candidates + result.count, result.candidates + found, ranksBefore);
   }
   if (isWhole) {
     answerFromLogits(panel, slot);
+    if (head.want == Want::Draw) addDrawn(panel, slot);
   } else {
     answerFromCandidates(panel, slot);
   }

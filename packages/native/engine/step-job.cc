@@ -1,5 +1,6 @@
 #include "step-job.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernel-choice.h"
@@ -48,7 +49,7 @@ constexpr int32_t mostScreened = 256;
 constexpr size_t extraProbes = 8;
 
 bool StepJob::isWorthScreening(const HeadRequest& head) const {
-  if (head.logSumExp || head.want == Want::All) return false;
+  if (head.logSumExp || head.want == Want::All || head.want == Want::Draw) return false;
   return head.want != Want::Top || head.k <= mostScreened;
 }
 
@@ -72,6 +73,12 @@ void StepJob::planHead(size_t i) {
   if (head.want == Want::Above) wanted = length;
   if (head.want == Want::Mass && result.isScreened) wanted = std::max(wanted, 2 * candidateLimit(Want::Mass) / segments);
   result.perSegment = std::min(wanted, length);
+  // Before the best ones stands the token that is drawn.
+  if (head.want == Want::Draw) result.perSegment = std::min(static_cast<size_t>(head.draw.nBest), length) + 1;
+}
+
+int32_t StepJob::drawPlaces() const {
+  return std::min({executable_.limits().threads, headPanel, static_cast<int32_t>(step_.heads.size())});
 }
 
 bool StepJob::prepareHeads() {
@@ -96,6 +103,9 @@ bool StepJob::prepareHeads() {
     nFloats += (step_.heads[i].want == Want::All ? vocab : 0) + static_cast<size_t>(step_.heads[i].nApart);
   }
   if (!candidates_.allocate(nCandidates) || !headFloats_.allocate(nFloats)) return noMemory();
+  const bool draws = std::any_of(step_.heads.begin(), step_.heads.end(), [](const HeadRequest& head) { return head.want == Want::Draw; });
+  const size_t places = draws ? static_cast<size_t>(drawPlaces()) : 0;
+  if (!drawKeys_.allocate(places * 2 * vocab) || !drawWeights_.allocate(places * vocab)) return noMemory();
   Candidate* candidates = candidates_.data();
   float* floats = headFloats_.data();
   for (size_t i = 0; i < n; i++) {

@@ -90,15 +90,39 @@ class Decoder {
     head.logSumExp = words_.next() != 0;
     const bool hasAllow = words_.next() != 0;
     head.nApart = words_.next();
+    if (head.want == Want::Draw) takeDraw(head.draw);
     head.apart = words_.take(head.nApart);
+    if (head.want == Want::Draw) {
+      head.draw.counts = words_.take(head.nApart);
+      head.draw.biases = reinterpret_cast<const float*>(words_.take(head.nApart));
+    }
     const int32_t* allow = hasAllow ? words_.take(static_cast<int64_t>(maskWords())) : nullptr;
     if (!words_.complete()) return invalid("the encoding is too short", 0);
     if (head.row < 0 || head.row >= step_.nRows) return invalid("a head's row is out of range", head.row);
-    if (want < 0 || want > 4 || (head.want == Want::Top && head.k < 1) || (head.want == Want::Mass && !isMass(head))) return invalid("a head's request is out of range", head.row);
+    if (want < 0 || static_cast<size_t>(want) >= wantKinds || (head.want == Want::Draw && !isDraw(head)) || (head.want == Want::Top && head.k < 1) || (head.want == Want::Mass && !isMass(head))) return invalid("a head's request is out of range", head.row);
     for (int32_t i = 0; i < head.nApart; i++)
       if (head.apart[i] < 0 || head.apart[i] >= program_.vocabSize) return invalid("an apart id is out of range", head.apart[i]);
     setRanked(head, allow);
     return true;
+  }
+
+  void takeDraw(DrawSettings& draw) {
+    draw.topK = words_.next();
+    draw.nBest = words_.next();
+    for (double* share : {&draw.typicalP, &draw.topP, &draw.minP}) {
+      const int32_t halves[2] = {words_.next(), words_.next()};
+      std::memcpy(share, halves, sizeof *share);
+    }
+    for (float* penalty : {&draw.repeat, &draw.frequency, &draw.presence}) {
+      const int32_t word = words_.next();
+      std::memcpy(penalty, &word, sizeof *penalty);
+    }
+  }
+
+  bool isDraw(const HeadRequest& head) const {
+    const DrawSettings& draw = head.draw;
+    return head.real >= 0 && head.real <= 0x1.fffffep127f && draw.topK >= 0 && draw.nBest >= 0 && draw.nBest <= program_.vocabSize &&
+           draw.typicalP > 0 && draw.typicalP <= 1 && draw.topP > 0 && draw.topP <= 1 && draw.minP >= 0 && draw.minP <= 1;
   }
 
   // The inverse of the temperature must be finite.
@@ -106,16 +130,17 @@ class Decoder {
     return head.real >= 0x1p-126f && head.real <= 0x1.fffffep127f && head.share > 0 && head.share <= 1;
   }
 
-  // The allowed ids without those that are answered apart.
+  // The allowed ids, without those that are answered apart unless the token is drawn here.
   void setRanked(HeadRequest& head, const int32_t* allow) {
-    if (!allow && head.nApart == 0) return;
+    const int32_t nLeftOut = head.want == Want::Draw ? 0 : head.nApart;
+    if (!allow && nLeftOut == 0) return;
     uint32_t* mask = step_.masks.data() + static_cast<size_t>(&head - step_.heads.begin()) * maskWords();
     if (allow) {
       std::memcpy(mask, allow, maskWords() * sizeof(uint32_t));
     } else {
       std::memset(mask, 0xff, maskWords() * sizeof(uint32_t));
     }
-    for (int32_t i = 0; i < head.nApart; i++) mask[head.apart[i] >> 5] &= ~(1u << (head.apart[i] & 31));
+    for (int32_t i = 0; i < nLeftOut; i++) mask[head.apart[i] >> 5] &= ~(1u << (head.apart[i] & 31));
     head.ranked = mask;
   }
 

@@ -16,19 +16,30 @@ struct PageTable {
   int32_t nNeeded;  // pages that the step's rows write or read
 };
 
-enum class Want : int32_t { Top = 0, Above = 1, Winner = 2, All = 3, Mass = 4 };
+enum class Want : int32_t { Top = 0, Above = 1, Winner = 2, All = 3, Mass = 4, Draw = 5 };
+constexpr size_t wantKinds = 6;
+
+// How a token is drawn (numerics: samplers).
+struct DrawSettings {
+  int32_t topK, nBest;  // topK 0: all
+  double typicalP, topP, minP;
+  float repeat, frequency, presence;
+  const int32_t* counts;  // [nApart]
+  const float* biases;    // [nApart]
+};
 
 struct HeadRequest {
   int32_t row;
   Want want;
   int32_t k;          // top
-  float real;         // above: margin; winner, mass: temperature
+  float real;         // above: margin; winner, mass, draw: temperature
   float share;        // mass
-  NoiseKey noise;     // winner
+  NoiseKey noise;     // winner, draw
+  DrawSettings draw;
   bool logSumExp;
   const int32_t* apart;
   int32_t nApart;
-  const uint32_t* ranked;  // bit set of the ids that may be ranked; null: all
+  const uint32_t* ranked;  // bit set of the ids that may be ranked, or drawn; null: all
 };
 
 struct StepInput {

@@ -54,6 +54,15 @@ class Worker {
   void collectAbove(const HeadRequest& request, HeadResult& result, const float* logits, float highest);
   float logSumExp(const float* logits);
 
+  // head-draw.cc
+  void addDrawn(const HeadPanel& panel, int32_t slot);
+  int32_t draw(const HeadPanel& panel, int32_t slot, const float* logits);
+  struct DrawScratch;
+  size_t rankAll(const HeadRequest& head, const float* logits, DrawScratch& scratch);
+  void weigh(const HeadRequest& head, const DrawScratch& scratch, size_t start, size_t end);
+  int32_t drawWindow(const HeadRequest& head, const float* logits, const uint64_t* keys, size_t start, size_t end);
+  int32_t drawAll(const HeadRequest& head, const float* logits, uint64_t first, uint64_t last);
+
   // screened-head.cc
   void screenTable(const HeadPanel& panel, WorkCounter& counter);
   void probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment);

@@ -23,7 +23,7 @@ const maxThreads = 256;
 export function requireBinding(): NativeBinding {
   const loaded = loadBinding();
   if (loaded.binding === null) {
-    throw new BitNetError("BACKEND_UNAVAILABLE", `the native backend is not available: ${loaded.reason}`);
+    throw new BitNetError("BACKEND_UNAVAILABLE", loaded.reason);
   }
   return loaded.binding;
 }

@@ -1,11 +1,8 @@
 /**
- * Finds and loads the compiled addon: the platform package when one is installed, otherwise what `build/build.ts` made here.
- * Knows what the addon exports, not what is done with it.
+ * What the compiled addon exports, and the one of this process. Knows neither where it is found nor what is done with it.
  */
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import type { RejectedVariant } from "@bitnet.ts/core";
+import { type FoundBinding, findBinding } from "./find-binding.ts";
 
 /** Must equal `encodingVersion` in node/addon.cc: a binary of other sources would misread programs. */
 const encodingVersion = 5;
@@ -70,44 +67,10 @@ export interface NativeBinding {
   dispose(handle: NativeHandle): void;
 }
 
-type LoadedBinding = { binding: NativeBinding; path: string } | { binding: null; reason: string };
-
-let loaded: LoadedBinding | undefined;
+let loaded: FoundBinding<NativeBinding> | undefined;
 
 /** The addon, or why there is none. Looked for once. */
-export function loadBinding(): LoadedBinding {
-  loaded ??= findBinding();
+export function loadBinding(): FoundBinding<NativeBinding> {
+  loaded ??= findBinding<NativeBinding>(encodingVersion);
   return loaded;
-}
-
-function findBinding(): LoadedBinding {
-  const require = createRequire(import.meta.url);
-  const target = `${process.platform}-${process.arch}`;
-  const packaged = resolvePackage(require, `@bitnet.ts/native-${target}`);
-  const built = fileURLToPath(new URL(`../build/${target}/bitnet.node`, import.meta.url));
-  const path = packaged ?? (existsSync(built) ? built : undefined);
-  if (path === undefined) {
-    return {
-      binding: null,
-      reason: `there is no binary for ${target}: neither the package @bitnet.ts/native-${target} nor ${built}; build it with "npm run build" and a C++20 compiler`,
-    };
-  }
-  try {
-    const binding = require(path) as NativeBinding;
-    if (binding.encodingVersion === encodingVersion) return { binding, path };
-    return {
-      binding: null,
-      reason: `${path} was built from other sources; build it again with "npm run build"`,
-    };
-  } catch (error) {
-    return { binding: null, reason: `${path} cannot be loaded: ${(error as Error).message}` };
-  }
-}
-
-function resolvePackage(require: NodeJS.Require, name: string): string | undefined {
-  try {
-    return require.resolve(name);
-  } catch {
-    return undefined;
-  }
 }

@@ -2,10 +2,21 @@
  * A Step as one array of 32-bit words, for engine/step.cc to decode; floats travel as their bits. The words are a copy, so that
  * the step's arrays may change as soon as it has been handed over.
  */
-import type { HeadRequest, HeadWant, Step } from "@bitnet.ts/core";
+import type { DrawWant, HeadRequest, HeadWant, HeadWantKind, Step } from "@bitnet.ts/core";
 
 const headWords = 9;
-const wants = { top: 0, above: 1, winner: 2, all: 3, mass: 4 } as const;
+const wants: Readonly<Record<HeadWantKind, number>> = {
+  top: 0,
+  above: 1,
+  winner: 2,
+  all: 3,
+  mass: 4,
+  draw: 5,
+};
+const drawWords = 11;
+
+/** The kinds of head requests that the engine answers. */
+export const headWants = Object.keys(wants) as readonly HeadWantKind[];
 
 /** Encodes a step that `validateStep` accepts. */
 export function encodeStep(step: Step): Int32Array {
@@ -32,7 +43,12 @@ export function encodeStep(step: Step): Int32Array {
   if (pageCopies) put(pageCopies);
   for (const head of heads) {
     at = putHead(words, at, head);
+    if (head.want.kind === "draw") put(drawSettings(head.want));
     if (head.apart) put(head.apart);
+    if (head.want.kind === "draw") {
+      put(head.want.counts);
+      put(new Int32Array(Float32Array.from(head.want.biases).buffer));
+    }
     if (head.allow) put(head.allow);
   }
   for (const { buffer, values } of inputs ?? []) {
@@ -47,7 +63,10 @@ export function encodeStep(step: Step): Int32Array {
 function countWords(step: Step): number {
   let n = 6 + 3 * step.tokens.length + (step.pageCopies?.length ?? 0) + (step.outputs?.length ?? 0);
   for (const table of step.pageTables) n += 1 + table.length;
-  for (const head of step.heads) n += headWords + (head.apart?.length ?? 0) + (head.allow?.length ?? 0);
+  for (const { want, apart, allow } of step.heads) {
+    n += headWords + (apart?.length ?? 0) + (allow?.length ?? 0);
+    if (want.kind === "draw") n += drawWords + 2 * (apart?.length ?? 0);
+  }
   for (const { values } of step.inputs ?? []) n += 1 + values.length;
   return n;
 }
@@ -60,7 +79,7 @@ function putHead(words: Int32Array, at: number, { row, want, logSumExp, allow, a
   words[at] = row;
   words[at + 1] = wants[want.kind];
   words[at + 2] = numberOf(want);
-  if (want.kind === "winner") {
+  if (want.kind === "winner" || want.kind === "draw") {
     words[at + 3] = want.seed;
     words[at + 4] = want.choice;
     words[at + 5] = want.index;
@@ -75,7 +94,19 @@ function putHead(words: Int32Array, at: number, { row, want, logSumExp, allow, a
 function numberOf(want: HeadWant): number {
   if (want.kind === "top") return Math.min(want.k, 2 ** 31 - 1);
   if (want.kind === "above") return bitsOf(want.margin);
-  return want.kind === "winner" || want.kind === "mass" ? bitsOf(want.temperature) : 0;
+  return want.kind === "all" ? 0 : bitsOf(want.temperature);
+}
+
+/** `topK`, `nBest`, the three shares as f64, the three penalties as f32. */
+function drawSettings({ topK, nBest, typicalP, topP, minP, penalties }: DrawWant): Int32Array {
+  const shares = new Int32Array(Float64Array.of(typicalP, topP, minP).buffer);
+  const { repeat, frequency, presence } = penalties;
+  return Int32Array.of(
+    Math.min(topK, 2 ** 31 - 1),
+    nBest,
+    ...shares,
+    ...[repeat, frequency, presence].map(bitsOf),
+  );
 }
 
 /** A share that f32 would round to 0 is still one. */

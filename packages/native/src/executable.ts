@@ -15,11 +15,12 @@ import {
 } from "@bitnet.ts/core";
 import type { NativeBinding, NativeHandle } from "./binding.ts";
 import { askedOf, decodeResult } from "./decode-result.ts";
-import { encodeStep } from "./encode-step.ts";
+import { encodeStep, headWants } from "./encode-step.ts";
 import { callNative, failureError } from "./native-error.ts";
 
 export class NativeExecutable implements Executable {
   readonly program: Program;
+  readonly wants = headWants;
   readonly #binding: NativeBinding;
   readonly #handle: NativeHandle;
   readonly #options: LoadOptions;

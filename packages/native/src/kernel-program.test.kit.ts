@@ -1,7 +1,7 @@
 /**
  * Builds and runs the C++ test program of the kernels.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { kernelVectors } from "@bitnet.ts/core/conformance";
@@ -42,12 +42,6 @@ export function buildKernelTest({
     flags,
     linkFlags,
   });
-}
-
-/** A compiler by name, when it runs. */
-export function compilerNamed(command: string): Compiler | undefined {
-  const { status, stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
-  return status === 0 ? { command: [command], identity: stdout.split("\n")[0] ?? "" } : undefined;
 }
 
 interface RunOptions {

@@ -5,9 +5,9 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { findCompiler } from "./build/compiler.ts";
+import { compilerNamed, findCompiler } from "./build/compiler.ts";
 import { type KernelArch, kernelUnits } from "./build/units.ts";
-import { buildKernelTest, compilerNamed, runKernelProgram } from "./kernel-program.test.kit.ts";
+import { buildKernelTest, runKernelProgram } from "./kernel-program.test.kit.ts";
 
 const buildTimeoutMs = 240_000;
 const compiler = findCompiler();

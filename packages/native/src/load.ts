@@ -48,11 +48,11 @@ export async function loadExecutable(
     const failure = await binding.finish(handle);
     if (failure) throw failureError(failure, fitted);
     throwIfAborted(options.signal);
+    options.onProgress?.(1);
   } catch (error) {
     binding.dispose(handle);
     throw error;
   }
-  options.onProgress?.(1);
   return new NativeExecutable(binding, handle, fitted, options);
 }
 

@@ -23,7 +23,7 @@ interface Waiting {
 }
 
 /** Clients come back after one second and up to one more, so that they do not all come at once. */
-export function retryDelay(): number {
+function retryDelay(): number {
   return 1000 + Math.floor(Math.random() * 1000);
 }
 

@@ -67,6 +67,7 @@ export class AnswerReader {
   /** One step; false when more text is needed. */
   #advance(events: AnswerEvent[]): boolean {
     if (this.#state === "call") return this.#advanceCall(events);
+    if (this.#mayThink && !mayBeginWith(this.#held, thinkBegin)) this.#mayThink = false;
     const tags = this.#tagsNow();
     let at = -1;
     let tag = "";
@@ -138,6 +139,12 @@ export class AnswerReader {
     const text = typeof given === "string" ? given : JSON.stringify(given);
     return { kind: "call", index: this.#nCalls++, name: value.name, arguments: text };
   }
+}
+
+/** Whether the text, white space aside, begins with the tag or is a beginning of it. */
+function mayBeginWith(text: string, tag: string): boolean {
+  const start = text.trimStart();
+  return start.startsWith(tag) || tag.startsWith(start);
 }
 
 /** Length of the longest end of `text` that begins one of the tags. */

@@ -3,15 +3,23 @@
  * spelled is theirs.
  */
 import type { ChatMessage } from "@bitnet.ts/core";
+import type { GrammarSpec } from "@bitnet.ts/grammar";
 import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
 import { type AnswerEvent, AnswerReader } from "./answer-reader.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { type AnswerPlan, generateAnswers } from "./generating.ts";
+import { type AnswerPlan, generateAnswers, reserveFor } from "./generating.ts";
 import type { Lease } from "./models.ts";
 import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
 import type { ServerSettings } from "./settings.ts";
-import { describeToolsInText, hasToolTemplate, type Tool, type ToolChoice } from "./tools.ts";
+import {
+  callBegin,
+  callEnd,
+  describeToolsInText,
+  hasToolTemplate,
+  type Tool,
+  type ToolChoice,
+} from "./tools.ts";
 
 export interface ChatRequest {
   model?: string | undefined;
@@ -24,6 +32,8 @@ export interface ChatRequest {
   /** Tokens of an answer, where the client says so. */
   maxTokens?: number | undefined;
   options: GenerateOptions;
+  /** The form that answers must have; beside forced calls it does not count. */
+  format?: GrammarSpec | undefined;
   templateArguments?: Record<string, unknown> | undefined;
 }
 
@@ -37,7 +47,7 @@ export interface TokenEntry {
 /** Tokens come with the event that their text ends in. */
 export type ChatEvent = AnswerEvent & { readonly tokens: readonly TokenEntry[] };
 
-export interface ChatCall {
+interface ChatCall {
   readonly name: string;
   readonly arguments: string;
 }
@@ -74,8 +84,15 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
   const lease = await exchange.start(request.model);
   const { ids, text } = encodeChatRequest(lease.model, request);
   checkRoom(lease.model, ids);
-  const options = { ...request.options, maxTokens: maxTokensFor(request.maxTokens, settings) };
-  const plans = await planAnswers(request, ids, options);
+  const options = {
+    ...request.options,
+    maxTokens: Math.min(
+      maxTokensFor(request.maxTokens, settings),
+      lease.model.info.contextLength - ids.length,
+    ),
+  };
+  const plans = await planAnswers(lease, request, ids, options);
+  reserveFor(exchange, plans);
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
 
@@ -112,12 +129,39 @@ function promptCharacters({ messages, tools }: ChatRequest): number {
 }
 
 async function planAnswers(
+  lease: Lease,
   request: ChatRequest,
   ids: Int32Array,
   options: GenerateOptions,
 ): Promise<AnswerPlan[]> {
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-  return Array.from({ length: request.n }, (_, choice) => ({ ids, options: { ...options, seed, choice } }));
+  const spec = grammarFor(request);
+  const grammar = spec === null ? null : await lease.grammars.compile(spec);
+  // What ends an answer is the grammar's to say.
+  const { ignoreEos: _, ...rest } = options;
+  const base = grammar === null ? options : rest;
+  return Array.from({ length: request.n }, (__, choice) => ({
+    ids,
+    options: { ...base, seed, choice },
+    ...(grammar === null ? {} : { grammar }),
+  }));
+}
+
+/** Forced calls first, then the form of the answer, then calls that the model may make. */
+function grammarFor({ tools, toolChoice, parallelCalls, format }: ChatRequest): GrammarSpec | null {
+  if (tools.length === 0 || toolChoice === "none") return format ?? null;
+  const mustCall = toolChoice !== "auto";
+  if (!mustCall && format !== undefined) return format;
+  const named =
+    typeof toolChoice === "string" ? tools : tools.filter((tool) => tool.function.name === toolChoice.name);
+  return {
+    kind: "calls",
+    begin: callBegin,
+    end: callEnd,
+    tools: named.map(({ function: { name, parameters } }) => ({ name, parameters })),
+    mustCall,
+    several: parallelCalls && typeof toolChoice === "string",
+  };
 }
 
 function thinkingOf(model: BitNet, prompt: string): "no" | "maybe" | "begun" {
@@ -166,7 +210,8 @@ class AnswerBuilder {
   }
 
   push({ id, text, logprob, top }: TokenPiece): ChatEvent[] {
-    if (logprob !== undefined) this.#held.push({ id, logprob, top: top ?? [] });
+    if (logprob !== undefined)
+      this.#held.push({ id, logprob, top: (top ?? []).map((best) => [best.id, best.logprob] as const) });
     return text === "" ? [] : this.#take(this.#reader.push(text));
   }
 

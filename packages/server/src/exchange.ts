@@ -28,6 +28,7 @@ export class Exchange {
   readonly #cleanups: (() => void)[] = [];
   #body: Fields | null = null;
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
+  #usedTokens = 0;
   queuedMs = 0;
 
   constructor(parts: {
@@ -85,6 +86,8 @@ export class Exchange {
   async start(modelName: string | undefined): Promise<Lease> {
     const { serving } = this;
     serving.models.resolve(modelName);
+    this.onEnd(this.client.account.open());
+    this.reply.headers(this.client.account.headers());
     const ticket = await serving.admission.enter(this.bodyBytes.length, this.signal);
     this.onEnd(() => ticket.release());
     this.queuedMs = ticket.queuedMs;
@@ -98,6 +101,20 @@ export class Exchange {
     this.onEnd(() => lease.release());
     this.throwIfAborted();
     return lease;
+  }
+
+  /** Reserves the tokens that answers may take. To be asked before anything of the answer is sent. */
+  reserveTokens(nTokens: number): void {
+    const settle = this.client.account.reserve(nTokens);
+    this.reply.headers(this.client.account.headers());
+    this.onEnd(() => settle(this.#usedTokens));
+  }
+
+  countTokens(nPrompt: number, nCompletion: number): void {
+    const { usage } = this.client.account;
+    usage.prompt_tokens += nPrompt;
+    usage.completion_tokens += nCompletion;
+    this.#usedTokens += nPrompt + nCompletion;
   }
 
   sendJson(value: object, status = 200): void {

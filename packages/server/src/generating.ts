@@ -1,6 +1,7 @@
 /**
  * Runs the answers of one request side by side and hands on their pieces as they come. Whatever ends one ends all.
  */
+import type { Grammar } from "@bitnet.ts/grammar";
 import type { GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
@@ -8,6 +9,15 @@ import type { Lease } from "./models.ts";
 export interface AnswerPlan {
   readonly ids: Int32Array;
   readonly options: GenerateOptions;
+  /** What the answer must look like. */
+  readonly grammar?: Grammar;
+}
+
+/** Reserves what the answers may take at most. */
+export function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): void {
+  let nTokens = 0;
+  for (const { ids, options } of plans) nTokens += ids.length + (options.maxTokens ?? 0);
+  exchange.reserveTokens(nTokens);
 }
 
 /** @param onPiece Of the answer number `index`; what it returns is waited for before the next piece of that answer. */
@@ -24,12 +34,22 @@ export async function generateAnswers(
   const { signal } = controller;
   const cacheSalt = exchange.client.tenant;
   try {
-    const generations = plans.map(({ ids, options }) =>
-      lease.model.generate(ids, { ...options, cacheSalt, signal }),
+    const generations = plans.map(({ ids, options, grammar }) =>
+      lease.model.generate(ids, {
+        ...options,
+        cacheSalt,
+        signal,
+        ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
+      }),
     );
     const results = await Promise.all(
       generations.map(async (generation, index) => {
-        for await (const piece of generation) await onPiece(index, piece);
+        try {
+          for await (const piece of generation) await onPiece(index, piece);
+        } finally {
+          const result = await generation.result.catch(() => null);
+          if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
+        }
         return generation.result;
       }),
     );

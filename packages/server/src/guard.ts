@@ -7,7 +7,7 @@ import { ServeError } from "./errors.ts";
 import type { ServerSettings } from "./settings.ts";
 
 /** The name in a Host header, without its port. */
-export function hostName(header: string): string {
+function hostName(header: string): string {
   const bracketed = /^\[([^\]]*)\](?::\d+)?$/.exec(header);
   return (bracketed?.[1] ?? header.replace(/:\d+$/, "")).toLowerCase().replace(/\.$/, "");
 }

@@ -26,6 +26,12 @@ export function notReady(state: "loading" | "draining"): ServeError {
   return new ServeError("LOADING", "the model is being loaded", { retryAfterMs: 1000 });
 }
 
+/** What the asking client has used. */
+export async function ownUsage(exchange: Exchange): Promise<void> {
+  const { name, account } = exchange.client;
+  exchange.sendJson({ client: name, limits: account.limits, ...account.usage });
+}
+
 export async function statistics(exchange: Exchange): Promise<void> {
   const { serving } = exchange;
   exchange.sendJson({

@@ -3,6 +3,7 @@
  * first asked for; those that nobody uses make room for them. Knows nothing of HTTP.
  */
 import { readFile, stat } from "node:fs/promises";
+import { GrammarCompiler } from "@bitnet.ts/grammar";
 import { BitNet } from "bitnet.ts";
 import { ServeError } from "./errors.ts";
 import type { ServedModel } from "./settings.ts";
@@ -11,6 +12,8 @@ import type { ServedModel } from "./settings.ts";
 export interface Lease {
   readonly name: string;
   readonly model: BitNet;
+  /** Made when first asked for. */
+  readonly grammars: GrammarCompiler;
   /** Milliseconds that loading took for this very use; 0 when the model was there. */
   readonly loadMs: number;
   release(): void;
@@ -20,6 +23,7 @@ interface Slot {
   readonly served: ServedModel;
   loading: Promise<BitNet> | null;
   model: BitNet | null;
+  grammars: GrammarCompiler | null;
   nUsers: number;
   lastUse: number;
   loadedAt: Date | null;
@@ -44,6 +48,7 @@ export class Models {
       served: each,
       loading: null,
       model: null,
+      grammars: null,
       nUsers: 0,
       lastUse: 0,
       loadedAt: null,
@@ -87,6 +92,10 @@ export class Models {
       return {
         name: slot.served.name,
         model,
+        get grammars() {
+          slot.grammars ??= new GrammarCompiler(model.tokenizer, { vocabSize: model.info.vocabSize });
+          return slot.grammars;
+        },
         loadMs: isLoaded ? 0 : performance.now() - start,
         release() {
           if (!isReleased) slot.nUsers--;
@@ -102,6 +111,7 @@ export class Models {
   async dispose(): Promise<void> {
     for (const slot of this.#slots) {
       const model = slot.model ?? (await slot.loading?.catch(() => null)) ?? null;
+      await slot.grammars?.dispose();
       await model?.dispose();
     }
   }
@@ -148,6 +158,8 @@ export class Models {
         retryAfterMs: 2000,
       });
     const { model } = victim;
+    await victim.grammars?.dispose();
+    victim.grammars = null;
     victim.model = null;
     victim.loadedAt = null;
     await model?.dispose();

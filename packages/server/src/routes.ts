@@ -6,9 +6,10 @@ import { ollamaChat, ollamaGenerate } from "./dialects/ollama.ts";
 import { notHere, running, show, tags, version } from "./dialects/ollama-models.ts";
 import { chatCompletions } from "./dialects/openai-chat.ts";
 import { completions } from "./dialects/openai-completions.ts";
+import { createResponse, deleteResponse, getResponse, listInputItems } from "./dialects/responses.ts";
 import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
 import type { Exchange } from "./exchange.ts";
-import { health, live, ready, statistics } from "./health.ts";
+import { health, live, ownUsage, ready, statistics } from "./health.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
@@ -26,6 +27,10 @@ const model = (method: Route["method"], paths: readonly string[], handle: Route[
 export const routes: readonly Route[] = [
   ...model("POST", ["/v1/chat/completions", "/chat/completions"], chatCompletions),
   ...model("POST", ["/v1/completions", "/completions"], completions),
+  ...model("POST", ["/v1/responses", "/responses"], createResponse),
+  ...model("GET", ["/v1/responses/:id", "/responses/:id"], getResponse),
+  ...model("DELETE", ["/v1/responses/:id", "/responses/:id"], deleteResponse),
+  ...model("GET", ["/v1/responses/:id/input_items"], listInputItems),
   ...model("GET", ["/v1/models", "/models"], listModels),
   ...model("GET", ["/v1/models/*"], getModel),
   ...model("POST", ["/v1/messages"], messages),
@@ -49,4 +54,5 @@ export const routes: readonly Route[] = [
   { method: "GET", path: "/health/live", handle: live, needs: "state", isPublic: true },
   { method: "GET", path: "/health/ready", handle: ready, needs: "state", isPublic: true },
   { method: "GET", path: "/stats", handle: statistics, needs: "state" },
+  { method: "GET", path: "/usage", handle: ownUsage, needs: "state" },
 ];

@@ -4,12 +4,16 @@ import type { AddressInfo } from "node:net";
 import { BitNetError } from "@bitnet.ts/core";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Admission } from "./admission.ts";
-import { anonymous, type Client } from "./clients.ts";
+import { AnswerStore } from "./answer-store.ts";
+import { type Client, identify } from "./clients.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
 import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
 import { notReady } from "./health.ts";
+import { KeyRing } from "./keys.ts";
 import { Models } from "./models.ts";
+import { addPage } from "./page-files.ts";
+import { Accounts } from "./rate-limit.ts";
 import { type Route, routes } from "./routes.ts";
 import type { Serving } from "./serving.ts";
 import { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";
@@ -38,10 +42,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       "INVALID_ARGUMENT",
       `server: ${settings.host} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
     );
+  const keys = settings.keysFile === null ? null : await KeyRing.open(settings.keysFile);
+  if (keys?.size === 0)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `server: ${settings.keysFile} holds no key; make one with "bitnet keys create"`,
+    );
   const serving: Serving = {
     settings,
     models: new Models(settings.models, settings.aliases, settings.models.length),
     admission: new Admission(settings),
+    keys,
+    accounts: new Accounts(),
+    answers: new AnswerStore(),
     startedAt: new Date(),
     version: options.version ?? "0",
     state: "loading",
@@ -89,6 +102,7 @@ async function warmUp(serving: Serving): Promise<void> {
 function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance {
   const { settings } = serving;
   const app = Fastify({
+    trustProxy: (_address: string, hop: number) => hop < settings.trustedHops,
     bodyLimit: settings.maxBodyBytes,
     requestTimeout: 30_000,
     http: { headersTimeout: 20_000, maxHeaderSize: 16_384 },
@@ -130,22 +144,26 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
     reply.code(204).send();
   });
   for (const route of routes) addRoute(app, route, serving, exchanges);
-  app.get("/", async (_request, reply) => {
-    reply.type("text/plain").send("Ollama is running");
-  });
+  addPage(app);
   return app;
 }
 
 function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchanges: Set<Exchange>): void {
+  const clients = new WeakMap<FastifyRequest, Client>();
+  const identities = {
+    keys: route.isPublic === true ? null : serving.keys,
+    accounts: serving.accounts,
+    limits: serving.settings.limits,
+  };
   app.route({
     method: route.method,
     url: route.path,
     onRequest: async (request) => {
-      authenticate(request, route, serving);
+      clients.set(request, await identify(request, identities));
       if (route.needs === "model" && serving.state !== "ready") throw notReady(serving.state);
     },
     handler: async (request, reply) => {
-      const client = authenticate(request, route, serving);
+      const client = clients.get(request) ?? (await identify(request, identities));
       const exchange = new Exchange({ serving, request, reply, dialect: dialectOf(request.url), client });
       exchanges.add(exchange);
       try {
@@ -159,10 +177,6 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
       return reply;
     },
   });
-}
-
-function authenticate(_request: FastifyRequest, _route: Route, _serving: Serving): Client {
-  return anonymous;
 }
 
 /**

@@ -1,14 +1,21 @@
 /** What all requests of a server share. */
 import type { Admission } from "./admission.ts";
+import type { AnswerStore } from "./answer-store.ts";
+import type { KeyRing } from "./keys.ts";
 import type { Models } from "./models.ts";
+import type { Accounts } from "./rate-limit.ts";
 import type { ServerSettings } from "./settings.ts";
 
-export type ServerState = "loading" | "ready" | "draining";
+type ServerState = "loading" | "ready" | "draining";
 
 export interface Serving {
   readonly settings: ServerSettings;
   readonly models: Models;
   readonly admission: Admission;
+  /** Null where no keys are wanted. */
+  readonly keys: KeyRing | null;
+  readonly accounts: Accounts;
+  readonly answers: AnswerStore;
   readonly startedAt: Date;
   readonly version: string;
   state: ServerState;

@@ -1,5 +1,6 @@
 /** The settings of a server and their defaults. */
 import type { BitNetLoadOptions } from "bitnet.ts";
+import type { KeyLimits } from "./keys.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */
@@ -28,7 +29,7 @@ export interface ServerSettings {
   maxBodyBytes: number;
   /** Characters of all texts of a prompt together. */
   maxPromptCharacters: number;
-  /** Tokens of one answer; what is asked for beyond is an error. */
+  /** Tokens of one answer, at most, whatever is asked for. */
   maxOutputTokens: number;
   /** Tokens of an answer when none are asked for. */
   defaultOutputTokens: number;
@@ -42,6 +43,8 @@ export interface ServerSettings {
   allowedHosts: readonly string[];
   /** Origins whose pages may ask (CORS); "*" for all. */
   corsOrigins: readonly string[];
+  /** Of clients without a key, and of keys without limits of their own. */
+  limits: KeyLimits;
   /** File of keys; null: no keys. */
   keysFile: string | null;
   /** Hops of proxies whose X-Forwarded-For is believed. */
@@ -68,6 +71,7 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   drainMs: 30_000,
   allowedHosts: [],
   corsOrigins: [],
+  limits: {},
   keysFile: null,
   trustedHops: 0,
 };

@@ -26,9 +26,7 @@ export function hasToolTemplate(model: BitNet): boolean {
   return /\btools\b/.test(model.template.source);
 }
 
-const instructions =
-  `To call a function, answer ${callBegin}{"name": its name, "arguments": {…}}${callEnd}. ` +
-  "Results come as <tool_response>. Functions:";
+const instructions = `Call functions with ${callBegin}{"name": …, "arguments": {…}}${callEnd}:`;
 
 /** Messages for a template that has no place for tools, calls and results. */
 export function describeToolsInText(messages: readonly ChatMessage[], tools: readonly Tool[]): ChatMessage[] {

@@ -20,8 +20,6 @@ export interface KnownModel {
   bytesPerToken: number;
   /** Bytes of f16 key/value cache per token of context. */
   kvBytesPerToken: number;
-  /** False: known, but its architecture does not run in this version. */
-  isSupported: boolean;
 }
 
 interface Shape {
@@ -46,7 +44,6 @@ interface Entry {
   fileBits: number;
   /** Bits of an element of the embedding and the head in the files. */
   denseBits: number;
-  isSupported?: true;
 }
 
 const computeBits = 2;
@@ -74,7 +71,6 @@ const entries: readonly Entry[] = [
     },
     fileBits: 2,
     denseBits: 16,
-    isSupported: true,
   },
   {
     alias: "large",
@@ -202,23 +198,14 @@ export function sourceOfAlias(name: string): string | null {
   return knownModels.find(({ alias }) => alias === name.toLowerCase())?.source ?? null;
 }
 
-function describe({
-  alias,
-  source,
-  family,
-  license,
-  shape,
-  fileBits,
-  denseBits,
-  isSupported,
-}: Entry): KnownModel {
+function describe({ alias, source, family, license, shape, fileBits, denseBits }: Entry): KnownModel {
   const { hidden, ffn, layers, heads, kvHeads, headDim, vocab, isTied } = shape;
   const ternary = layers * (2 * hidden * heads * headDim + 2 * hidden * kvHeads * headDim + 3 * hidden * ffn);
   const table = vocab * hidden;
   const dense = isTied ? table : 2 * table;
   const runBits = Math.min(denseBits, 32);
   return {
-    ...{ alias, source, family, license, isSupported: isSupported === true },
+    ...{ alias, source, family, license },
     parameters: ternary + dense,
     downloadBytes: (ternary * fileBits + dense * denseBits) / 8,
     memoryBytes: (ternary * computeBits + dense * runBits) / 8,

@@ -40,7 +40,7 @@ function homeFolder(env: NodeJS.ProcessEnv): string {
 }
 
 /** @throws BitNetError INVALID_ARGUMENT. */
-export function parseEndpoint(text: string): string {
+function parseEndpoint(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   const isPlain =
     url !== null && url.username === "" && url.password === "" && url.search === "" && url.hash === "";

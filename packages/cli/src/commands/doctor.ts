@@ -3,9 +3,8 @@
  * same tokens on the backend in use and on the reference. Exit status 1 when something is broken.
  */
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import { type BackendReport, BitNet, backendReport } from "bitnet.ts";
+import { type BackendReport, BitNet, backendReport, embeddedModelPath } from "bitnet.ts";
 import type { Command } from "commander";
-import { embeddedModelPath } from "../embedded-model.ts";
 import { formatBytes, formatMs, formatTable, plural } from "../format.ts";
 import { jsonOption } from "../options.ts";
 import type { Session } from "../session.ts";

@@ -2,8 +2,8 @@
  * `bitnet dummy`: writes a random checkpoint of one of the family's sizes, for measuring. Written under another name and renamed, so
  * that what bears the final name is whole.
  */
-import { type FileHandle, open, rename, rm, statfs } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { type FileHandle, open, rename, rm, stat, statfs } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { BitNetError, throwIfAborted, writeGguf } from "@bitnet.ts/core";
 import type { Command } from "commander";
 import { type DummyArchitecture, dummyArchitectures, dummyGguf } from "../dummy-model.ts";
@@ -68,6 +68,7 @@ async function dummy(flags: DummyFlags, session: Session): Promise<void> {
   const { packing, output } = flags;
   const tensors = planTensors(shape);
   const nBytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor, packing), 0);
+  await refuseFolder(output);
   await checkDisk(output, nBytes + headerAllowance);
   const start = performance.now();
   const written = await writeWhole(
@@ -97,6 +98,14 @@ function chooseShape({ shape: wanted, layers }: DummyFlags): DummyShape {
   const found = dummyShapes.find(({ name }) => name === wanted);
   if (found === undefined) throw new BitNetError("INTERNAL", `dummy: no shape "${wanted}"`);
   return { ...found, nLayers: layers ?? found.nLayers };
+}
+
+async function refuseFolder(output: string): Promise<void> {
+  if (!(await stat(output).catch(() => null))?.isDirectory()) return;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `${output} is a folder; name a file in it, such as ${join(output, "model.gguf")}`,
+  );
 }
 
 /** @throws BitNetError FILE_NOT_FOUND when the folder is missing, IO_FAILED when the disk has no room. */

@@ -1,5 +1,6 @@
 /** `bitnet eval`: scores of a model on benchmarks and tasks of one's own, or its perplexity on a text. */
 import { createHash } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
@@ -98,6 +99,7 @@ async function evaluate(flags: EvalFlags, session: Session): Promise<void> {
     ...(flags.shots === undefined ? {} : { shots: flags.shots }),
   };
   const tasks = names.map((name) => library.loadTask(name, options));
+  setMaxListeners(0, session.signal); // every choice of every item under way listens
   const loaded = flags.endpoint === undefined ? await loadModel(flags, session) : null;
   try {
     const model = chooseModel(library, loaded, flags, session);

@@ -41,7 +41,7 @@ async function models({ json }: { json?: boolean }, session: Session): Promise<v
   });
   if (json)
     return session.write(`${JSON.stringify({ memoryBytes, bytesPerSecond, contextTokens, models: list })}\n`);
-  const header = ["NAME", "PARAMETERS", "DOWNLOAD", "MEMORY", "FITS", "AT MOST", "LICENCE", "RUNS", "SOURCE"];
+  const header = ["NAME", "PARAMETERS", "DOWNLOAD", "MEMORY", "FITS", "AT MOST", "LICENCE", "SOURCE"];
   await session.write(`${formatTable([header, ...list.map(row)])}\n`);
   const memory = memoryBytes === null ? "unknown memory" : `${formatBytes(memoryBytes)} of memory`;
   const speed = bytesPerSecond === null ? "bandwidth unknown" : `reads ${formatBytes(bytesPerSecond)}/s`;
@@ -59,7 +59,7 @@ function row(model: Verdict): string[] {
     fits,
     tokensPerSecond,
     license,
-    isSupported,
+
     source,
   } = model;
   const yesNo = (value: boolean | null) => (value === null ? "?" : value ? "yes" : "no");
@@ -71,7 +71,6 @@ function row(model: Verdict): string[] {
     yesNo(fits),
     tokensPerSecond === null ? "?" : formatRate(tokensPerSecond),
     license,
-    isSupported ? "yes" : "not yet",
     source,
   ];
 }

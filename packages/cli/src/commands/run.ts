@@ -28,12 +28,16 @@ interface RunFlags extends ModelFlags, SamplingFlags {
   timeout?: number;
 }
 
+/** As of timeout(1). */
+const timeoutStatus = 124;
 const longestTimeoutSeconds = 2_000_000; // what timers of 32 bits can hold
 
 export function registerRun(program: Command, session: Session): void {
   const command = program
     .command("run")
     .description("continue a prompt, or answer it when a system prompt is given")
+    .argument("[model]", "the same as -m")
+    .argument("[prompt]", "the same as -p")
     .addOption(option("-p, --prompt <text>", "the prompt (default: standard input); may be empty"))
     .addOption(option("-f, --file <path>", "read the prompt from a file"))
     .addOption(
@@ -54,7 +58,28 @@ export function registerRun(program: Command, session: Session): void {
     .addOption(
       option("--timeout <seconds>", "stop after this time, loading included").argParser(parseTimeout),
     )
-    .action((flags: RunFlags) => run(flags, command, session));
+    .action((model: string | undefined, prompt: string | undefined, flags: RunFlags) =>
+      run(withPositional(flags, { model, prompt }, command), command, session),
+    );
+}
+
+/** @throws BitNetError INVALID_ARGUMENT for a model or prompt that is given twice. */
+function withPositional(
+  flags: RunFlags,
+  given: { model: string | undefined; prompt: string | undefined },
+  command: Command,
+): RunFlags {
+  const all = { ...flags };
+  for (const name of ["model", "prompt"] as const) {
+    const value = given[name];
+    if (value === undefined) continue;
+    const isTwice = command.getOptionValueSource(name) === "cli";
+    if (isTwice || (name === "prompt" && command.getOptionValueSource("file") === "cli"))
+      throw new BitNetError("INVALID_ARGUMENT", `the ${name} is given twice: as an argument and by a flag`);
+    all[name] = value;
+    if (name === "prompt") command.setOptionValueWithSource("prompt", value, "cli");
+  }
+  return all;
 }
 
 function parseTimeout(text: string): number {
@@ -72,13 +97,18 @@ async function run(flags: RunFlags, command: Command, session: Session): Promise
   try {
     model = await loadModel(flags, session, signal);
   } catch (error) {
-    throw timeout?.aborted && session.endedBy === null
+    const isLate = timeout?.aborted === true && session.endedBy === null;
+    if (isLate) session.fail(timeoutStatus);
+    throw isLate
       ? new BitNetError("ABORTED", `${tooLate} while the model was loading`, { cause: error })
       : error;
   }
   try {
     await answer(model, prompt, flags, { session, signal });
-    if (timeout?.aborted) session.note(`bitnet: ${tooLate}`);
+    if (timeout?.aborted) {
+      session.fail(timeoutStatus);
+      session.note(`bitnet: ${tooLate}`);
+    }
   } finally {
     await model.dispose();
   }
@@ -112,7 +142,7 @@ async function answer(
   const generation = model.generate(promptIds, options);
   if (flags.json) {
     const result = await generation.result;
-    await session.write(`${JSON.stringify(resultObject(model, promptIds, result))}\n`);
+    await session.write(`${JSON.stringify(resultObject(model, result))}\n`);
     return;
   }
   await streamText(generation, session);

@@ -1,7 +1,14 @@
 /** `bitnet serve`: an HTTP server for the clients of OpenAI, Anthropic and Ollama. */
+import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
-import { defaultSettings, type ServedModel, type ServerOptions, startServer } from "@bitnet.ts/server";
+import {
+  defaultKeysFile,
+  defaultSettings,
+  type ServedModel,
+  type ServerOptions,
+  startServer,
+} from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
 import { addModelOptions, loadOptions, type ModelFlags, option } from "../options.ts";
@@ -23,6 +30,11 @@ interface ServeFlags extends ModelFlags {
   maxTokens: number;
   allowHost?: readonly string[];
   cors?: readonly string[];
+  keys?: string;
+  requestsPerMinute?: number;
+  tokensPerMinute?: number;
+  trustProxy: number;
+  stallTimeout: number;
 }
 
 const ollamaPort = 11_434;
@@ -70,6 +82,28 @@ export function registerServe(program: Command, version: string, session: Sessio
     )
     .addOption(
       option("--cors <origin>", "let pages of this origin ask; '*': all; repeatable").argParser(collect),
+    );
+  command
+    .addOption(option("--keys <file>", "file of API keys (default: that of bitnet keys, once there is one)"))
+    .addOption(
+      option("--requests-per-minute <n>", "limit of clients that have none of their own").argParser(
+        parseInteger(1),
+      ),
+    )
+    .addOption(
+      option("--tokens-per-minute <n>", "the same for tokens, prompts included").argParser(parseInteger(1)),
+    )
+    .addOption(
+      number("--trust-proxy <hops>", "proxies whose X-Forwarded-For is believed", 0, 16, d.trustedHops),
+    )
+    .addOption(
+      number(
+        "--stall-timeout <s>",
+        "cut off a client that takes nothing of its answer for so long",
+        1,
+        86_400,
+        d.stallMs / 1000,
+      ),
     );
   addModelOptions(command).action((flags: ServeFlags) => serve(flags, version, session));
 }
@@ -130,8 +164,21 @@ function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "m
     maxOutputTokens: flags.maxTokens,
     allowedHosts: split(flags.allowHost).map((name) => name.toLowerCase()),
     corsOrigins: split(flags.cors),
+    keysFile: keysFileOf(flags),
+    trustedHops: flags.trustProxy,
+    stallMs: flags.stallTimeout * 1000,
+    limits: {
+      ...(flags.requestsPerMinute === undefined ? {} : { requestsPerMinute: flags.requestsPerMinute }),
+      ...(flags.tokensPerMinute === undefined ? {} : { tokensPerMinute: flags.tokensPerMinute }),
+    },
     log: session.note,
   };
+}
+
+/** Once a key exists, every request needs one. */
+function keysFileOf({ keys }: ServeFlags): string | null {
+  if (keys !== undefined) return keys;
+  return existsSync(defaultKeysFile()) ? defaultKeysFile() : null;
 }
 
 function untilEnded(signal: AbortSignal): Promise<void> {

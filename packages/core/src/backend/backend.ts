@@ -3,7 +3,7 @@
  * arena, which runs Steps. Programs and steps are validated once, in validate-program.ts and validate.ts, before a backend sees them.
  */
 import type { Program } from "./program.ts";
-import type { Step, StepResult } from "./step.ts";
+import type { HeadWantKind, Step, StepResult } from "./step.ts";
 
 export type BackendName = "native" | "reference";
 export type Isa = "scalar" | "avx2" | "avxvnni" | "avx512vnni" | "amx" | "neon-dotprod" | "neon-i8mm";
@@ -60,6 +60,8 @@ export interface HeadReport {
 
 export interface Executable {
   readonly program: Program;
+  /** What head requests it answers: `top` and `all` at least. Samplers do the rest themselves, with the same text. */
+  readonly wants: readonly HeadWantKind[];
   /**
    * Runs one whole forward pass off the JavaScript thread. One run at a time per executable: a second one waits.
    * @throws BitNetError NUMERIC_FAILURE when NaN or infinity reaches a quantiser or the logits, BACKEND_FAILED when a

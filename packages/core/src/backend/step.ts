@@ -39,7 +39,36 @@ export type HeadWant =
    * and not more than 1024 ids. A weight is exp((logit − highest ranked logit) / temperature). Backends may list more or fewer, but at
    * least one: only what they say has to be true.
    */
-  | { kind: "mass"; temperature: number; share: number };
+  | { kind: "mass"; temperature: number; share: number }
+  | DrawWant;
+
+/**
+ * A token drawn from all logits by penalties, filters and noise as docs/numerics.md, "Samplers", has them; `allow` applies to every id,
+ * also to those `apart`. Answered with the token (−1 when all are forbidden) and its logit, then the `nBest` highest logits of all ids;
+ * logits as they were before the changes.
+ */
+export interface DrawWant {
+  kind: "draw";
+  /** f32; 0: the highest changed logit. */
+  temperature: number;
+  /** 0: all. */
+  topK: number;
+  typicalP: number;
+  topP: number;
+  minP: number;
+  seed: number;
+  choice: number;
+  index: number;
+  nBest: number;
+  /** What changes the logits of `apart`, f32. */
+  penalties: { repeat: number; frequency: number; presence: number };
+  /** [nApart] how often each id of `apart` stands in the window of the penalties, below 2²⁴. */
+  counts: Int32Array;
+  /** [nApart] added last; −Infinity forbids the id. */
+  biases: Float32Array;
+}
+
+export type HeadWantKind = HeadWant["kind"];
 
 export interface HeadRequest {
   row: number;
@@ -54,7 +83,7 @@ export interface HeadRequest {
 
 export interface HeadResult {
   row: number;
-  /** The candidates, highest logit first (`winner`: one; `mass`: at least one); empty when nothing is allowed. For `all`: empty. */
+  /** The candidates, highest logit first (`winner`: one; `mass`: at least one; `draw`: see there); empty when nothing is allowed. For `all`: empty. */
   ids: Int32Array;
   /** Logits of `ids`; for `all` every logit by id, [vocab]. */
   logits: Float32Array;

@@ -4,7 +4,7 @@
 import { BitNetError } from "../base/errors.ts";
 import { type LoadOptions, pageTokens } from "./backend.ts";
 import type { Program } from "./program.ts";
-import type { HeadRequest, Step } from "./step.ts";
+import type { DrawWant, HeadRequest, Step } from "./step.ts";
 
 /** What of a program decides which parts of a step count. */
 interface StepTraits {
@@ -30,8 +30,10 @@ function traitsOf(program: Program): StepTraits {
 
 /** @throws BitNetError INVALID_ARGUMENT naming the row, page or request. */
 export function validateStep(program: Program, options: LoadOptions, step: Step): void {
-  const fail = (message: string): never => {
-    throw new BitNetError("INVALID_ARGUMENT", `step: ${message}`);
+  const fail = (message: string, row?: number): never => {
+    throw new BitNetError("INVALID_ARGUMENT", `step: ${message}`, {
+      details: row === undefined ? {} : { row },
+    });
   };
   const nRows = step.tokens.length;
   if (nRows < 1 || nRows > options.maxRows) fail(`${nRows} rows, expected 1…${options.maxRows}`);
@@ -52,12 +54,12 @@ export function validateStep(program: Program, options: LoadOptions, step: Step)
     if (!(head.row >= 0 && head.row < nRows) || seen.has(head.row))
       fail(`head row ${head.row} is out of range or repeated`);
     seen.add(head.row);
-    validateHead(program, head, fail);
+    validateHead(program, head, (message) => fail(message, head.row));
   }
   validateActivations(program, step, nRows, fail);
 }
 
-function validateRows(program: Program, step: Step, fail: (message: string) => never): void {
+function validateRows(program: Program, step: Step, fail: (message: string, row?: number) => never): void {
   const { embeds, usesKv } = traitsOf(program);
   const last = new Map<number, number>();
   for (let row = 0; row < step.tokens.length; row++) {
@@ -65,15 +67,19 @@ function validateRows(program: Program, step: Step, fail: (message: string) => n
     const position = step.positions[row] ?? -1;
     const sequence = step.sequences[row] ?? -1;
     if (embeds && (token < 0 || token >= program.vocabSize))
-      fail(`row ${row}: token ${token} is not in 0…${program.vocabSize - 1}`);
+      fail(`row ${row}: token ${token} is not in 0…${program.vocabSize - 1}`, row);
     if (!usesKv) continue;
     if (position < 0 || position >= program.contextLength)
-      fail(`row ${row}: position ${position} is not in 0…${program.contextLength - 1}`);
-    const table = step.pageTables[sequence] ?? fail(`row ${row}: sequence ${sequence} has no page table`);
+      fail(`row ${row}: position ${position} is not in 0…${program.contextLength - 1}`, row);
+    const table =
+      step.pageTables[sequence] ?? fail(`row ${row}: sequence ${sequence} has no page table`, row);
     if (position >= table.length * pageTokens)
-      fail(`row ${row}: position ${position} is beyond the ${table.length} pages of sequence ${sequence}`);
+      fail(
+        `row ${row}: position ${position} is beyond the ${table.length} pages of sequence ${sequence}`,
+        row,
+      );
     if (position <= (last.get(sequence) ?? -1))
-      fail(`row ${row}: positions of sequence ${sequence} do not ascend`);
+      fail(`row ${row}: positions of sequence ${sequence} do not ascend`, row);
     last.set(sequence, position);
   }
 }
@@ -85,14 +91,21 @@ function validateHead(program: Program, head: HeadRequest, fail: (message: strin
     fail(`${where}: k ${want.k} must be at least 1`);
   if (want.kind === "above" && !(want.margin >= 0))
     fail(`${where}: margin ${want.margin} must not be negative`);
-  if (want.kind === "winner" && !(want.temperature > 0 && Number.isFinite(want.temperature)))
-    fail(`${where}: temperature ${want.temperature} must be positive`);
+  if (want.kind === "winner") {
+    const temperature = Math.fround(want.temperature);
+    if (!(temperature > 0 && Number.isFinite(temperature)))
+      fail(`${where}: temperature ${want.temperature} is not a positive f32`);
+    for (const part of ["seed", "choice", "index"] as const)
+      if (!(want[part] >= 0 && want[part] < 2 ** 32 && Number.isInteger(want[part])))
+        fail(`${where}: ${part} ${want[part]} is not an unsigned 32-bit integer`);
+  }
   if (want.kind === "mass") {
     const temperature = Math.fround(want.temperature);
     if (!(temperature >= 2 ** -126 && Number.isFinite(temperature)))
       fail(`${where}: temperature ${want.temperature} is not a positive normal f32`);
     if (!(want.share > 0 && want.share <= 1)) fail(`${where}: share ${want.share} is not in (0, 1]`);
   }
+  if (want.kind === "draw") validateDraw(want, head, program.vocabSize, (what) => fail(`${where}: ${what}`));
   if (head.apart) {
     if (head.apart.some((id) => id < 0 || id >= program.vocabSize))
       fail(`${where}: an apart id is out of range`);
@@ -100,6 +113,39 @@ function validateHead(program: Program, head: HeadRequest, fail: (message: strin
   }
   if (head.allow && head.allow.length !== Math.ceil(program.vocabSize / 32))
     fail(`${where}: allow holds ${head.allow.length} words, expected ${Math.ceil(program.vocabSize / 32)}`);
+}
+
+function validateDraw(
+  want: DrawWant,
+  { apart }: HeadRequest,
+  vocabSize: number,
+  fail: (message: string) => never,
+): void {
+  const check = (name: string, value: number, isValid: boolean) => {
+    if (!isValid) fail(`${name} ${value} is out of range`);
+  };
+  const temperature = Math.fround(want.temperature);
+  check("temperature", want.temperature, temperature >= 0 && Number.isFinite(temperature));
+  for (const name of ["seed", "choice", "index"] as const)
+    check(name, want[name], Number.isInteger(want[name]) && want[name] >= 0 && want[name] < 2 ** 32);
+  check("topK", want.topK, Number.isSafeInteger(want.topK) && want.topK >= 0);
+  check("nBest", want.nBest, Number.isSafeInteger(want.nBest) && want.nBest >= 0 && want.nBest <= vocabSize);
+  for (const name of ["typicalP", "topP"] as const)
+    check(name, want[name], want[name] > 0 && want[name] <= 1);
+  check("minP", want.minP, want.minP >= 0 && want.minP <= 1);
+  const { repeat, frequency, presence } = want.penalties;
+  check("repeat penalty", repeat, Number.isFinite(Math.fround(repeat)) && Math.fround(repeat) > 0);
+  check("frequency penalty", frequency, Number.isFinite(Math.fround(frequency)));
+  check("presence penalty", presence, Number.isFinite(Math.fround(presence)));
+  const n = apart?.length ?? 0;
+  check("number of counts", want.counts.length, want.counts.length === n);
+  check("number of biases", want.biases.length, want.biases.length === n);
+  want.counts.forEach((count) => {
+    check("count", count, count >= 0 && count < 2 ** 24);
+  });
+  want.biases.forEach((bias) => {
+    check("bias", bias, bias < Number.POSITIVE_INFINITY);
+  });
 }
 
 function validateActivations(

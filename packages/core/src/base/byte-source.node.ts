@@ -1,5 +1,6 @@
 /** Opens local files as byte sources. The only place of core that touches the file system. */
-import { type FileHandle, open } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, open, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type ByteSource, checkRange } from "./byte-source.ts";
 import { BitNetError } from "./errors.ts";
@@ -7,13 +8,19 @@ import { BitNetError } from "./errors.ts";
 /** Node reads at most 2 GiB − 1 at a time. */
 const maxReadBytes = 2 ** 30;
 
-/** @throws BitNetError FILE_NOT_FOUND or IO_FAILED. */
+/** Opening a pipe that nobody writes to must not wait, should one take the place of a file; absent on Windows. */
+const openFlags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
+/** @throws BitNetError FILE_NOT_FOUND, IO_FAILED, or INVALID_ARGUMENT for what is no regular file. */
 export async function openFileSource(path: string): Promise<ByteSource> {
   const absolute = resolve(path);
   let handle: FileHandle;
   try {
-    handle = await open(absolute, "r");
+    // Before it is opened: that alone has effects on some devices.
+    refuseOthers(await stat(absolute), path, absolute);
+    handle = await open(absolute, openFlags);
   } catch (cause) {
+    if (cause instanceof BitNetError) throw cause;
     const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
     throw new BitNetError(
       missing ? "FILE_NOT_FOUND" : "IO_FAILED",
@@ -21,14 +28,30 @@ export async function openFileSource(path: string): Promise<ByteSource> {
       { cause, details: { path: absolute } },
     );
   }
-  const stat = await handle.stat();
-  if (!stat.isFile()) {
+  try {
+    const stats = await handle.stat();
+    refuseOthers(stats, path, absolute);
+    return fileSource(handle, path, absolute, stats.size);
+  } catch (error) {
     await handle.close();
-    throw new BitNetError("INVALID_ARGUMENT", `${path}: expected a file, found something else`, {
-      details: { path: absolute },
-    });
+    throw error;
   }
-  return fileSource(handle, path, absolute, stat.size);
+}
+
+function refuseOthers(stats: Stats, path: string, absolute: string): void {
+  if (stats.isFile()) return;
+  const found = stats.isDirectory()
+    ? "a folder"
+    : stats.isFIFO()
+      ? "a pipe"
+      : stats.isSocket()
+        ? "a socket"
+        : "a device";
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `${path}: expected a file, found ${found}; models are read at random places, so save it to a file first`,
+    { details: { path: absolute } },
+  );
 }
 
 function fileSource(handle: FileHandle, name: string, path: string, size: number): ByteSource {

@@ -29,19 +29,20 @@ export interface BitNetErrorOptions {
   details?: Readonly<Record<string, unknown>>;
 }
 
+/** `name` is "BitNetError", for the code ABORTED "AbortError", as the web platform names what a signal has ended. */
 export class BitNetError extends Error {
   readonly code: BitNetErrorCode;
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: BitNetErrorCode, message: string, options: BitNetErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.name = "BitNetError";
+    this.name = code === "ABORTED" ? "AbortError" : "BitNetError";
     this.code = code;
     this.details = options.details ?? {};
   }
 }
 
-/** Throws `ABORTED` when `signal` has fired. */
+/** Throws `ABORTED`, its cause the signal's reason, when `signal` has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
     throw new BitNetError("ABORTED", "the operation was aborted", { cause: signal.reason });

@@ -1,27 +1,39 @@
 /** Reads whole JSON files of a model folder: size capped, errors with file, line and column. */
 import type { ByteSource } from "../base/byte-source.ts";
-import { BitNetError } from "../base/errors.ts";
+import { BitNetError, throwIfAborted } from "../base/errors.ts";
+import { createPause } from "../base/event-loop.ts";
 import { JsonReader } from "./json-reader.ts";
 
-const maxJsonBytes = 64 * 2 ** 20;
+/** Larger than the largest vocabularies. */
+const maxTextMiB = 64;
 
-/** @throws BitNetError FORMAT_INVALID when the file is larger than 64 MiB, not UTF-8 or not JSON. */
-export async function readJsonFile(source: ByteSource): Promise<unknown> {
-  const text = await readTextFile(source);
+export interface TextFileOptions {
+  /** The most that the file may hold; 64 unless given. */
+  maxMiB?: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** @throws BitNetError FORMAT_INVALID when the file is larger than `maxMiB`, not UTF-8 or not JSON; ABORTED. */
+export async function readJsonFile(source: ByteSource, options: TextFileOptions = {}): Promise<unknown> {
+  const text = await readTextFile(source, options);
   try {
     return JSON.parse(text) as unknown;
   } catch (cause) {
-    locateError(text, source.name);
+    await locateError(text, source.name, options.signal);
     throw new BitNetError("FORMAT_INVALID", `${source.name}: not JSON (${String(cause)})`, { cause });
   }
 }
 
-/** @throws BitNetError FORMAT_INVALID when the file is larger than 64 MiB or not UTF-8. */
-export async function readTextFile(source: ByteSource): Promise<string> {
-  if (source.size > maxJsonBytes) {
+/** @throws BitNetError FORMAT_INVALID when the file is larger than `maxMiB` or not UTF-8; ABORTED. */
+export async function readTextFile(
+  source: ByteSource,
+  { maxMiB = maxTextMiB, signal }: TextFileOptions = {},
+): Promise<string> {
+  throwIfAborted(signal);
+  if (source.size > maxMiB * 2 ** 20) {
     throw new BitNetError(
       "FORMAT_INVALID",
-      `${source.name}: expected a text file of at most 64 MiB, found ${source.size} bytes`,
+      `${source.name}: expected a text file of at most ${maxMiB} MiB, found ${source.size} bytes`,
     );
   }
   return decodeText(await source.read(0, source.size), source.name);
@@ -39,8 +51,8 @@ export function decodeText(bytes: Uint8Array, label: string): string {
 }
 
 /** Throws with the position of what `JSON.parse` refused: engines do not agree on telling it. */
-function locateError(text: string, label: string): void {
+async function locateError(text: string, label: string, signal: AbortSignal | undefined): Promise<void> {
   const reader = new JsonReader(text, label);
-  reader.skip();
+  await reader.skip(createPause(signal));
   reader.end();
 }

@@ -2,11 +2,13 @@ import { describe, expect, test } from "vitest";
 import { bytesSource } from "../base/byte-source.ts";
 import { readJsonFile, readTextFile } from "./json-file.ts";
 import { JsonReader } from "./json-reader.ts";
-import { errorOf } from "./raw-bytes.test.fixture.ts";
+import { countingTurns, errorOf } from "./raw-bytes.test.fixture.ts";
 
-function check(text: string): void {
+const noPause = async () => {};
+
+async function check(text: string): Promise<void> {
   const reader = new JsonReader(text, "x.json");
-  reader.skip();
+  await reader.skip(noPause);
   reader.end();
 }
 
@@ -58,9 +60,9 @@ const invalid = [
 ];
 
 describe("agrees with JSON.parse", () => {
-  test.each(valid)("accepts %j", (text) => {
+  test.each(valid)("accepts %j", async (text) => {
     JSON.parse(text);
-    check(text);
+    await check(text);
   });
   test.each(invalid)("refuses %j", async (text) => {
     expect(() => JSON.parse(text)).toThrow();
@@ -71,7 +73,7 @@ describe("agrees with JSON.parse", () => {
 test("keys twice in one object are refused, also when spelled differently", async () => {
   const error = await errorOf(() => check('{"a": 1,\n "b": {"ab": 1, "a\\u0062": 2}}'));
   expect(error.message).toBe('x.json: line 2, column 17: the key "ab" comes twice in one object');
-  check('{"a": {"a": 1}, "b": {"a": 1}}');
+  await check('{"a": {"a": 1}, "b": {"a": 1}}');
 });
 
 test("errors say where", async () => {
@@ -84,7 +86,7 @@ test("errors say where", async () => {
 });
 
 test("nesting has a limit, so that no text exhausts the stack", async () => {
-  check("[".repeat(128) + "]".repeat(128));
+  await check("[".repeat(128) + "]".repeat(128));
   expect((await errorOf(() => check("[".repeat(1_000_000)))).message).toMatch(/more than 128 deep/);
   expect((await errorOf(() => check('{"a":'.repeat(1_000_000)))).message).toMatch(/more than 128 deep/);
 });
@@ -92,11 +94,11 @@ test("nesting has a limit, so that no text exhausts the stack", async () => {
 test("reads values", async () => {
   const reader = new JsonReader('{"n": 9007199254740991, "s": "a\\tb", "list": [1, 2], "rest": [{}]}', "x");
   const seen: unknown[] = [];
-  reader.object((key) => {
+  await reader.object(noPause, async (key) => {
     if (key === "n") seen.push(reader.count());
     else if (key === "s") seen.push(reader.string());
     else if (key === "list") reader.array(() => seen.push(reader.count()));
-    else reader.skip();
+    else await reader.skip(noPause);
   });
   reader.end();
   expect(seen).toEqual([9007199254740991, "a\tb", 1, 2]);
@@ -121,6 +123,17 @@ describe("files", () => {
     expect(error.code).toBe("FORMAT_INVALID");
     expect(error.message).toBe('config.json: line 3, column 8: expected a value, found "}"');
     expect(error.details).toMatchObject({ line: 3, column: 8 });
+  });
+
+  test("finding the mistake in a long file lets others have their turn, and obeys the signal", async () => {
+    const wrong = source(`[${"1,".repeat(4_000_000)}]`);
+    const turns = countingTurns();
+    expect((await errorOf(() => readJsonFile(wrong))).message).toMatch(/line 1, column 8000002/);
+    expect(turns.stop()).toBeGreaterThan(0);
+    const controller = new AbortController();
+    setImmediate(() => controller.abort());
+    const { code } = await errorOf(() => readJsonFile(wrong, { signal: controller.signal }));
+    expect(code).toBe("ABORTED");
   });
 
   test("bytes that are not UTF-8, and files that are too large, are refused", async () => {

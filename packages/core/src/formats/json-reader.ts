@@ -3,9 +3,12 @@
  * that an object has a key twice. It builds nothing but what is asked for, so that memory stays bounded by what is kept.
  */
 import { BitNetError } from "../base/errors.ts";
+import { showValue } from "../base/show-value.ts";
 
 /** Nesting that no file of ours comes near. */
 const maxDepth = 128;
+/** Values read between two pauses: below a millisecond. */
+const valuesPerTurn = 4096;
 
 export class JsonReader {
   readonly #text: string;
@@ -21,30 +24,35 @@ export class JsonReader {
 
   /** @throws BitNetError FORMAT_INVALID with the position. */
   fail(problem: string, at = this.#at): never {
-    const before = this.#text.slice(0, at);
-    const line = before.split("\n").length;
-    const column = at - before.lastIndexOf("\n");
+    let line = 1;
+    let lineStart = 0;
+    for (let i = this.#text.indexOf("\n"); i >= 0 && i < at; i = this.#text.indexOf("\n", i + 1)) {
+      line++;
+      lineStart = i + 1;
+    }
+    const column = at - lineStart + 1;
     throw new BitNetError("FORMAT_INVALID", `${this.#label}: line ${line}, column ${column}: ${problem}`, {
       details: { file: this.#label, position: at, line, column },
     });
   }
 
-  /** Reads an object; `member` must consume the value of each key. A key that comes twice is refused. */
-  object(member: (key: string) => void): void {
+  /**
+   * Reads an object; `member` must consume the value of each key. A key that comes twice is refused. `pause` is awaited before each, so
+   * that a long object holds nobody up.
+   */
+  async object(pause: () => Promise<void>, member: (key: string) => void | Promise<void>): Promise<void> {
     const seen = new Set<string>();
-    this.#items("{", "}", () => {
-      const at = this.#at;
-      const key = this.string();
-      if (seen.has(key)) this.fail(`the key ${JSON.stringify(key)} comes twice in one object`, at);
-      seen.add(key);
-      this.#expect(":");
-      member(key);
-    });
+    this.#open("{");
+    for (let more = !this.#closes("}"); more; more = this.#goesOn("}")) {
+      await pause();
+      await member(this.#key(seen));
+    }
   }
 
   /** Reads an array; `element` must consume each element. */
   array(element: () => void): void {
-    this.#items("[", "]", element);
+    this.#open("[");
+    for (let more = !this.#closes("]"); more; more = this.#goesOn("]")) element();
   }
 
   string(): string {
@@ -81,13 +89,44 @@ export class JsonReader {
     return value;
   }
 
-  /** Reads past any value, checking it. */
-  skip(): void {
+  /** Reads past any value, checking it; awaits `pause` now and then. */
+  async skip(pause: () => Promise<void>): Promise<void> {
+    /** The objects (their keys) and arrays (null) that are open. */
+    const open: (Set<string> | null)[] = [];
+    for (let n = 1; ; n++) {
+      if (n % valuesPerTurn === 0) await pause();
+      const entered = this.#beginValue(open);
+      if (entered) continue;
+      for (;;) {
+        const keys = open.at(-1);
+        if (keys === undefined) return;
+        if (this.#goesOn(keys === null ? "]" : "}")) {
+          if (keys !== null) this.#key(keys);
+          break;
+        }
+        open.pop();
+      }
+    }
+  }
+
+  /** Reads a value, or the beginning of one that holds others. @returns Whether another value is to be read inside. */
+  #beginValue(open: (Set<string> | null)[]): boolean {
     this.#skipSpace();
     const char = this.#text[this.#at];
-    if (char === "{") this.object(() => this.skip());
-    else if (char === "[") this.array(() => this.skip());
-    else if (char === '"') this.string();
+    if (char !== "{" && char !== "[") {
+      this.#scalar(char);
+      return false;
+    }
+    this.#open(char);
+    if (this.#closes(char === "{" ? "}" : "]")) return false;
+    const keys = char === "{" ? new Set<string>() : null;
+    open.push(keys);
+    if (keys !== null) this.#key(keys);
+    return true;
+  }
+
+  #scalar(char: string | undefined): void {
+    if (char === '"') this.string();
     else if (char === "t") this.#literal("true");
     else if (char === "f") this.#literal("false");
     else if (char === "n") this.#literal("null");
@@ -100,24 +139,41 @@ export class JsonReader {
     if (this.#at < this.#text.length) this.fail(`expected the end, found ${this.#found()}`);
   }
 
-  #items(open: string, close: string, item: () => void): void {
-    this.#expect(open);
+  #open(char: string): void {
+    this.#expect(char);
     this.#depth++;
     if (this.#depth > maxDepth) this.fail(`nested more than ${maxDepth} deep`);
+  }
+
+  /** Whether what is open ends here; then it is closed. */
+  #closes(close: string): boolean {
     this.#skipSpace();
-    if (this.#text[this.#at] === close) {
-      this.#at++;
-    } else {
-      for (let more = true; more; ) {
-        this.#skipSpace();
-        item();
-        this.#skipSpace();
-        more = this.#text[this.#at] === ",";
-        if (more) this.#at++;
-      }
-      this.#expect(close);
-    }
+    if (this.#text[this.#at] !== close) return false;
+    this.#at++;
     this.#depth--;
+    return true;
+  }
+
+  /** After an item: whether another one follows. Otherwise the end is read. */
+  #goesOn(close: string): boolean {
+    this.#skipSpace();
+    if (this.#text[this.#at] === ",") {
+      this.#at++;
+      return true;
+    }
+    if (!this.#closes(close)) this.#expect(close);
+    return false;
+  }
+
+  /** A key that has not been seen, and the colon after it. */
+  #key(seen: Set<string>): string {
+    this.#skipSpace();
+    const at = this.#at;
+    const key = this.string();
+    if (seen.has(key)) this.fail(`the key ${showValue(key)} comes twice in one object`, at);
+    seen.add(key);
+    this.#expect(":");
+    return key;
   }
 
   #expect(char: string): void {

@@ -8,7 +8,7 @@ import { describeBytes } from "./describe-bytes.ts";
 import type { FileRoot } from "./file-root.ts";
 import { type Gguf, openGguf } from "./gguf/open-gguf.ts";
 import type { I2sLayout } from "./gguf/tensor-types.ts";
-import { readJsonFile, readTextFile } from "./json-file.ts";
+import { readJsonFile, readTextFile, type TextFileOptions } from "./json-file.ts";
 import { openSafetensors } from "./safetensors/open-safetensors.ts";
 import type { TensorInfo } from "./tensor.ts";
 
@@ -31,15 +31,19 @@ export type ModelFiles = { kind: "gguf"; gguf: Gguf; close(): Promise<void> } | 
 export interface ModelFilesOptions {
   /** The layout of I2_S tensors of a GGUF file; "128/32" unless given. */
   i2sLayout?: I2sLayout;
+  signal?: AbortSignal;
 }
+
+/** What configurations other than a vocabulary may hold. */
+const maxConfigMiB = 16;
 
 /**
  * Opens a model; headers and JSON files are read, tensors are not. The result owns the sources: close it. On failure
  * everything is closed, the root's own source included.
- * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, FORMAT_INVALID, FORMAT_TRUNCATED, FORMAT_UNSUPPORTED.
+ * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, FORMAT_INVALID, FORMAT_TRUNCATED, FORMAT_UNSUPPORTED, ABORTED.
  */
 export async function openModelFiles(root: FileRoot, options: ModelFilesOptions = {}): Promise<ModelFiles> {
-  return root.kind === "file" ? openFile(root, options) : openFolder(root);
+  return root.kind === "file" ? openFile(root, options) : openFolder(root, options.signal);
 }
 
 async function openFile(root: FileRoot & { kind: "file" }, options: ModelFilesOptions): Promise<ModelFiles> {
@@ -66,12 +70,17 @@ async function refuseSafetensors(source: ByteSource): Promise<void> {
   );
 }
 
-async function openFolder(root: FileRoot & { kind: "folder" }): Promise<ModelFiles> {
-  const config = await requiredJson(root, "config.json");
-  const tokenizerJson = await requiredJson(root, "tokenizer.json");
-  const tokenizerConfig = await readTokenizerConfig(root);
-  const generationConfig = await optional(root, "generation_config.json", readJsonFile);
-  const { tensors, close } = await openSafetensors((fileName) => root.open(fileName));
+async function openFolder(
+  root: FileRoot & { kind: "folder" },
+  signal: AbortSignal | undefined,
+): Promise<ModelFiles> {
+  const config = await requiredJson(root, "config.json", { maxMiB: maxConfigMiB, signal });
+  const tokenizerJson = await requiredJson(root, "tokenizer.json", { signal });
+  const tokenizerConfig = await readTokenizerConfig(root, signal);
+  const generationConfig = await optional(root, "generation_config.json", (source) =>
+    readJsonFile(source, { maxMiB: maxConfigMiB, signal }),
+  );
+  const { tensors, close } = await openSafetensors((fileName) => root.open(fileName), signal);
   return {
     kind: "hf",
     config,
@@ -83,8 +92,14 @@ async function openFolder(root: FileRoot & { kind: "folder" }): Promise<ModelFil
   };
 }
 
-async function requiredJson(root: FileRoot & { kind: "folder" }, fileName: string): Promise<unknown> {
-  const value = await optional(root, fileName, async (source) => ({ json: await readJsonFile(source) }));
+async function requiredJson(
+  root: FileRoot & { kind: "folder" },
+  fileName: string,
+  options: TextFileOptions,
+): Promise<unknown> {
+  const value = await optional(root, fileName, async (source) => ({
+    json: await readJsonFile(source, options),
+  }));
   if (value !== undefined) return value.json;
   throw new BitNetError(
     "FILE_NOT_FOUND",
@@ -92,9 +107,13 @@ async function requiredJson(root: FileRoot & { kind: "folder" }, fileName: strin
   );
 }
 
-async function readTokenizerConfig(root: FileRoot & { kind: "folder" }): Promise<unknown> {
-  const config = await optional(root, "tokenizer_config.json", readJsonFile);
-  const template = await optional(root, "chat_template.jinja", readTextFile);
+async function readTokenizerConfig(
+  root: FileRoot & { kind: "folder" },
+  signal: AbortSignal | undefined,
+): Promise<unknown> {
+  const options = { maxMiB: maxConfigMiB, signal };
+  const config = await optional(root, "tokenizer_config.json", (source) => readJsonFile(source, options));
+  const template = await optional(root, "chat_template.jinja", (source) => readTextFile(source, options));
   if (template === undefined) return config;
   return { ...(typeof config === "object" ? config : {}), chat_template: template };
 }

@@ -103,3 +103,21 @@ export function watched(source: ByteSource) {
   };
   return { source: watchedSource, counts };
 }
+
+/** Counts the turns that the event loop gets until `stop`. */
+export function countingTurns(): { stop(): number } {
+  let count = 0;
+  let isOn = true;
+  const tick = () => {
+    if (!isOn) return;
+    count++;
+    setImmediate(tick);
+  };
+  setImmediate(tick);
+  return {
+    stop() {
+      isOn = false;
+      return count;
+    },
+  };
+}

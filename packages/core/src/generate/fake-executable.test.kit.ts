@@ -12,8 +12,8 @@ import {
   pageTokens,
 } from "../backend/backend.ts";
 import type { Program } from "../backend/program.ts";
-import { answerHead } from "../backend/reference/head.ts";
-import type { HeadRequest, HeadResult, Step, StepResult } from "../backend/step.ts";
+import { answerHead, headWants } from "../backend/reference/head.ts";
+import type { HeadRequest, HeadResult, HeadWantKind, Step, StepResult } from "../backend/step.ts";
 import { validateStep } from "../backend/validate.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { GenerateSettings } from "./options.ts";
@@ -24,6 +24,8 @@ export interface FakeOptions {
   maxRows?: number;
   contextLength?: number;
   vocabSize?: number;
+  /** Kinds of head requests it answers; by default all. */
+  wants?: readonly HeadWantKind[];
   /** Logits after these tokens; by default pseudo-random ones. */
   logitsOf?: (history: readonly number[]) => Float32Array;
   /** How heads are answered; by default as the reference does. */
@@ -58,6 +60,7 @@ export function peak(id: number, vocabSize: number): Float32Array {
 
 export class FakeExecutable implements Executable {
   readonly program: Program;
+  readonly wants: readonly HeadWantKind[];
   readonly steps: Step[] = [];
   isDisposed = false;
   nReleased = 0;
@@ -74,8 +77,10 @@ export class FakeExecutable implements Executable {
       logitsOf: (history) => hashedLogits(history, vocabSize),
       answer: answerHead,
       vocabSize,
+      wants: headWants,
       ...options,
     };
+    this.wants = this.#options.wants;
     this.program = {
       name: "fake",
       contextLength: this.#options.contextLength,

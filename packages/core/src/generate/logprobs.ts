@@ -32,6 +32,23 @@ export function readLogprob(result: HeadResult, apart: Int32Array, id: number, n
   return { id, logprob: logprobOf(logit), top };
 }
 
+/** The same from the answer to a request for a draw, whose token has been chosen. */
+export function readDrawnLogprob({ row, ids, logits, logSumExp }: HeadResult, nTop: number): TokenLogprob {
+  const id = ids[0] ?? -1;
+  const own: HeadResult = {
+    row,
+    ids: ids.subarray(0, 1),
+    logits: logits.subarray(0, 1),
+    apartLogits: new Float32Array(),
+  };
+  const best: HeadResult = { ...own, ids: ids.subarray(1), logits: logits.subarray(1) };
+  const sum = logSumExp === undefined ? {} : { logSumExp };
+  const { logprob } = readLogprob({ ...own, ...sum }, new Int32Array(), id, 0);
+  if (nTop === 0) return { id, logprob, top: [] };
+  const { top } = readLogprob({ ...best, ...sum }, new Int32Array(), best.ids[0] ?? -1, nTop);
+  return { id, logprob, top };
+}
+
 function merged(result: HeadResult, apart: Int32Array): Ranking {
   const builder = new RankingBuilder(result.ids.length + apart.length);
   result.ids.forEach((id, i) => {

@@ -31,10 +31,11 @@ const sumSlack = 1e-9;
 
 /** Offers to `draw` what top-p and min-p keep. @returns false when it is open which token that makes the winner. */
 export function drawNucleus(part: PartialRanking, settings: NucleusSettings, draw: Draw): boolean {
+  const { ranking, nKnown } = part;
+  const { temperature, topP, minP: min } = settings;
+  if (topP === 1) return drawMinP(part, settings, draw);
   const cut = topPRange(part, settings);
   if (cut === null) return false;
-  const { ranking, nKnown } = part;
-  const { temperature, minP: min } = settings;
   const end = min > 0 ? minP(ranking, { start: 0, end: nKnown }, temperature, min).end : nKnown;
   let i = 0;
   const offerUpTo = (bound: number) => {
@@ -45,6 +46,19 @@ export function drawNucleus(part: PartialRanking, settings: NucleusSettings, dra
   // When more tokens change nothing, no number of them in between does.
   offerUpTo(cut.most);
   return draw.id === winner;
+}
+
+/** Where min-p cuts depends on the best token alone; open only when it does not cut within what is known. */
+function drawMinP(
+  { ranking, nKnown, rest }: PartialRanking,
+  { temperature, minP: min }: NucleusSettings,
+  draw: Draw,
+): boolean {
+  const { end } = minP(ranking, { start: 0, end: nKnown }, temperature, min);
+  // A rest that weighs nothing is below any bound.
+  if (end === nKnown && (nKnown < ranking.ids.length || rest.high > 0)) return false;
+  for (let i = 0; i < end; i++) draw.offer(ranking.ids[i] ?? 0, ranking.logits[i] ?? 0);
+  return true;
 }
 
 /** The fewest and the most tokens that top-p may keep; null when those are more than are known. */

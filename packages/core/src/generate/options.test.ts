@@ -38,6 +38,8 @@ describe("generation options", () => {
       promptLogprobs: null,
       promptLogprobsFrom: 1,
       special: false,
+      thinking: null,
+      thinkingBudget: null,
       mask: null,
       cacheSalt: "",
       signal: null,
@@ -57,6 +59,8 @@ describe("generation options", () => {
     ["temperature", Number.NaN],
     ["temperature", "0.7"],
     ["temperature", Number.POSITIVE_INFINITY],
+    ["temperature", 1e39],
+    ["temperature", Number.MAX_VALUE],
     ["topK", 1.5],
     ["topK", -1],
     ["topP", 0],
@@ -126,4 +130,40 @@ describe("generation options", () => {
   test("temperatures near 0 are greedy", () => {
     expect(parseGenerateOptions({ temperature: 1e-30 }, 100).sampling.temperature).toBe(0);
   });
+});
+
+describe("messages stay short", () => {
+  const million = Array.from({ length: 1_000_000 }, (_, i) => i);
+  test.each<[string, unknown]>([
+    ["an array of a million", million],
+    ["a million unknown options", Object.fromEntries(million.map((i) => [`x${i}`, i]))],
+    ["a million biases", { logitBias: new Map(million.map((i) => [i + 100, 1])) }],
+    ["a million keys of biases", { logitBias: Object.fromEntries(million.map((i) => [`x${i}`, 1])) }],
+    ["a long name", { ["y".repeat(1_000_000)]: 1 }],
+    ["a long text", { topK: "y".repeat(1_000_000) }],
+    ["a long number", { topK: 10n ** 10_000n }],
+    ["a function", { topK: Object.assign(() => {}, { toString: () => "y".repeat(1_000_000) }) }],
+  ])("for %s", (_, options) => {
+    let message = "";
+    try {
+      parseGenerateOptions(options, 100);
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    expect(message).toMatch(/^generate: /);
+    expect(message.length).toBeLessThan(1200);
+    expect(JSON.stringify(problemsOf(options)).length).toBeLessThan(1200);
+  });
+
+  test("and say how much they leave out", () => {
+    expect(problemsOf(Object.fromEntries(million.slice(0, 20).map((i) => [`x${i}`, i])))).toContain(
+      "and 12 more",
+    );
+  });
+});
+
+test("a signal that cannot be left is refused", () => {
+  const { signal } = new AbortController();
+  const half = { aborted: false, addEventListener: signal.addEventListener.bind(signal) };
+  expect(problemsOf({ signal: half })).toEqual(["signal: expected an AbortSignal, found an object"]);
 });

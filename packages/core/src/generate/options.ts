@@ -3,7 +3,10 @@
  * settings that the rest of this folder trusts. The order in which the samplers act is in docs/numerics.md.
  */
 import { BitNetError } from "../base/errors.ts";
+import { ProblemList, showName, showValue } from "../base/show-value.ts";
+import { suggestion } from "../base/suggestion.ts";
 import type { TokenMask } from "./mask.ts";
+import type { ThinkingMarks } from "./thinking.ts";
 
 export interface SamplingOptions {
   /** Divides the logits; 0 takes the highest logit. Default 0.7. */
@@ -49,6 +52,10 @@ export interface GenerateOptions extends SamplingOptions {
   promptLogprobsFrom?: number;
   /** Show special tokens in the text. Default false. */
   special?: boolean;
+  /** The marks between which the model thinks, as `encodeChat` gives them: pieces then say which channel they belong to. */
+  thinking?: ThinkingMarks | null;
+  /** The most tokens to think, for `thinking`: then the closing mark is forced. Default: no limit. */
+  thinkingBudget?: number;
   /** Which tokens may come next, such as a grammar decides. Belongs to this generation and is disposed with it. */
   mask?: TokenMask;
   /** Prefixes are shared in the cache only among generations of equal salt, so that one tenant cannot time another's. Default "". */
@@ -82,6 +89,8 @@ export interface GenerateSettings {
   promptLogprobs: number | null;
   promptLogprobsFrom: number;
   special: boolean;
+  thinking: ThinkingMarks | null;
+  thinkingBudget: number | null;
   mask: TokenMask | null;
   cacheSalt: string;
   signal: AbortSignal | null;
@@ -114,18 +123,20 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   promptLogprobs: true,
   promptLogprobsFrom: true,
   special: true,
+  thinking: true,
+  thinkingBudget: true,
   mask: true,
   cacheSalt: true,
   signal: true,
 };
 
-/** @throws BitNetError INVALID_ARGUMENT that lists every problem, also in `details.problems`. */
+/** @throws BitNetError INVALID_ARGUMENT that lists the problems (the first of many), also in `details.problems`. */
 export function parseGenerateOptions(options: unknown, vocabSize: number): GenerateSettings {
   const read = new OptionReader(options, vocabSize);
-  const temperature = read.number("temperature", 0.7, "a number from 0 up", (x) => x >= 0);
+  const temperature = read.f32("temperature", 0.7, "a number from 0 up", (x) => x >= 0);
   const settings: GenerateSettings = {
     sampling: {
-      temperature: temperature < lowestTemperature ? 0 : Math.fround(temperature),
+      temperature: temperature < lowestTemperature ? 0 : temperature,
       topK: read.integer("topK", 0, 0, Number.MAX_SAFE_INTEGER),
       topP: read.number("topP", 0.9, "a number in (0, 1]", (x) => x > 0 && x <= 1),
       minP: read.number("minP", 0, "a number in [0, 1]", (x) => x >= 0 && x <= 1),
@@ -146,6 +157,8 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     promptLogprobs: read.optionalCount("promptLogprobs"),
     promptLogprobsFrom: read.integer("promptLogprobsFrom", 1, 1, Number.MAX_SAFE_INTEGER),
     special: read.flag("special"),
+    thinking: read.thinking(),
+    thinkingBudget: read.budget(),
     mask: read.mask(),
     cacheSalt: read.salt(),
     signal: read.signal(),
@@ -159,33 +172,29 @@ function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }
 
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
-  return String(value);
-}
-
 /** Reads options one by one and collects what is wrong with them. A faulty option reads as its default. */
 class OptionReader {
   readonly #values: Readonly<Record<string, unknown>>;
   readonly #vocabSize: number;
-  readonly #problems: string[] = [];
+  readonly #problems = new ProblemList();
 
   constructor(options: unknown, vocabSize: number) {
     this.#vocabSize = vocabSize;
     const isObject = typeof options === "object" && options !== null;
     this.#values = isObject ? (options as Record<string, unknown>) : {};
     if (!isObject && options !== undefined)
-      this.#problems.push(`options: expected an object, found ${show(options)}`);
+      this.#problems.add(`options: expected an object, found ${showValue(options)}`);
     for (const name of Object.keys(this.#values))
-      if (!Object.hasOwn(known, name)) this.#problems.push(`${name}: no such option`);
+      if (!Object.hasOwn(known, name))
+        this.#problems.add(
+          () => `${showName(name)}: no such option${suggestion(name.slice(0, 100), Object.keys(known))}`,
+        );
   }
 
   finish(): void {
-    if (this.#problems.length === 0) return;
-    throw new BitNetError("INVALID_ARGUMENT", `generate: ${this.#problems.join("; ")}`, {
-      details: { problems: this.#problems },
-    });
+    if (this.#problems.count === 0) return;
+    const problems = this.#problems.listed;
+    throw new BitNetError("INVALID_ARGUMENT", `generate: ${problems.join("; ")}`, { details: { problems } });
   }
 
   number(
@@ -276,6 +285,26 @@ class OptionReader {
     return biases;
   }
 
+  thinking(): ThinkingMarks | null {
+    const value = this.#values.thinking ?? null;
+    if (value === null) return null;
+    const { open, close, closeIds, openId, isOpen } = value as Partial<ThinkingMarks>;
+    const areTexts = [open, close].every(
+      (mark) => typeof mark === "string" && mark.length > 0 && mark.length <= 64,
+    );
+    const areIds = Array.isArray(closeIds) && closeIds.length > 0 && closeIds.every((id) => this.#isId(id));
+    if (areTexts && areIds && (openId === null || this.#isId(openId)) && typeof isOpen === "boolean")
+      return value as ThinkingMarks;
+    return this.#reject("thinking", "the marks that encodeChat gives", value, null);
+  }
+
+  budget(): number | null {
+    if (this.#values.thinkingBudget === undefined) return null;
+    if ((this.#values.thinking ?? null) === null)
+      this.#reject("thinkingBudget", "no budget without `thinking`", this.#values.thinkingBudget, undefined);
+    return this.integer("thinkingBudget", 0, 0, Number.MAX_SAFE_INTEGER);
+  }
+
   mask(): TokenMask | null {
     const value = this.#values.mask as Partial<TokenMask> | undefined;
     if (value === undefined) return null;
@@ -301,7 +330,7 @@ class OptionReader {
   }
 
   #reject<T>(name: string, expected: string, found: unknown, byDefault: T): T {
-    this.#problems.push(`${name}: expected ${expected}, found ${show(found)}`);
+    this.#problems.add(`${name}: expected ${expected}, found ${showValue(found)}`);
     return byDefault;
   }
 }
@@ -314,7 +343,11 @@ function idOf(key: string): unknown {
 /** Also true for the signal of another realm or of a polyfill. */
 function isSignal(value: unknown): value is AbortSignal {
   const signal = value as Partial<AbortSignal> | null;
-  return typeof signal?.aborted === "boolean" && typeof signal.addEventListener === "function";
+  return (
+    typeof signal?.aborted === "boolean" &&
+    typeof signal.addEventListener === "function" &&
+    typeof signal.removeEventListener === "function"
+  );
 }
 
 function isBias(bias: unknown): bias is number {

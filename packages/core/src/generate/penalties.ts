@@ -2,6 +2,7 @@
  * Which logits a request changes, and how: penalties for tokens seen in a window of the last tokens, and biases. Every
  * operation in f32, in the order of docs/numerics.md, "Samplers".
  */
+import type { DrawWant } from "../backend/step.ts";
 import type { SamplingSettings } from "./options.ts";
 
 const f32 = Math.fround;
@@ -54,6 +55,16 @@ export class Penalties {
     const ids = [...this.#counts.keys()];
     for (const id of logitBias.keys()) if (!this.#counts.has(id)) ids.push(id);
     return Int32Array.from(ids);
+  }
+
+  /** What `apply` does, as data; `ids` from `touched`. */
+  describe(ids: Int32Array): Pick<DrawWant, "penalties" | "counts" | "biases"> {
+    const { repeatPenalty, frequencyPenalty, presencePenalty, logitBias } = this.#settings;
+    return {
+      penalties: { repeat: repeatPenalty, frequency: frequencyPenalty, presence: presencePenalty },
+      counts: ids.map((id) => this.#counts.get(id) ?? 0),
+      biases: Float32Array.from(ids, (id) => logitBias.get(id) ?? 0),
+    };
   }
 
   /** The logit after penalties and bias: −Infinity when forbidden, else within ± the largest f32. */

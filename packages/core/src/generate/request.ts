@@ -5,11 +5,12 @@
 import type { HeadRequest, HeadResult } from "../backend/step.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { PagedSequence } from "../model/paged-cache.ts";
-import { readLogprob, type TokenLogprob } from "./logprobs.ts";
+import { readDrawnLogprob, readLogprob, type TokenLogprob } from "./logprobs.ts";
 import type { GenerateSettings } from "./options.ts";
 import { Sampler, type SamplerLimits } from "./sampler.ts";
 import { StopMatcher, type StopReason } from "./stop.ts";
 import type { GenerationResult, PieceStream } from "./stream.ts";
+import { type ChannelText, ThinkingSplitter } from "./thinking.ts";
 import { RequestClock } from "./timings.ts";
 
 /** What is needed of a tokenizer to turn tokens into text. */
@@ -17,7 +18,10 @@ export interface TextSource {
   readonly vocabSize: number;
   /** Tokens that end a generation. */
   readonly eosIds: readonly number[];
-  createDecoder(options?: { special?: boolean }): { push(id: number): string; end(): string };
+  createDecoder(options?: { special?: boolean; continues?: boolean }): {
+    push(id: number): string;
+    end(): string;
+  };
 }
 
 type RequestState = "waiting" | "running" | "paused" | "done";
@@ -56,6 +60,12 @@ export class ActiveRequest {
   readonly #decoder: { push(id: number): string; end(): string } | null;
   readonly #stops: StopMatcher;
   readonly #sampler: Sampler;
+  /** Null when thinking is not told from the answer. */
+  readonly #splitter: ThinkingSplitter | null;
+  #nThought = 0;
+  /** Tokens that come next, whatever the model says. */
+  readonly #forced: number[] = [];
+  readonly #thoughts: string[] = [];
   readonly #texts: string[] = [];
   readonly #logprobs: TokenLogprob[] = [];
   /** Null for the tokens that none is reported of, the first among them. */
@@ -75,7 +85,9 @@ export class ActiveRequest {
     this.#limits = limits;
     this.#text = text;
     this.#eosIds = new Set(text?.eosIds);
-    this.#decoder = text?.createDecoder({ special: settings.special }) ?? null;
+    this.#decoder = text?.createDecoder({ special: settings.special, continues: true }) ?? null;
+    this.#splitter = settings.thinking === null ? null : new ThinkingSplitter(settings.thinking);
+    this.#forceClose();
     this.#stops = new StopMatcher(settings.stop);
     this.#sampler = new Sampler(this.#samplingSettings(), limits, settings.logprobs);
     for (const token of prompt) this.#sampler.see(token);
@@ -125,7 +137,7 @@ export class ActiveRequest {
   decide(end: number, results: readonly HeadResult[]): boolean {
     const last = results.at(-1);
     if (end < this.tokens.length || this.#asked === null || last === undefined) return true;
-    this.#chosen = this.#sampler.choose(last, this.#nGenerated);
+    this.#chosen = this.#forced[0] ?? this.#sampler.choose(last, this.#nGenerated);
     return this.#chosen !== null;
   }
 
@@ -150,6 +162,7 @@ export class ActiveRequest {
     return {
       ids: Int32Array.from(this.tokens.slice(this.nPrompt)),
       text: this.#texts.join(""),
+      ...(this.#splitter === null ? {} : { thinking: this.#thoughts.join("") }),
       stopReason,
       ...(this.#stops.found === null ? {} : { stopText: this.#stops.found }),
       seed: this.settings.sampling.seed,
@@ -175,7 +188,22 @@ export class ActiveRequest {
   }
 
   #sampleRequest(row: number): HeadRequest {
-    return this.#sampler.request(row, this.#nGenerated, this.settings.mask?.allowed() ?? null);
+    const forced = this.#forced[0];
+    if (forced !== undefined) {
+      const k = Math.min(Math.max(this.settings.logprobs ?? 0, 1), this.#limits.vocabSize);
+      return { row, want: { kind: "top", k }, apart: Int32Array.of(forced), logSumExp: true };
+    }
+    // What is thought is free; a mask is about the answer.
+    const mask = this.#splitter?.isThinking === true ? null : this.settings.mask;
+    return this.#sampler.request(row, this.#nGenerated, mask?.allowed() ?? null);
+  }
+
+  /** When the budget of thinking is used up, the closing mark comes next. */
+  #forceClose(): void {
+    const { thinking, thinkingBudget } = this.settings;
+    if (thinking === null || thinkingBudget === null || this.#splitter?.isThinking !== true) return;
+    if (this.#forced.length === 0 && this.#nThought >= thinkingBudget)
+      this.#forced.push(...thinking.closeIds);
   }
 
   #canSample(): boolean {
@@ -204,44 +232,81 @@ export class ActiveRequest {
   #acceptToken(id: number, result: HeadResult): StopReason | null {
     this.clock.markToken();
     const { settings } = this;
-    if (this.#eosIds.has(id)) return this.#endBefore(id, "", "eos");
-    if (settings.stopTokens.has(id)) return this.#endBefore(id, "", "stop");
-    const text = this.#stops.push(this.#decode(id));
+    const isForced = this.#forced.length > 0;
+    if (this.#eosIds.has(id) && !isForced) return this.#endBefore(id, nothing, "eos");
+    if (settings.stopTokens.has(id) && !isForced) return this.#endBefore(id, nothing, "stop");
+    const wasThinking = this.#splitter?.isThinking === true;
+    const text = this.#split(this.#decode(id));
     if (this.#stops.hasStopped) return this.#endBefore(id, text, "stop");
     const report =
       settings.logprobs === null
         ? null
-        : readLogprob(result, this.#asked?.apart ?? new Int32Array(), id, settings.logprobs);
+        : this.#asked?.want.kind === "draw"
+          ? readDrawnLogprob(result, settings.logprobs)
+          : readLogprob(result, this.#asked?.apart ?? new Int32Array(), id, settings.logprobs);
     if (report !== null) this.#logprobs.push(report);
     this.tokens.push(id);
     this.#sampler.see(id);
-    settings.mask?.accept(id);
+    if (isForced) this.#forced.shift();
+    else if (wasThinking) this.#nThought++;
+    else settings.mask?.accept(id);
+    this.#forceClose();
     const reason = this.#canSample() ? null : this.#nGenerated < settings.maxTokens ? "context" : "length";
-    this.#emit(id, reason === null ? text : text + this.#flush(), report);
+    this.#emit(id, reason === null ? text : joined(text, this.#flush()), report);
     return reason;
   }
 
   /** Ends with a token that is not part of the result; text that it sets free gets a piece of its own. */
-  #endBefore(id: number, text: string, reason: StopReason): StopReason {
-    const rest = text + this.#flush();
-    if (rest !== "") this.#emit(id, rest, null);
+  #endBefore(id: number, text: ChannelText, reason: StopReason): StopReason {
+    const rest = joined(text, this.#flush());
+    if (rest.thinking !== "" || rest.answer !== "") this.#emit(id, rest, null);
     return reason;
   }
 
-  #emit(id: number, text: string, report: TokenLogprob | null): void {
-    if (text !== "") this.#texts.push(text);
-    this.stream.push(report === null ? { id, text } : { id, text, logprob: report.logprob, top: report.top });
+  /** One piece, or two where a token sets free what was thought and what is answered. */
+  #emit(id: number, { thinking, answer }: ChannelText, report: TokenLogprob | null): void {
+    if (thinking !== "") this.#thoughts.push(thinking);
+    if (answer !== "") this.#texts.push(answer);
+    const reported = report === null ? {} : { logprob: report.logprob, top: report.top };
+    if (this.#splitter === null) {
+      this.stream.push({ id, text: answer, ...reported });
+      return;
+    }
+    const isThinking = thinking !== "" || (answer === "" && this.#splitter.isThinking);
+    const channel = isThinking ? "thinking" : "answer";
+    this.stream.push({ id, text: isThinking ? thinking : answer, channel, ...reported });
+    if (isThinking && answer !== "") this.stream.push({ id, text: answer, channel: "answer" });
+  }
+
+  /** Stop texts are looked for in the answer alone. */
+  #split(text: string): ChannelText {
+    if (this.#splitter === null) return { thinking: "", answer: this.#stops.push(text) };
+    const { thinking, answer } = this.#splitter.push(text);
+    return { thinking, answer: this.#stops.push(answer) };
   }
 
   /** Ids beyond the tokenizer's vocabulary (padding of an embedding) have no text. */
   #decode(id: number): string {
     if (this.#decoder === null || id >= (this.#text?.vocabSize ?? 0)) return "";
-    return this.#decoder.push(id);
+    const text = this.#decoder.push(id);
+    // Marks that are control tokens are hidden, but must be seen here.
+    const { thinking, special } = this.settings;
+    if (thinking === null || special || text !== "") return text;
+    if (id === thinking.openId) return thinking.open;
+    return thinking.closeIds.length === 1 && id === thinking.closeIds[0] ? thinking.close : text;
   }
 
-  /** What decoder and stop rules still hold at the end. */
-  #flush(): string {
-    if (this.#stops.hasStopped) return "";
-    return this.#stops.push(this.#decoder?.end() ?? "") + this.#stops.end();
+  /** What decoder, splitter and stop rules still hold at the end. */
+  #flush(): ChannelText {
+    if (this.#stops.hasStopped) return nothing;
+    const last = this.#split(this.#decoder?.end() ?? "");
+    const { thinking, answer } = this.#splitter?.end() ?? nothing;
+    return joined(last, { thinking, answer: this.#stops.push(answer) + this.#stops.end() });
   }
+}
+
+const nothing: ChannelText = { thinking: "", answer: "" };
+
+function joined(first: ChannelText, second: ChannelText): ChannelText {
+  return { thinking: first.thinking + second.thinking, answer: first.answer + second.answer };
 }

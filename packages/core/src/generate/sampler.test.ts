@@ -1,17 +1,30 @@
 import { describe, expect, test } from "vitest";
 import { answerHead } from "../backend/reference/head.ts";
+import type { HeadWantKind } from "../backend/step.ts";
 import { looseAnswer } from "./loose-answer.test.kit.ts";
 import type { GenerateOptions } from "./options.ts";
 import { chooseFrom, settingsOf } from "./sampler.test.kit.ts";
 import { Sampler } from "./sampler.ts";
 
 const f32 = Math.fround;
+const withoutDraws = ["top", "above", "winner", "all", "mass"] as const;
+const onlyObligatory = ["top", "all"] as const;
+
+const drawn = (parts: object) => expect.objectContaining({ kind: "draw", ...parts });
 
 describe("the smallest request that suffices", () => {
   const vocabSize = 100;
-  const kindOf = (each: GenerateOptions, nReported: number | null = null) => {
+  const kindOf = (
+    each: GenerateOptions,
+    nReported: number | null = null,
+    wants?: readonly HeadWantKind[],
+  ) => {
     const settings = settingsOf({ seed: 5, ...each }, vocabSize);
-    const sampler = new Sampler(settings, { vocabSize, contextLength: 50 }, nReported);
+    const sampler = new Sampler(
+      settings,
+      { vocabSize, contextLength: 50, ...(wants ? { wants } : {}) },
+      nReported,
+    );
     for (const token of [4, 5, 4]) sampler.see(token);
     return sampler.request(7, 2);
   };
@@ -24,24 +37,37 @@ describe("the smallest request that suffices", () => {
     ["top-k of everything", { ...plain, topK: 100 }, null, expect.objectContaining({ kind: "winner" })],
     ["top-p", {}, null, { kind: "mass", temperature: f32(0.7), share: 0.95 }],
     ["top-p with its own log-probability", {}, 0, { kind: "mass", temperature: f32(0.7), share: 0.95 }],
-    ["top-p with reports", {}, 1, { kind: "all" }],
-    ["top-p and typical-p", { typicalP: 0.9 }, null, { kind: "all" }],
-    ["typical-p", { ...plain, typicalP: 0.5 }, null, { kind: "all" }],
-    [
-      "min-p",
-      { ...plain, minP: 0.1, temperature: 1 },
-      null,
-      { kind: "above", margin: expect.closeTo(Math.log(10), 3) },
-    ],
+    ["top-p with reports", {}, 1, drawn({ topP: 0.9, nBest: 1 })],
+    ["top-p and typical-p", { typicalP: 0.9 }, null, drawn({ typicalP: 0.9, nBest: 0 })],
+    ["typical-p", { ...plain, typicalP: 0.5 }, null, drawn({ typicalP: 0.5, topP: 1 })],
+    ["min-p", { ...plain, minP: 0.1, temperature: 1 }, null, { kind: "mass", temperature: 1, share: 1 }],
     [
       "temperature",
       { ...plain, temperature: 0.5 },
       null,
       { kind: "winner", temperature: 0.5, seed: 5, choice: 0, index: 2 },
     ],
-    ["temperature with reports", plain, 1, { kind: "all" }],
+    ["temperature with reports", plain, 1, drawn({ seed: 5, index: 2 })],
   ])("%s", (_, each, nReported, want) => {
     expect(kindOf(each, nReported).want).toEqual(want);
+  });
+
+  test.each<[string, GenerateOptions, number | null, readonly HeadWantKind[], unknown]>([
+    ["top-p", {}, null, onlyObligatory, { kind: "all" }],
+    ["top-p with reports", {}, 1, withoutDraws, { kind: "all" }],
+    ["typical-p", { typicalP: 0.5 }, null, withoutDraws, { kind: "all" }],
+    [
+      "min-p",
+      { ...plain, minP: 0.1, temperature: 1 },
+      null,
+      withoutDraws,
+      { kind: "above", margin: expect.closeTo(Math.log(10), 3) },
+    ],
+    ["min-p", { ...plain, minP: 0.1 }, null, onlyObligatory, { kind: "all" }],
+    ["temperature", plain, null, onlyObligatory, { kind: "all" }],
+    ["top-k", { topK: 40 }, null, onlyObligatory, { kind: "top", k: 40 }],
+  ])("%s, of a backend that offers less", (_, each, nReported, wants, want) => {
+    expect(kindOf(each, nReported, wants).want).toEqual(want);
   });
 
   test("changed ids stand apart, once each", () => {
@@ -56,7 +82,8 @@ describe("the smallest request that suffices", () => {
   test("after an open choice all logits are asked for, for longer each time", () => {
     const row = Float32Array.from({ length: vocabSize }, (_, id) => (id % 10) / 100);
     const settings = settingsOf({ seed: 5, ...plain, topP: 0.9 }, vocabSize);
-    const sampler = new Sampler(settings, { vocabSize, contextLength: 50 }, null);
+    const limits = { vocabSize, contextLength: 50, wants: withoutDraws };
+    const sampler = new Sampler(settings, limits, null);
     const kinds: string[] = [];
     for (let index = 0; index < 19; index++) {
       chooseFrom(sampler, index, (request) => {

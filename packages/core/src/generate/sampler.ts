@@ -3,9 +3,10 @@
  * same token as the same filters on all logits would. Knows nothing of text or scheduling.
  */
 
-import type { HeadRequest, HeadResult, HeadWant } from "../backend/step.ts";
+import type { HeadRequest, HeadResult, HeadWant, HeadWantKind } from "../backend/step.ts";
 import { logF32 } from "../base/elementary.ts";
 import { BitNetError } from "../base/errors.ts";
+import { showValue } from "../base/show-value.ts";
 import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window } from "./filters.ts";
 import { isAllowed } from "./mask.ts";
 import { drawNucleus } from "./nucleus.ts";
@@ -16,7 +17,12 @@ import { type Ranking, RankingBuilder } from "./ranking.ts";
 export interface SamplerLimits {
   vocabSize: number;
   contextLength: number;
+  /** What the head is good for; default: everything. */
+  wants?: readonly HeadWantKind[];
 }
+
+/** The most candidates that are filtered here where the head can do it. */
+const mostCandidates = 1024;
 
 /** The most tokens for which all logits are asked without trying with less. */
 const longestImpatience = 64;
@@ -57,10 +63,10 @@ export class Sampler {
    * @param allowed Bit set of the tokens that may be chosen; null: all.
    */
   request(row: number, index: number, allowed: Uint32Array | null = null): HeadRequest {
-    this.#allowed = allowed === null ? null : allowed.slice();
+    this.#allowed = allowed === null ? null : this.#checkedMask(allowed);
+    this.#touched = this.#penalties.touched();
     const want = this.#want(index);
     this.#asked = want.kind;
-    this.#touched = this.#penalties.touched();
     return {
       row,
       want,
@@ -71,11 +77,15 @@ export class Sampler {
   }
 
   /**
-   * The token, given the answer to the last `request`. Null when that leaves it open: then `request` once more, which asks for all.
+   * The token, given the answer to the last `request`. Null when that leaves it open: then `request` once more, which settles it.
    * @throws BitNetError INVALID_ARGUMENT when biases forbid every token.
    */
   choose(result: HeadResult, index: number): number | null {
     const { temperature, seed, choice } = this.#settings;
+    if (this.#asked === "draw") {
+      this.#isOpen = false;
+      return this.#checked(result.ids[0] ?? -1);
+    }
     if (temperature === 0 && this.#asked === "all")
       return this.#checked(rankAll(this.#changed(result.logits)).ids[0] ?? -1);
     if (temperature === 0) return this.#checked(this.#best(result));
@@ -86,6 +96,17 @@ export class Sampler {
       if (this.#isOpen) return null;
     } else this.#isOpen = false;
     return this.#checked(this.#asked === "mass" ? draw.id : this.#draw(result, draw));
+  }
+
+  /** A copy of what a mask gave. */
+  #checkedMask(allowed: Uint32Array): Uint32Array {
+    const nWords = Math.ceil(this.#limits.vocabSize / 32);
+    if (allowed instanceof Uint32Array && allowed.length === nWords) return allowed.slice();
+    const found = allowed instanceof Uint32Array ? `${allowed.length} words` : showValue(allowed);
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `mask: allowed() gave ${found}, expected a Uint32Array of ${nWords} words`,
+    );
   }
 
   #checked(id: number): number {
@@ -103,14 +124,37 @@ export class Sampler {
     const nReported = this.#nReported ?? 0;
     const top = (k: number): HeadWant => ({ kind: "top", k: Math.min(Math.max(k, nReported), vocabSize) });
     // The best tokens are reported whether they are allowed or not.
-    if (this.#allowed !== null && nReported > 0) return { kind: "all" };
+    if (this.#allowed !== null && nReported > 0) return this.#whole(index);
     if (temperature === 0) return top(1);
-    if (topK > 0 && topK < vocabSize) return top(topK);
-    if (typicalP < 1 || nReported > 0) return { kind: "all" };
-    if (topP < 1)
-      return this.#asksAll() ? { kind: "all" } : { kind: "mass", temperature, share: (1 + topP) / 2 };
-    if (minP > 0) return { kind: "above", margin: minPMargin(temperature, minP) };
-    return { kind: "winner", temperature, seed, choice, index };
+    if (topK > 0 && topK < vocabSize)
+      return topK > mostCandidates && this.#offers("draw") ? this.#whole(index) : top(topK);
+    if (typicalP < 1 || nReported > 0) return this.#whole(index);
+    if (topP < 1 || (minP > 0 && this.#offers("draw"))) {
+      if (!this.#offers("mass") || this.#asksAll()) return this.#whole(index);
+      // Without top-p it is min-p alone that cuts, wherever that is.
+      return { kind: "mass", temperature, share: (1 + topP) / 2 };
+    }
+    if (minP > 0)
+      return this.#offers("above")
+        ? { kind: "above", margin: minPMargin(temperature, minP) }
+        : this.#whole(index);
+    return this.#offers("winner") ? { kind: "winner", temperature, seed, choice, index } : this.#whole(index);
+  }
+
+  #offers(kind: HeadWantKind): boolean {
+    return this.#limits.wants?.includes(kind) ?? true;
+  }
+
+  /** For choices that take the whole vocabulary: made where the logits are, if possible. */
+  #whole(index: number): HeadWant {
+    if (!this.#offers("draw")) return { kind: "all" };
+    const { temperature, topK, topP, minP, typicalP, seed, choice } = this.#settings;
+    return {
+      kind: "draw",
+      ...{ temperature, topK, typicalP, topP, minP, seed, choice, index },
+      nBest: Math.min(this.#nReported ?? 0, this.#limits.vocabSize),
+      ...this.#penalties.describe(this.#touched),
+    };
   }
 
   /** A distribution too flat for a few candidates tends to stay so: after an open choice, all logits are asked for a while. */

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { pageTokens } from "../backend/backend.ts";
+import { answerHead } from "../backend/reference/head.ts";
 import { BitNetError } from "../base/errors.ts";
 import { FakeExecutable, type FakeOptions } from "./fake-executable.test.kit.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
@@ -346,4 +347,59 @@ describe("what callers may get wrong", () => {
       expect(make).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
     },
   );
+});
+
+describe("what is wrong with one request", () => {
+  const allIds = () => new Uint32Array(2).fill(0xffffffff);
+  const maskWith = (parts: object) => ({ allowed: allIds, accept() {}, dispose() {}, ...parts });
+  const boom = () => {
+    throw new Error("boom");
+  };
+
+  test.each<[string, object, RegExp]>([
+    ["a mask that throws", maskWith({ allowed: boom }), /boom/],
+    ["a mask that is too short", maskWith({ allowed: () => new Uint32Array(1) }), /gave 1 words, expected/],
+    ["a mask that is none", maskWith({ allowed: () => [1, 2] }), /gave an array, expected/],
+    ["a mask that refuses a token", maskWith({ accept: boom }), /boom/],
+  ])("fails that one only: %s", async (_, mask, message) => {
+    const { scheduler } = setUp();
+    const options = { seed: 1, maxTokens: 8 };
+    const good = scheduler.generate(prompt, options);
+    const bad = scheduler.generate(prompt, { ...options, mask: mask as ReturnType<typeof maskWith> });
+    const later = scheduler.generate(prompt, options);
+    await expect(bad.result).rejects.toThrow(message);
+    expect((await good.result).ids).toHaveLength(8);
+    expect((await later.result).ids).toEqual((await good.result).ids);
+    expect(scheduler.stats()).toMatchObject({ running: 0, waiting: 0, pagesInUse: 0 });
+  });
+
+  test("does not keep it from ending, nor its pages in use", async () => {
+    const { scheduler } = setUp();
+    const { signal } = new AbortController();
+    const stuck = {
+      aborted: false,
+      addEventListener: signal.addEventListener.bind(signal),
+      removeEventListener: boom,
+    } as unknown as AbortSignal;
+    const mask = maskWith({ dispose: boom });
+    const { result } = scheduler.generate(prompt, { seed: 1, maxTokens: 3, signal: stuck, mask });
+    expect((await result).ids).toHaveLength(3);
+    expect(scheduler.stats()).toMatchObject({ running: 0, pagesInUse: 0 });
+    const deaf = { ...stuck, removeEventListener() {}, addEventListener: boom } as unknown as AbortSignal;
+    await expect(scheduler.generate(prompt, { signal: deaf }).result).rejects.toThrow("boom");
+    expect(scheduler.stats()).toMatchObject({ running: 0, waiting: 0 });
+  });
+
+  test("is told by its row where a step finds it", async () => {
+    const { scheduler } = setUp({
+      answer: (request, logits) => {
+        if (request.want.kind !== "top") return answerHead(request, logits);
+        throw new BitNetError("INVALID_ARGUMENT", "wrong", { details: { row: request.row } });
+      },
+    });
+    const good = scheduler.generate(prompt, { seed: 1, maxTokens: 4, temperature: 1, topP: 1 });
+    const bad = scheduler.generate(prompt, { seed: 1, maxTokens: 4, temperature: 0 });
+    await expect(bad.result).rejects.toThrow("wrong");
+    expect((await good.result).ids).toHaveLength(4);
+  });
 });

@@ -5,14 +5,15 @@
  */
 import { type Executable, pageTokens } from "../backend/backend.ts";
 import type { HeadResult } from "../backend/step.ts";
+import { onAbort } from "../base/abort.ts";
 import { BitNetError } from "../base/errors.ts";
+import { maxUninterruptedMs, nextTask } from "../base/event-loop.ts";
 import { PagedCache } from "../model/paged-cache.ts";
-import { nextTask } from "./event-loop.ts";
 import { type GenerateOptions, type GenerateSettings, parseGenerateOptions } from "./options.ts";
 import { checkVocabularySize } from "./ranking.ts";
 import { ActiveRequest, type TextSource } from "./request.ts";
 import { Roster } from "./roster.ts";
-import { type PlannedRows, planStep, type StepPlan } from "./step-plan.ts";
+import { type PlannedRows, planStep, RequestFault, type StepPlan } from "./step-plan.ts";
 import type { StopReason } from "./stop.ts";
 import { type Generation, PieceStream } from "./stream.ts";
 
@@ -61,8 +62,6 @@ interface SettledRows {
 
 /** Free pages go back to the system in lots of at least so many. */
 const releaseLot = 64;
-/** How long steps may follow each other before the event loop gets a turn. */
-const maxUninterruptedMs = 20;
 
 export class Scheduler {
   /** Positions that a sequence can have: the model's, or the arena's when those are fewer. */
@@ -72,7 +71,8 @@ export class Scheduler {
   readonly #maxUnread: number;
   readonly #cache: PagedCache;
   readonly #roster: Roster;
-  readonly #signalHandlers = new Map<ActiveRequest, () => void>();
+  /** Ends the waiting for a request's signal. */
+  readonly #stopsWaiting = new Map<ActiveRequest, () => void>();
   #inFlight: StepPlan | null = null;
   #pumping: Promise<void> | null = null;
   #disposal: Promise<void> | null = null;
@@ -124,12 +124,16 @@ export class Scheduler {
       order: this.#nextOrder++,
       prompt: promptIds,
       settings,
-      limits: { vocabSize, contextLength: this.contextLength },
+      limits: { vocabSize, contextLength: this.contextLength, wants: this.#executable.wants },
       text: this.#tokenizer,
       stream,
     });
     this.#roster.add(request);
-    this.#obeySignal(request);
+    try {
+      this.#obeySignal(request);
+    } catch (error) {
+      this.#fail(request, error);
+    }
     this.#wake();
     return stream;
   }
@@ -197,9 +201,10 @@ export class Scheduler {
       this.#end(request, "abort");
       return;
     }
-    const handler = () => this.#end(request, "abort");
-    this.#signalHandlers.set(request, handler);
-    signal.addEventListener("abort", handler, { once: true });
+    this.#stopsWaiting.set(
+      request,
+      onAbort(signal, () => this.#end(request, "abort")),
+    );
   }
 
   #wake(): void {
@@ -235,11 +240,26 @@ export class Scheduler {
   #nextPlan(): StepPlan | null {
     try {
       this.#tidy();
-      this.#roster.admit();
-      const counts = this.#roster.plan();
-      return counts.size === 0 ? null : planStep(counts);
+      for (;;) {
+        this.#roster.admit();
+        const counts = this.#roster.plan();
+        if (counts.size === 0) return null;
+        const plan = this.#tryPlan(counts);
+        if (plan !== null) return plan;
+      }
     } catch (error) {
       this.#failAll(error);
+      return null;
+    }
+  }
+
+  /** Null when a request was at fault, which then has failed. */
+  #tryPlan(counts: ReadonlyMap<ActiveRequest, number>): StepPlan | null {
+    try {
+      return planStep(counts);
+    } catch (error) {
+      if (!(error instanceof RequestFault)) throw error;
+      this.#fail(error.request, error.cause);
       return null;
     }
   }
@@ -331,15 +351,26 @@ export class Scheduler {
   #retire(request: ActiveRequest): boolean {
     if (request.state === "done") return false;
     this.#roster.remove(request);
-    request.settings.mask?.dispose();
-    const handler = this.#signalHandlers.get(request);
-    if (handler !== undefined) request.settings.signal?.removeEventListener("abort", handler);
-    this.#signalHandlers.delete(request);
+    this.#leaveCaller(request);
     // Pages that a run is writing to are given up when it has ended.
     const isInFlight = this.#inFlight?.parts.some((part) => part.request === request) ?? false;
     if (!isInFlight) this.#roster.release(request);
     if (this.#disposal === null) this.#wake();
     return true;
+  }
+
+  /** Lets go of what the caller gave; failures of it must not keep a request from ending. */
+  #leaveCaller(request: ActiveRequest): void {
+    const stopWaiting = this.#stopsWaiting.get(request);
+    this.#stopsWaiting.delete(request);
+    const tasks = [() => request.settings.mask?.dispose(), () => stopWaiting?.()];
+    for (const task of tasks) {
+      try {
+        task();
+      } catch {
+        // Whoever wrote it cannot be told: the request may have ended well.
+      }
+    }
   }
 
   #resume(request: ActiveRequest): void {

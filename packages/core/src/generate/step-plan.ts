@@ -24,7 +24,28 @@ export interface StepPlan {
   readonly parts: readonly PlannedRows[];
 }
 
-/** @param counts Rows to run per request; every request holds pages for them. */
+/** One request cannot say what it needs; the others can go on without it. */
+export class RequestFault extends Error {
+  readonly request: ActiveRequest;
+
+  constructor(request: ActiveRequest, cause: unknown) {
+    super("a request failed while it was planned", { cause });
+    this.request = request;
+  }
+}
+
+function headsOf(request: ActiveRequest, from: number, count: number, row: number): HeadRequest[] {
+  try {
+    return request.headRequests(from, count, row);
+  } catch (error) {
+    throw new RequestFault(request, error);
+  }
+}
+
+/**
+ * @param counts Rows to run per request; every request holds pages for them.
+ * @throws RequestFault when asking a request fails, such as in a caller's mask.
+ */
 export function planStep(counts: ReadonlyMap<ActiveRequest, number>): StepPlan {
   const nRows = [...counts.values()].reduce((sum, count) => sum + count, 0);
   const tokens = new Int32Array(nRows);
@@ -40,7 +61,7 @@ export function planStep(counts: ReadonlyMap<ActiveRequest, number>): StepPlan {
     if (sequence === null)
       throw new BitNetError("INTERNAL", "scheduler: a request without pages was planned");
     const from = sequence.written;
-    const ownHeads = request.headRequests(from, count, row);
+    const ownHeads = headsOf(request, from, count, row);
     parts.push({ request, sequence, from, count, firstRow: row, nHeads: ownHeads.length });
     for (const head of ownHeads) heads.push(head);
     for (let i = 0; i < count; i++, row++) {

@@ -7,13 +7,15 @@ import type { StopReason } from "./stop.ts";
 
 /**
  * What one sampled token adds. Pieces stand for the tokens of `GenerationResult.ids` in order. One more piece follows when
- * the token that ended the generation (not in `ids`) still sets text free; it carries that token's id. The pieces' texts,
- * joined, are the result's text.
+ * the token that ended the generation (not in `ids`) still sets text free; it carries that token's id, and so does a second piece of a token
+ * that ends the thinking and begins the answer. The pieces' texts, joined, are the result's text (of channel "answer") and thinking.
  */
 export interface TokenPiece {
   id: number;
   /** May be empty: a character may span tokens, and a possible stop text is held back. */
   text: string;
+  /** With `thinking`: whether the text is thought or answered. */
+  channel?: "thinking" | "answer";
   /** With `logprobs`, except in the piece of a token that ended the generation. */
   logprob?: number;
   top?: readonly TopLogprob[];
@@ -39,6 +41,8 @@ export interface GenerationResult {
   ids: Int32Array;
   /** Without the stop text. After "abort": what had been set free until then. */
   text: string;
+  /** With the option `thinking`: what stood between its marks; `text` is the answer alone. */
+  thinking?: string;
   stopReason: StopReason;
   /** With "stop": the stop text that was found; absent when a token of `stopTokens` ended it. */
   stopText?: string;

@@ -30,6 +30,7 @@ import { type MasterType, ternarise } from "../packing/ternarise.ts";
 import type { ModelConfig } from "./model-config.ts";
 import type { Recording, WeightRequest } from "./recorder.ts";
 import { ropeTable } from "./rope-table.ts";
+import { refuseUnread } from "./unread-tensors.ts";
 
 /** Where the weights of a model are, under the names of their own format. */
 export interface WeightFiles {
@@ -39,6 +40,8 @@ export interface WeightFiles {
   weightScale: ModelConfig["weightScale"];
   /** Ternary weights in a float type may be products T · v, as bitnet.cpp's converter writes them, rather than masters. */
   floatsMayBeProducts: boolean;
+  /** The output shares the embedding, whatever else a file holds. */
+  isTied?: boolean;
   /** Ternary weights in a float type that are no products are masters; otherwise they are refused. */
   floatsAreMasters: boolean;
 }
@@ -47,6 +50,8 @@ export interface BindOptions {
   /** Fraction done, 0…1. */
   onProgress?: (fraction: number) => void;
   signal?: AbortSignal;
+  /** The recording asks for some weights only: tensors that it does not read are no fault. */
+  isPart?: boolean;
 }
 
 const denseTypes: readonly string[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"] satisfies DenseType[];
@@ -55,7 +60,7 @@ const masterTypes: readonly string[] = ["f32", "f16", "bf16"] satisfies MasterTy
 const maxRopeElements = 2 ** 28;
 
 /**
- * @throws BitNetError MODEL_INVALID for a missing tensor or a wrong shape, FORMAT_UNSUPPORTED for a type that cannot serve,
+ * @throws BitNetError MODEL_INVALID for a missing tensor, a wrong shape or a tensor that nothing reads, FORMAT_UNSUPPORTED for a type that cannot serve,
  * NUMERIC_FAILURE for master weights that are not finite, OUT_OF_MEMORY for a context that is too long, FORMAT_TRUNCATED or IO_FAILED
  * from reading, ABORTED.
  */
@@ -78,6 +83,7 @@ export async function bindWeights(
     done += requestSize(buffer);
     options.onProgress?.(done / total);
   }
+  if (!options.isPart) refuseUnread(files.tensors.keys(), binder.read);
   const { name, contextLength, vocabSize, ops } = recording;
   return { name, contextLength, vocabSize, sources: binder.sources, buffers, ops };
 }
@@ -90,9 +96,17 @@ class Binder {
   readonly sources: SourceRef[] = [];
   private readonly files: WeightFiles;
   private readonly fileSources = new Map<string, SourceId>();
+  /** Names of the tensors that have had a say. */
+  readonly read: Set<string>;
 
   constructor(files: WeightFiles) {
     this.files = files;
+    this.read = new Set(files.isTied ? [files.fileName("output")] : []);
+  }
+
+  private tensor(name: string): TensorInfo | undefined {
+    this.read.add(name);
+    return this.files.tensors.get(name);
   }
 
   async bind(request: WeightRequest): Promise<TernaryTensor | DenseTensor> {
@@ -113,7 +127,7 @@ class Binder {
 
   private find({ name, rows, cols }: { name: string; rows: number; cols: number }): TensorInfo {
     const fileName = this.files.fileName(name);
-    const tensor = this.files.tensors.get(fileName);
+    const tensor = this.tensor(fileName);
     if (!tensor) {
       throw new BitNetError("MODEL_INVALID", `tensor "${fileName}" is missing from the model file`, {
         details: { tensor: fileName },
@@ -203,7 +217,7 @@ class Binder {
   }
 
   private async ternariseFloats(tensor: TensorInfo, type: MasterType, shape: TernaryShape) {
-    const hasScale = this.files.tensors.has(scaleName(tensor));
+    const hasScale = this.tensor(scaleName(tensor)) !== undefined;
     const bytes = await readTensor(tensor);
     const ternarised = named(tensor, () =>
       ternarise(type, bytes, shape, { mayBeProducts: this.files.floatsMayBeProducts || hasScale }),
@@ -217,7 +231,7 @@ class Binder {
 
   /** The `weight_scale` tensor beside a packed one. */
   private async separateScale(tensor: TensorInfo): Promise<Scale> {
-    const stored = await readNumber(this.files.tensors.get(scaleName(tensor)), tensor);
+    const stored = await readNumber(this.tensor(scaleName(tensor)), tensor);
     return {
       kind: "tensor",
       value: this.files.weightScale === "multiplies" ? stored : Math.fround(1 / stored),
@@ -227,7 +241,7 @@ class Binder {
   /** llama.cpp's converter keeps the scale of a ternary weight beside it, and trits alone in the weight. */
   private async withFactor(tensor: TensorInfo, scale: Scale): Promise<Scale> {
     const name = tensor.name.replace(/\.weight$/, ".scale");
-    const factorTensor = this.files.tensors.get(name);
+    const factorTensor = this.tensor(name);
     if (name === tensor.name || factorTensor === undefined) return scale;
     const factor = await readNumber(factorTensor, tensor);
     if (scale.kind === "tensor") return { kind: "tensor", value: Math.fround(scale.value * factor) };

@@ -521,9 +521,13 @@ describe("Hugging Face", () => {
     );
   });
 
+  it("may name its family by model_type alone", () => {
+    expect(hf({ architectures: undefined, model_type: "bitnet" }).architecture).toBe("bitnet-b1.58");
+  });
+
   it.each([
     [{ architectures: ["MambaForCausalLM"] }, '"MambaForCausalLM"'],
-    [{ architectures: undefined, model_type: "bitnet" }, '"bitnet"'],
+    [{ architectures: undefined, model_type: "gpt2" }, '"gpt2"'],
     [{ architectures: [], model_type: undefined }, "nothing"],
     [{ architectures: [{}] }, "an object"],
   ])("%j is unsupported", (changes, shown) => {

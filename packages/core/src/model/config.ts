@@ -8,6 +8,16 @@ import { readGgufRopeScaling, readHfRope } from "./config-rope.ts";
 import { familyNamed, knownArchitectures, plannedArchitectures } from "./families.ts";
 import type { ModelConfig } from "./model-config.ts";
 
+/** Architectures by `model_type`, for configurations that give only that. */
+const modelTypes: ReadonlyMap<unknown, string> = new Map([
+  ["bitnet", "BitNetForCausalLM"],
+  ["llama", "LlamaForCausalLM"],
+  ["qwen2", "Qwen2ForCausalLM"],
+  ["qwen3", "Qwen3ForCausalLM"],
+  ["gemma3_text", "Gemma3ForCausalLM"],
+  ["minicpm", "MiniCPMForCausalLM"],
+]);
+
 /** GGUF metadata as the reader gives it. */
 export type GgufFields = ReadonlyMap<string, unknown>;
 
@@ -66,7 +76,8 @@ export function parseGgufConfig(
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */
 export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
   if (!isRecord(json)) throw invalid(fileName, [`expected a JSON object, found ${show(json)}`]);
-  const architecture = Array.isArray(json.architectures) ? json.architectures[0] : undefined;
+  const named = Array.isArray(json.architectures) ? json.architectures[0] : undefined;
+  const architecture = named ?? modelTypes.get(json.model_type);
   const family = familyNamed("hf", architecture);
   if (family === undefined)
     throw unsupported(fileName, architecture ?? json.model_type, knownArchitectures.hf);

@@ -155,7 +155,7 @@ async function opened(nTokens: number, embedding: GgufTensorInput | null): Promi
   });
   let next = 256;
   const tokens = bytes.map((byte) => String.fromCharCode(byte < 0 ? next++ : byte));
-  for (let i = 256; i < nTokens; i++) tokens.push(`word${i}`);
+  for (let i = 256; i < nTokens; i++) tokens.push(`<|word${i}|>`);
   const metadata = new Map<string, GgufValue>([
     ["general.architecture", { type: "string", value: "bitnet-25" }],
     ["bitnet-25.context_length", u32(16)],
@@ -206,5 +206,32 @@ describe("a GGUF file", () => {
     const error = await errorOf(() => tokenizerFor(301, 300));
     expect(error.code).toBe("MODEL_INVALID");
     expect(error.message).toBe("the tokenizer has 301 tokens, but the model only 300 embeddings");
+  });
+
+  it("of packed weights needs to say what their scale means", () => {
+    const { tensors } = describedBy((name) => hfWeightName(bitnetB158, name, () => false), false);
+    const [first] = tensors.keys();
+    const packed = new Map(tensors);
+    const tensor = packed.get(first ?? "");
+    if (tensor !== undefined) packed.set(tensor.name, { ...tensor, type: "hf_u8" });
+    const json = {
+      ...{
+        architectures: ["BitNetForCausalLM"],
+        hidden_size: 8,
+        num_attention_heads: 2,
+        intermediate_size: 12,
+      },
+      ...{ num_hidden_layers: 1, num_key_value_heads: 1, max_position_embeddings: 16, vocab_size: 8 },
+    };
+    const files = {
+      kind: "hf",
+      config: json,
+      tokenizerJson: {},
+      tensors: packed,
+      close: async () => {},
+    } as const;
+    expect(() => describeModel(files, "m")).toThrowError(/is packed, but there is no quantization_config/);
+    const told = { ...files, config: { ...json, quantization_config: { quant_method: "bitnet" } } };
+    expect(describeModel(told, "m").config.weightScale).toBe("divides");
   });
 });

@@ -7,22 +7,27 @@ import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { matrixShape, type TensorInfo } from "../formats/tensor.ts";
 import { isGroupPacking } from "../packing/registry.ts";
-import { chatTemplateSource } from "../tokenizer/default-template.ts";
+import {
+  chatTemplateSource,
+  ggufTemplateSource,
+  type TemplateSource,
+} from "../tokenizer/default-template.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { type BindOptions, bindWeights } from "./bind-weights.ts";
+import { type BindOptions, bindWeights, type WeightFiles } from "./bind-weights.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
 import { recordDecoder } from "./decoder.ts";
 import { familyOf } from "./families.ts";
 import type { ModelConfig } from "./model-config.ts";
+import type { Recording } from "./recorder.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
 export interface ModelDescription {
   config: ModelConfig;
   tensors: ReadonlyMap<string, TensorInfo>;
-  /** Source text of the file's own chat template, if it has one. */
-  chatTemplate: string | null;
+  /** Source text of the file's own chat template, if it has one; an error where it cannot be told which. */
+  chatTemplate: TemplateSource;
   /** File name of a weight by its GGUF name without ".weight". */
   weightName: (name: string) => string;
   /** The template to use where the file has none; null: the model has no chat. */
@@ -40,11 +45,10 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     const vocabRows = embedding && matrixShape(embedding.shape).rows;
     const parsed = parseGgufConfig(fields, name, vocabRows);
     const config = withActivations(parsed, tensors.get(ggufWeightName("blk.0.attn_q")), false);
-    const template = fields.get("tokenizer.chat_template");
     return {
       config,
       tensors,
-      chatTemplate: textOrNull(template),
+      chatTemplate: ggufTemplateSource(fields),
       defaultChatTemplate: familyOf(config).chatTemplate,
       weightName: ggufWeightName,
       floatsMayBeProducts: true,
@@ -52,6 +56,7 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
   }
   const parsed = parseHfConfig(files.config, `${name}/config.json`);
   const { tensors } = files;
+  refuseUnexplained(files.config, tensors, `${name}/config.json`);
   const family = familyOf(parsed);
   const weightName = (weight: string) => hfWeightName(family, weight, (tensor) => tensors.has(tensor));
   const config = withActivations(parsed, tensors.get(weightName("blk.0.attn_q")), true);
@@ -63,6 +68,19 @@ export function describeModel(files: ModelFiles, name: string): ModelDescription
     weightName,
     floatsMayBeProducts: !config.floatsAreMasters,
   };
+}
+
+/** Whether scales of packed weights multiply or divide is said by the configuration alone. */
+function refuseUnexplained(json: unknown, tensors: ReadonlyMap<string, TensorInfo>, fileName: string): void {
+  const quantization = (json as { quantization_config?: unknown } | null)?.quantization_config ?? null;
+  const packed = [...tensors.values()].find(({ type }) => type === "hf_u8");
+  if (quantization !== null || packed === undefined) return;
+  throw new BitNetError(
+    "MODEL_INVALID",
+    `${fileName}: tensor "${packed.name}" is packed, but there is no quantization_config to say what its scale means; ` +
+      "take the config.json that came with the weights",
+    { details: { tensor: packed.name } },
+  );
 }
 
 /**
@@ -103,20 +121,34 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
  * @throws BitNetError MODEL_INVALID, FORMAT_UNSUPPORTED, FORMAT_TRUNCATED, IO_FAILED or ABORTED.
  */
 export async function bindModel(
-  { tensors, weightName, floatsMayBeProducts }: ModelDescription,
+  model: ModelDescription,
   config: ModelConfig,
   options: BindOptions = {},
 ): Promise<Program> {
+  return bindWeights(recordModel(model, config), weightFilesOf(model, config), options);
+}
+
+/**
+ * Records the architecture's Program, its weights by name only.
+ * @throws BitNetError MODEL_INVALID when the head is missing.
+ */
+export function recordModel({ tensors, weightName }: ModelDescription, config: ModelConfig): Recording {
   const has = (name: string) => tensors.has(weightName(name));
   if (config.isTied === false && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
-  const recording = recordDecoder(config, has, familyOf(config).traits);
-  const { weightScale, floatsAreMasters } = config;
-  const files = { tensors, fileName: weightName, weightScale, floatsMayBeProducts, floatsAreMasters };
-  return bindWeights(recording, files, options);
+  return recordDecoder(config, has, familyOf(config).traits);
+}
+
+/** Where the weights are, as `bindWeights` wants to know. */
+export function weightFilesOf(
+  { tensors, weightName, floatsMayBeProducts }: ModelDescription,
+  { weightScale, floatsAreMasters, isTied }: ModelConfig,
+): WeightFiles {
+  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters };
+  return { tensors, fileName: weightName, ...scales, isTied: isTied === true };
 }
 
 /** Number of weights: elements of every matrix and vector, scales left out. */
@@ -135,8 +167,4 @@ export function listTensorTypes(tensors: ReadonlyMap<string, TensorInfo>): strin
     bytes.set(type, (bytes.get(type) ?? 0) + byteLength);
   }
   return [...bytes].sort(([, a], [, b]) => b - a).map(([type]) => type);
-}
-
-function textOrNull(value: unknown): string | null {
-  return typeof value === "string" && value !== "" ? value : null;
 }

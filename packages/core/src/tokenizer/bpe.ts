@@ -77,7 +77,7 @@ export interface Bpe {
 }
 
 /** What becomes of characters. */
-export interface CharacterRules {
+interface CharacterRules {
   readonly vocabulary: Vocabulary;
   /** Stands for characters without a token, unless all bytes of the character have one; `null`: they are left out. */
   readonly unknownId: number | null;

@@ -9,8 +9,8 @@ describe("chat templates", () => {
     expect(render("{{ bos_token }}{{ messages[0].role }}{{ messages[0]['content'] }}{{ eos_token }}")).toBe(
       "<s>userHi</s>",
     );
-    expect(render("{{ add_generation_prompt }} {{ True }} {{ none is none }}")).toBe("true true true");
-    expect(render("{% if tools %}x{% endif %}{{ tools is none }}")).toBe("true");
+    expect(render("{{ add_generation_prompt }} {{ True }} {{ none is none }}")).toBe("True True True");
+    expect(render("{% if tools %}x{% endif %}{{ tools is none }}")).toBe("True");
     expect(render("{{ tools[0].name }}", { tools: [{ name: "f" }] })).toBe("f");
     expect(render("{{ range(3) }} {{ range(5, 1, -2) }} {{ range(2, 2)|length }}")).toBe(
       "[0, 1, 2] [5, 3] 0",
@@ -28,8 +28,8 @@ describe("chat templates", () => {
     const cases: Record<string, string> = {
       "{{ 'a' + 'b' ~ 1 }}": "ab1",
       "{{ [1, 2] + [3] }}": "[1, 2, 3]",
-      "{{ 'a' in 'cat' and not 'x' in ['y'] }}": "true",
-      "{{ 'k' in {'k': 1} }}": "true",
+      "{{ 'a' in 'cat' and not 'x' in ['y'] }}": "True",
+      "{{ 'k' in {'k': 1} }}": "True",
       "{{ [3, 1, 2]|sort|join('-') }}": "1-2-3",
       "{{ 'a.b'.split('.')|last }}": "b",
       "{{ ' x '|trim|upper }}": "X",
@@ -39,8 +39,8 @@ describe("chat templates", () => {
       "{{ 'a\\nb'|indent(2) }}": "a\n  b",
       "{{ 'a\\nb'|indent(width=2, first=true) }}": "  a\n  b",
       "{{ {'a': [1]}|tojson(indent=2) }}": '{\n  "a": [\n    1\n  ]\n}',
-      "{{ [{'n': 'a'}, {'n': 'b'}]|selectattr('n', 'equalto', 'b')|map(attribute='n')|list }}": '["b"]',
-      "{{ {'b': 1, 'a': 2}|dictsort }}": '[["a", 2], ["b", 1]]',
+      "{{ [{'n': 'a'}, {'n': 'b'}]|selectattr('n', 'equalto', 'b')|map(attribute='n')|list }}": "['b']",
+      "{{ {'b': 1, 'a': 2}|dictsort }}": "[('a', 2), ('b', 1)]",
       "{{ 'abc'[1:] }}{{ [1, 2, 3][::-1] }}": "bc[3, 2, 1]",
       "{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% endfor %}": "a1",
       "{% for x in [1, 2, 3] if x > 1 %}{{ loop.index }}{{ x }} {% else %}none{% endfor %}": "12 23 ",
@@ -52,7 +52,7 @@ describe("chat templates", () => {
         "4",
       "{% set block %}a{{ 1 }}{% endset %}{{ block }}": "a1",
       "{{ missing|default('d') }}{{ 'x' if missing else 'y' }}": "dy",
-      "{{ 'abc' is string }}{{ 'abc' is lower }}{{ [1]|first is odd }}": "truetruetrue",
+      "{{ 'abc' is string }}{{ 'abc' is lower }}{{ [1]|first is odd }}": "TrueTrueTrue",
     };
     for (const [source, expected] of Object.entries(cases)) expect(render(source), source).toBe(expected);
   });
@@ -106,7 +106,6 @@ describe("syntax", () => {
     ["conditions", `${"{% if a %}".repeat(5000)}${"{% endif %}".repeat(5000)}`],
     ["a long sum", `{{ 1${" + 1".repeat(20_000)} }}`],
     ["a huge text", "x".repeat(10_000_000)],
-    ["much white space", `{{ 1 }}${" ".repeat(100_000)}{{ 2 }}`],
     ["white space again and again", `{%${" ".repeat(900)}`.repeat(140)],
     ["many parameters", `{% macro f(${Array.from({ length: 100 }, (_, i) => `a${i}`)}) %}{% endmacro %}`],
     ["many targets", `{% set ${Array.from({ length: 100 }, (_, i) => `a${i}`)} = 1 %}`],

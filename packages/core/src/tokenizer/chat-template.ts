@@ -2,14 +2,24 @@
  * Chat templates: the Jinja programs in model files that turn messages into the text a model was trained on. Rendering is
  * bounded in time and memory whatever the template does. Knows nothing of token ids (encode-chat.ts does).
  */
-import { Environment } from "@huggingface/jinja";
 import { BitNetError } from "../base/errors.ts";
 import { type ChatMessage, prepareInput, type TemplateArguments } from "./chat-messages.ts";
-import { createBudget } from "./template-budget.ts";
 import { formatTime } from "./template-clock.ts";
-import { BudgetedInterpreter } from "./template-interpreter.ts";
-import { parseTemplate, type TemplateTree } from "./template-syntax.ts";
-import { isText, type TemplateScope } from "./template-values.ts";
+import { type TemplateHabits, templateHabits } from "./template-habits.ts";
+import { runTemplate } from "./template-interpreter.ts";
+import { lexTemplate } from "./template-lexer.ts";
+import { parseParts } from "./template-parser.ts";
+import type { Statement } from "./template-tree.ts";
+import {
+  Callable,
+  fromJson,
+  isDict,
+  Meter,
+  numberOf,
+  printed,
+  templateError,
+  type Value,
+} from "./template-values.ts";
 
 /** What a template is rendered with. */
 export interface ChatTemplateInput {
@@ -76,68 +86,73 @@ function failAs<T>(name: string, what: string, action: () => T): T {
 
 function reasonOf(cause: unknown, message: string): string {
   if (cause instanceof RangeError && /stack/i.test(message)) return "it nests or recurses too deeply";
-  // The library's parser reads on past the last word.
-  if (cause instanceof TypeError && /undefined/.test(message))
-    return `something is missing in it (${message})`;
   return message.length > 500 ? `${message.slice(0, 500)}…` : message;
 }
 
-function renderTree({ program, facts }: TemplateTree, input: ChatTemplateInput, prepared: string): string {
-  const limits = limitsFor(input.messages.length, prepared.length);
-  const scope = createScope(input, prepared, limits.value);
+interface TemplateTree {
+  readonly body: readonly Statement[];
+  readonly habits: TemplateHabits;
+}
+
+function parseTemplate(source: string): TemplateTree {
+  const body = parseParts(lexTemplate(source));
+  return { body, habits: templateHabits(body) };
+}
+
+function renderTree({ body }: TemplateTree, input: ChatTemplateInput, prepared: string): string {
+  const meter = new Meter(limitsFor(input.messages.length, prepared.length));
   const mapLiteral = input.mapLiteral ?? ((literal: string) => literal);
-  const result = new BudgetedInterpreter(scope, createBudget(limits), { facts, mapLiteral }).evaluate(
-    program,
-    scope,
-  );
-  return isText(result) ? result.value : "";
+  return runTemplate(body, createGlobals(input, prepared, meter), { meter, mapLiteral });
 }
 
 /** Real templates stay far below these; they grow with the input, since every message is worth some work. */
 function limitsFor(nMessages: number, inputSize: number) {
   return {
-    steps: 100_000 + 1000 * nMessages + inputSize,
+    steps: 400_000 + 4000 * nMessages + inputSize,
     characters: 2 ** 25 + 256 * inputSize,
     value: 2 ** 21 + 4 * inputSize,
   };
 }
 
 /** The variables and functions that Hugging Face's renderer provides. */
-function createScope(input: ChatTemplateInput, prepared: string, maxValue: number): TemplateScope {
-  const scope = new (Environment as unknown as new () => TemplateScope)();
-  const constants = { true: true, True: true, false: false, False: false, none: null, None: null };
-  const variables = {
-    ...constants,
-    // Through JSON: no functions, no cycles.
-    ...JSON.parse(prepared),
-    add_generation_prompt: input.addGenerationPrompt,
-    bos_token: input.bosToken,
-    eos_token: input.eosToken,
-    raise_exception: (message: unknown) => {
-      throw new Error(String(message));
-    },
-    range: (start: unknown, stop?: unknown, step?: unknown) => countUp([start, stop, step], maxValue),
-  };
-  for (const [name, value] of Object.entries(variables)) scope.set(name, value);
+function createGlobals(input: ChatTemplateInput, prepared: string, meter: Meter): Map<string, Value> {
+  const globals = new Map<string, Value>([
+    ["add_generation_prompt", input.addGenerationPrompt],
+    ["bos_token", input.bosToken],
+    ["eos_token", input.eosToken],
+    [
+      "raise_exception",
+      new Callable("raise_exception", ([message]) => {
+        throw templateError(printed(message ?? null, meter));
+      }),
+    ],
+    ["range", new Callable("range", (args) => meter.list(countUp(args, meter.longest)))],
+  ]);
+  const variables = fromJson(JSON.parse(prepared));
+  if (isDict(variables)) for (const [name, value] of variables) globals.set(String(name), value);
   const { now } = input;
-  if (now !== undefined) scope.set("strftime_now", (format: unknown) => formatTime(now, String(format)));
-  return scope;
+  if (now !== undefined) {
+    const tell = new Callable("strftime_now", ([format]) => formatTime(now, printed(format ?? null, meter)));
+    globals.set("strftime_now", tell);
+  }
+  return globals;
 }
 
 /** Python's `range`, refused before it fills memory. */
-function countUp(args: readonly unknown[], maxValue: number): number[] {
-  const [first, second, third] = args.map((value) => (value === undefined ? value : asInteger(value)));
+function countUp(args: readonly Value[], longest: number): number[] {
+  const [first, second, third] = args.map(asInteger);
   const start = second === undefined ? 0 : (first ?? 0);
   const stop = second ?? first ?? 0;
   const step = third ?? 1;
-  if (step === 0) throw new Error("range() step must not be zero");
+  if (step === 0) throw templateError("range() step must not be zero");
   const count = Math.max(0, Math.ceil((stop - start) / step));
   // An element weighs at least as much as 16 characters.
-  if (count > maxValue / 16) throw new Error(`range() of ${count} numbers is too long`);
+  if (count > longest / 16) throw templateError(`range() of ${count} numbers is too long`);
   return Array.from({ length: count }, (_, i) => start + i * step);
 }
 
-function asInteger(value: unknown): number {
-  if (typeof value === "number" && Number.isSafeInteger(value)) return value;
-  throw new Error("range() takes whole numbers");
+function asInteger(value: Value): number {
+  const number = numberOf(value);
+  if (number !== null && Number.isSafeInteger(number) && typeof value !== "object") return number;
+  throw templateError("range() takes whole numbers");
 }

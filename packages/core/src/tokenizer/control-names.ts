@@ -1,7 +1,7 @@
 /** Names by which control tokens are known, whatever a file says about their kind. */
 
 /** Tokens that end a turn or a text. */
-export const turnEndNames: ReadonlySet<string> = new Set([
+const turnEndNames: ReadonlySet<string> = new Set([
   "<|eot_id|>",
   "<|eom_id|>",
   "<|im_end|>",

@@ -3,7 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ChatMessage } from "./chat-messages.ts";
 import { compileChatTemplate } from "./chat-template.ts";
-import { bitnetChatTemplate, chatTemplateFor, chatTemplateSource } from "./default-template.ts";
+import {
+  bitnetChatTemplate,
+  chatTemplateFor,
+  chatTemplateSource,
+  ggufTemplateSource,
+} from "./default-template.ts";
 import { encodeChat } from "./encode-chat.ts";
 import { tokenizerFromJson } from "./from-json.ts";
 
@@ -35,13 +40,37 @@ describe("chat templates of models", () => {
       { name: "default", template: "b" },
     ];
     expect(chatTemplateSource({ chat_template: list })).toBe("b");
-    expect(chatTemplateSource({ chat_template: list.slice(0, 1) })).toBeNull();
-    expect([chatTemplateSource({}), chatTemplateSource(undefined)]).toEqual([null, null]);
-    for (const wrong of [{ chat_template: 3 }, { chat_template: [3] }, []]) {
-      expect(() => chatTemplateSource(wrong)).toThrowError(
-        expect.objectContaining({ code: "TOKENIZER_INVALID" }),
-      );
+    expect(chatTemplateSource({ chat_template: { tool_use: "a", default: "b" } })).toBe("b");
+    expect([{}, undefined, { chat_template: "" }].map(chatTemplateSource)).toEqual([null, null, null]);
+  });
+
+  it("that cannot be told are errors when a chat is asked for, and no earlier", () => {
+    const cases: [unknown, string][] = [
+      [{ chat_template: [{ name: "tool_use", template: "a" }] }, "TEMPLATE_FAILED"],
+      [{ chat_template: {} }, "TEMPLATE_FAILED"],
+      [{ chat_template: 3 }, "TOKENIZER_INVALID"],
+      [{ chat_template: [3] }, "TOKENIZER_INVALID"],
+    ];
+    for (const [config, code] of cases) {
+      const source = chatTemplateSource(config);
+      expect(() => chatTemplateFor(source, "x")).toThrowError(expect.objectContaining({ code }));
     }
+    const gguf = new Map<string, unknown>([
+      ["tokenizer.chat_templates", ["tool_use"]],
+      ["tokenizer.chat_template.tool_use", "a"],
+    ]);
+    expect(() => chatTemplateFor(ggufTemplateSource(gguf), "x")).toThrowError(
+      /named "default", found "tool_use"/,
+    );
+    expect(ggufTemplateSource(new Map([["tokenizer.chat_template", ""]]))).toBeNull();
+  });
+
+  it("are BitNet's only where the vocabulary has its tokens", () => {
+    const bare = { idOf: () => null };
+    expect(() => chatTemplateFor(null, "x.gguf", "bitnet", bare)).toThrowError(
+      /needs the token "<\|eot_id\|>"/,
+    );
+    expect(chatTemplateFor(null, "x.gguf", "bitnet", tokenizer).source).toBe(bitnetChatTemplate);
   });
 
   it("are BitNet's where there is none, and where the file's is known to be wrong", () => {
@@ -157,6 +186,38 @@ describe("encodeChat", () => {
     expect([...ids]).toEqual([...bare.encode("Hi")]);
   });
 
+  it("tells the marks of thinking, and whether the prompt has opened them", () => {
+    const source =
+      "{{ messages[0].content }}A:{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% elif open %}<think>\n{% endif %}";
+    const ask = (options: object, content = "Hi <think>") =>
+      encodeChat(tokenizer, compileChatTemplate(source, "test"), [user(content)], {
+        addGenerationPrompt: true,
+        ...options,
+      });
+    expect(ask({}).thinking).toMatchObject({
+      open: "<think>",
+      close: "</think>",
+      isOpen: false,
+      openId: null,
+    });
+    expect(ask({ templateArguments: { open: true } }).thinking?.isOpen).toBe(true);
+    const off = ask({ enableThinking: false });
+    expect(off.text).toMatch(/A:<think>\n\n<\/think>\n\n$/);
+    expect(off.thinking?.isOpen).toBe(false);
+    expect(chat([user("<think>")]).thinking).toBeNull();
+    for (const [wanted, plain] of [
+      [true, "Hi"],
+      [false, "<think>\n{{ '</think>' }}"],
+    ] as const) {
+      expect(() =>
+        encodeChat(tokenizer, compileChatTemplate(plain, "test"), [], {
+          addGenerationPrompt: false,
+          enableThinking: wanted,
+        }),
+      ).toThrowError(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
+  });
+
   it("marks with characters that nobody uses", () => {
     const source = "{{ '\\ue000' }}\ue001{{ bos_token }}{{ messages[0].content }}<|eot_id|>";
     const { text, ids } = chat([user("\ue002\ue003")], false, source);
@@ -188,5 +249,22 @@ describe("encodeChat", () => {
     const { ids } = encodeChat(stripping, source, [], { addGenerationPrompt: false });
     expect([...ids]).toEqual([bos, 97, eot, 98]);
     expect([...ids.slice(1)]).toEqual([...stripping.encode("a <|eot_id|> \u3000b", { special: true })]);
+  });
+});
+
+describe("the beginning of text", () => {
+  // A tokenizer that wants none: what the template prints is all there is.
+  const bare = Object.create(tokenizer, { addBos: { value: false } }) as typeof tokenizer;
+  const idsOf = (which: typeof tokenizer, source: string) => [
+    ...encodeChat(which, compileChatTemplate(source, "test"), [user("Hi")], { addGenerationPrompt: false })
+      .ids,
+  ];
+  it("comes once: printed, wanted, or both; and not at all when neither asks for it", () => {
+    expect(idsOf(bare, "{{ bos_token }}Hi").filter((id) => id === bos)).toHaveLength(1);
+    expect(idsOf(bare, "{{ bos_token }}{{ bos_token }}Hi").filter((id) => id === bos)).toHaveLength(1);
+    expect(idsOf(bare, "Hi")).not.toContain(bos);
+    const wanting = Object.create(tokenizer, { addBos: { value: true } }) as typeof tokenizer;
+    for (const source of ["Hi", "{{ bos_token }}Hi"])
+      expect(idsOf(wanting, source).filter((id) => id === bos)).toHaveLength(1);
   });
 });

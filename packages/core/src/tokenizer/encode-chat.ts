@@ -2,9 +2,11 @@
  * Messages to token ids: renders a chat template and encodes the result so that control tokens come from the template
  * alone. Knows nothing of models.
  */
+import { BitNetError } from "../base/errors.ts";
 import { createChatMarkers } from "./chat-markers.ts";
 import { type ChatMessage, inputText, type TemplateArguments } from "./chat-messages.ts";
 import type { ChatTemplate } from "./chat-template.ts";
+import { findThinking, hasThinkingSwitch, type PromptThinking } from "./thinking-marks.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface EncodeChatOptions {
@@ -24,6 +26,8 @@ export interface EncodedChat {
   readonly text: string;
   /** Begins with exactly one beginning-of-text token where the template prints one or the model expects one. */
   readonly ids: Int32Array;
+  /** The marks of the model's thinking, for the generation to tell it from the answer; `null` where there are none. */
+  readonly thinking: PromptThinking | null;
 }
 
 /**
@@ -45,6 +49,7 @@ export function encodeChat(
     ...(options.enableThinking === undefined ? {} : { enable_thinking: options.enableThinking }),
   };
   const input = { messages, tools: options.tools, arguments: args };
+  checkThinking(tokenizer, template, options.enableThinking);
   const markers = createChatMarkers(tokenizer, [template.source, inputText(input)]);
   const rendered = template.render({
     ...input,
@@ -56,7 +61,23 @@ export function encodeChat(
   });
   const segments = markers.resolve(rendered);
   const text = segments.map((part) => (typeof part === "string" ? part : textOf(part))).join("");
-  return { text, ids: tokenizer.encodeSegments(withOneBeginning(segments, tokenizer)) };
+  const ids = tokenizer.encodeSegments(withOneBeginning(segments, tokenizer));
+  return { text, ids, thinking: findThinking(tokenizer, template.source, text) };
+}
+
+/** A switch that nothing reads would be a promise that nobody keeps. */
+function checkThinking(
+  tokenizer: Tokenizer,
+  { name, source }: ChatTemplate,
+  isWanted: boolean | undefined,
+): void {
+  if (isWanted === undefined || hasThinkingSwitch(source)) return;
+  const canThink = findThinking(tokenizer, source, "") !== null;
+  if (canThink === isWanted) return;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `chat: enableThinking is ${isWanted}, but the template "${name}" ${canThink ? "has no way to stop its model from thinking" : "knows no thinking"}`,
+  );
 }
 
 /** Template and tokenizer may both ask for the beginning token, or neither. */

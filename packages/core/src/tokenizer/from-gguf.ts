@@ -139,7 +139,7 @@ export function tokenizerFromGguf(fields: GgufTokenizerFields): Tokenizer {
     bosId: fields.bosId ?? null,
     eosIds: readEos(fields, added),
   };
-  if (fields.model === "gpt2") return createTokenizer({ ...shared, ...readByteLevel(fields) });
+  if (fields.model === "gpt2") return createTokenizer({ ...shared, ...readByteLevel(fields, kinds) });
   if (prefixesSpace !== undefined)
     return createTokenizer({ ...shared, ...readSentencePiece(fields, kinds, prefixesSpace) });
   throw new BitNetError(
@@ -152,9 +152,10 @@ export function tokenizerFromGguf(fields: GgufTokenizerFields): Tokenizer {
 
 type VariantParts = Pick<TokenizerParts, "spelling" | "pipeline" | "decoding" | "model" | "addBos">;
 
-function readByteLevel({ pre, merges, addBos }: GgufTokenizerFields): VariantParts {
+function readByteLevel({ pre, merges, addBos }: GgufTokenizerFields, kinds: Uint8Array): VariantParts {
   const splitRule = readSplitRule(pre);
-  if (merges.count === 0) {
+  // Without merges only the 256 bytes can come from text.
+  if (merges.count === 0 && kinds.filter((kind) => kind === tokenKind.ordinary).length > 256) {
     throw new BitNetError(
       "TOKENIZER_INVALID",
       "gguf: tokenizer.ggml.merges: expected the merges of a byte-level vocabulary, found none; convert the model again",

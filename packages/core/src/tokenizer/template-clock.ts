@@ -30,6 +30,7 @@ export function formatTime(time: Date, format: string): string {
     "%d": pad(time.getUTCDate()),
     "%A": day,
     "%a": day.slice(0, 3),
+    "%j": String(dayOfYear(time)).padStart(3, "0"),
     "%H": pad(time.getUTCHours()),
     "%I": pad(time.getUTCHours() % 12 || 12),
     "%p": time.getUTCHours() < 12 ? "AM" : "PM",
@@ -38,4 +39,9 @@ export function formatTime(time: Date, format: string): string {
     "%%": "%",
   };
   return format.replace(/%[A-Za-z%]/g, (directive) => directives[directive] ?? directive);
+}
+
+function dayOfYear(time: Date): number {
+  const midnight = Date.UTC(time.getUTCFullYear(), time.getUTCMonth(), time.getUTCDate());
+  return 1 + (midnight - Date.UTC(time.getUTCFullYear(), 0, 1)) / 86_400_000;
 }

@@ -56,7 +56,7 @@ describe("equality", () => {
     [String.raw`11\sqrt2`, String.raw`11\sqrt{2}`],
     [String.raw`\text{Evelyn}`, "Evelyn"],
     [String.raw`10\%`, "10"],
-    [String.raw`1{,}000`, "1000"],
+    ["1{,}000", "1000"],
     ["1,000", "1000"],
     ["x = 5", "5"],
     [String.raw`\left(3, \frac{\pi}{2}\right)`, String.raw`(3,\pi/2)`],
@@ -97,9 +97,9 @@ describe("equality", () => {
   });
 
   it("ends soon whatever is written", () => {
-    const deep = "(".repeat(5000) + "1" + ")".repeat(5000);
+    const deep = `${"(".repeat(5000)}1${")".repeat(5000)}`;
     expect(equalAnswers(deep, "1").symbolic).toBe(false);
-    expect(equalAnswers("9".repeat(300) + "^" + "9".repeat(50), "1").symbolic).toBe(false);
+    expect(equalAnswers(`${"9".repeat(300)}^${"9".repeat(50)}`, "1").symbolic).toBe(false);
     expect(equalAnswers(null, "1").string).toBe(false);
   });
 });

@@ -4,7 +4,7 @@
  * chance).
  */
 import { normaliseLatex } from "./latex-normal.ts";
-import { lettersOf, valueOf } from "./latex-value.ts";
+import { latexValue, lettersOf } from "./latex-value.ts";
 
 export interface AnswerVerdict {
   /** Equal as texts, numbers or lists of such. */
@@ -33,7 +33,7 @@ function isNear(x: number, y: number): boolean {
 function equalValues(a: string, b: string): boolean {
   if (a === b) return true;
   if (a === "" || b === "") return false;
-  return isNear(valueOf(a), valueOf(b));
+  return isNear(latexValue(a), latexValue(b));
 }
 
 const points = [0.7312, 1.9178, 2.4433, -1.3771, 3.1059];
@@ -44,7 +44,7 @@ function equalExpressions(a: string, b: string): boolean {
   if (letters.length === 0 || letters.length > 6 || letters.join() !== lettersOf(b).join()) return false;
   return points.every((point, p) => {
     const values = new Map(letters.map((letter, i) => [letter, point + 0.377 * ((i * 3 + p) % 7)]));
-    const [x, y] = [valueOf(a, values), valueOf(b, values)];
+    const [x, y] = [latexValue(a, values), latexValue(b, values)];
     return Math.abs(x - y) <= 1e-9 * Math.max(1, Math.abs(x), Math.abs(y));
   });
 }

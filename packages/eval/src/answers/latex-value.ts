@@ -6,7 +6,7 @@
 const longest = 400;
 
 /** NaN for what is no expression of this kind. */
-export function valueOf(text: string, letters: ReadonlyMap<string, number> = new Map()): number {
+export function latexValue(text: string, letters: ReadonlyMap<string, number> = new Map()): number {
   if (text.length > longest) return Number.NaN;
   const reader = new Reader(text, letters);
   const value = reader.sum();
@@ -35,7 +35,9 @@ class Reader {
 
   sum(): number {
     if (++this.#depth > 60) return Number.NaN;
-    let value = this.#take("-") ? -this.#product() : (this.#take("+"), this.#product());
+    const isNegative = this.#take("-");
+    if (!isNegative) this.#take("+");
+    let value = isNegative ? -this.#product() : this.#product();
     for (;;) {
       if (this.#take("+")) value += this.#product();
       else if (this.#take("-")) value -= this.#product();

@@ -106,8 +106,8 @@ describe("a loaded model", () => {
         repeatPenalty: 1,
         logprobs: 256,
       }).result;
-      const found = logprobs?.[0]?.top.find(([id]) => id === ids[i]);
-      sum += found?.[1] ?? Number.NaN;
+      const found = logprobs?.[0]?.top.find(({ id }) => id === ids[i]);
+      sum += found?.logprob ?? Number.NaN;
     }
     expect(whole?.nTokens).toBe(ids.length - from);
     expect(whole?.sum).toBe(sum);

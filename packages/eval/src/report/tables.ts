@@ -34,7 +34,7 @@ export function barsSvg(results: readonly TaskResult[], title: string): string {
     const mark = (share: number, colour: string) =>
       `<line x1="${x(share)}" x2="${x(share)}" y1="${y - 3}" y2="${y + 23}" stroke="${colour}" stroke-width="2"/>`;
     return [
-      `<text x="${left - 8}" y="${y + 15}" text-anchor="end">${escape(task.name)}</text>`,
+      `<text x="${left - 8}" y="${y + 15}" text-anchor="end">${escapeXml(task.name)}</text>`,
       `<rect x="${left}" y="${y}" width="${(score.value * barWidth).toFixed(1)}" height="20" fill="#3366aa"/>`,
       mark(task.chance, "#999"),
       ...(task.published === null ? [] : [mark(task.published, "#dd8833")]),
@@ -43,7 +43,7 @@ export function barsSvg(results: readonly TaskResult[], title: string): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${left + barWidth + 70} ${height}" font-family="sans-serif" font-size="13">`,
-    `<rect width="100%" height="100%" fill="#fff"/><text x="${left}" y="18" font-size="15">${escape(title)}</text>`,
+    `<rect width="100%" height="100%" fill="#fff"/><text x="${left}" y="18" font-size="15">${escapeXml(title)}</text>`,
     `<text x="${left}" y="36" font-size="11" fill="#666">bars: this model · <tspan fill="#999">grey: chance</tspan> · <tspan fill="#dd8833">orange: BitNet b1.58 2B-4T as published</tspan></text>`,
     ...rows,
     "</svg>",
@@ -51,7 +51,7 @@ export function barsSvg(results: readonly TaskResult[], title: string): string {
   ].join("\n");
 }
 
-function escape(text: string): string {
+function escapeXml(text: string): string {
   return text
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")

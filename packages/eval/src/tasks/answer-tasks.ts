@@ -77,7 +77,7 @@ export function math500Task(records: readonly TaskRecord[], maxTokens = 1024): A
     settings: { shots: 0, chat: true, maxTokens, form: "boxed" },
     mainMetric: "symbolic",
     chance: 0,
-    published: 0.434,
+    published: 43.4 / 100,
     items,
   };
 }

@@ -82,7 +82,7 @@ struct TileKernels {
 // Rows of activations that were quantised in groups of 128 columns, each with nGroups groups.
 struct GroupedRows {
   // Group after group, two groups at a time: for each of the four planes of 32 columns that of the even group, then that of the odd one; zeros
-  // in place of a group that an odd number lacks. 64-byte aligned.
+  // in place of a group that an odd number lacks.
   const int8_t* arranged;
   size_t arrangedStride;
   const float* reciprocals;  // 1 / s of each group

@@ -44,11 +44,11 @@ void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t*
 void probeGroupDots(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   constexpr size_t rowBytes = 33;
   constexpr int nX = 6;  // more than any table takes at once
-  const int nGroups = 1 + n % 20, groupsPerScale = 1 + n % 2;
-  float reciprocals[nX + 20], scales[32];
-  alignas(64) int32_t offsets[16 * 10] = {};
-  for (int g = 0; g < nX + 20; g++) reciprocals[g] = 0.01f * static_cast<float>(g + 1);
-  for (int g = 0; g < 32; g++) scales[g] = 0.75f + 0.125f * static_cast<float>(g);
+  const int nGroups = 1 + n % 6, groupsPerScale = 1 + n % 2;
+  float reciprocals[nX + 6], scales[520];
+  alignas(64) int32_t offsets[48] = {};
+  for (int g = 0; g < nX + 6; g++) reciprocals[g] = 0.01f * static_cast<float>(g + 1);
+  for (int g = 0; g < 520; g++) scales[g] = 0.75f + 0.125f * static_cast<float>(g % 9);
   for (int c = 0; c < 128 * nGroups; c++) offsets[c / 128 * 8 + c % 32 / 4] -= s.activations[c];
   // Rows of scales and of activations may overlap as well as rows of weights.
   const GroupedRows x = {s.activations, 64, reciprocals, 1, offsets, 0, nX, nGroups};

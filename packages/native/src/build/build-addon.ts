@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
 import { acceptsFlags, type Compiler, findCompiler, runCompiler } from "./compiler.ts";
+import { linkFlags } from "./link-flags.ts";
 import { type FileTexts, sourceHash } from "./source-hash.ts";
 import { commonFlags, type KernelArch, type KernelUnit } from "./units.ts";
 
@@ -19,8 +20,12 @@ interface AddonBuild {
   /** Include folder of the Node-API headers. */
   headerFolder: string;
   kernels: (arch: KernelArch) => readonly KernelUnit[];
+  /** A foreign architecture and the compiler for it. Default: this machine's. */
+  cross?: { arch: KernelArch; compiler: Compiler };
   /** Receives what a person should read, in whole lines. */
   say: (text: string) => void;
+  /** How many of the units that have to be compiled are. */
+  onCompiled?: (done: number, total: number) => void;
 }
 
 interface Unit {
@@ -93,21 +98,15 @@ async function inParallel<T>(items: readonly T[], task: (item: T) => Promise<voi
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
 }
 
-/** Flags of the link step, the first choice before what an unusual tool chain falls back to. */
-function linkFlags(): readonly (readonly string[])[] {
-  if (process.platform === "darwin") return [["-bundle", "-undefined", "dynamic_lookup"]];
-  const needed = ["-shared", "-pthread"];
-  return [
-    [...needed, "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-ldl"],
-    [...needed, "-ldl"],
-    needed,
-  ];
-}
-
-async function link(compiler: Compiler, objects: readonly string[], binary: string): Promise<void> {
+async function link(
+  compiler: Compiler,
+  objects: readonly string[],
+  choices: readonly (readonly string[])[],
+  binary: string,
+): Promise<void> {
   const temporary = `${binary}.${process.pid}.tmp`;
   let last = "";
-  for (const flags of linkFlags()) {
+  for (const flags of choices) {
     const { ok, messages } = await runCompiler(compiler, [...objects, ...flags, "-o", temporary]);
     last = messages;
     if (!ok) continue;
@@ -126,51 +125,60 @@ function removeStale(folder: string, keep: ReadonlySet<string>): void {
 }
 
 async function buildWith(build: AddonBuild, compiler: Compiler, arch: KernelArch): Promise<void> {
-  const { say } = build;
+  const { say, packageFolder } = build;
   const began = performance.now();
-  const folder = join(build.packageFolder, "build", `${process.platform}-${process.arch}`);
+  const folder = join(packageFolder, "build", `${process.platform}-${arch}`);
   const objectFolder = join(folder, "objects");
   mkdirSync(objectFolder, { recursive: true });
   const units = planUnits(build, arch, compiler, objectFolder);
   const objects = units.map(({ object }) => object);
   const binary = join(folder, binaryName);
   const stamp = join(folder, `${binaryName}.stamp`);
+  const linking = await linkFlags(process.platform, compiler, packageFolder);
   const expected = createHash("sha256")
-    .update([...objects, ...linkFlags().flat()].join("\0"))
+    .update([...objects, ...linking.flat()].join("\0"))
     .digest("hex");
   if (existsSync(binary) && existsSync(stamp) && readFileSync(stamp, "utf8") === expected) {
     say(`native: ${binary} is up to date\n`);
     return;
   }
   const missing = units.filter(({ object }) => !existsSync(object));
-  await inParallel(missing, (unit) => compile(compiler, unit, say));
-  await link(compiler, objects, binary);
+  let nDone = 0;
+  if (missing.length > 0) build.onCompiled?.(nDone, missing.length);
+  await inParallel(missing, async (unit) => {
+    await compile(compiler, unit, say);
+    build.onCompiled?.(++nDone, missing.length);
+  });
+  await link(compiler, objects, linking, binary);
   writeFileSync(stamp, expected);
   removeStale(objectFolder, new Set(objects));
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
   say(`native: ${binary}: ${missing.length} of ${units.length} units compiled in ${seconds} s\n`);
 }
 
-/** The exit code: 0 when the addon is built, or when this machine cannot build it; 1 when the compiler finds an error. */
-export async function buildAddon(build: AddonBuild): Promise<number> {
-  const { platform, arch } = process;
+/** `unsupported` and `no-compiler`: this machine cannot build it; `failed`: the compiler found an error. All but `built` have been said. */
+export type BuildOutcome = "built" | "unsupported" | "no-compiler" | "failed";
+
+export async function buildAddon(build: AddonBuild): Promise<BuildOutcome> {
+  const { platform } = process;
+  const arch = build.cross?.arch ?? process.arch;
   if ((platform !== "linux" && platform !== "darwin") || (arch !== "x64" && arch !== "arm64")) {
     build.say(`native: no build for ${platform}-${arch}; the reference backend will be used\n`);
-    return 0;
+    return "unsupported";
   }
-  const compiler = findCompiler();
+  const compiler = build.cross?.compiler ?? findCompiler();
   if (compiler === undefined) {
     build.say(
       "native: no C++ compiler found (set CXX, or install c++, g++ or clang++); the reference backend will be used\n",
     );
-    return 0;
+    return "no-compiler";
   }
   try {
     await buildWith(build, compiler, arch);
-    return 0;
+    return "built";
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
     build.say(`${error.message}native: the compiler failed\n`);
-    return 1;
+    return "failed";
   }
 }

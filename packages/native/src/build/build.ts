@@ -1,19 +1,14 @@
 /**
- * Builds the native addon: `node packages/native/dist/build/build.js`. What it does stands in build-addon.ts.
+ * Builds the native addon: `node packages/native/dist/build/build.js`. What it does stands in build-addon.ts. Without a compiler it
+ * succeeds: the reference backend serves.
  */
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { buildAddon } from "./build-addon.ts";
-import { kernelUnits } from "./units.ts";
+import { buildPackage } from "./build-package.ts";
+import { compileProgress } from "./compile-progress.ts";
 
-const packageFolder = fileURLToPath(new URL("../..", import.meta.url));
-// Found as any dependency is, wherever it was installed.
-const headers = createRequire(import.meta.url).resolve("node-api-headers/package.json");
-
-process.exitCode = await buildAddon({
-  packageFolder,
-  headerFolder: join(dirname(headers), "include"),
-  kernels: kernelUnits,
-  say: (text) => process.stderr.write(text),
-});
+const { stderr } = process;
+const outcome = await buildPackage(
+  (text) => stderr.write(text),
+  undefined,
+  compileProgress((text) => stderr.write(text), stderr.isTTY === true),
+);
+process.exitCode = outcome === "failed" ? 1 : 0;

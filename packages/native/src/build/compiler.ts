@@ -30,6 +30,12 @@ export function findCompiler(): Compiler | undefined {
   return undefined;
 }
 
+/** A compiler, or another tool, by name, when it runs. */
+export function compilerNamed(command: string): Compiler | undefined {
+  const { status, stdout } = spawnSync(command, ["--version"], { encoding: "utf8" });
+  return status === 0 ? { command: [command], identity: stdout.split("\n")[0] ?? "" } : undefined;
+}
+
 export function runCompiler(compiler: Compiler, args: readonly string[], input = ""): Promise<Outcome> {
   const [program = "", ...leading] = compiler.command;
   return new Promise((resolve) => {

@@ -197,6 +197,7 @@ function usageOf(answer: ChatAnswer | null, promptTokens = 0) {
     output_tokens_details: null,
     server_tool_use: null,
     service_tier: "standard",
+    speed: null,
   };
 }
 

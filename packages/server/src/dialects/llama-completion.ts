@@ -3,8 +3,9 @@ import type { GenerationResult } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
-import { generateAnswers } from "../generating.ts";
+import { generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, checkRoom } from "../prompts.ts";
+import { readFormat } from "./answer-format.ts";
 import { readSampling } from "./openai-options.ts";
 
 export async function llamaCompletion(exchange: Exchange): Promise<void> {
@@ -35,7 +36,14 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(model, ids);
   const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
-  const plan = { ids, options: { ...options, maxTokens, ...(nProbs > 0 ? { logprobs: nProbs } : {}) } };
+  const format = readFormat(body);
+  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
+  const plan = {
+    ...grammar,
+    ids,
+    options: { ...options, maxTokens, ...(nProbs > 0 ? { logprobs: nProbs } : {}) },
+  };
+  reserveFor(exchange, [plan]);
   const finish = (result: GenerationResult) => ({
     stop: true,
     stop_type: stopType(result),
@@ -71,7 +79,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
         : {
             completion_probabilities: result.logprobs.map(({ id, logprob, top }) => ({
               ...describe(id, logprob),
-              top_logprobs: top.map(([each, value]) => describe(each, value)),
+              top_logprobs: top.map((best) => describe(best.id, best.logprob)),
             })),
           }),
     });

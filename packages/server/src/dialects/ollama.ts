@@ -4,9 +4,10 @@ import { type ChatRequest, maxTokensFor, type PreparedChat, prepareChat, runChat
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields, isObject } from "../fields.ts";
-import { generateAnswers } from "../generating.ts";
+import { generateAnswers, reserveFor } from "../generating.ts";
 import type { Lease } from "../models.ts";
 import { checkPromptSize, checkRoom, encodeMessages, encodeText } from "../prompts.ts";
+import { readOllamaFormat } from "./answer-format.ts";
 import { readMessages, readTools } from "./openai-messages.ts";
 import { defined, positiveShare } from "./openai-options.ts";
 
@@ -27,6 +28,7 @@ export async function ollamaChat(exchange: Exchange): Promise<void> {
     n: 1,
     maxTokens,
     options,
+    format: readOllamaFormat(body),
     templateArguments: readThink(body),
   };
   const chat = await prepareChat(exchange, request);
@@ -71,6 +73,7 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     throw new ServeError("INVALID_INPUT", "template: templates are not taken from requests");
   if ((body.list("images", 64) ?? []).length > 0)
     throw invalid("images", "nothing: these models see no images");
+  const format = readOllamaFormat(body);
   const context = body.list("context", 1_000_000);
   if (prompt === "" && !isRaw) return sendLoaded(exchange, model, { response: "" });
   checkPromptSize(prompt.length + (system?.length ?? 0), serving.settings);
@@ -83,7 +86,13 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
   const ids = context === undefined || isRaw ? fresh : Int32Array.of(...checkIds(context), ...fresh);
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(lease.model, ids);
-  const plan = { ids, options: { ...options, maxTokens: maxTokensFor(maxTokens, serving.settings) } };
+  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
+  const plan = {
+    ...grammar,
+    ids,
+    options: { ...options, maxTokens: maxTokensFor(maxTokens, serving.settings) },
+  };
+  reserveFor(exchange, [plan]);
   const line = (response: string) => ({ model, created_at: new Date().toISOString(), response });
   const done = (result: GenerationResult) => ({
     ...doneFields(result, { lease }),

@@ -13,6 +13,7 @@ import {
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields } from "../fields.ts";
+import { readFormat } from "./answer-format.ts";
 import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
 import { readSampling } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
@@ -63,6 +64,7 @@ export function readChat(body: Fields): ChatRequest {
       body.integer("max_tokens", { min: -1 }) ??
       body.integer("n_predict", { min: -1 }),
     options: { ...readSampling(body), ...readLogprobs(body) },
+    format: readFormat(body),
     templateArguments: readTemplateArguments(body),
   };
 }

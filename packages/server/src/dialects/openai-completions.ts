@@ -2,14 +2,14 @@
  * OpenAI's completions: texts or token ids to go on with, one or many, with `n`, `echo` and `logprobs` as evaluation tools use them.
  */
 import { randomUUID } from "node:crypto";
-import type { TokenLogprob } from "@bitnet.ts/core";
-import type { BitNet, GenerationResult, Tokenizer } from "bitnet.ts";
+import type { BitNet, GenerationResult, Tokenizer, TokenLogprob } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import { type AnswerPlan, generateAnswers } from "../generating.ts";
+import { type AnswerPlan, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, encodeText } from "../prompts.ts";
+import { readFormat } from "./answer-format.ts";
 import { readStreamWish } from "./openai-chat.ts";
 import { readSampling } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
@@ -42,9 +42,12 @@ export async function completions(exchange: Exchange): Promise<void> {
   const { model } = lease;
   const prompts = request.prompts.map((prompt, index) => encodePrompt(model, prompt, index));
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+  const format = readFormat(body);
+  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
   const plans: AnswerPlan[] = prompts.flatMap((ids) =>
     Array.from({ length: request.n }, (_, choice) => ({
       ids,
+      ...grammar,
       options: {
         ...options,
         seed,
@@ -55,6 +58,7 @@ export async function completions(exchange: Exchange): Promise<void> {
       },
     })),
   );
+  reserveFor(exchange, plans);
   const head = {
     id: `cmpl-${randomUUID()}`,
     object: "text_completion",
@@ -151,7 +155,7 @@ function encodePrompt(model: BitNet, prompt: Prompt, index: number): Int32Array 
 }
 
 /** Tokens that are no text of their own are spelled as bytes, so that different ones have different keys. */
-export function tokenKey(tokenizer: Tokenizer, id: number): string {
+function tokenKey(tokenizer: Tokenizer, id: number): string {
   const text = tokenizer.decode([id]);
   if (!text.includes("\ufffd")) return text;
   const bytes = Array.from(tokenizer.tokenBytes(id), (byte) => `\\x${byte.toString(16).padStart(2, "0")}`);
@@ -187,7 +191,7 @@ function logprobsOf(
 
 /** The best tokens, and the token itself where it is not among them. */
 function topOf(tokenizer: Tokenizer, { id, logprob, top }: TokenLogprob): Record<string, number> {
-  const entries = top.map(([each, value]) => [tokenKey(tokenizer, each), value] as const);
-  if (!top.some(([each]) => each === id)) entries.push([tokenKey(tokenizer, id), logprob]);
+  const entries = top.map((best) => [tokenKey(tokenizer, best.id), best.logprob] as const);
+  if (!top.some((best) => best.id === id)) entries.push([tokenKey(tokenizer, id), logprob]);
   return Object.fromEntries(entries);
 }

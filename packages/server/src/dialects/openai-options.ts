@@ -74,7 +74,7 @@ export function noneBelow(k: number | undefined): number | undefined {
 }
 
 /** Any integer as an unsigned 32-bit seed; equal seeds stay equal. */
-export function seedOf(seed: number): number {
+function seedOf(seed: number): number {
   const high = Math.floor(seed / 2 ** 32);
   return (seed ^ Math.imul(high, 0x9e3779b1)) >>> 0;
 }

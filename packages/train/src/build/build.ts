@@ -8,9 +8,10 @@ import { trainUnits } from "./units.ts";
 const packageFolder = fileURLToPath(new URL("../../native", import.meta.url));
 const headers = createRequire(import.meta.url).resolve("node-api-headers/package.json");
 
-process.exitCode = await buildAddon({
+const outcome = await buildAddon({
   packageFolder,
   headerFolder: join(dirname(headers), "include"),
   kernels: trainUnits,
   say: (text) => process.stderr.write(text),
 });
+process.exitCode = outcome === "failed" ? 1 : 0;

@@ -1,7 +1,7 @@
 /** The translation units of the training kernels and the flags of each; one that the compiler rejects comes out as null. */
 
 interface Unit {
-  /** Relative to `packages/train/native/kernels`. */
+  /** Relative to `packages/train/native/engine/kernels`. */
   file: string;
   flags: readonly string[];
 }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chatTemplateFor, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
+import { chatTemplateFor, encodeChat, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { chatTemplate, controlTokens, tokenizerJson } from "../tokenizer/tokenizer-files.ts";
@@ -52,11 +52,23 @@ function learnt(example: Example, template = bitnet, otherWeight = 0): string[] 
 
 describe("what is learnt of a conversation", () => {
   it("is what the assistant says and the end of its turns", () => {
-    expect(learnt(chat)).toEqual(["Hello, how are you?<|eot_id|>", "Yes.<|eot_id|>"].map(withSpace));
+    expect(learnt(chat)).toEqual([" Hello, how are you?<|eot_id|>", " Yes.<|eot_id|>"]);
   });
 
   it("ends with the turn's end in other templates too, also when a turn follows", () => {
     expect(learnt(chat, chatMl)).toEqual(["Hello, how are you?<|im_end|>\n", "Yes.<|im_end|>\n"]);
+  });
+
+  it("follows the very tokens of the prompt, also where a header ends in a space that words would take", () => {
+    const spaced = chatTemplateFor(chatTemplate.replace("'Assistant:'", "'Assistant: '"), "BitNet's own");
+    expect(learnt(chat, spaced)).toEqual(["Hello, how are you?<|eot_id|>", "Yes.<|eot_id|>"]);
+    for (const template of [bitnet, spaced, chatMl]) {
+      const { ids, weights } = encodeExample(chat, { tokenizer, template, otherWeight: 0 });
+      const messages = chat.kind === "chat" ? chat.messages.slice(0, 2) : [];
+      const prompt = encodeChat(tokenizer, template, messages, { addGenerationPrompt: true }).ids;
+      expect([...ids.subarray(0, prompt.length)]).toEqual([...prompt]);
+      expect(weights.indexOf(1)).toBe(prompt.length);
+    }
   });
 
   it("weighs the rest as asked, and never the first token", () => {
@@ -77,13 +89,6 @@ describe("what is learnt of a conversation", () => {
     expect(learnt({ kind: "text", text: "The cat sat." })).toEqual(["The cat sat.<|end_of_text|>"]);
   });
 });
-
-/** The header "Assistant: " ends with a space that joins the answer's first word. */
-function withSpace(text: string): string {
-  const header = tokenizer.encode("Assistant: ");
-  const joined = tokenizer.encode(`Assistant: ${text.slice(0, 5)}`);
-  return joined.slice(0, header.length).join() === header.join() ? text : ` ${text}`;
-}
 
 describe("records", () => {
   const messages = (question: string, answer: string) => [

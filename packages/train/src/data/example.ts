@@ -51,23 +51,35 @@ function encodeTurns(
   { tokenizer, template, otherWeight }: EncodeSettings,
 ): EncodedExample {
   const render = (count: number, addGenerationPrompt: boolean) =>
-    encodeChat(tokenizer, template, messages.slice(0, count), { addGenerationPrompt }).ids;
-  const ids = render(messages.length, false);
-  const weights = new Float32Array(ids.length).fill(otherWeight);
-  messages.forEach(({ role }, i) => {
-    if (role !== "assistant") return;
-    const before = render(i, true);
-    const after = i + 1 === messages.length ? ids : render(i + 1, false);
-    // A token may span the end of the header, as "Assistant: " and "Hello" share " Hello": it belongs to the answer.
-    const start = commonLength(before, after);
-    if (start < before.length - 1 || commonLength(after, ids) < after.length) {
+    encodeChat(tokenizer, template, messages.slice(0, count), { addGenerationPrompt });
+  const whole = render(messages.length, false);
+  const turns = messages.flatMap(({ role }, i) => {
+    if (role !== "assistant") return [];
+    const [before, after] = [render(i, true), render(i + 1, false)];
+    if (!after.text.startsWith(before.text) || !whole.text.startsWith(after.text)) {
       throw new BitNetError(
         "TEMPLATE_FAILED",
         `chat template "${template.name}": message ${i + 1} changes how earlier ones are rendered, so that its answer cannot be told apart`,
       );
     }
-    weights.fill(1, start, after.length);
+    return [{ before, after }];
   });
+  const isPrefix = (a: Int32Array, b: Int32Array) => commonLength(a, b) === a.length;
+  if (turns.every(({ before, after }) => isPrefix(before.ids, after.ids) && isPrefix(after.ids, whole.ids))) {
+    const weights = new Float32Array(whole.ids.length).fill(otherWeight);
+    for (const { before, after } of turns) weights.fill(1, before.ids.length, after.ids.length);
+    weights[0] = 0;
+    return { ids: whole.ids, weights };
+  }
+  // A token spans the end of a header, as in "Assistant: Hello": encoded apart, so that the answer follows what a model is prompted with.
+  const places = turns.flatMap(({ before, after }) => [before.text.length, after.text.length]);
+  const parts = [0, ...places].map((place, i) =>
+    tokenizer.encode(whole.text.slice(place, places[i]), { special: true }),
+  );
+  const ids = Int32Array.from(parts.flatMap((part) => [...part]));
+  const weights = Float32Array.from(
+    parts.flatMap((part, i) => Array(part.length).fill(i % 2 === 1 ? 1 : otherWeight)),
+  );
   weights[0] = 0;
   return { ids, weights };
 }

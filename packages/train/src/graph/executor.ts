@@ -177,19 +177,22 @@ export class Executor {
     const value = (id: ValueId) => this.#value(id, rows);
     switch (op.kind) {
       case "embed":
-        return kernels.embed(this.parameters[op.table] as Floats, ids, this.#width(op.out), value(op.out));
+        kernels.embed(this.parameters[op.table] as Floats, ids, this.#width(op.out), value(op.out));
+        break;
       case "rmsNorm": {
         const weight = this.parameters[op.weight] as Floats;
-        return kernels.rmsNorm(value(op.x), weight, graph.normEps, value(op.out), value(op.r));
+        kernels.rmsNorm(value(op.x), weight, graph.normEps, value(op.out), value(op.r));
+        break;
       }
       case "quantise":
-        return kernels.quantise(value(op.x), this.#width(op.x), value(op.out), value(op.s));
+        kernels.quantise(value(op.x), this.#width(op.x), value(op.out), value(op.s));
+        break;
       case "linear": {
         const [n, k] = this.#shapeOf(op.weight);
         const { weights, scale } = this.formed(op.weight);
         const divisors = op.s === null ? {} : { rowDivisors: value(op.s) };
         const out = value(op.out);
-        return kernels.product({
+        kernels.product({
           a: value(op.x),
           b: weights,
           out,
@@ -200,18 +203,23 @@ export class Executor {
           factor: scale,
           ...divisors,
         });
+        break;
       }
       case "rope": {
         const x = value(op.out);
         const { headDim } = graph;
-        return kernels.rope({ x, starts, nHeads: op.nHeads, headDim, table: this.#rope, isInverse: false });
+        kernels.rope({ x, starts, nHeads: op.nHeads, headDim, table: this.#rope, isInverse: false });
+        break;
       }
       case "attention":
-        return kernels.attention(this.#attention(op, starts, rows));
+        kernels.attention(this.#attention(op, starts, rows));
+        break;
       case "gate":
-        return kernels.gate(op.fn, value(op.gate), value(op.up), value(op.out));
+        kernels.gate(op.fn, value(op.gate), value(op.up), value(op.out));
+        break;
       case "add":
-        return kernels.add(value(op.a), value(op.b), value(op.out));
+        kernels.add(value(op.a), value(op.b), value(op.out));
+        break;
     }
   }
 
@@ -249,7 +257,8 @@ export class Executor {
         break;
       }
       case "quantise":
-        return this.#passOn(op.out, [op.x], rows);
+        this.#passOn(op.out, [op.x], rows);
+        return;
       case "linear": {
         const [outputs, inputs] = this.#shapeOf(op.weight);
         const { weights, scale } = this.formed(op.weight);
@@ -289,7 +298,8 @@ export class Executor {
           table: this.#rope,
           isInverse: true,
         });
-        return this.#passOn(op.out, [op.x], rows);
+        this.#passOn(op.out, [op.x], rows);
+        return;
       case "attention":
         kernels.attentionGradient({
           ...this.#attention(op, starts, rows),
@@ -304,7 +314,8 @@ export class Executor {
         });
         break;
       case "add":
-        return this.#passOn(op.out, [op.a, op.b], rows);
+        this.#passOn(op.out, [op.a, op.b], rows);
+        return;
     }
     pool.release(op.out);
   }
@@ -314,7 +325,10 @@ export class Executor {
     const pool = this.#pool;
     const last = to.at(-1) ?? from;
     for (const id of to) {
-      if (id === last && !pool.has(id)) return pool.move(from, id);
+      if (id === last && !pool.has(id)) {
+        pool.move(from, id);
+        return;
+      }
       const sum = this.#gradientOf(id, rows);
       this.kernels.add(sum, this.#gradientOf(from, rows), sum);
     }

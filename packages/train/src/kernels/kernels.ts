@@ -14,7 +14,7 @@ export type GateFn = "relu2" | "silu";
 /** How master weights become those that the forward pass multiplies with; `float` leaves them. */
 export type WeightForm = "b1.58" | "b1" | "float";
 
-export interface Product {
+interface Product {
   /** [m, k], or [k, m] when `transA`. */
   a: Floats;
   /** [k, n], or [n, k] when `transB`. */
@@ -36,7 +36,7 @@ export interface Product {
 }
 
 /** Rows of several documents one after another; document d holds rows `starts[d] … starts[d + 1])`, and attends to itself only. */
-export interface AttentionShape {
+interface AttentionShape {
   starts: Int32Array; // [nDocuments + 1]
   nHeads: number;
   nKvHeads: number;
@@ -59,7 +59,7 @@ export interface AttentionBackward extends AttentionForward {
   dV: Floats;
 }
 
-export interface CrossEntropy {
+interface CrossEntropy {
   /** [rows, vocab]; becomes its own gradient when `scale` is given. */
   logits: Floats;
   rows: number;
@@ -73,7 +73,7 @@ export interface CrossEntropy {
   scale?: number;
 }
 
-export interface AdamwStep {
+interface AdamwStep {
   weights: Floats;
   gradient: Floats;
   /** First and second moment. */

@@ -17,7 +17,7 @@ type Binding = Readonly<Record<Exclude<keyof Kernels, "name" | "allocate" | "dis
   readonly selectKernels: (name: string | null) => string | null;
 };
 
-/** Must equal that of native/addon/addon.cc. */
+/** Must equal that of native/node/addon.cc. */
 const bindingVersion = 1;
 
 export interface NativeKernelOptions {

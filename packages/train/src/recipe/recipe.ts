@@ -22,7 +22,7 @@ export interface RecipeSource {
   heldOut?: number;
 }
 
-export interface RecipeModel extends Omit<TransformerShape, "vocabSize"> {}
+interface RecipeModel extends Omit<TransformerShape, "vocabSize"> {}
 
 export interface Recipe {
   name: string;

@@ -8,11 +8,14 @@ import type { BpeVocabulary, TrainedSplitRule } from "./train-bpe.ts";
 /** Control tokens of every model trained here, in order of their ids. */
 export const controlTokens = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|pad|>"] as const;
 
-/** BitNet b1.58 2B-4T's: `Role: content<|eot_id|>` per message, then `Assistant: `. */
+/**
+ * BitNet b1.58 2B-4T's but for one space: `Role: content<|eot_id|>` per message, then `Assistant:`. A space at the end would be a token of
+ * its own, whereas in `Assistant: Hello` it is part of the next, so that the model would be asked for what it has never seen.
+ */
 export const chatTemplate =
   "{% for message in messages %}{% if loop.first %}{{ bos_token }}{% endif %}" +
   "{{ message['role'] | capitalize + ': ' + message['content'] | trim + '<|eot_id|>' }}" +
-  "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}";
+  "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}";
 
 const patterns: Readonly<Record<TrainedSplitRule, string>> = {
   "llama-3": String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,

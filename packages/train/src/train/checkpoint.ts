@@ -127,21 +127,6 @@ export async function restoreNewest(
   return null;
 }
 
-/** Restores the weights of the checkpoint of one step. @throws BitNetError FORMAT_INVALID */
-export async function restoreStep(
-  folder: string,
-  step: number,
-  executor: Executor,
-  optimizer: Optimizer,
-): Promise<void> {
-  const path = join(folder, nameOf(step));
-  const problems: string[] = [];
-  if ((await readState(path, (message) => problems.push(message))) === null)
-    throw new BitNetError("FORMAT_INVALID", problems.join("; "));
-  readTensors(join(path, tensorFile), tensorsOf(executor, optimizer));
-  executor.formWeights();
-}
-
 async function readState(path: string, onDamaged: (message: string) => void): Promise<TrainingState | null> {
   try {
     const {

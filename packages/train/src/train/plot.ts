@@ -28,7 +28,7 @@ export function plotLog(entries: readonly LogEntry[], title: string): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
-    `<text x="${margin}" y="20" font-size="14">${escape(title)}</text>`,
+    `<text x="${margin}" y="20" font-size="14">${escapeXml(title)}</text>`,
     ...ticks.map((tick) => line(tick, y(tick))),
     path(
       steps.map((entry) => ({ x: x(entry.tokens), y: rateY(entry.rate) })),
@@ -74,7 +74,7 @@ function quantile(values: readonly number[], share: number): number {
   return sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
 }
 
-function escape(text: string): string {
+function escapeXml(text: string): string {
   return text
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")

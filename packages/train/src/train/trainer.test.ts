@@ -1,4 +1,5 @@
 /** Whole runs on a small model: a run that was interrupted equals one that was not, and what disturbs the numbers is refused. */
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -88,8 +89,14 @@ function makeRun(folder: string, settings: Partial<TrainerSettings> = {}, kernel
   return { trainer, executor, optimizer };
 }
 
+/** Hashes: a difference is told at once. */
 const weightsOf = ({ executor, optimizer }: ReturnType<typeof makeRun>) =>
-  [executor.parameters, optimizer.m, optimizer.v].map((list) => list.map((floats) => Array.from(floats)));
+  [executor.parameters, optimizer.m, optimizer.v].map((list) => {
+    const hash = createHash("sha256");
+    for (const floats of list)
+      hash.update(new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength));
+    return hash.digest("hex");
+  });
 const logOf = (folder: string) =>
   readLog(join(folder, "log.jsonl")).flatMap((entry) => {
     if (entry.kind === "checkpoint") return [];

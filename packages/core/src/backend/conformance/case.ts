@@ -9,7 +9,7 @@ import { denseByteLength } from "../../packing/dense.ts";
 import type { DenseType, Scale } from "../../packing/packing.ts";
 import type { KvType } from "../backend.ts";
 import type { BufferDecl, BufferId, Op, Program, SourceRef } from "../program.ts";
-import type { Step } from "../step.ts";
+import type { HeadWantKind, Step } from "../step.ts";
 
 export interface ConformanceCase {
   name: string;
@@ -20,6 +20,8 @@ export interface ConformanceCase {
   steps: readonly Step[];
   /** The error code that the last step must end with; absent: it must succeed. */
   expectedError?: "NUMERIC_FAILURE";
+  /** Kinds of head requests that a backend need not offer; one that lacks them passes. */
+  wants?: readonly HeadWantKind[];
 }
 
 /** Seeded source of test values. */

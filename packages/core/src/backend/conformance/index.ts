@@ -6,6 +6,7 @@
 import { expandProgram, fusedNames } from "../expand.ts";
 import { attentionCases } from "./attention-cases.ts";
 import type { ConformanceCase } from "./case.ts";
+import { drawCases } from "./draw-cases.ts";
 import { headCases } from "./head-cases.ts";
 import { rowCases } from "./row-cases.ts";
 
@@ -22,6 +23,7 @@ export function conformanceCases(): ConformanceCase[] {
     ...rows,
     ...attention,
     ...headCases(),
+    ...drawCases(),
     ...[...rows, ...attention.slice(1, 4)].flatMap(expandedCase),
   ];
 }

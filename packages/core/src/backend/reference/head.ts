@@ -4,8 +4,12 @@
  */
 import { expF32, logF32 } from "../../base/elementary.ts";
 import { gumbel, type NoisePoint } from "../../base/noise.ts";
-import type { HeadRequest, HeadResult, HeadWant } from "../step.ts";
+import type { HeadRequest, HeadResult, HeadWant, HeadWantKind } from "../step.ts";
+import { draw } from "./draw.ts";
 import { foldStripes } from "./rows.ts";
+
+/** Every kind there is. */
+export const headWants: readonly HeadWantKind[] = ["top", "above", "winner", "all", "mass", "draw"];
 
 const f32 = Math.fround;
 /** The fewest and the most candidates that a request for a share of the mass is answered with, where there are so many. */
@@ -20,11 +24,21 @@ export function answerHead(request: HeadRequest, logits: Float32Array): HeadResu
   const { want } = request;
   const result: HeadResult = {
     row: request.row,
-    ...(want.kind === "mass" ? mass(request, logits, want) : candidates(request, want, logits)),
+    ...answerTo(want, request, logits),
     apartLogits: pick(logits, apart),
   };
   if (request.logSumExp) result.logSumExp = logSumExp(logits);
   return result;
+}
+
+function answerTo(want: HeadWant, request: HeadRequest, logits: Float32Array) {
+  if (want.kind === "mass") return mass(request, logits, want);
+  if (want.kind !== "draw") return candidates(request, want, logits);
+  const best = [...logits.keys()].sort(rankedBy(logits)).slice(0, want.nBest);
+  const winner = draw(want, request, logits);
+  const list = listed([winner, ...best], logits);
+  if (winner < 0) list.logits[0] = 0;
+  return list;
 }
 
 /** log Σ exp(logit) with the stripes running over token ids. */
@@ -44,7 +58,7 @@ interface Listed {
 
 function candidates(
   request: HeadRequest,
-  want: Exclude<HeadWant, { kind: "mass" }>,
+  want: Exclude<HeadWant, { kind: "mass" | "draw" }>,
   logits: Float32Array,
 ): Listed {
   if (want.kind === "all") return { ids: new Int32Array(), logits: logits.slice() };

@@ -21,7 +21,7 @@ import type { BufferOutput, HeadResult, Step, StepResult } from "../step.ts";
 import { validateStep } from "../validate.ts";
 import { validateProgram } from "../validate-program.ts";
 import { attend, KvLayer } from "./attention.ts";
-import { answerHead } from "./head.ts";
+import { answerHead, headWants } from "./head.ts";
 import {
   absMaxBits,
   activate,
@@ -101,6 +101,7 @@ function tensorByteLength(tensor: TernaryTensor | DenseTensor): number {
 
 class ReferenceExecutable implements Executable {
   readonly program: Program;
+  readonly wants = headWants;
   private readonly options: LoadOptions;
   private weights: Map<BufferId, Uint8Array>;
   private readonly kv = new Map<BufferId, KvLayer>();

@@ -4,11 +4,12 @@
  */
 import type { ByteSource } from "../../base/byte-source.ts";
 import { BitNetError } from "../../base/errors.ts";
+import { createPause } from "../../base/event-loop.ts";
 
 const firstWindowBytes = 2 ** 16;
 const largestWindowBytes = 2 ** 22;
-/** A hundred times what the largest vocabularies need. */
-const largestHeaderBytes = 2 ** 30;
+/** Ten times what the largest vocabularies need. */
+const largestHeaderBytes = 2 ** 27;
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -25,10 +26,13 @@ export class HeaderCursor {
   #at = 0;
   #nextWindowBytes = firstWindowBytes;
 
-  /** `label` starts every message. */
-  constructor(source: ByteSource, label: string) {
+  readonly #pause: () => Promise<void>;
+
+  /** `label` starts every message; `signal` ends reading. */
+  constructor(source: ByteSource, label: string, signal?: AbortSignal) {
     this.#source = source;
     this.#label = label;
+    this.#pause = createPause(signal);
   }
 
   /** Position in the file. */
@@ -49,9 +53,11 @@ export class HeaderCursor {
   async need(n: number, what: string): Promise<void> {
     if (this.has(n)) return;
     if (n > this.remaining) this.#truncated(what, n);
-    if (this.offset + n > largestHeaderBytes) this.fail("FORMAT_INVALID", "the header is larger than 1 GiB");
+    if (this.offset + n > largestHeaderBytes)
+      this.fail("FORMAT_INVALID", "the header is larger than 128 MiB");
     const length = Math.min(this.remaining, Math.max(n, this.#nextWindowBytes));
     const start = this.offset;
+    await this.#pause();
     this.#window = await this.#source.read(start, length);
     this.#view = new DataView(this.#window.buffer, this.#window.byteOffset, this.#window.byteLength);
     this.#windowStart = start;

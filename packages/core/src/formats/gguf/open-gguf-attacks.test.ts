@@ -1,6 +1,6 @@
 /** Headers built to make a reader allocate, wrap, loop or read outside: each is refused with the right reason. */
 import { describe, expect, test } from "vitest";
-import { bytesSource } from "../../base/byte-source.ts";
+import { type ByteSource, bytesSource } from "../../base/byte-source.ts";
 import { entry, errorOf, info, rawGguf, text, u32, u64 } from "../raw-bytes.test.fixture.ts";
 import { openGguf } from "./open-gguf.ts";
 
@@ -153,5 +153,40 @@ describe("attacks", () => {
       const error = await failure(file.slice(0, length));
       expect(error.code, `cut at ${length}: ${error.message}`).toBe("FORMAT_TRUNCATED");
     }
+  });
+});
+
+describe("a header of zeros without end", () => {
+  /** Says that `n` strings follow, all empty: only zeros, as in a sparse file. */
+  const sparse = (n: number, nBytes: number): ByteSource & { nRead: number } => {
+    const start = rawGguf({ nMetadata: 1, metadata: [entry("k", 9, [...u32(8), ...u64(n)])] });
+    return {
+      name: "sparse.gguf",
+      size: nBytes,
+      nRead: 0,
+      async read(offset, length) {
+        this.nRead += length;
+        const bytes = new Uint8Array(length);
+        bytes.set(start.subarray(offset, Math.min(start.length, offset + length)));
+        return bytes;
+      },
+      async close() {},
+    };
+  };
+
+  test("is read no further than 128 MiB", async () => {
+    const source = sparse(2 ** 26, 2 ** 30);
+    const error = await errorOf(() => openGguf(source));
+    expect(error.message).toMatch(/larger than 128 MiB/);
+    expect(source.nRead).toBeLessThan(2 ** 27 + 2 ** 23);
+  });
+
+  test("lets others have their turn, and obeys the signal", async () => {
+    const source = sparse(2 ** 26, 2 ** 30);
+    const controller = new AbortController();
+    // Reading from memory gives the event loop no turn by itself.
+    setImmediate(() => controller.abort());
+    expect((await errorOf(() => openGguf(source, { signal: controller.signal }))).code).toBe("ABORTED");
+    expect(source.nRead).toBeLessThan(2 ** 26);
   });
 });

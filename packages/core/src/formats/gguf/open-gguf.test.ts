@@ -131,6 +131,19 @@ describe("tensors", () => {
     expect(tensors.get("w")?.type).toBe(type);
   });
 
+  test.each([
+    ["q2_0", 64, 18],
+    ["q2_0_128", 128, 34],
+  ] as const)("number 42 is %s where blocks of %d fill the room", async (type, weights, blockBytes) => {
+    const dims = [1024, 4];
+    const dataBytes = (4096 / weights) * blockBytes;
+    const file = rawGguf({
+      tensors: [info("t", dims, 42, 0), info("a", [8], 0, dataBytes)],
+      dataBytes: dataBytes + 32,
+    });
+    expect((await open(file)).tensors.get("t")).toMatchObject({ type, byteLength: dataBytes });
+  });
+
   test("I2_S rows4 needs rows in fours; other shapes are listed as not readable", async () => {
     const { tensors } = await open(rawGguf(two), { i2sLayout: "rows4" });
     const w = tensors.get("w");

@@ -14,6 +14,7 @@ export interface GgufOptions {
   i2sLayout?: I2sLayout;
   /** Finds another part of a split model by its file name, in the same place; null when it is not there. */
   openSibling?: (fileName: string) => Promise<ByteSource | null>;
+  signal?: AbortSignal;
 }
 
 export interface Gguf {
@@ -33,7 +34,7 @@ export interface Gguf {
  * old version), FILE_NOT_FOUND (a missing part), IO_FAILED.
  */
 export async function openGguf(source: ByteSource, options: GgufOptions = {}): Promise<Gguf> {
-  const header = await readGgufHeader(source, "gguf");
+  const header = await readGgufHeader(source, "gguf", options.signal);
   const nParts = metadataNumber(header.metadata, "split.count") ?? 1;
   if (nParts <= 1) {
     return gguf(header, collect([tensorsOf(source, header, "gguf", options)]), [source]);
@@ -89,7 +90,7 @@ async function openParts(
       const partSource = part === own ? source : await openPart(name, openSibling);
       if (part !== own) opened.push(partSource);
       const label = `gguf: ${name}`;
-      const partHeader = part === own ? header : await readGgufHeader(partSource, label);
+      const partHeader = part === own ? header : await readGgufHeader(partSource, label, options.signal);
       checkPart(partHeader, part, nParts, label);
       headers.push(partHeader);
       sources.push(partSource);

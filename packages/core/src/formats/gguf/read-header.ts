@@ -49,9 +49,13 @@ export interface GgufHeader {
   dataStart: number;
 }
 
-/** @throws BitNetError FORMAT_INVALID, FORMAT_TRUNCATED or FORMAT_UNSUPPORTED. */
-export async function readGgufHeader(source: ByteSource, label: string): Promise<GgufHeader> {
-  const cursor = new HeaderCursor(source, label);
+/** @throws BitNetError FORMAT_INVALID, FORMAT_TRUNCATED, FORMAT_UNSUPPORTED or ABORTED. */
+export async function readGgufHeader(
+  source: ByteSource,
+  label: string,
+  signal?: AbortSignal,
+): Promise<GgufHeader> {
+  const cursor = new HeaderCursor(source, label, signal);
   await checkMagic(cursor, source);
   await cursor.need(20, "the header");
   const version = readVersion(cursor);

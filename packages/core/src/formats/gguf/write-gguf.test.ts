@@ -72,9 +72,24 @@ test("every type of metadata and tensor survives a round trip", async () => {
     "tq2_0",
     "iq1_bn",
     "iq2_bn",
+    "q1_0",
+    "q2_0",
+    "pq2_0",
+    "ptq1_0",
   ] as const;
   const sizes = { f32: 4096, f16: 2048, bf16: 2048, q8_0: 1088, q6_k: 840, q4_0: 576 };
-  const ternary = { i2_s: 288, tq1_0: 216, tq2_0: 264, iq1_bn: 4 * 54, iq2_bn: 4 * 68 };
+  const ternary = {
+    i2_s: 288,
+    tq1_0: 216,
+    tq2_0: 264,
+    iq1_bn: 4 * 54,
+    iq2_bn: 4 * 68,
+    q1_0: 144,
+    q2_0: 288,
+
+    pq2_0: 272,
+    ptq1_0: 224,
+  };
   const byteLength = { ...sizes, ...ternary };
   const dataOf = (type: (typeof types)[number]) =>
     Uint8Array.from({ length: byteLength[type] }, (_, i) => Math.imul(i + type.length, 0x9e3779b1) >>> 20);

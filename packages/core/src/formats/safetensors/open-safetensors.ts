@@ -1,9 +1,11 @@
 /**
  * Opens the tensors of a Hugging Face checkpoint: `model.safetensors`, or the shards that
- * `model.safetensors.index.json` lists. The index and the shards must agree.
+ * `model.safetensors.index.json` lists. The index and the shards must agree, but for
+ * tensors that the index leaves out.
  */
 import type { ByteSource } from "../../base/byte-source.ts";
 import { BitNetError } from "../../base/errors.ts";
+import { createPause } from "../../base/event-loop.ts";
 import { isPlainFileName } from "../file-root.ts";
 import { readTextFile } from "../json-file.ts";
 import { JsonReader } from "../json-reader.ts";
@@ -26,9 +28,10 @@ const maxShards = 4096;
  */
 export async function openSafetensors(
   open: (fileName: string) => Promise<ByteSource | null>,
+  signal?: AbortSignal,
 ): Promise<Safetensors> {
   const single = await open(singleName);
-  if (single !== null) return closingOnFailure([single], async () => readSafetensors(single));
+  if (single !== null) return closingOnFailure([single], async () => readSafetensors(single, signal));
   const index = await open(indexName);
   if (index === null) {
     throw new BitNetError(
@@ -36,7 +39,7 @@ export async function openSafetensors(
       `expected ${singleName} or ${indexName} beside config.json; other weight files, such as pytorch_model.bin, are not read`,
     );
   }
-  const shardOf = await readIndex(index);
+  const shardOf = await readIndex(index, signal);
   const opened: ByteSource[] = [];
   return closingOnFailure(opened, async () => {
     const tensors = new Map<string, TensorInfo>();
@@ -49,8 +52,10 @@ export async function openSafetensors(
         );
       }
       opened.push(shard);
-      for (const [name, tensor] of await readSafetensors(shard)) {
-        if (shardOf.get(name) !== file) disagree(index, name, file, shardOf.get(name));
+      for (const [name, tensor] of await readSafetensors(shard, signal)) {
+        // What an index leaves out is there all the same.
+        const listed = shardOf.get(name) ?? file;
+        if (listed !== file || tensors.has(name)) disagree(index, name, file, shardOf.get(name));
         tensors.set(name, tensor);
       }
     }
@@ -76,21 +81,25 @@ async function closingOnFailure(
 }
 
 /** Tensor name → shard. */
-async function readIndex(index: ByteSource): Promise<Map<string, string>> {
+async function readIndex(index: ByteSource, signal: AbortSignal | undefined): Promise<Map<string, string>> {
   try {
-    return parseIndex(await readTextFile(index), index.name);
+    return await parseIndex(await readTextFile(index, { signal }), index.name, createPause(signal));
   } finally {
     await index.close();
   }
 }
 
-function parseIndex(text: string, label: string): Map<string, string> {
+async function parseIndex(
+  text: string,
+  label: string,
+  pause: () => Promise<void>,
+): Promise<Map<string, string>> {
   const reader = new JsonReader(text, label);
   const shardOf = new Map<string, string>();
   const shards = new Set<string>();
-  reader.object((key) => {
-    if (key !== "weight_map") return reader.skip();
-    reader.object((name) => {
+  await reader.object(pause, async (key) => {
+    if (key !== "weight_map") return reader.skip(pause);
+    await reader.object(pause, (name) => {
       const file = reader.string();
       if (!isPlainFileName(file))
         reader.fail(`expected the name of a file in the same folder, found ${JSON.stringify(file)}`);

@@ -5,12 +5,14 @@
  */
 import type { ByteSource } from "../../base/byte-source.ts";
 import { BitNetError } from "../../base/errors.ts";
+import { createPause } from "../../base/event-loop.ts";
+import { showValue } from "../../base/show-value.ts";
 import { describeBytes } from "../describe-bytes.ts";
 import { decodeText } from "../json-file.ts";
 import { JsonReader } from "../json-reader.ts";
 import type { TensorInfo, TensorType } from "../tensor.ts";
 
-const caps = { headerBytes: 100_000_000, tensors: 2 ** 18, dimensions: 8 } as const;
+const caps = { headerBytes: 50_000_000, tensors: 2 ** 18, dimensions: 8 } as const;
 
 /** Bytes per element of the types of the format; null where an element has no whole number of bytes. */
 const elementBytes: Readonly<Record<string, number | null>> = {
@@ -46,15 +48,18 @@ const readTypes: Readonly<Record<string, TensorType>> = {
 
 /**
  * Tensors by name. A `U8` matrix is read as `hf_u8` and gets the shape of its weights, [4 · rows, cols].
- * @throws BitNetError FORMAT_INVALID or FORMAT_TRUNCATED, with the file and the position or tensor.
+ * @throws BitNetError FORMAT_INVALID or FORMAT_TRUNCATED, with the file and the position or tensor; ABORTED.
  */
-export async function readSafetensors(source: ByteSource): Promise<Map<string, TensorInfo>> {
+export async function readSafetensors(
+  source: ByteSource,
+  signal?: AbortSignal,
+): Promise<Map<string, TensorInfo>> {
   const label = `safetensors: ${source.name}`;
   const start = await source.read(0, Math.min(source.size, 100));
   const headerBytes = headerLength(start, source.size, label);
   const dataStart = 8 + headerBytes;
   const text = decodeText(await source.read(8, headerBytes), `${label}: header`);
-  const entries = parseHeader(text, label);
+  const entries = await parseHeader(text, label, createPause(signal));
   const tensors = new Map<string, TensorInfo>();
   for (const [name, entry] of entries) {
     tensors.set(name, tensorInfo(name, entry, { source, dataStart, label }));
@@ -86,34 +91,42 @@ interface HeaderEntry {
   end: number;
 }
 
-function parseHeader(text: string, label: string): Map<string, HeaderEntry> {
+async function parseHeader(
+  text: string,
+  label: string,
+  pause: () => Promise<void>,
+): Promise<Map<string, HeaderEntry>> {
   const reader = new JsonReader(text, `${label}: header`);
   const entries = new Map<string, HeaderEntry>();
-  reader.object((key) => {
+  await reader.object(pause, async (key) => {
     if (key === "__metadata__") {
-      reader.object(() => reader.string());
+      await reader.object(pause, () => void reader.string());
     } else {
       if (entries.size === caps.tensors) reader.fail(`more than ${caps.tensors} tensors`);
-      entries.set(key, parseEntry(reader, key));
+      entries.set(key, await parseEntry(reader, key, pause));
     }
   });
   reader.end();
   return entries;
 }
 
-function parseEntry(reader: JsonReader, name: string): HeaderEntry {
+async function parseEntry(
+  reader: JsonReader,
+  name: string,
+  pause: () => Promise<void>,
+): Promise<HeaderEntry> {
   let dtype: string | undefined;
   let shape: number[] | undefined;
   let range: number[] | undefined;
-  reader.object((key) => {
+  await reader.object(pause, async (key) => {
     if (key === "dtype") dtype = reader.string();
     else if (key === "shape") shape = counts(reader, caps.dimensions);
     else if (key === "data_offsets") range = counts(reader, 2);
-    else reader.skip();
+    else await reader.skip(pause);
   });
   const [begin, end] = range ?? [];
   if (dtype === undefined || shape === undefined || begin === undefined || end === undefined) {
-    return reader.fail(`tensor ${JSON.stringify(name)} lacks its dtype, shape or two data_offsets`);
+    return reader.fail(`tensor ${showValue(name)} lacks its dtype, shape or two data_offsets`);
   }
   return { dtype, shape, begin, end };
 }

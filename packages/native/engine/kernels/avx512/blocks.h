@@ -69,7 +69,7 @@ inline PairCodes unpackPair(const uint8_t* codes) {
 }
 
 inline __m512i pairDots(const PairCodes& codes, const int8_t* x) {
-  const auto part = [&](__m512i sums, int s) { return _mm512_dpbusd_epi32(sums, codes.planes[s], _mm512_load_si512(x + 64 * s)); };
+  const auto part = [&](__m512i sums, int s) { return _mm512_dpbusd_epi32(sums, codes.planes[s], _mm512_loadu_si512(x + 64 * s)); };
   const __m512i zero = _mm512_setzero_si512();
   return _mm512_add_epi32(part(part(zero, 0), 1), part(part(zero, 2), 3));
 }

@@ -1,0 +1,83 @@
+/**
+ * The recipe of the default model: five million ternary parameters that hold simple chats, tell stories and admit what they do not know.
+ * Its text is made here; `BITNET_TEXT` may name a folder with tinystories_sample.jsonl, storybooks_ccby.jsonl and
+ * aesop_for_children.jsonl, which give it more of natural English.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Example, RecipeSource } from "@bitnet.ts/train";
+import { chat, contextQuestion, type Message, scene, single } from "./small-chat/chats.ts";
+import { Draw } from "./small-chat/draw.ts";
+import { arithmeticQuestion, copyQuestion, factQuestion, outsideQuestion } from "./small-chat/questions.ts";
+
+/** The seed that evaluation documents are drawn from: only they hold words that training never sees. */
+const heldOutSeed = 0x7e57;
+
+/** Several short conversations make one source; its kind tells them apart from other sources' draws. */
+function source(name: string, shares: [number, number], make: (draw: Draw) => Message[]): RecipeSource {
+  const kind = [...name].reduce((sum, character) => (sum * 31 + character.charCodeAt(0)) >>> 0, 7);
+  const generate = (seed: number, index: number): Example => {
+    const draw = new Draw((seed ^ kind) >>> 0, index, seed === heldOutSeed);
+    return { kind: "chat", messages: make(draw) };
+  };
+  return { name, shares, generate, heldOut: 48 };
+}
+
+function files(): RecipeSource[] {
+  const folder = process.env.BITNET_TEXT;
+  if (folder === undefined || folder === "") return [];
+  const file = (name: string, shares: [number, number]) => ({
+    name,
+    path: join(folder, name),
+    shares,
+    heldOut: 48,
+  });
+  const all = [
+    file("tinystories_sample.jsonl", [15, 5]),
+    file("storybooks_ccby.jsonl", [4, 0]),
+    file("aesop_for_children.jsonl", [1, 0]),
+  ];
+  return all.filter(({ path }) => existsSync(path));
+}
+
+export default {
+  name: "trit-5m",
+  description:
+    "A ternary model of 5 million parameters for simple chats, trained with bitnet.ts on generated text",
+  seed: 1,
+  model: {
+    hiddenSize: 256,
+    ffnSize: 768,
+    nLayers: 6,
+    nHeads: 8,
+    nKvHeads: 2,
+    headDim: 32,
+    contextLength: 512,
+  },
+  tokenizer: { vocabSize: 2048, samples: 20_000, required: Array.from({ length: 101 }, (_, n) => String(n)) },
+  sources: [
+    source("stories", [40, 30], scene),
+    source("chats", [15, 32], chat),
+    source("facts", [5, 8], (draw) => single(draw, factQuestion(draw), false)),
+    source("unknown", [3, 6], (draw) => single(draw, outsideQuestion(draw), false)),
+    source("context", [4, 6], (draw) => single(draw, contextQuestion(draw), true)),
+    source("arithmetic", [8, 8], (draw) => single(draw, arithmeticQuestion(draw), false)),
+    source("copying", [7, 7], (draw) => single(draw, copyQuestion(draw), true)),
+    ...files(),
+  ],
+  otherWeights: [1, 0.1],
+  tokens: 60_000_000,
+  batchTokens: 32_768,
+  microBatchTokens: 4096,
+  schedule: {
+    peakRate: 2.5e-3,
+    warmupSteps: 100,
+    decay: "linear",
+    floorShare: 0.05,
+    stage2Rate: 0.66,
+    weightDecay: 0.1,
+    stage1Share: 0.5,
+  },
+  evaluateEvery: 50,
+  checkpointEvery: 50,
+};

@@ -1,0 +1,153 @@
+/**
+ * The configuration in the other kind of file: GGUF metadata from config.json, and config.json from GGUF metadata. What was written is
+ * parsed again and compared, so that nothing that the model layer knows of gets lost on the way.
+ */
+import { BitNetError } from "../base/errors.ts";
+import type { GgufMetadata, GgufValue } from "../formats/gguf/values.ts";
+import { parseGgufConfig, parseHfConfig } from "../model/config.ts";
+import { familyOf } from "../model/families.ts";
+import type { ModelConfig } from "../model/model-config.ts";
+
+const u32 = (value: number): GgufValue => ({ type: "u32", value });
+const f32 = (value: number): GgufValue => ({ type: "f32", value });
+const text = (value: string): GgufValue => ({ type: "string", value });
+
+/** @throws BitNetError FORMAT_UNSUPPORTED when GGUF metadata of the family cannot say what the model is. */
+export function ggufConfig(config: ModelConfig, fileType: number | undefined): Map<string, GgufValue> {
+  const [architecture = config.architecture] = familyOf(config).gguf;
+  const key = (name: string) => `${architecture}.${name}`;
+  const metadata = new Map<string, GgufValue>([
+    ["general.architecture", text(architecture)],
+    ["general.name", text(config.name)],
+    [key("vocab_size"), u32(config.vocabSize)],
+    [key("context_length"), u32(config.contextLength)],
+    [key("embedding_length"), u32(config.hiddenSize)],
+    [key("block_count"), u32(config.nLayers)],
+    [key("feed_forward_length"), u32(config.ffnSize)],
+    [key("rope.dimension_count"), u32(config.headDim)],
+    [key("attention.head_count"), u32(config.nHeads)],
+    [key("attention.head_count_kv"), u32(config.nKvHeads)],
+    ...(config.headDim * config.nHeads === config.hiddenSize
+      ? []
+      : ([
+          [key("attention.key_length"), u32(config.headDim)],
+          [key("attention.value_length"), u32(config.headDim)],
+        ] as const)),
+    [key("attention.layer_norm_rms_epsilon"), f32(config.normEps)],
+    [key("rope.freq_base"), f32(config.ropeTheta)],
+    ...(fileType === undefined ? [] : ([["general.file_type", u32(fileType)]] as const)),
+  ]);
+  const fields = new Map(Array.from(metadata, ([name, { value }]) => [name, value]));
+  checkSame(config, parseGgufConfig(fields, config.name, config.vocabSize));
+  return metadata;
+}
+
+const activationNames = { relu2: "relu2", silu: "silu", gelu: "gelu_pytorch_tanh" } as const;
+/** `model_type` of config.json; families that are not here have configurations with more in them than is written here. */
+const modelTypes: Readonly<Partial<Record<ModelConfig["architecture"], string>>> = {
+  "bitnet-b1.58": "bitnet",
+  llama: "llama",
+  qwen2: "qwen2",
+  qwen3: "qwen3",
+};
+
+export interface HfConfigChoices {
+  /** Type of everything that is not packed. */
+  dtype: "float32" | "float16" | "bfloat16";
+  mode: "offline" | "online";
+  hasHead: boolean;
+  bosId: number | null;
+  eosIds: readonly number[];
+}
+
+/** @throws BitNetError FORMAT_UNSUPPORTED when config.json of the family cannot say what the model is. */
+export function hfConfig(config: ModelConfig, choices: HfConfigChoices): Record<string, unknown> {
+  const family = familyOf(config);
+  const modelType = modelTypes[config.architecture];
+  if (modelType === undefined)
+    throw new BitNetError(
+      "FORMAT_UNSUPPORTED",
+      `config.json of the family ${config.architecture} cannot be written yet`,
+    );
+  const json = {
+    _name_or_path: config.name,
+    architectures: [family.hf[0]],
+    model_type: modelType,
+    hidden_act: activationNames[config.activation],
+    hidden_size: config.hiddenSize,
+    intermediate_size: config.ffnSize,
+    num_hidden_layers: config.nLayers,
+    num_attention_heads: config.nHeads,
+    num_key_value_heads: config.nKvHeads,
+    head_dim: config.headDim,
+    max_position_embeddings: config.contextLength,
+    rms_norm_eps: shortest(config.normEps),
+    rope_theta: shortest(config.ropeTheta),
+    vocab_size: config.vocabSize,
+    tie_word_embeddings: !choices.hasHead,
+    ...(choices.bosId === null ? {} : { bos_token_id: choices.bosId }),
+    ...(choices.eosIds[0] === undefined ? {} : { eos_token_id: choices.eosIds[0] }),
+    attention_bias: false,
+    attention_dropout: 0,
+    initializer_range: 0.02,
+    use_cache: true,
+    torch_dtype: choices.dtype,
+    quantization_config: hfQuantization(choices.mode),
+  };
+  checkSame(config, parseHfConfig(json, config.name));
+  return json;
+}
+
+/** Scales that multiply, in the file or found at loading. */
+export function hfQuantization(mode: "offline" | "online"): Record<string, string> {
+  return { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: mode };
+}
+
+/** GGUF keeps numbers in f32: the shortest decimal that is the same in f32, as config.json had it. */
+function shortest(value: number): number {
+  for (let digits = 1; digits < 17; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === Math.fround(value)) return short;
+  }
+  return value;
+}
+
+/** Differ by nature between the kinds of file, and have been seen to. */
+const ownToFiles: readonly string[] = [
+  "name",
+  "isTied",
+  "pairing",
+  "weightScale",
+  "floatsAreMasters",
+  "activationGroup",
+  "hasInnerNorms",
+];
+
+function checkSame(before: ModelConfig, after: ModelConfig): void {
+  const rounded = (value: unknown) => JSON.stringify(typeof value === "number" ? Math.fround(value) : value);
+  const lost = Object.entries(before).filter(
+    ([name, value]) =>
+      !ownToFiles.includes(name) && rounded(value) !== rounded(after[name as keyof ModelConfig]),
+  );
+  if (lost.length === 0) return;
+  const named = lost.map(([name, value]) => `${name} = ${JSON.stringify(value)}`).join(", ");
+  throw new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `the other kind of file cannot say this of the model: ${named}`,
+    {
+      details: { lost: lost.map(([name]) => name) },
+    },
+  );
+}
+
+/** Metadata for the same model in another packing. */
+export function repackedMetadata(
+  metadata: GgufMetadata,
+  fileType: number | undefined,
+): Map<string, GgufValue> {
+  const copy = new Map(metadata);
+  for (const key of metadata.keys()) if (key.startsWith("split.")) copy.delete(key);
+  if (fileType === undefined) copy.delete("general.file_type");
+  else if (copy.has("general.file_type")) copy.set("general.file_type", u32(fileType));
+  return copy;
+}

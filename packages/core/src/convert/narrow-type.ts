@@ -1,0 +1,34 @@
+/** The narrowest float type that holds every value of some weights exactly. */
+import { BitNetError } from "../base/errors.ts";
+import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import type { DenseType } from "../packing/packing.ts";
+import type { SourceWeight } from "./source.ts";
+import { denseTypeOf, widenedSlices } from "./weights.ts";
+
+const rounders: Readonly<Partial<Record<DenseType, (value: number) => number>>> = {
+  bf16: (value) => bf16ToF32(f32ToBf16(value)),
+  f16: (value) => f16ToF32(f32ToF16(value)),
+  f32: (value) => value,
+};
+
+/** @param candidates In order of preference; the last one is taken without looking. */
+export async function narrowestExact(
+  weights: readonly SourceWeight[],
+  candidates: readonly DenseType[],
+): Promise<DenseType> {
+  for (const candidate of candidates.slice(0, -1)) if (await holdsAll(candidate, weights)) return candidate;
+  const last = candidates.at(-1);
+  if (last === undefined) throw new BitNetError("INTERNAL", "convert: no type to choose from");
+  return last;
+}
+
+async function holdsAll(type: DenseType, weights: readonly SourceWeight[]): Promise<boolean> {
+  const round = rounders[type];
+  if (round === undefined) return false;
+  for (const weight of weights) {
+    if (denseTypeOf(weight.tensor) === type) continue;
+    for await (const values of widenedSlices(weight.tensor, weight))
+      for (const value of values) if (round(value) !== value) return false;
+  }
+  return true;
+}

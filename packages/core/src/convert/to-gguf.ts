@@ -1,0 +1,125 @@
+/** A model as one GGUF file, its ternary tensors in one packing. Tensors are read, packed and given out one after the other. */
+import { BitNetError } from "../base/errors.ts";
+import type { GgufValue } from "../formats/gguf/values.ts";
+import { type GgufTensorInput, writeGguf } from "../formats/gguf/write-gguf.ts";
+import { familyOf } from "../model/families.ts";
+import { encodeDense } from "../packing/dense-encode.ts";
+import type { DenseType } from "../packing/packing.ts";
+import { packings } from "../packing/registry.ts";
+import type { Conversion, ConversionOptions } from "./conversion.ts";
+import { f16RoundingOf, fitScale } from "./fit-scale.ts";
+import { ggufConfig, repackedMetadata } from "./model-facts.ts";
+import { narrowestExact } from "./narrow-type.ts";
+import { isRotated, reorderRows, rowOrder } from "./row-order.ts";
+import type { ConversionSource, SourceWeight } from "./source.ts";
+import { fileTypes, type GgufTarget, groupSizes } from "./targets.ts";
+import { ggufTokenizer, rightTemplate } from "./tokenizer-files.ts";
+import { denseTypeOf, readTernary, storedSlices, type TernaryWeights, widenedSlices } from "./weights.ts";
+
+export async function toGguf(
+  source: ConversionSource,
+  target: GgufTarget,
+  options: ConversionOptions,
+): Promise<Conversion> {
+  const metadata = metadataOf(source, target);
+  const tensors: GgufTensorInput[] = [];
+  for (const weight of source.weights) tensors.push(await planTensor(source, weight, target, options));
+  return { kind: "file", files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }] };
+}
+
+function metadataOf({ files, config, model }: ConversionSource, target: GgufTarget): Map<string, GgufValue> {
+  const usual = model?.defaultChatTemplate ?? null;
+  if (files.kind === "gguf") {
+    const metadata = repackedMetadata(files.gguf.metadata, fileTypes[target]);
+    const template = metadata.get("tokenizer.chat_template");
+    if (template?.type === "string")
+      metadata.set("tokenizer.chat_template", {
+        type: "string",
+        value: rightTemplate(template.value, usual) ?? "",
+      });
+    return metadata;
+  }
+  if (config === null)
+    throw new BitNetError("INTERNAL", "convert: a Hugging Face folder without a configuration");
+  return new Map([...ggufConfig(config, fileTypes[target]), ...ggufTokenizer(files, usual)]);
+}
+
+async function planTensor(
+  source: ConversionSource,
+  weight: SourceWeight,
+  target: GgufTarget,
+  options: ConversionOptions,
+): Promise<GgufTensorInput> {
+  const { ggufName: name, shape, tensor } = weight;
+  if (weight.kind === "ternary")
+    return { name, shape, type: target, data: () => packed(source, weight, target, options) };
+  const isTable = name === "token_embd.weight" || name === "output.weight";
+  const stored = denseTypeOf(tensor);
+  const type =
+    isTable && options.embeddings !== undefined
+      ? options.embeddings
+      : await usualType(source, weight, stored, isTable);
+  if (type === stored) return { name, shape, type, data: storedSlices(tensor) };
+  return { name, shape, type, data: encoded(weight, type) };
+}
+
+/** A GGUF file's own types stay. From Hugging Face: norms in f32, tables in f16 where that loses nothing, as published files have it. */
+async function usualType(
+  { files }: ConversionSource,
+  weight: SourceWeight,
+  stored: DenseType,
+  isTable: boolean,
+): Promise<DenseType> {
+  if (files.kind === "gguf") return stored;
+  if (!isTable) return "f32";
+  return narrowestExact([weight], ["f16", stored]);
+}
+
+async function* encoded(weight: SourceWeight, type: DenseType): AsyncGenerator<Uint8Array> {
+  for await (const values of widenedSlices(weight.tensor, weight)) yield encodeDense(type, values);
+}
+
+async function packed(
+  source: ConversionSource,
+  weight: SourceWeight,
+  target: GgufTarget,
+  options: ConversionOptions,
+): Promise<Uint8Array> {
+  const named = (error: unknown) => {
+    if (!(error instanceof BitNetError) || error.message.includes(weight.name)) return error;
+    return new BitNetError(error.code, `tensor "${weight.ggufName}": ${error.message}`, {
+      cause: error,
+      details: error.details,
+    });
+  };
+  try {
+    const read = await readTernary(source.weightFiles, weight.name, weight, options.signal);
+    const { trits, scale } = inGgufOrder(source, weight, read);
+    const fitted = fitScale(scale, trits, weight, { size: groupSizes[target], format: target });
+    if (target !== "i2_s") options.onRounded?.(weight.ggufName, f16RoundingOf(fitted));
+    return packings[target].pack(trits, weight, fitted);
+  } catch (error) {
+    throw named(error);
+  }
+}
+
+/** Rows of q and k as GGUF files of the family have them. */
+function inGgufOrder(
+  { config, files }: ConversionSource,
+  weight: SourceWeight,
+  read: TernaryWeights,
+): TernaryWeights {
+  if (config === null || files.kind === "gguf" || !isRotated(weight.name)) return read;
+  const { ggufPairing } = familyOf(config);
+  if (ggufPairing === config.pairing) return read;
+  if (read.scale.kind !== "tensor")
+    throw new BitNetError("FORMAT_UNSUPPORTED", "rows with scales of their own cannot be reordered yet");
+  return {
+    ...read,
+    trits: reorderRows(
+      read.trits,
+      read.cols,
+      rowOrder(read.rows, config.headDim, config.pairing, ggufPairing),
+    ),
+  };
+}

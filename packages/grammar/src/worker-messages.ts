@@ -1,0 +1,28 @@
+/** What the generating thread and the grammar thread tell each other. */
+import type { GrammarSpec } from "./grammar-spec.ts";
+
+export interface WorkerVocabulary {
+  /** By id, in the byte-level alphabet; "" for control tokens. */
+  readonly tokens: readonly string[];
+  /** Of the logits. */
+  readonly vocabSize: number;
+  readonly stopIds: readonly number[];
+}
+
+export type ToWorker =
+  | { readonly type: "compile"; readonly id: number; readonly key: string; readonly spec: GrammarSpec }
+  | {
+      readonly type: "open";
+      readonly key: string;
+      readonly matcher: number;
+      readonly shared: SharedArrayBuffer;
+    }
+  | { readonly type: "accept"; readonly matcher: number; readonly token: number }
+  | { readonly type: "close"; readonly matcher: number }
+  | { readonly type: "drop"; readonly key: string };
+
+export type FromWorker = { readonly type: "compiled"; readonly id: number; readonly error: string | null };
+
+/** Shared memory of a matcher, 32-bit words: masks written so far, state, then the mask. */
+export const maskHeader = 2;
+export const maskState = { good: 0, failed: 1 } as const;

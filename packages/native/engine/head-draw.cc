@@ -1,0 +1,220 @@
+// Draws a token from all logits of a row: penalties, filters and noise (numerics: samplers). The whole vocabulary is ranked by a radix
+// sort.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "worker.h"
+
+namespace bitnet::engine {
+namespace {
+
+constexpr float forbidden = -std::numeric_limits<float>::infinity();
+constexpr float largest = std::numeric_limits<float>::max();
+// So many tokens are perturbed one by one rather than with all others.
+constexpr size_t fewTokens = 1024;
+
+// Orders as the ranking does: a higher logit first, then a lower id. −0 counts as 0.
+uint64_t keyOf(float logit, int32_t id) {
+  const float value = logit + 0.0f;
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  const uint32_t descending = bits >= 0x80000000u ? bits : 0x7fffffffu - bits;
+  return static_cast<uint64_t>(descending) << 32 | static_cast<uint32_t>(id);
+}
+
+int32_t idOf(uint64_t key) { return static_cast<int32_t>(key & 0xffffffffu); }
+
+float logitOf(uint64_t key) {
+  const uint32_t descending = static_cast<uint32_t>(key >> 32);
+  const uint32_t bits = descending >= 0x80000000u ? descending : 0x7fffffffu - descending;
+  float logit;
+  std::memcpy(&logit, &bits, sizeof logit);
+  return logit;
+}
+
+float changed(const DrawSettings& draw, int32_t i, float logit) {
+  const float bias = draw.biases[i];
+  if (bias == forbidden) return forbidden;
+  float value = logit;
+  if (draw.counts[i] > 0) {
+    value = value > 0 ? value / draw.repeat : value * draw.repeat;
+    const float frequent = static_cast<float>(static_cast<double>(draw.counts[i]) * static_cast<double>(draw.frequency));
+    value = value - frequent;
+    value = value - draw.presence;
+  }
+  value = value + bias;
+  if (value >= largest) return largest;
+  return value > -largest ? value : -largest;
+}
+
+bool hasFilter(const DrawSettings& draw, int32_t vocabSize) {
+  return (draw.topK > 0 && draw.topK < vocabSize) || draw.typicalP < 1 || draw.topP < 1 || draw.minP > 0;
+}
+
+// Sorts by the upper 32 bits, from the lowest of them up; the ids below stay in order. Returns where the result lies.
+uint64_t* sortKeys(uint64_t* keys, uint64_t* spare, size_t n) {
+  constexpr int digitBits = 11, nDigits = 3;
+  constexpr size_t nValues = size_t{1} << digitBits;
+  uint32_t counts[nDigits][nValues] = {};
+  const auto digitOf = [](uint64_t key, int digit) { return (key >> (32 + digitBits * digit)) & (nValues - 1); };
+  for (size_t i = 0; i < n; i++)
+    for (int digit = 0; digit < nDigits; digit++) counts[digit][digitOf(keys[i], digit)]++;
+  for (int digit = 0; digit < nDigits; digit++) {
+    uint32_t at = 0;
+    for (uint32_t& count : counts[digit]) {
+      const uint32_t here = count;
+      count = at;
+      at += here;
+    }
+    for (size_t i = 0; i < n; i++) spare[counts[digit][digitOf(keys[i], digit)]++] = keys[i];
+    std::swap(keys, spare);
+  }
+  return keys;
+}
+
+struct Window {
+  size_t start, end;
+};
+
+double sumOf(const float* weights, Window window) {
+  double sum = 0;
+  for (size_t i = window.start; i < window.end; i++) sum += static_cast<double>(weights[i]);
+  return sum;
+}
+
+}  // namespace
+
+struct Worker::DrawScratch {
+  uint64_t* keys;   // in ranking order once ranked
+  uint64_t* spare;
+  float* weights;   // by rank
+};
+
+// Puts the token that is drawn before the best ones.
+void Worker::addDrawn(const HeadPanel& panel, int32_t slot) {
+  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
+  HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+  float* logits = exe_.logits().row(slot);
+  for (int32_t i = 0; i < head.nApart; i++) logits[head.apart[i]] = changed(head.draw, i, result.apart[i]);
+  const int32_t id = draw(panel, slot, logits);
+  for (int32_t i = 0; i < head.nApart; i++) logits[head.apart[i]] = result.apart[i];
+  std::memmove(result.candidates + 1, result.candidates, result.count * sizeof(Candidate));
+  result.candidates[0] = {id < 0 ? 0.0f : logits[id], id};
+  result.count++;
+}
+
+// −1 when every token is forbidden. `logits`: changed, −∞ where forbidden.
+int32_t Worker::draw(const HeadPanel& panel, int32_t slot, const float* logits) {
+  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
+  const DrawSettings& settings = head.draw;
+  if (head.real == 0) {
+    Candidate best = {forbidden, -1};
+    for (int32_t id = 0; id < program_.vocabSize; id++)
+      if (logits[id] > best.value && isRanked(head.ranked, id)) best = {logits[id], id};
+    return best.id;
+  }
+  if (!hasFilter(settings, program_.vocabSize)) return drawAll(head, logits, 0, UINT64_MAX);
+  const size_t vocab = static_cast<size_t>(program_.vocabSize);
+  // Nobody else works at this slot, nor on this thread.
+  const size_t place = static_cast<size_t>(job_.drawPlaces() < panel.n ? thread_ : slot);
+  uint64_t* keys = job_.drawKeys_.data() + place * 2 * vocab;
+  DrawScratch scratch = {keys, keys + vocab, job_.drawWeights_.data() + place * vocab};
+  const size_t n = rankAll(head, logits, scratch);
+  if (n == 0) return -1;
+  Window window = {0, settings.topK > 0 ? std::min(n, static_cast<size_t>(settings.topK)) : n};
+  const auto distanceAt = [&](size_t i) { return (logitOf(scratch.keys[i]) - logitOf(scratch.keys[0])) / head.real; };
+  if (settings.typicalP < 1) {
+    weigh(head, scratch, window.start, window.end);
+    const double total = sumOf(scratch.weights, window), bound = settings.typicalP * total;
+    double expected = 0;
+    for (size_t i = 0; i < window.end; i++)
+      if (scratch.weights[i] > 0) expected += static_cast<double>(scratch.weights[i]) * static_cast<double>(distanceAt(i));
+    expected /= total;
+    size_t end = 0;
+    while (end < window.end && static_cast<double>(distanceAt(end)) >= expected) end++;
+    size_t start = end;
+    constexpr double none = std::numeric_limits<double>::infinity();
+    for (double sum = 0; sum < bound && (start > 0 || end < window.end);) {
+      const double above = start > 0 ? static_cast<double>(distanceAt(start - 1)) - expected : none;
+      const double below = end < window.end ? expected - static_cast<double>(distanceAt(end)) : none;
+      sum += static_cast<double>(scratch.weights[above <= below ? --start : end++]);
+    }
+    window = {start, end};
+  }
+  if (settings.topP < 1) {
+    weigh(head, scratch, window.start, window.end);
+    const double bound = settings.topP * sumOf(scratch.weights, window);
+    double sum = 0;
+    for (size_t i = window.start; i < window.end; i++) {
+      sum += static_cast<double>(scratch.weights[i]);
+      if (sum < bound) continue;
+      window.end = i + 1;
+      break;
+    }
+  }
+  if (settings.minP > 0) {
+    weigh(head, scratch, window.start, window.end);
+    size_t cut = std::min(window.start + 1, window.end);
+    while (cut < window.end && static_cast<double>(scratch.weights[cut]) >= settings.minP) cut++;
+    window.end = cut;
+  }
+  return drawWindow(head, logits, scratch.keys, window.start, window.end);
+}
+
+// Ranks every token that may be drawn; gives their number.
+size_t Worker::rankAll(const HeadRequest& head, const float* logits, DrawScratch& scratch) {
+  size_t n = 0;
+  for (int32_t id = 0; id < program_.vocabSize; id++) {
+    scratch.keys[n] = keyOf(logits[id], id);
+    n += logits[id] > forbidden && isRanked(head.ranked, id) ? 1 : 0;
+  }
+  uint64_t* sorted = sortKeys(scratch.keys, scratch.spare, n);
+  if (sorted != scratch.keys) std::swap(scratch.keys, scratch.spare);
+  return n;
+}
+
+// Weights of the ranks [start, end), relative to the first of them.
+void Worker::weigh(const HeadRequest& head, const DrawScratch& scratch, size_t start, size_t end) {
+  const float best = logitOf(scratch.keys[start]);
+  float unused[16] = {};
+  for (size_t from = start; from < end; from += logitScratch) {
+    const size_t n = std::min<size_t>(logitScratch, end - from);
+    float* weights = scratch.weights + from;
+    for (size_t i = 0; i < n; i++) weights[i] = (logitOf(scratch.keys[from + i]) - best) / head.real;
+    k_.expStripes(weights, static_cast<int>(n), 1.0f, 0, unused);
+  }
+}
+
+int32_t Worker::drawWindow(const HeadRequest& head, const float* logits, const uint64_t* keys, size_t start, size_t end) {
+  if (start == end) return -1;
+  if (end - start > fewTokens) return drawAll(head, logits, keys[start], keys[end - 1]);
+  Candidate best = {forbidden, -1};
+  for (size_t i = start; i < end; i++) {
+    const int32_t id = idOf(keys[i]);
+    float score;
+    k_.perturb(logits + id, 1, static_cast<uint32_t>(id), head.real, head.noise, &score);
+    if (best.id < 0 || ranksBefore({score, id}, best)) best = {score, id};
+  }
+  return best.id;
+}
+
+// Draws from the tokens whose keys lie in [first, last].
+int32_t Worker::drawAll(const HeadRequest& head, const float* logits, uint64_t first, uint64_t last) {
+  Candidate best = {forbidden, -1};
+  for (int32_t from = 0; from < program_.vocabSize; from += logitScratch) {
+    const int32_t n = std::min(logitScratch, program_.vocabSize - from);
+    k_.perturb(logits + from, n, static_cast<uint32_t>(from), head.real, head.noise, scratch_.logits);
+    for (int32_t i = 0; i < n; i++) {
+      const int32_t id = from + i;
+      const float score = scratch_.logits[i];
+      if (best.id >= 0 && !(score > best.value)) continue;
+      const uint64_t key = keyOf(logits[id], id);
+      if (logits[id] > forbidden && isRanked(head.ranked, id) && key >= first && key <= last) best = {score, id};
+    }
+  }
+  return best.id;
+}
+
+}  // namespace bitnet::engine

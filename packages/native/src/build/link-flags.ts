@@ -1,0 +1,33 @@
+/**
+ * The flags that link the addon: on Linux with the C++ runtime inside, and where the C library is glibc, so that the binary runs from
+ * glibc 2.28 on whatever the linker's own version (node/glibc-floor.cc says how).
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Compiler, runCompiler } from "./compiler.ts";
+
+/** First choice before what an unusual tool chain falls back to. */
+export async function linkFlags(
+  platform: NodeJS.Platform,
+  compiler: Compiler,
+  packageFolder: string,
+): Promise<readonly (readonly string[])[]> {
+  if (platform === "darwin") return [["-bundle", "-undefined", "dynamic_lookup"]];
+  const needed = ["-shared", "-pthread"];
+  const inside = [...needed, "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL"];
+  const wrapped = (await usesGlibc(compiler)) ? wrappedNames(packageFolder) : [];
+  return [[...inside, ...wrapped.map((name) => `-Wl,--wrap=${name}`), "-ldl"], [...needed, "-ldl"], needed];
+}
+
+/** Functions that node/glibc-floor.cc stands before. */
+function wrappedNames(packageFolder: string): string[] {
+  const path = join(packageFolder, "node", "glibc-floor.cc");
+  if (!existsSync(path)) return [];
+  const names = [...readFileSync(path, "utf8").matchAll(/^\w.*?\b__wrap_(\w+)(?:\(| =)/gm)];
+  return names.map(([, name = ""]) => name);
+}
+
+async function usesGlibc(compiler: Compiler): Promise<boolean> {
+  const text = "#include <features.h>\n#ifndef __GLIBC__\n#error\n#endif\n";
+  return (await runCompiler(compiler, ["-x", "c++", "-E", "-o", "/dev/null", "-"], text)).ok;
+}

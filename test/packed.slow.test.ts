@@ -1,0 +1,263 @@
+/**
+ * The packages as a user gets them: packed, installed into an empty project with scripts off, and run on this Node. Asks npm's registry for
+ * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, existsSync, readdirSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  createProject,
+  makeTarballs,
+  type PackedProject,
+  readJson,
+  readStream,
+  root,
+  streamingServer,
+  tinyModel,
+} from "./packed-project.ts";
+
+const node = process.execPath;
+const libc = process.platform === "linux" ? "-gnu" : "";
+const target = `${process.platform}-${process.arch}${libc}`;
+const all = process.env.BITNET_REQUIRE_ALL === "1";
+
+const generate = `
+  const model = await BitNet.load(${JSON.stringify(tinyModel)});
+  let text = "";
+  for await (const piece of model.generate("The people", { maxTokens: 16, seed: 1 })) text += piece.text;
+  console.log(JSON.stringify({ backend: model.info.backend, text }));
+  await model.dispose();`;
+
+describe.skipIf(!all)("the packed packages", { timeout: 600_000 }, () => {
+  let tarballs: string[];
+  let project: PackedProject;
+  let expected: string;
+
+  beforeAll(async () => {
+    tarballs = makeTarballs();
+    project = createProject(tarballs);
+    project.write("esm.mjs", `import { BitNet } from "bitnet.ts";${generate}`);
+    expected = (await project.run(node, ["esm.mjs"])).stdout;
+  }, 900_000);
+  afterAll(() => project?.remove());
+
+  const installed = (...path: string[]) => join(project.folder, "node_modules", ...path);
+
+  it("generate natively from ESM and from CommonJS", async () => {
+    expect(JSON.parse(expected)).toMatchObject({ backend: "native" });
+    project.write("cjs.cjs", `const { BitNet } = require("bitnet.ts"); (async () => {${generate}})();`);
+    expect((await project.run(node, ["cjs.cjs"])).stdout).toBe(expected);
+  });
+
+  it("have types for nodenext (both kinds of module) and for bundlers, without skipLibCheck", async () => {
+    const code = `import { BitNet, type ModelInfo } from "bitnet.ts";
+export async function f(): Promise<ModelInfo> { const m: BitNet = await BitNet.load("x"); return m.info; }
+// @ts-expect-error the types are there, not any
+export const wrong: number = BitNet.load("x");\n`;
+    for (const name of ["types.mts", "types.cts", "types.ts"]) project.write(name, code);
+    const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+    const common = [
+      "--noEmit",
+      "--strict",
+      "--target",
+      "es2022",
+      "--lib",
+      "es2023,dom,dom.iterable,esnext.disposable",
+    ];
+    const types = ["--types", "node", "--typeRoots", join(root, "node_modules", "@types")];
+    await project.run(node, [tsc, ...common, ...types, "--module", "nodenext", "types.mts", "types.cts"]);
+    const bundler = ["--module", "esnext", "--moduleResolution", "bundler", "types.ts"];
+    await project.run(node, [tsc, ...common, ...types, ...bundler]);
+  });
+
+  it("carry README, licence, and source maps that hold the sources", () => {
+    const scope = readdirSync(installed("@bitnet.ts")).map((name) => installed("@bitnet.ts", name));
+    const packages = [installed("bitnet.ts"), ...scope];
+    expect(packages.length).toBeGreaterThanOrEqual(5);
+    for (const folder of packages) {
+      expect(existsSync(join(folder, "README.md")), folder).toBe(true);
+      expect(existsSync(join(folder, "LICENSE")), folder).toBe(true);
+      expect(readJson(join(folder, "package.json")).scripts, folder).toBeUndefined();
+      const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
+      expect(files.filter((name) => name.includes(".test."))).toEqual([]);
+      for (const name of files.filter((each) => each.endsWith(".js.map"))) {
+        const { sources, sourcesContent } = readJson(join(folder, name)) as Record<
+          string,
+          string[] | undefined
+        >;
+        expect(sourcesContent?.length, name).toBe(sources?.length);
+      }
+    }
+  });
+
+  it("bring the commands bitnet.ts and bitnet, with the embedded model", async () => {
+    for (const name of ["bitnet.ts", "bitnet"]) {
+      const bin = installed(".bin", name);
+      const { stdout } = await project.run(bin, [
+        "run",
+        "-p",
+        "The people",
+        "-n",
+        "8",
+        "--seed",
+        "1",
+        "--json",
+      ]);
+      expect(JSON.parse(stdout)).toHaveProperty("text");
+    }
+  });
+
+  it("say without a binary which command helps, and that command works", async () => {
+    const bare = createProject(tarballs);
+    try {
+      rmSync(join(bare.folder, "node_modules", "@bitnet.ts", `native-${target}`), { recursive: true });
+      const script = bare.write("esm.mjs", `import { BitNet } from "bitnet.ts";${generate}`);
+      const { stdout, stderr } = await bare.run(node, [script], { BITNET_NATIVE_PATH: "" });
+      expect(JSON.parse(stdout)).toMatchObject({ backend: "reference", text: JSON.parse(expected).text });
+      expect(stderr).toBe(
+        `bitnet: no native backend (there is no native binary for ${process.platform}-${process.arch}: run "npx bitnet.ts build-native", which needs a C++20 compiler); the slow reference backend serves\n`,
+      );
+      await expect(bare.run(node, [script], { BITNET_BACKEND: "native" })).rejects.toThrow(/build-native/);
+
+      const binary = join(bare.folder, "elsewhere.node");
+      cpSync(installed("@bitnet.ts", `native-${target}`, "bitnet.node"), binary);
+      expect((await bare.run(node, [script], { BITNET_NATIVE_PATH: binary })).stdout).toBe(expected);
+      const wrong = bare.run(node, [script], { BITNET_NATIVE_PATH: `${binary}.missing` });
+      await expect(wrong).rejects.toThrow(/elsewhere\.node\.missing cannot be loaded/);
+
+      await bare.run("npx", ["--no-install", "bitnet.ts", "build-native"]);
+      expect((await bare.run(node, [script])).stdout).toBe(expected);
+    } finally {
+      bare.remove();
+    }
+  });
+
+  describe("and tools of others", () => {
+    beforeAll(
+      () => project.install("publint@0.3.25", "@arethetypeswrong/cli@0.18.5", "esbuild@0.28.2"),
+      300_000,
+    );
+
+    it("publint and arethetypeswrong have nothing to say", async () => {
+      for (const path of tarballs) {
+        await project.run(node, [installed("publint", "src", "cli.js"), path, "--strict"]);
+        if (path.includes("-native-linux-")) continue; // no types: nothing to import
+        const attw = installed("@arethetypeswrong", "cli", "dist", "index.js");
+        await project.run(node, [attw, path, "--profile", "esm-only"]);
+      }
+    });
+
+    it("an esbuild bundle with packages=external streams natively", async () => {
+      project.write("server.mjs", streamingServer);
+      const args = [
+        "--bundle",
+        "--platform=node",
+        "--format=esm",
+        "--packages=external",
+        "--outfile=out/server.mjs",
+      ];
+      await project.run(installed(".bin", "esbuild"), ["server.mjs", ...args]);
+      await expectNativeStream(spawn(node, ["out/server.mjs"], { cwd: project.folder }));
+    });
+
+    it("an esbuild bundle with everything inside says what to do, or is native where it has a require", async () => {
+      project.write("whole.mjs", `import { BitNet } from "bitnet.ts";${generate}`);
+      const args = ["--bundle", "--platform=node", "--format=esm", "--loader:.node=copy"];
+      const banner =
+        "--banner:js=import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
+      const esbuild = installed(".bin", "esbuild");
+      await project.run(esbuild, ["whole.mjs", ...args, "--outfile=out/without.mjs"]);
+      const without = await project.run(node, ["out/without.mjs"]);
+      expect(JSON.parse(without.stdout)).toMatchObject({ backend: "reference" });
+      expect(without.stderr).toMatch(
+        /\(the native binary is not in this bundle: mark @bitnet\.ts\/native as/,
+      );
+      await project.run(esbuild, ["whole.mjs", ...args, banner, "--outfile=out/whole.mjs"]);
+      expect((await project.run(node, ["out/whole.mjs"])).stdout).toBe(expected);
+    });
+  });
+
+  it.skipIf(process.env.BITNET_NEXT !== "1")(
+    "a route of Next streams natively from the standalone output",
+    async () => {
+      project.install("next@16.4.6", "react@19.3.1", "react-dom@19.3.1");
+      project.write(
+        "next.config.mjs",
+        `export default { output: "standalone", serverExternalPackages: ["bitnet.ts"], outputFileTracingRoot: ${JSON.stringify(project.folder)} };`,
+      );
+      project.write(
+        "app/layout.js",
+        `export default ({ children }) => <html><body>{children}</body></html>;`,
+      );
+      project.write("app/page.js", `export default () => <p>bitnet</p>;`);
+      project.write("app/write/route.js", nextRoute);
+      await project.run(node, [installed("next", "dist", "bin", "next"), "build"], {
+        NEXT_TELEMETRY_DISABLED: "1",
+      });
+      const standalone = join(project.folder, ".next", "standalone");
+      const moved = `${project.folder}-standalone`;
+      cpSync(standalone, moved, { recursive: true, verbatimSymlinks: true });
+      const child = spawn(node, ["server.js"], {
+        cwd: moved,
+        env: { ...process.env, PORT: String(await freePort()), HOSTNAME: "127.0.0.1" },
+      });
+      try {
+        await expectNativeStream(child, "/write", /127\.0\.0\.1:(\d+)[\s\S]*Ready/);
+      } finally {
+        rmSync(moved, { recursive: true, force: true });
+      }
+    },
+  );
+});
+
+const nextRoute = `import { BitNet } from "bitnet.ts";
+export const dynamic = "force-dynamic";
+let loading;
+export async function GET() {
+  loading ??= BitNet.load(${JSON.stringify(tinyModel)});
+  const model = await loading;
+  const pieces = model.generate("The people", { maxTokens: 40, seed: 1 });
+  const encoder = new TextEncoder();
+  const body = new ReadableStream({
+    async start(controller) {
+      for await (const piece of pieces) controller.enqueue(encoder.encode(piece.text));
+      controller.close();
+    },
+  });
+  return new Response(body, { headers: { "x-backend": model.info.backend } });
+}
+`;
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Waits for the port that the server prints, and reads one answer. */
+async function expectNativeStream(child: ChildProcess, path = "/", port = /^(\d+)$/m): Promise<void> {
+  try {
+    const found = await new Promise<string>((resolve, reject) => {
+      let said = "";
+      for (const stream of [child.stdout, child.stderr])
+        stream?.setEncoding("utf8").on("data", (text: string) => {
+          said += text;
+          const match = port.exec(said);
+          if (match) resolve(match[1] ?? "");
+        });
+      child.on("close", () => reject(new Error(`the server ended: ${said}`)));
+    });
+    const { backend, chunks, text } = await readStream(`http://127.0.0.1:${found}${path}`);
+    expect(backend).toBe("native");
+    expect(chunks).toBeGreaterThan(3);
+    expect(text.length).toBeGreaterThan(20);
+  } finally {
+    child.kill();
+  }
+}
