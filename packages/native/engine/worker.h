@@ -30,7 +30,7 @@ struct HeadPanel {
 class Worker {
  public:
   explicit Worker(const StepContext& c)
-      : c_(c), job_(c.job), exe_(c.executable), program_(c.program), step_(c.step), k_(c.kernels), team_(c.team), scratch_(c.scratch) {}
+      : c_(c), job_(c.job), exe_(c.executable), program_(c.program), step_(c.step), k_(c.kernels), team_(c.team), thread_(c.thread), scratch_(c.scratch) {}
   bool head(const Op& op, int32_t opIndex, WorkCounter* counters);
 
  private:
@@ -86,6 +86,7 @@ class Worker {
   const Step& step_;
   const Kernels& k_;
   Team& team_;
+  const int thread_;
   const Scratch& scratch_;
 };
 
