@@ -26,6 +26,10 @@ describe("run", () => {
     const flagged = await bitnetJson<Answer>(["run", "-m", tinyModel, "-p", "We must", ...greedy]);
     expect(plain.ids).toEqual(flagged.ids);
     expect(plain.promptIds).toEqual(flagged.promptIds);
+    const mixed = await bitnetJson<Answer>(["run", "-m", tinyModel, "We must", ...greedy]);
+    expect(mixed.promptIds).toEqual(flagged.promptIds);
+    const twice = await bitnet(["run", "-m", tinyModel, tinyModel, "We must"]);
+    expect(twice.stderr).toMatch(/the model is given twice/);
     const { status, stderr } = await bitnet(["run", tinyModel, "We must", "-p", "You must"]);
     expect({ status, stderr }).toEqual({
       status: 1,

@@ -36,7 +36,7 @@ export function registerRun(program: Command, session: Session): void {
   const command = program
     .command("run")
     .description("continue a prompt, or answer it when a system prompt is given")
-    .argument("[model]", "the same as -m")
+    .argument("[model]", "the same as -m; beside -m, the only argument is the prompt")
     .argument("[prompt]", "the same as -p")
     .addOption(option("-p, --prompt <text>", "the prompt (default: standard input); may be empty"))
     .addOption(option("-f, --file <path>", "read the prompt from a file"))
@@ -58,9 +58,11 @@ export function registerRun(program: Command, session: Session): void {
     .addOption(
       option("--timeout <seconds>", "stop after this time, loading included").argParser(parseTimeout),
     )
-    .action((model: string | undefined, prompt: string | undefined, flags: RunFlags) =>
-      run(withPositional(flags, { model, prompt }, command), command, session),
-    );
+    .action((first: string | undefined, second: string | undefined, flags: RunFlags) => {
+      const isPrompt = second === undefined && command.getOptionValueSource("model") === "cli";
+      const given = isPrompt ? { model: undefined, prompt: first } : { model: first, prompt: second };
+      return run(withPositional(flags, given, command), command, session);
+    });
 }
 
 /** @throws BitNetError INVALID_ARGUMENT for a model or prompt that is given twice. */
