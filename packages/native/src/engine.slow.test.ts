@@ -20,6 +20,8 @@ const missing = compiler === undefined ? "no C++ compiler: set CXX, or install c
 function run(path: string, args: readonly string[]): { ok: boolean; messages: string } {
   const { status, signal, stdout, stderr } = spawnSync(path, args, {
     encoding: "utf8",
+    // A pool that loses a job waits for ever.
+    timeout: timeoutMs / 3,
     env: { ...process.env, ASAN_OPTIONS: "detect_leaks=0", TSAN_OPTIONS: "halt_on_error=1" },
   });
   return { ok: status === 0, messages: `${stdout}${stderr}${signal ?? ""}` };

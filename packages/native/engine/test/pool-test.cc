@@ -81,15 +81,17 @@ void testPool(Report& report) {
   }
 
   // Behind a job of somebody else, what is cancelled never runs.
-  TestJob running(&other, true), waiting(&mine, false), tail(&mine, false), after(&other, false);
+  TestJob running(&other, true), waiting(&mine, false), kept(&other, false), tail(&mine, false), after(&other, false);
   pool.submit(&running);
   running.awaitBegin();
-  for (TestJob* job : {&waiting, &tail}) pool.submit(job);
+  for (TestJob* job : {&waiting, &kept, &tail}) pool.submit(job);
   pool.cancel(&mine);
   report.check(waiting.outcome.load() == 2 && tail.outcome.load() == 2, "pool", "waiting jobs are cancelled at once");
+  // Behind what was kept, which is the queue's end now.
   pool.submit(&after);
   running.letGo();
   report.check(after.awaitEnd() == 1 && running.awaitEnd() == 1, "pool", "others go on");
+  report.check(kept.outcome.load() == 1, "pool", "what is submitted after cancelling comes behind what was kept");
   pool.cancel(&other);
   report.check(!waiting.hasBegun.load() && !tail.hasBegun.load(), "pool", "cancelled jobs do not run");
 }
