@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -50,6 +50,15 @@ describe.skipIf(!all)("the packed packages", { timeout: 600_000 }, () => {
     expect(JSON.parse(expected)).toMatchObject({ backend: "native" });
     project.write("cjs.cjs", `const { BitNet } = require("bitnet.ts"); (async () => {${generate}})();`);
     expect((await project.run(node, ["cjs.cjs"])).stdout).toBe(expected);
+  });
+
+  it("run the code of the README as it is written", async () => {
+    const blocks = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)];
+    expect(blocks.length).toBeGreaterThanOrEqual(1);
+    for (const [index, [, code = ""]] of blocks.entries()) {
+      const path = project.write(`readme-${index}.mjs`, code);
+      expect((await project.run(node, [path])).stdout.length).toBeGreaterThan(20);
+    }
   });
 
   it("have types for nodenext (both kinds of module) and for bundlers, without skipLibCheck", async () => {
