@@ -49,6 +49,9 @@ export class Exchange {
     };
     raw.once("close", onClose);
     this.#cleanups.push(() => raw.off("close", onClose));
+    const { background } = parts.client;
+    background?.signal.addEventListener("abort", onClose, { once: true });
+    this.#cleanups.push(() => background?.signal.removeEventListener("abort", onClose));
   }
 
   get id(): string {
@@ -88,7 +91,11 @@ export class Exchange {
     serving.models.resolve(modelName);
     this.onEnd(this.client.account.open());
     this.reply.headers(this.client.account.headers());
-    const ticket = await serving.admission.enter(this.bodyBytes.length, this.signal);
+    const ticket = await serving.admission.enter(
+      this.bodyBytes.length,
+      this.signal,
+      this.client.background !== undefined,
+    );
     this.onEnd(() => ticket.release());
     this.queuedMs = ticket.queuedMs;
     this.throwIfAborted();

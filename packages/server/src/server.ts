@@ -5,6 +5,9 @@ import { BitNetError } from "@bitnet.ts/core";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Admission } from "./admission.ts";
 import { AnswerStore } from "./answer-store.ts";
+import { acceptUploads } from "./batches/file-routes.ts";
+import { InnerClients } from "./batches/inner-clients.ts";
+import { openBatching } from "./batches/open-batching.ts";
 import { type Client, identify } from "./clients.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
@@ -57,13 +60,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     answers: new AnswerStore(),
     startedAt: new Date(),
     version: options.version ?? "0",
+    batching: null,
+    inner: new InnerClients(),
     state: "loading",
   };
   const exchanges = new Set<Exchange>();
   const app = createApp(serving, exchanges);
+  if (settings.dataFolder !== null)
+    serving.batching = await openBatching(app, serving, { path: settings.dataFolder });
   try {
     await app.listen({ host: settings.host, port: settings.port });
   } catch (cause) {
+    await serving.batching?.close();
     throw new BitNetError(
       "IO_FAILED",
       `server: cannot listen on ${settings.host}:${settings.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
@@ -104,7 +112,7 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
   const app = Fastify({
     trustProxy: (_address: string, hop: number) => hop < settings.trustedHops,
     bodyLimit: settings.maxBodyBytes,
-    requestTimeout: 30_000,
+    requestTimeout: settings.dataFolder === null ? 30_000 : settings.batches.uploadMs,
     http: { headersTimeout: 20_000, maxHeaderSize: 16_384 },
     genReqId: () => `req_${randomUUID().replaceAll("-", "")}`,
     routerOptions: { maxParamLength: 256, ignoreTrailingSlash: true },
@@ -114,6 +122,7 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  acceptUploads(app);
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
     reply.header("request-id", request.id);
@@ -159,7 +168,7 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
     method: route.method,
     url: route.path,
     onRequest: async (request) => {
-      clients.set(request, await identify(request, identities));
+      clients.set(request, serving.inner.find(request) ?? (await identify(request, identities)));
       if (route.needs === "model" && serving.state !== "ready") throw notReady(serving.state);
     },
     handler: async (request, reply) => {
@@ -189,6 +198,7 @@ async function drain(
   exchanges: ReadonlySet<Exchange>,
 ): Promise<void> {
   serving.state = "draining";
+  await serving.batching?.close();
   const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
   let timer: NodeJS.Timeout | undefined;
   const timeIsUp = new Promise<void>((resolve) => {

@@ -1,6 +1,8 @@
 /** What all requests of a server share. */
 import type { Admission } from "./admission.ts";
 import type { AnswerStore } from "./answer-store.ts";
+import type { Batching } from "./batches/batching.ts";
+import type { InnerClients } from "./batches/inner-clients.ts";
 import type { KeyRing } from "./keys.ts";
 import type { Models } from "./models.ts";
 import type { Accounts } from "./rate-limit.ts";
@@ -18,5 +20,8 @@ export interface Serving {
   readonly answers: AnswerStore;
   readonly startedAt: Date;
   readonly version: string;
+  /** Null where the server has no data folder. */
+  batching: Batching | null;
+  readonly inner: InnerClients;
   state: ServerState;
 }

@@ -1,5 +1,6 @@
 /** The settings of a server and their defaults. */
 import type { BitNetLoadOptions } from "bitnet.ts";
+import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
 
 export interface ServedModel {
@@ -49,6 +50,9 @@ export interface ServerSettings {
   keysFile: string | null;
   /** Hops of proxies whose X-Forwarded-For is believed. */
   trustedHops: number;
+  /** Folder of what outlives the server: files, batches, the monitor's history; null: nothing does. */
+  dataFolder: string | null;
+  batches: BatchSettings;
   /** One line of the log. */
   log: (line: string) => void;
 }
@@ -74,4 +78,6 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   limits: {},
   keysFile: null,
   trustedHops: 0,
+  dataFolder: null,
+  batches: defaultBatchSettings,
 };
