@@ -30,6 +30,8 @@ export class Exchange {
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
   #usedTokens = 0;
   queuedMs = 0;
+  /** What it has failed with, if it has. */
+  failure: ServeError | null = null;
 
   constructor(parts: {
     serving: Serving;
@@ -155,6 +157,7 @@ export class Exchange {
   /** Answers with an error, or ends the stream with one. */
   fail(thrown: unknown): void {
     const error = this.signal.aborted ? (this.signal.reason as ServeError) : toServeError(thrown);
+    this.failure = error;
     if (error.status >= 500 && error.status !== 503)
       this.serving.settings.log(describeFailure(this.id, error));
     if (this.#stream !== null) this.#failStream(this.#stream, error);

@@ -44,11 +44,19 @@ export async function generateAnswers(
     );
     const results = await Promise.all(
       generations.map(async (generation, index) => {
+        const isBackground = exchange.client.background !== undefined;
+        const followed = exchange.serving.watching.activity.follow(lease.name, isBackground);
         try {
-          for await (const piece of generation) await onPiece(index, piece);
+          for await (const piece of generation) {
+            followed.token();
+            await onPiece(index, piece);
+          }
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
+          if (result !== null) {
+            exchange.countTokens(result.promptTokens, result.ids.length);
+            followed.end(result, exchange.queuedMs);
+          }
         }
         return generation.result;
       }),

@@ -12,6 +12,14 @@ import { createResponse, deleteResponse, getResponse, listInputItems } from "./d
 import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
 import type { Exchange } from "./exchange.ts";
 import { health, live, ownUsage, ready, statistics } from "./health.ts";
+import {
+  exportHistory,
+  showAlerts,
+  showHistory,
+  showLive,
+  showMetrics,
+  showSummary,
+} from "./monitor/monitor-routes.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
@@ -67,6 +75,12 @@ export const routes: readonly Route[] = [
   state("GET", "/v1/batches", listBatches),
   state("GET", "/v1/batches/:id", getBatch),
   state("POST", "/v1/batches/:id/cancel", cancelBatch),
+  state("GET", "/metrics", showMetrics),
+  state("GET", "/monitor/summary", showSummary),
+  state("GET", "/monitor/history", showHistory),
+  state("GET", "/monitor/live", showLive),
+  state("GET", "/monitor/alerts", showAlerts),
+  state("GET", "/monitor/export", exportHistory),
   { method: "GET", path: "/api/version", handle: version, needs: "state" },
   { method: "GET", path: "/health", handle: health, needs: "state", isPublic: true },
   { method: "GET", path: "/health/live", handle: live, needs: "state", isPublic: true },

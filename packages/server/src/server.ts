@@ -15,6 +15,8 @@ import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
 import { notReady } from "./health.ts";
 import { KeyRing } from "./keys.ts";
 import { Models } from "./models.ts";
+import { createRequestLog } from "./monitor/request-log.ts";
+import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
 import { Accounts } from "./rate-limit.ts";
 import { type Route, routes } from "./routes.ts";
@@ -38,6 +40,8 @@ export type ServerOptions = Partial<ServerSettings> & { models: readonly ServedM
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const settings: ServerSettings = { ...defaultSettings, log: () => {}, ...options };
+  const requestLog = settings.logStream === null ? null : createRequestLog(settings.logStream);
+  if (requestLog !== null) settings.log = (line) => requestLog.warn(line);
   if (settings.models.length === 0)
     throw new BitNetError("INVALID_ARGUMENT", "server: it needs at least one model");
   if (!isLoopbackAddress(settings.host) && settings.keysFile === null)
@@ -51,15 +55,30 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       "INVALID_ARGUMENT",
       `server: ${settings.keysFile} holds no key; make one with "bitnet keys create"`,
     );
+  const models = new Models(settings.models, settings.aliases, settings.models.length);
+  const admission = new Admission(settings);
+  const version = options.version ?? "0";
   const serving: Serving = {
     settings,
-    models: new Models(settings.models, settings.aliases, settings.models.length),
-    admission: new Admission(settings),
+    models,
+    admission,
+    watching: await openWatching({
+      version,
+      models,
+      admission,
+      batches: () => serving.batching?.runner.stats.batches ?? 0,
+      settings: settings.monitor,
+      folder: settings.dataFolder,
+      isShared: false,
+      port: settings.port,
+      log: settings.log,
+    }),
     keys,
     accounts: new Accounts(),
     answers: new AnswerStore(),
     startedAt: new Date(),
-    version: options.version ?? "0",
+    version,
+    requestLog,
     batching: null,
     inner: new InnerClients(),
     state: "loading",
@@ -110,6 +129,7 @@ async function warmUp(serving: Serving): Promise<void> {
 function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance {
   const { settings } = serving;
   const app = Fastify({
+    ...(serving.requestLog === null ? {} : { loggerInstance: serving.requestLog }),
     trustProxy: (_address: string, hop: number) => hop < settings.trustedHops,
     bodyLimit: settings.maxBodyBytes,
     requestTimeout: settings.dataFolder === null ? 30_000 : settings.batches.uploadMs,
@@ -157,6 +177,11 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
   return app;
 }
 
+/** Asked for every few seconds by machines. */
+function isProbe({ path }: Route): boolean {
+  return path.startsWith("/health") || path === "/metrics" || path === "/monitor/live";
+}
+
 function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchanges: Set<Exchange>): void {
   const clients = new WeakMap<FastifyRequest, Client>();
   const identities = {
@@ -166,6 +191,7 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
   };
   app.route({
     method: route.method,
+    logLevel: isProbe(route) ? "silent" : "info",
     url: route.path,
     onRequest: async (request) => {
       clients.set(request, serving.inner.find(request) ?? (await identify(request, identities)));
@@ -173,6 +199,7 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
     },
     handler: async (request, reply) => {
       const client = clients.get(request) ?? (await identify(request, identities));
+      const start = performance.now();
       const exchange = new Exchange({ serving, request, reply, dialect: dialectOf(request.url), client });
       exchanges.add(exchange);
       try {
@@ -182,6 +209,13 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
       } finally {
         exchanges.delete(exchange);
         exchange.end();
+        serving.watching.activity.request({
+          route: route.path,
+          status: exchange.failure?.status ?? reply.statusCode,
+          ms: performance.now() - start,
+          isAnswer: route.needs === "model" && route.method === "POST",
+          isBackground: client.background !== undefined,
+        });
       }
       return reply;
     },
@@ -199,6 +233,7 @@ async function drain(
 ): Promise<void> {
   serving.state = "draining";
   await serving.batching?.close();
+  serving.watching.close();
   const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
   let timer: NodeJS.Timeout | undefined;
   const timeIsUp = new Promise<void>((resolve) => {

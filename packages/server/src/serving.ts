@@ -1,10 +1,12 @@
 /** What all requests of a server share. */
+import type { FastifyBaseLogger } from "fastify";
 import type { Admission } from "./admission.ts";
 import type { AnswerStore } from "./answer-store.ts";
 import type { Batching } from "./batches/batching.ts";
 import type { InnerClients } from "./batches/inner-clients.ts";
 import type { KeyRing } from "./keys.ts";
 import type { Models } from "./models.ts";
+import type { Watching } from "./monitor/watching.ts";
 import type { Accounts } from "./rate-limit.ts";
 import type { ServerSettings } from "./settings.ts";
 
@@ -23,5 +25,8 @@ export interface Serving {
   /** Null where the server has no data folder. */
   batching: Batching | null;
   readonly inner: InnerClients;
+  readonly watching: Watching;
+  /** Null where the log is plain text. */
+  readonly requestLog: FastifyBaseLogger | null;
   state: ServerState;
 }

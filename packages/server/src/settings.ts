@@ -2,6 +2,7 @@
 import type { BitNetLoadOptions } from "bitnet.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
+import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */
@@ -53,6 +54,9 @@ export interface ServerSettings {
   /** Folder of what outlives the server: files, batches, the monitor's history; null: nothing does. */
   dataFolder: string | null;
   batches: BatchSettings;
+  monitor: MonitorSettings;
+  /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
+  logStream: { write(line: string): unknown } | null;
   /** One line of the log. */
   log: (line: string) => void;
 }
@@ -80,4 +84,6 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   trustedHops: 0,
   dataFolder: null,
   batches: defaultBatchSettings,
+  monitor: defaultMonitorSettings,
+  logStream: null,
 };
