@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
 import { Command, CommanderError } from "commander";
 import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
+import { registerBatch } from "./commands/batch.ts";
 import { registerBench } from "./commands/bench.ts";
 import { registerBuildNative } from "./commands/build-native.ts";
 import { registerChat } from "./commands/chat.ts";
@@ -67,6 +68,7 @@ function createProgram(session: Session): Command {
   registerBuildNative(program, session);
   registerBench(program, session);
   registerDummy(program, session);
+  registerBatch(program, session);
   registerKeys(program, session);
   registerServe(program, packageVersion(), session);
   registerEval(program, session);

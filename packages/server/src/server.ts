@@ -39,6 +39,37 @@ export type ServerOptions = Partial<ServerSettings> & { models: readonly ServedM
  * @throws BitNetError INVALID_ARGUMENT for settings that would be unsafe, IO_FAILED when the address cannot be had.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { app, serving, exchanges } = await prepareServer(options);
+  const { settings } = serving;
+  try {
+    await app.listen({ host: settings.host, port: settings.port });
+  } catch (cause) {
+    await serving.batching?.close();
+    throw new BitNetError(
+      "IO_FAILED",
+      `server: cannot listen on ${settings.host}:${settings.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+  let closing: Promise<void> | null = null;
+  return {
+    url: urlOf(app),
+    ready: warmUp(serving),
+    close() {
+      closing ??= drain(app, serving, exchanges);
+      return closing;
+    },
+  };
+}
+
+interface PreparedServer {
+  app: FastifyInstance;
+  serving: Serving;
+  exchanges: Set<Exchange>;
+}
+
+/** A server that does not listen yet. */
+export async function prepareServer(options: ServerOptions): Promise<PreparedServer> {
   const settings: ServerSettings = { ...defaultSettings, log: () => {}, ...options };
   const requestLog = settings.logStream === null ? null : createRequestLog(settings.logStream);
   if (requestLog !== null) settings.log = (line) => requestLog.warn(line);
@@ -87,25 +118,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const app = createApp(serving, exchanges);
   if (settings.dataFolder !== null)
     serving.batching = await openBatching(app, serving, { path: settings.dataFolder });
-  try {
-    await app.listen({ host: settings.host, port: settings.port });
-  } catch (cause) {
-    await serving.batching?.close();
-    throw new BitNetError(
-      "IO_FAILED",
-      `server: cannot listen on ${settings.host}:${settings.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
-  }
-  let closing: Promise<void> | null = null;
-  return {
-    url: urlOf(app),
-    ready: warmUp(serving),
-    close() {
-      closing ??= drain(app, serving, exchanges);
-      return closing;
-    },
-  };
+  return { app, serving, exchanges };
 }
 
 function urlOf(app: FastifyInstance): string {
@@ -114,7 +127,7 @@ function urlOf(app: FastifyInstance): string {
 }
 
 /** Loads the first model and lets it generate a token, so that the first request finds everything in place. */
-async function warmUp(serving: Serving): Promise<void> {
+export async function warmUp(serving: Serving): Promise<void> {
   const lease = await serving.models.acquire(undefined);
   try {
     const { tokenizer } = lease.model;

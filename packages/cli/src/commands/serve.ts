@@ -138,7 +138,7 @@ async function serve(flags: AllFlags, version: string, session: Session): Promis
   // A server that was told to end, and did so in order, has not failed.
 }
 
-function servedModel(source: string, flags: ModelFlags, session: Session): ServedModel {
+export function servedModel(source: string, flags: ModelFlags, session: Session): ServedModel {
   return { name: nameOf(source), source, options: { ...loadOptions(flags), onNotice: session.note } };
 }
 

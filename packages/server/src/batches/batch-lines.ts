@@ -14,6 +14,8 @@ export interface LineError {
   readonly message: string;
 }
 
+export const lineBeginning = '{"id":"batch_req_';
+
 /** A line has the same id however often it had to be begun. */
 function requestId(batchId: string, customId: string): string {
   return `batch_req_${createHash("sha256").update(`${batchId}\n${customId}`).digest("hex").slice(0, 24)}`;

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { copyFile, type FileHandle, open, rename, rm } from "node:fs/promises";
+import { BitNetError } from "@bitnet.ts/core";
 
 const syncMs = 200;
 const chunkBytes = 1 << 20;
@@ -15,6 +16,8 @@ export interface JournalOptions {
    * Another process may still have the file open: go on in a copy, so that what it writes from now on is lost instead of doubled.
    */
   fence?: boolean;
+  /** The file was named by a person and may be something else: what is no line of this kind is an error, and nothing is cut off. */
+  begins?: string;
 }
 
 export class Journal {
@@ -35,7 +38,7 @@ export class Journal {
     this.#bytes = bytes;
   }
 
-  static async open(path: string, { idOf, fence = false }: JournalOptions): Promise<Journal> {
+  static async open(path: string, { idOf, fence = false, begins }: JournalOptions): Promise<Journal> {
     if (fence) await replaceByCopy(path);
     const handle = await open(path, "a+", 0o600);
     try {
@@ -46,6 +49,7 @@ export class Journal {
         ids.add(id);
         return true;
       });
+      if (begins !== undefined) await checkRest(handle, bytes, begins, path);
       await handle.truncate(bytes);
       return new Journal(handle, ids, bytes);
     } catch (error) {
@@ -112,6 +116,18 @@ async function replaceByCopy(path: string): Promise<void> {
     await rm(copy, { force: true });
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
+}
+
+/** What follows the last good line has to be the beginning of another. */
+async function checkRest(handle: FileHandle, from: number, begins: string, path: string): Promise<void> {
+  const { bytesRead, buffer } = await handle.read(Buffer.alloc(chunkBytes), 0, chunkBytes, from);
+  const rest = buffer.toString("utf8", 0, bytesRead);
+  const isTorn = !rest.includes("\n") && (rest.startsWith(begins) || begins.startsWith(rest));
+  if (isTorn) return;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `${path}: exists and is no file of answers to this batch; remove it or name another`,
+  );
 }
 
 /** @returns Where the last line ends that was whole and accepted by `onLine`. */

@@ -13,6 +13,7 @@ import {
   errorLine,
   type LineAnswer,
   type LineError,
+  lineBeginning,
 } from "./batch-lines.ts";
 import type { BatchEndpoint, BatchUsage } from "./batch-record.ts";
 import { Journal } from "./journal.ts";
@@ -36,6 +37,8 @@ interface QueueParts {
   readonly outputPath: string;
   readonly errorPath: string;
   readonly fence: boolean;
+  /** The paths were named by a person: nothing that is not of this batch may be cut off. */
+  readonly isNamed?: boolean;
 }
 
 export class LineQueue {
@@ -69,19 +72,27 @@ export class LineQueue {
   /** Finds out what has been done before, and opens the rest. */
   static async open(parts: QueueParts): Promise<LineQueue> {
     const { fence } = parts;
+    const known = new Set(parts.lines.map(({ customId }) => customId));
+    // Lines of another batch are no lines of this one.
+    const own = (line: string) => {
+      const id = customIdOf(line);
+      return id !== null && known.has(id) ? id : null;
+    };
+    const named = parts.isNamed === true ? { begins: lineBeginning } : {};
     const usage: BatchUsage = { input_tokens: 0, output_tokens: 0, cached_tokens: 0 };
     const input = await open(parts.inputPath, "r");
     let output: Journal | null = null;
     try {
       output = await Journal.open(parts.outputPath, {
         fence,
+        ...named,
         idOf(line) {
-          const id = customIdOf(line);
+          const id = own(line);
           if (id !== null) addUsageOfLine(usage, line);
           return id;
         },
       });
-      const errors = await Journal.open(parts.errorPath, { fence, idOf: customIdOf });
+      const errors = await Journal.open(parts.errorPath, { fence, ...named, idOf: own });
       return new LineQueue(parts, input, output, errors, usage);
     } catch (error) {
       await input.close();
