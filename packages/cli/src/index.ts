@@ -22,6 +22,7 @@ import { registerRm } from "./commands/rm.ts";
 import { registerRun } from "./commands/run.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
+import { registerTop } from "./commands/top.ts";
 import { registerTrain } from "./commands/train.ts";
 import { addExamples } from "./help.ts";
 import { option } from "./options.ts";
@@ -69,6 +70,7 @@ function createProgram(session: Session): Command {
   registerBench(program, session);
   registerDummy(program, session);
   registerBatch(program, session);
+  registerTop(program, session);
   registerKeys(program, session);
   registerServe(program, packageVersion(), session);
   registerEval(program, session);

@@ -1,4 +1,5 @@
 /** What the server tells those who watch it: Prometheus' text, and the monitor's history, summary and alerts. */
+import { availableParallelism } from "node:os";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { type Snapshot, snapshotFields } from "./snapshot.ts";
@@ -26,6 +27,7 @@ export async function showLive(exchange: Exchange): Promise<void> {
     state: serving.state,
     uptime_s: (Date.now() - serving.startedAt.getTime()) / 1000,
     models: serving.models.list.map(({ name, model }) => ({ name, loaded: model !== null })),
+    nCores: availableParallelism(),
     ...values,
     ...totals,
     alerts: serving.watching.monitor.activeAlerts,
