@@ -91,7 +91,7 @@ export class Exchange {
   async start(modelName: string | undefined): Promise<Lease> {
     const { serving } = this;
     serving.models.resolve(modelName);
-    this.onEnd(this.client.account.open());
+    this.onEnd(await this.client.account.openShared());
     this.reply.headers(this.client.account.headers());
     const ticket = await serving.admission.enter(
       this.bodyBytes.length,
@@ -113,8 +113,8 @@ export class Exchange {
   }
 
   /** Reserves the tokens that answers may take. To be asked before anything of the answer is sent. */
-  reserveTokens(nTokens: number): void {
-    const settle = this.client.account.reserve(nTokens);
+  async reserveTokens(nTokens: number): Promise<void> {
+    const settle = await this.client.account.reserveShared(nTokens);
     this.reply.headers(this.client.account.headers());
     this.onEnd(() => settle(this.#usedTokens));
   }

@@ -14,10 +14,10 @@ export interface AnswerPlan {
 }
 
 /** Reserves what the answers may take at most. */
-export function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): void {
+export async function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): Promise<void> {
   let nTokens = 0;
   for (const { ids, options } of plans) nTokens += ids.length + (options.maxTokens ?? 0);
-  exchange.reserveTokens(nTokens);
+  await exchange.reserveTokens(nTokens);
 }
 
 /** @param onPiece Of the answer number `index`; what it returns is waited for before the next piece of that answer. */
