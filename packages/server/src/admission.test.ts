@@ -53,6 +53,18 @@ it("work in the background takes what is left and holds up nobody", async () => 
   expect(order.at(-1)).toBe("line 3");
 });
 
+it("beside others, the background has a quarter of what is left", async () => {
+  const admission = new Admission({ ...limits, parallel: 9 });
+  const order: string[] = [];
+  const ticket = await enter(admission, order, "a");
+  for (let i = 0; i < 12; i++) void enter(admission, order, `line ${i}`, true);
+  await settled();
+  expect(admission.stats).toMatchObject({ running: 1, background: 2 });
+  ticket.release();
+  await settled();
+  expect(admission.stats).toMatchObject({ running: 0, background: 9 });
+});
+
 it("waits in the background for as long as it takes, or until it is told to stop", async () => {
   const admission = new Admission({ ...limits, queueTimeoutMs: 0, maxQueued: 0 });
   const tickets = [await admission.enter(1, signal), await admission.enter(1, signal)];

@@ -241,6 +241,31 @@ it("puts a batch down when its lease is lost, and takes it up when it is free", 
   expect((await lines(record)).output.map(({ custom_id }) => custom_id).sort()).toEqual(["a", "b", "c", "d"]);
 });
 
+it("what a former holder still writes after another has taken over is not there twice", async () => {
+  const granting: Leases = {
+    acquire: async () => ({ isLost: false, mayBeStale: true, async release() {} }),
+  };
+  let letGo: () => void = () => {};
+  const former = await world(
+    ({ body }) =>
+      body.id === "b"
+        ? new Promise((resolve) => {
+            letGo = () => resolve(answer(body));
+          })
+        : Promise.resolve(answer(body)),
+    { leases: granting },
+  );
+  const record = await former.create(["a", "b", "c"]);
+  await former.until(record, ({ counts }) => counts.completed === 2);
+  const later = await world(async ({ body }) => answer(body), { leases: granting });
+  await later.until(record, isCompleted);
+  letGo();
+  await new Promise((resolve) => setImmediate(resolve));
+  await former.runner.stop();
+  const { output } = await later.lines(record);
+  expect(output.map(({ custom_id }) => custom_id).sort()).toEqual(["a", "b", "c"]);
+});
+
 it("files expire, and go", async () => {
   const { files, runner } = await world(hang);
   const id = files.newId();
