@@ -30,6 +30,8 @@ export class Exchange {
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
   #usedTokens = 0;
   queuedMs = 0;
+  /** As the client has named it; known once it has started. */
+  modelName: string | undefined;
   /** What it has failed with, if it has. */
   failure: ServeError | null = null;
 
@@ -91,6 +93,7 @@ export class Exchange {
   async start(modelName: string | undefined): Promise<Lease> {
     const { serving } = this;
     serving.models.resolve(modelName);
+    this.modelName = modelName;
     this.onEnd(await this.client.account.openShared());
     this.reply.headers(this.client.account.headers());
     const ticket = await serving.admission.enter(
