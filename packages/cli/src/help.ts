@@ -25,6 +25,8 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   chat: ["bitnet chat model.gguf", 'bitnet chat -m tiny -sys "Answer in one sentence." --no-history'],
   inspect: ["bitnet inspect -m model.gguf --tensors"],
   tokenize: ['bitnet tokenize "Hello, world"', 'bitnet tokenize --decode "128000 9906"'],
+  batch: ["bitnet batch requests.jsonl -o answers.jsonl"],
+  top: ["bitnet top", "bitnet top --url http://10.0.0.5:8080 --once"],
   completion: [
     'eval "$(bitnet completion bash)"',
     "bitnet completion fish > ~/.config/fish/completions/bitnet.fish",
