@@ -74,7 +74,7 @@ export default {
     ...files(),
   ],
   otherWeights: [1, 0.1],
-  tokens: 20_000_000,
+  tokens: 14_000_000,
   batchTokens: 8192,
   microBatchTokens: 4096,
   schedule: {
