@@ -5,16 +5,17 @@ import { drawNucleus } from "./nucleus.ts";
 
 /** Every token that is offered wins, so that each of them matters. */
 function lastWins(): Draw {
-  return {
+  const draw = {
     id: -1,
     offer(id: number) {
-      this.id = id;
+      draw.id = id;
     },
-  } as unknown as Draw;
+  };
+  return draw as unknown as Draw;
 }
 
-const logits = Float32Array.of(0, 0, -1, -1);
-const here = 2 + 2 * Math.exp(-1);
+const logits = new Float32Array(4);
+const here = 4;
 
 /** What is drawn when top-p cuts after two tokens, were the weights of the rest right, but only by this relative margin. */
 function drawAt(margin: number, rest: number): number | "open" {
