@@ -147,6 +147,7 @@ export class BitNet {
       });
       try {
         onProgress(1);
+        throwIfAborted(options.signal);
         const scheduler = new Scheduler(executable, { tokenizer, nPages, maxRows });
         const info = Object.freeze({
           ...describeConfig(model.config),
