@@ -2,7 +2,7 @@
  * Runs the answers of one request side by side and hands on their pieces as they come. Whatever ends one ends all.
  */
 import type { Grammar } from "@bitnet.ts/grammar";
-import type { GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
 
@@ -33,6 +33,7 @@ export async function generateAnswers(
   exchange.signal.addEventListener("abort", stop, { once: true });
   const { signal } = controller;
   const cacheSalt = exchange.client.tenant;
+  const counts: Promise<void>[] = [];
   try {
     const generations = plans.map(({ ids, options, grammar }) =>
       lease.model.generate(ids, {
@@ -42,14 +43,10 @@ export async function generateAnswers(
         ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
       }),
     );
+    counts.push(...generations.map((generation) => count(exchange, generation)));
     const results = await Promise.all(
       generations.map(async (generation, index) => {
-        try {
-          for await (const piece of generation) await onPiece(index, piece);
-        } finally {
-          const result = await generation.result.catch(() => null);
-          if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
-        }
+        for await (const piece of generation) await onPiece(index, piece);
         return generation.result;
       }),
     );
@@ -58,5 +55,12 @@ export async function generateAnswers(
   } finally {
     controller.abort();
     exchange.signal.removeEventListener("abort", stop);
+    // Those that had to end because another one failed have taken tokens as well.
+    await Promise.all(counts);
   }
+}
+
+async function count(exchange: Exchange, generation: Generation): Promise<void> {
+  const result = await generation.result.catch(() => null);
+  if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
 }

@@ -6,6 +6,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { Admission } from "./admission.ts";
 import { AnswerStore } from "./answer-store.ts";
 import { type Client, identify } from "./clients.ts";
+import { endExchanges } from "./drain.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
 import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
@@ -190,13 +191,8 @@ async function drain(
 ): Promise<void> {
   serving.state = "draining";
   const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
-  let timer: NodeJS.Timeout | undefined;
-  const timeIsUp = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, serving.settings.drainMs);
-  });
   try {
-    await Promise.race([serving.admission.idle(), timeIsUp]);
-    for (const exchange of exchanges) exchange.abort(new ServeError("DRAINING", "the server has ended"));
+    await endExchanges(serving, exchanges);
     const closed = app.close();
     const cut = setTimeout(() => app.server.closeAllConnections(), 2000);
     await closed;
@@ -204,6 +200,5 @@ async function drain(
     await serving.models.dispose();
   } finally {
     clearInterval(closeIdle);
-    clearTimeout(timer);
   }
 }
