@@ -27,6 +27,11 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   tokenize: ['bitnet tokenize "Hello, world"', 'bitnet tokenize --decode "128000 9906"'],
   batch: ["bitnet batch requests.jsonl -o answers.jsonl"],
   top: ["bitnet top", "bitnet top --url http://10.0.0.5:8080 --once"],
+  embed: [
+    'bitnet embed -m model.gguf "a cat" "a dog"',
+    "bitnet embed -m model.gguf -f texts.txt -o embeddings.npy",
+    "bitnet embed -m model.gguf --jsonl body --dimensions 256 < documents.jsonl > embeddings.jsonl",
+  ],
   completion: [
     'eval "$(bitnet completion bash)"',
     "bitnet completion fish > ~/.config/fish/completions/bitnet.fish",

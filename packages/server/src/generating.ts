@@ -2,7 +2,7 @@
  * Runs the answers of one request side by side and hands on their pieces as they come. Whatever ends one ends all.
  */
 import type { Grammar } from "@bitnet.ts/grammar";
-import type { GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
 import { prefixKey } from "./prefix-key.ts";
@@ -38,6 +38,7 @@ export async function generateAnswers(
   exchange.signal.addEventListener("abort", stop, { once: true });
   const { signal } = controller;
   const cacheSalt = exchange.client.tenant;
+  const counts: Promise<void>[] = [];
   try {
     const generations = plans.map(({ ids, options, grammar }) =>
       lease.model.generate(ids, {
@@ -47,6 +48,7 @@ export async function generateAnswers(
         ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
       }),
     );
+    counts.push(...generations.map((generation) => count(exchange, generation)));
     const results = await Promise.all(
       generations.map(async (generation, index) => {
         const isBackground = exchange.client.background !== undefined;
@@ -58,10 +60,7 @@ export async function generateAnswers(
           }
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) {
-            exchange.countTokens(result.promptTokens, result.ids.length);
-            followed.end(result, exchange.queuedMs);
-          }
+          if (result !== null) followed.end(result, exchange.queuedMs);
         }
         return generation.result;
       }),
@@ -71,5 +70,12 @@ export async function generateAnswers(
   } finally {
     controller.abort();
     exchange.signal.removeEventListener("abort", stop);
+    // Those that had to end because another one failed have taken tokens as well.
+    await Promise.all(counts);
   }
+}
+
+async function count(exchange: Exchange, generation: Generation): Promise<void> {
+  const result = await generation.result.catch(() => null);
+  if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
 }

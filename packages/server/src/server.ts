@@ -9,6 +9,7 @@ import { acceptUploads } from "./batches/file-routes.ts";
 import { InnerClients } from "./batches/inner-clients.ts";
 import { openBatching } from "./batches/open-batching.ts";
 import { type Client, identify } from "./clients.ts";
+import { endExchanges } from "./drain.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
 import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
@@ -255,13 +256,8 @@ async function drain(
   serving.watching.close();
   serving.shared?.close();
   const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
-  let timer: NodeJS.Timeout | undefined;
-  const timeIsUp = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, serving.settings.drainMs);
-  });
   try {
-    await Promise.race([serving.admission.idle(), timeIsUp]);
-    for (const exchange of exchanges) exchange.abort(new ServeError("DRAINING", "the server has ended"));
+    await endExchanges(serving, exchanges);
     const closed = app.close();
     const cut = setTimeout(() => app.server.closeAllConnections(), 2000);
     await closed;
@@ -269,6 +265,5 @@ async function drain(
     await serving.models.dispose();
   } finally {
     clearInterval(closeIdle);
-    clearTimeout(timer);
   }
 }
