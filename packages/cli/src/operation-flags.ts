@@ -7,6 +7,7 @@ import { collect, parseInteger } from "./values.ts";
 
 export interface OperationFlags {
   data?: string;
+  redis?: string;
   maxFile: number;
   maxStored: number;
   batchParallel: number;
@@ -24,6 +25,12 @@ export function addOperationOptions(command: Command): void {
       option(
         "--data <folder>",
         "keep files, batches and the monitor's history here (default: nothing is kept)",
+      ),
+    )
+    .addOption(
+      option(
+        "--redis <url>",
+        "share limits, kept answers and batches with other servers through Redis or Valkey",
       ),
     )
     .addOption(
@@ -103,6 +110,7 @@ function webhookOf(url: string | undefined): string | null {
 export function operationSettings(flags: OperationFlags): Partial<ServerOptions> {
   return {
     dataFolder: flags.data ?? null,
+    redis: flags.redis ?? null,
     monitor: {
       intervalMs: flags.monitorInterval * 1000,
       thresholds: thresholdsOf(flags.alert),

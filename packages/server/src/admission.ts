@@ -92,8 +92,11 @@ export class Admission {
     return this.#nRunning + this.#nBackground === 0 && this.#queue.size === 0;
   }
 
+  /** Alone, work in the background may have every place; beside others, which it would slow down, a quarter of those that are left. */
   get #hasRoomBehind(): boolean {
-    return this.#queue.size === 0 && this.#nRunning + this.#nBackground < this.#limits.parallel;
+    if (this.#queue.size > 0) return false;
+    const left = this.#limits.parallel - this.#nRunning;
+    return this.#nBackground < (this.#nRunning === 0 ? left : Math.ceil(left / 4));
   }
 
   async #enterBackground(signal: AbortSignal, start: number): Promise<Ticket> {

@@ -30,6 +30,8 @@ export class Exchange {
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
   #usedTokens = 0;
   queuedMs = 0;
+  /** As the client has named it; known once it has started. */
+  modelName: string | undefined;
   /** What it has failed with, if it has. */
   failure: ServeError | null = null;
 
@@ -91,7 +93,8 @@ export class Exchange {
   async start(modelName: string | undefined): Promise<Lease> {
     const { serving } = this;
     serving.models.resolve(modelName);
-    this.onEnd(this.client.account.open());
+    this.modelName = modelName;
+    this.onEnd(await this.client.account.openShared());
     this.reply.headers(this.client.account.headers());
     const ticket = await serving.admission.enter(
       this.bodyBytes.length,
@@ -113,8 +116,8 @@ export class Exchange {
   }
 
   /** Reserves the tokens that answers may take. To be asked before anything of the answer is sent. */
-  reserveTokens(nTokens: number): void {
-    const settle = this.client.account.reserve(nTokens);
+  async reserveTokens(nTokens: number): Promise<void> {
+    const settle = await this.client.account.reserveShared(nTokens);
     this.reply.headers(this.client.account.headers());
     this.onEnd(() => settle(this.#usedTokens));
   }

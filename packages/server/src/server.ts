@@ -22,6 +22,7 @@ import { Accounts } from "./rate-limit.ts";
 import { type Route, routes } from "./routes.ts";
 import type { Serving } from "./serving.ts";
 import { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";
+import { openShared } from "./store/sharing.ts";
 
 export interface RunningServer {
   /** Where it listens, such as "http://127.0.0.1:8080". */
@@ -89,7 +90,9 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
   const models = new Models(settings.models, settings.aliases, settings.models.length);
   const admission = new Admission(settings);
   const version = options.version ?? "0";
+  const shared = settings.redis === null ? null : await openShared(settings.redis, settings.log);
   const serving: Serving = {
+    shared,
     settings,
     models,
     admission,
@@ -100,13 +103,13 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       batches: () => serving.batching?.runner.stats.batches ?? 0,
       settings: settings.monitor,
       folder: settings.dataFolder,
-      isShared: false,
+      isShared: shared !== null,
       port: settings.port,
       log: settings.log,
     }),
     keys,
-    accounts: new Accounts(),
-    answers: new AnswerStore(),
+    accounts: new Accounts(shared?.limits),
+    answers: new AnswerStore(shared?.answers),
     startedAt: new Date(),
     version,
     requestLog,
@@ -117,7 +120,10 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
   const exchanges = new Set<Exchange>();
   const app = createApp(serving, exchanges);
   if (settings.dataFolder !== null)
-    serving.batching = await openBatching(app, serving, { path: settings.dataFolder });
+    serving.batching = await openBatching(app, serving, {
+      path: settings.dataFolder,
+      leases: shared?.leases ?? null,
+    });
   return { app, serving, exchanges };
 }
 
@@ -247,6 +253,7 @@ async function drain(
   serving.state = "draining";
   await serving.batching?.close();
   serving.watching.close();
+  serving.shared?.close();
   const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
   let timer: NodeJS.Timeout | undefined;
   const timeIsUp = new Promise<void>((resolve) => {

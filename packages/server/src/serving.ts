@@ -9,6 +9,7 @@ import type { Models } from "./models.ts";
 import type { Watching } from "./monitor/watching.ts";
 import type { Accounts } from "./rate-limit.ts";
 import type { ServerSettings } from "./settings.ts";
+import type { Shared } from "./store/sharing.ts";
 
 type ServerState = "loading" | "ready" | "draining";
 
@@ -26,6 +27,8 @@ export interface Serving {
   batching: Batching | null;
   readonly inner: InnerClients;
   readonly watching: Watching;
+  /** What it shares with other servers; null: there are none. */
+  readonly shared: Shared | null;
   /** Null where the log is plain text. */
   readonly requestLog: FastifyBaseLogger | null;
   state: ServerState;

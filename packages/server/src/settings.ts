@@ -53,6 +53,8 @@ export interface ServerSettings {
   trustedHops: number;
   /** Folder of what outlives the server: files, batches, the monitor's history; null: nothing does. */
   dataFolder: string | null;
+  /** Redis that several servers share; null: there is one server. */
+  redis: string | null;
   batches: BatchSettings;
   monitor: MonitorSettings;
   /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
@@ -83,6 +85,7 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   keysFile: null,
   trustedHops: 0,
   dataFolder: null,
+  redis: null,
   batches: defaultBatchSettings,
   monitor: defaultMonitorSettings,
   logStream: null,

@@ -14,7 +14,7 @@ export async function createBatch(exchange: Exchange): Promise<void> {
   const { serving, client, body } = exchange;
   const { files, batches, runner } = batchingOf(serving);
   const { settings } = serving;
-  exchange.onEnd(client.account.open());
+  exchange.onEnd(await client.account.openShared());
   const endpoint = body.choice("endpoint", batchEndpoints);
   if (endpoint === undefined) throw invalid("endpoint", `one of ${batchEndpoints.join(", ")}; it is missing`);
   const window = body.requiredString("completion_window");

@@ -66,7 +66,7 @@ export class BatchWork {
   }
 
   get isLost(): boolean {
-    return this.#held.lost.aborted;
+    return this.#held.isLost;
   }
 
   get hasOpenLines(): boolean {

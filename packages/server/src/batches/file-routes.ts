@@ -30,7 +30,7 @@ export async function createFile(exchange: Exchange): Promise<void> {
   const { serving, client, request, signal } = exchange;
   const { files } = batchingOf(serving);
   const { maxFileBytes, maxStoredBytes } = serving.settings.batches;
-  exchange.onEnd(client.account.open());
+  exchange.onEnd(await client.account.openShared());
   const contentType = request.headers["content-type"];
   const body = request.body as IncomingMessage | undefined;
   if (contentType === undefined || !contentType.startsWith("multipart/form-data") || body === undefined)

@@ -18,7 +18,7 @@ import {
 import type { BatchEndpoint, BatchUsage } from "./batch-record.ts";
 import { Journal } from "./journal.ts";
 
-export interface LineRequest {
+interface LineRequest {
   readonly endpoint: BatchEndpoint;
   readonly body: Record<string, unknown>;
   readonly tenant: string;

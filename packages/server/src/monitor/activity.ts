@@ -28,7 +28,7 @@ export interface EndedRequest {
   readonly isBackground: boolean;
 }
 
-export interface EndedAnswer {
+interface EndedAnswer {
   readonly model: string;
   readonly result: GenerationResult;
   /** In the server's queue, before the engine's. */

@@ -4,7 +4,7 @@
  */
 import type { Snapshot } from "./snapshot.ts";
 
-export const alertNames = ["memory", "cpu", "errors", "latency", "throughput"] as const;
+const alertNames = ["memory", "cpu", "errors", "latency", "throughput"] as const;
 export type AlertName = (typeof alertNames)[number];
 export type Thresholds = Readonly<Record<AlertName, number | null>>;
 

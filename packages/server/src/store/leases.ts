@@ -4,8 +4,8 @@
  */
 
 export interface Held {
-  /** Fires when the lease is lost; what it covers is somebody else's from then on. */
-  readonly lost: AbortSignal;
+  /** Once lost, what it covers is somebody else's. */
+  readonly isLost: boolean;
   /** A former holder may still be about, not knowing that it has lost it. */
   readonly mayBeStale: boolean;
   release(): Promise<void>;
@@ -23,7 +23,7 @@ export function createLocalLeases(): Leases {
       if (held.has(name)) return null;
       held.add(name);
       return {
-        lost: new AbortController().signal,
+        isLost: false,
         mayBeStale: false,
         async release() {
           held.delete(name);
