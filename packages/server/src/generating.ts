@@ -60,7 +60,7 @@ export async function generateAnswers(
           }
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) followed.end(result, exchange.queuedMs);
+          if (result !== null) exchange.answers.push(followed.end(result, exchange.queuedMs));
         }
         return generation.result;
       }),
