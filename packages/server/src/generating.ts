@@ -45,6 +45,7 @@ export async function generateAnswers(
         ...options,
         cacheSalt,
         signal,
+        background: exchange.client.background !== undefined,
         ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
       }),
     );
