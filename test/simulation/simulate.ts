@@ -212,11 +212,9 @@ export class World {
     }));
     const nTokens = plan.n * (plan.prompt.length + plan.options.maxTokens);
     const mustRefuseTokens = ledger?.refusesTokens(this.second, nTokens) ?? false;
-    const reserving = reserveFor(exchange, plans);
-    // Its account has been asked by now; a refusal arrives later.
-    if (!mustRefuseTokens) visit.grant = ledger?.grant(this.second, nTokens) ?? null;
-    await reserving;
+    await reserveFor(exchange, plans);
     if (mustRefuseTokens) this.violate(`r${visit.index} was given tokens beyond the limit`);
+    visit.grant = ledger?.grant(this.second, nTokens) ?? null;
     this.#current = visit;
     if (plan.isStream) {
       const writer = exchange.openStream("sse");
@@ -267,9 +265,12 @@ export class World {
 
   /** A client has been told that it asked too much: was that so? */
   #judgeRefusal(visit: Visit): void {
+    const ledger = this.ledgers[visit.plan.client];
+    if (ledger === undefined) return;
+    const nTokens = visit.plan.n * (visit.plan.prompt.length + visit.plan.options.maxTokens);
     if (visit.state === "asking") {
       this.violate(`r${visit.index} was refused although its client had asked for less than its limit`);
-    } else if (visit.state === "running" && visit.grant !== null) {
+    } else if (visit.state === "running" && !ledger.refusesTokens(this.second, nTokens)) {
       this.violate(`r${visit.index} was refused tokens that its client has left`);
     }
   }
