@@ -141,15 +141,21 @@ function readStream(text: string, n: number): number[][] {
   return answers;
 }
 
-/** Texts begin in the order in which they were asked for. */
+/** Texts begin in the order in which they were asked for; those in the background let others go first. */
 function checkOrder(world: World): void {
   const begun = world.visits
-    .flatMap(({ index, generations }) => generations.map((generation) => ({ index, ...generation })))
+    .flatMap(({ index, plan, generations }) => {
+      const isBackground = "isBackground" in plan && plan.isBackground === true;
+      return generations.map((generation) => ({ index, isBackground, ...generation }));
+    })
     .flatMap((each) =>
       each.result === null ? [] : [{ ...each, admitted: each.started + each.result.timings.queuedMs }],
     );
   const overtakes = (early: (typeof begun)[number], late: (typeof begun)[number]) =>
-    early.order < late.order && early.admitted > late.admitted && (late.result?.ids.length ?? 0) > 0;
+    early.order < late.order &&
+    (late.isBackground || !early.isBackground) &&
+    early.admitted > late.admitted &&
+    (late.result?.ids.length ?? 0) > 0;
   for (const early of begun)
     for (const late of begun)
       if (overtakes(early, late))
