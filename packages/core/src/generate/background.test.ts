@@ -67,6 +67,20 @@ test("it gives its memory up to others, and goes on with the same text", async (
   expect(scheduler.stats()).toMatchObject({ running: 0, waiting: 0, pagesInUse: 0 });
 });
 
+test("a prompt that fills the memory gets it, whoever runs in the background", async () => {
+  const { scheduler } = setUp(8);
+  const slow = [1, 2].map(
+    (seed) => scheduler.generate(prompt(seed, 8), { seed, maxTokens: 90, background: true }).result,
+  );
+  await new Promise((resolve) => setImmediate(resolve));
+  const long = prompt(3, 8 * 32 - 2);
+  expect([...(await scheduler.generate(long, { seed: 3, maxTokens: 2 }).result).ids]).toEqual(
+    alone(long, { seed: 3, maxTokens: 2 }),
+  );
+  for (const [i, seed] of [1, 2].entries())
+    expect([...((await slow[i])?.ids ?? [])]).toEqual(alone(prompt(seed, 8), { seed, maxTokens: 90 }));
+});
+
 test("whoever grows takes pages of those in the background first, be they older", async () => {
   const { fake, scheduler } = setUp(8);
   const slow = scheduler.generate(prompt(1, 64), { seed: 1, maxTokens: 30, background: true });
