@@ -29,7 +29,7 @@ export async function post(url: string, body: object, { signal, key }: PostOptio
   throw new BitNetError("IO_FAILED", `${url}: answered ${response.status}: ${text.slice(0, 200)}`);
 }
 
-export async function readText(response: Response): Promise<string> {
+async function readText(response: Response): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   for await (const piece of chunks(response)) text += decoder.decode(piece, { stream: true });

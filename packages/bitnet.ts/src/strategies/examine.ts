@@ -9,28 +9,14 @@ import { nodeLlamaCpp, onnxRuntime, transformers } from "./libraries.ts";
 import { messageOf, native, reference, wasm, webgpu } from "./own-engines.ts";
 import { type Recommendation, recommend } from "./recommend.ts";
 import { openaiEndpoint } from "./servers.ts";
-import type { Deployment, Strategy, StrategyOptions, StrategyText } from "./strategy.ts";
-
-/**
- * "equal": the text of the reference, to the letter. "alike": it begins as that does for at least half its length, which is what other
- * arithmetic can be held to. "answers": another model, which says the same twice. "wrong": none of these. "failed": no text came.
- */
-export type StrategyVerdict = "equal" | "alike" | "answers" | "wrong" | "failed" | "unavailable";
-
-export interface StrategyReport {
-  name: string;
-  verdict: StrategyVerdict;
-  /** What is used, or why it cannot be, or what went wrong. */
-  detail: string;
-  text: string | null;
-  /** Bringing the model up. */
-  loadMs: number | null;
-  firstTokenMs: number | null;
-  tokensPerSecond: number | null;
-  /** Of four texts at once; null where one at a time is all it does. */
-  parallelTokensPerSecond: number | null;
-  memoryBytes: number | null;
-}
+import type {
+  Deployment,
+  Strategy,
+  StrategyOptions,
+  StrategyReport,
+  StrategyText,
+  StrategyVerdict,
+} from "./strategy.ts";
 
 export interface StrategiesReport {
   model: string;

@@ -3,8 +3,6 @@ export {
   chooseStrategy,
   examineStrategies,
   type StrategiesReport,
-  type StrategyReport,
-  type StrategyVerdict,
   strategies,
 } from "./examine.ts";
 export { type Recommendation, recommend, type UseCase } from "./recommend.ts";
@@ -14,5 +12,7 @@ export type {
   GenerateRequest,
   Strategy,
   StrategyOptions,
+  StrategyReport,
   StrategyText,
+  StrategyVerdict,
 } from "./strategy.ts";

@@ -1,5 +1,5 @@
 /** Which strategy suits which use, by what was measured here. Strategies that answer wrongly or not at all are out. */
-import type { StrategyReport } from "./examine.ts";
+import type { StrategyReport } from "./strategy.ts";
 
 export type UseCase = "production" | "development" | "mobile" | "research" | "edge" | "cloud";
 

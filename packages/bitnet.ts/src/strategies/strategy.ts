@@ -68,6 +68,27 @@ export interface Strategy {
   deploy(options: StrategyOptions, signal: AbortSignal): Promise<Deployment>;
 }
 
+/**
+ * "equal": the text of the reference, to the letter. "alike": it begins as that does for at least half its length, which is what other
+ * arithmetic can be held to. "answers": another model, which says the same twice. "wrong": none of these. "failed": no text came.
+ */
+export type StrategyVerdict = "equal" | "alike" | "answers" | "wrong" | "failed" | "unavailable";
+
+export interface StrategyReport {
+  name: string;
+  verdict: StrategyVerdict;
+  /** What is used, or why it cannot be, or what went wrong. */
+  detail: string;
+  text: string | null;
+  /** Bringing the model up. */
+  loadMs: number | null;
+  firstTokenMs: number | null;
+  tokensPerSecond: number | null;
+  /** Of four texts at once; null where one at a time is all it does. */
+  parallelTokensPerSecond: number | null;
+  memoryBytes: number | null;
+}
+
 export function unavailable(detail: string): EnvironmentCheck {
   return { isAvailable: false, detail };
 }

@@ -93,12 +93,7 @@ export async function examineEngines(flags: EngineFlags, session: Session): Prom
   if (report.chosen === null) session.fail();
 }
 
-export function describeEngines({
-  strategies,
-  chosen,
-  comparedWith,
-  recommendations,
-}: StrategiesReport): string {
+function describeEngines({ strategies, chosen, comparedWith, recommendations }: StrategiesReport): string {
   const tried = strategies.filter(({ verdict }) => verdict !== "unavailable");
   return [
     formatTable([
