@@ -5,6 +5,7 @@ import type { Grammar } from "@bitnet.ts/grammar";
 import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
+import { prefixKey } from "./prefix-key.ts";
 
 export interface AnswerPlan {
   readonly ids: Int32Array;
@@ -14,10 +15,14 @@ export interface AnswerPlan {
 }
 
 /** Reserves what the answers may take at most. */
-export function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): void {
+export async function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): Promise<void> {
   let nTokens = 0;
   for (const { ids, options } of plans) nTokens += ids.length + (options.maxTokens ?? 0);
-  exchange.reserveTokens(nTokens);
+  const [first] = plans;
+  const model = exchange.serving.models.resolve(exchange.modelName);
+  if (first !== undefined)
+    exchange.reply.header("x-prefix-key", prefixKey(exchange.client.tenant, model, first.ids));
+  await exchange.reserveTokens(nTokens);
 }
 
 /** @param onPiece Of the answer number `index`; what it returns is waited for before the next piece of that answer. */
@@ -46,7 +51,17 @@ export async function generateAnswers(
     counts.push(...generations.map((generation) => count(exchange, generation)));
     const results = await Promise.all(
       generations.map(async (generation, index) => {
-        for await (const piece of generation) await onPiece(index, piece);
+        const isBackground = exchange.client.background !== undefined;
+        const followed = exchange.serving.watching.activity.follow(lease.name, isBackground);
+        try {
+          for await (const piece of generation) {
+            followed.token();
+            await onPiece(index, piece);
+          }
+        } finally {
+          const result = await generation.result.catch(() => null);
+          if (result !== null) followed.end(result, exchange.queuedMs);
+        }
         return generation.result;
       }),
     );
