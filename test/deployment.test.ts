@@ -48,7 +48,8 @@ interface PodSpec {
 
 function podOf(objects: readonly KubernetesObject[]): PodSpec {
   const deployment = objects.find(({ kind }) => kind === "Deployment");
-  return (deployment?.spec as { template: { spec: PodSpec } }).template.spec;
+  if (deployment === undefined) throw new Error("no Deployment");
+  return (deployment.spec as { template: { spec: PodSpec } }).template.spec;
 }
 
 function flagValue(args: readonly string[], flag: string): string | undefined {

@@ -22,7 +22,7 @@ beforeAll(() => {
   };
   const text = readFileSync(join(root, "deploy/Dockerfile"), "utf8");
   image = followDockerfile(text, { context: root, scratch, replaced: { build } });
-}, 600_000);
+}, 1_800_000);
 
 afterAll(() => {
   server?.kill("SIGKILL");
