@@ -154,6 +154,7 @@ export class BitNet {
         ...(options.backend ? { name: options.backend } : {}),
         ...(options.isa ? { isa: options.isa } : {}),
         ...(options.threads ? { threads: options.threads } : {}),
+        ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
       const executable = await backend.load(program, {
@@ -334,6 +335,7 @@ export class BitNet {
 
 const choices = {
   kvType: ["f16", "f32"],
+  activations: ["int8", "f32"],
   i2sLayout: ["128/32", "64/16", "rows4"],
 } as const;
 
@@ -343,6 +345,7 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   backend: true,
   isa: true,
   kvType: true,
+  activations: true,
   cacheTokens: true,
   screening: true,
   i2sLayout: true,
@@ -380,7 +383,7 @@ function checkOptions(options: BitNetLoadOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
-  for (const name of ["kvType", "i2sLayout"] as const) {
+  for (const name of ["kvType", "i2sLayout", "activations"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;
     throw new BitNetError(

@@ -119,6 +119,8 @@ const ownToFiles: readonly string[] = [
   "pairing",
   "weightScale",
   "floatsAreMasters",
+  "masters",
+  "hasHead",
   "activationGroup",
   "hasInnerNorms",
 ];

@@ -80,6 +80,7 @@ function rawFiles(files: ModelFiles): WeightFiles {
     weightScale: "multiplies",
     floatsMayBeProducts: true,
     floatsAreMasters: false,
+    masters: "ternary",
   };
 }
 
