@@ -260,8 +260,7 @@ void Executable::planScreen() {
     if (table) return;
     table = &program_.buffer(op.table);
   }
-  // A copy of eight bits a weight would be read slower than trits, and take four times their memory.
-  if (table && limits_.screening && table->type != DenseType::Trits) screen_.plan(table->rows, table->cols);
+  if (table && limits_.screening) screen_.plan(table->rows, table->cols);
 }
 
 void Executable::widenVectors() {
