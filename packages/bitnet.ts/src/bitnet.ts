@@ -167,6 +167,7 @@ export class BitNet {
         ...(options.backend ? { name: options.backend } : {}),
         ...(options.isa ? { isa: options.isa } : {}),
         ...(options.threads ? { threads: options.threads } : {}),
+        ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
       const executable = await backend.load(program, {
@@ -395,6 +396,7 @@ export class BitNet {
 
 const choices = {
   kvType: ["f16", "f32"],
+  activations: ["int8", "f32"],
   i2sLayout: ["128/32", "64/16", "rows4"],
 } as const;
 
@@ -404,6 +406,7 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   backend: true,
   isa: true,
   kvType: true,
+  activations: true,
   cacheTokens: true,
   screening: true,
   i2sLayout: true,
@@ -441,7 +444,7 @@ function checkOptions(options: BitNetLoadOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
-  for (const name of ["kvType", "i2sLayout"] as const) {
+  for (const name of ["kvType", "i2sLayout", "activations"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;
     throw new BitNetError(

@@ -27,9 +27,9 @@ export function embeddedModelPath(): string {
   throw new BitNetError("FILE_NOT_FOUND", "the embedded model is a file; files need Node");
 }
 
-export async function createBackend({ name }: BackendRequest): Promise<Backend> {
+export async function createBackend({ name, activations = "int8" }: BackendRequest): Promise<Backend> {
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
-  return createReferenceBackend();
+  return createReferenceBackend({ activations });
 }
 
 /** Compiles the forms that answers may have. */

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 
 const groups: readonly [title: string, flags: readonly string[]][] = [
-  ["Model:", ["--model", "--ctx-size", "--kv", "--i2s-layout", "--screening"]],
+  ["Model:", ["--model", "--ctx-size", "--kv", "--i2s-layout", "--screening", "--activations"]],
   ["Machine:", ["--threads", "--backend", "--isa"]],
   [
     "Sampling:",

@@ -145,9 +145,9 @@ export function recordModel({ tensors, weightName }: ModelDescription, config: M
 /** Where the weights are, as `bindWeights` wants to know. */
 export function weightFilesOf(
   { tensors, weightName, floatsMayBeProducts }: ModelDescription,
-  { weightScale, floatsAreMasters, isTied }: ModelConfig,
+  { weightScale, floatsAreMasters, masters, isTied }: ModelConfig,
 ): WeightFiles {
-  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters };
+  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters, masters };
   return { tensors, fileName: weightName, ...scales, isTied: isTied === true };
 }
 
