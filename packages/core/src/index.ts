@@ -66,6 +66,7 @@ export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from
 export type { ThinkingMarks } from "./generate/thinking.ts";
 export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
+export { ProgramWeights } from "./model/program-weights.ts";
 export { ropeTable } from "./model/rope-table.ts";
 export { denseByteLength } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";

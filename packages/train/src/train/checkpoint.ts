@@ -156,15 +156,13 @@ async function hashOf(path: string): Promise<string> {
 function tensorsOf(executor: Executor, optimizer: Optimizer): (SafetensorsInput & { floats: Floats })[] {
   const sets = { weight: executor.parameters, m: optimizer.m, v: optimizer.v };
   return Object.entries(sets).flatMap(([kind, list]) =>
-    list.map((floats, id) => {
+    list.flatMap((floats, id) => {
       const parameter = executor.graph.parameters[id];
-      return {
-        name: `${parameter?.name}.${kind}`,
-        type: "F32" as const,
-        shape: parameter?.shape ?? [],
-        floats,
-        data: () => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength),
-      };
+      if (parameter === undefined || parameter.isFrozen) return [];
+      const data = () => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+      return [
+        { name: `${parameter.name}.${kind}`, type: "F32" as const, shape: parameter.shape, floats, data },
+      ];
     }),
   );
 }

@@ -25,6 +25,10 @@ export interface TrainerSettings {
   schedule: Schedule;
   /** Predictions per optimiser step: documents are taken until there are so many. */
   batchTokens: number;
+  /** Examples per optimiser step in place of `batchTokens`. */
+  batchExamples?: number;
+  /** Of dropout. */
+  seed?: number;
   /** The most predictions of one pass: bounds memory, changes no more than roundings. */
   microBatchTokens: number;
   stages: readonly [StageSettings, StageSettings];
@@ -148,7 +152,8 @@ export class Trainer {
       executor.clearGradients();
       let [sum, tokens] = [0, 0];
       for (const batch of packDocuments(documents, this.#maxRows)) {
-        sum += executor.gradient(batch, 1 / weight).sum;
+        const key = { seed: this.settings.seed ?? 0, step, firstRow: tokens };
+        sum += executor.gradient(batch, 1 / weight, key).sum;
         tokens += batch.ids.length;
       }
       if (!Number.isFinite(sum))
@@ -181,7 +186,11 @@ export class Trainer {
   #documents({ shares, otherWeight }: StageSettings): EncodedExample[] {
     const { mixture, encode, executor } = this.#parts;
     const documents: EncodedExample[] = [];
-    for (let rows = 0, empty = 0; rows < this.settings.batchTokens; ) {
+    const { batchTokens, batchExamples } = this.settings;
+    let [rows, examples, empty] = [0, 0, 0];
+    const isWhole = () =>
+      batchExamples === undefined ? rows >= batchTokens : examples >= batchExamples && rows > 0;
+    for (; !isWhole(); examples++) {
       const { source, example } = mixture.next(shares);
       const pieces = cutExample(
         encodeExample(example, { ...encode, otherWeight }),
