@@ -11,6 +11,7 @@ import { registerConvert } from "./commands/convert.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
 import { registerEval } from "./commands/eval.ts";
+import { registerFinetune } from "./commands/finetune.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerKeys } from "./commands/keys.ts";
 import { registerLs } from "./commands/ls.ts";
@@ -71,6 +72,7 @@ function createProgram(session: Session): Command {
   registerServe(program, packageVersion(), session);
   registerEval(program, session);
   registerTrain(program, session);
+  registerFinetune(program, session);
   registerCompletion(program, session);
   addExamples(program);
   for (const command of program.commands) prepare(command, session);

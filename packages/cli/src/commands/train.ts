@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
-import type { Kernels, LogEntry, OpenRun, Recipe } from "@bitnet.ts/train";
+import type { OpenRun, Recipe } from "@bitnet.ts/train";
 import type { Command } from "commander";
 import { formatBytes, formatCount } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
+import { chooseKernels, createReporter, type Library, plotBytes } from "../training.ts";
 import { parseInteger } from "../values.ts";
 
 interface TrainFlags {
@@ -110,8 +111,6 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
   }
 }
 
-type Library = typeof import("@bitnet.ts/train");
-
 async function readRecipe(path: string): Promise<unknown> {
   if (!path.endsWith(".json")) {
     try {
@@ -150,49 +149,6 @@ function override(recipe: unknown, { tokens, form }: TrainFlags): unknown {
     model: form === undefined ? model : { ...model, form },
     ...(tokens === undefined ? {} : { tokens }),
   };
-}
-
-function chooseKernels(library: Library, { reference, threads }: TrainFlags, session: Session): Kernels {
-  if (reference) return library.referenceKernels("f32");
-  try {
-    return library.nativeKernels(threads === undefined ? {} : { threads });
-  } catch (error) {
-    if (!(error instanceof BitNetError) || error.code !== "BACKEND_UNAVAILABLE") throw error;
-    session.note(`bitnet: ${error.message}; the slow reference kernels serve`);
-    return library.referenceKernels("f32");
-  }
-}
-
-const reportEveryMs = 5000;
-
-/** A line now and then, and one for every evaluation. */
-function createReporter(steps: number, session: Session): (entry: LogEntry) => void {
-  let last = 0;
-  let mean: number | null = null;
-  return (entry) => {
-    if (entry.kind === "evaluation")
-      session.note(`step ${entry.step}: evaluation loss ${entry.loss.toFixed(4)}`);
-    if (entry.kind !== "step") return;
-    mean = mean === null ? entry.loss : mean + (entry.loss - mean) * 0.1;
-    const now = performance.now();
-    if (now - last < reportEveryMs && entry.step !== steps) return;
-    last = now;
-    const perStep = entry.tokens / entry.step;
-    const left = ((steps - entry.step) * perStep) / Math.max(1, entry.tokensPerSecond);
-    session.note(
-      `step ${entry.step}/${steps}: loss ${mean.toFixed(4)}, rate ${entry.rate.toExponential(2)}, ` +
-        `${formatCount(entry.tokensPerSecond)} tok/s, ${formatTime(left)} left`,
-    );
-  };
-}
-
-function formatTime(seconds: number): string {
-  const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-function plotBytes(library: Library, folder: string, name: string): Uint8Array {
-  return new TextEncoder().encode(library.plotLog(library.readLog(join(folder, "log.jsonl")), name));
 }
 
 interface TrainResult {

@@ -283,7 +283,10 @@ export class Executor {
     kernels.product({ a: hidden, b: x, out: dA, m: rank, n: inputs, ...ofRows });
     const dX = this.#gradientOf(op.x, rows);
     const toInput = { a: hidden, b: a, m: rows, n: inputs, k: rank };
-    if (noise === null) return kernels.product({ ...toInput, out: dX, adds: true });
+    if (noise === null) {
+      kernels.product({ ...toInput, out: dX, adds: true });
+      return;
+    }
     const dropped = this.#scratch[1].subarray(0, rows * inputs);
     kernels.product({ ...toInput, out: dropped });
     kernels.dropout({

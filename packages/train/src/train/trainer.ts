@@ -9,7 +9,7 @@ import { cutExample, type EncodedExample, type EncodeSettings, encodeExample } f
 import type { Mixture } from "../data/mixture.ts";
 import { labelWeight, packDocuments } from "../data/pack.ts";
 import type { Executor } from "../graph/executor.ts";
-import { restoreNewest, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import { restoreNewest, restoreStep, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { type LogEntry, TrainingLog } from "./log.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { rateAt, type Schedule, stageOf, weightDecayAt } from "./schedule.ts";
@@ -122,6 +122,25 @@ export class Trainer {
       await setImmediate();
     }
     return this.#state;
+  }
+
+  /**
+   * Puts the weights of the best evaluation back, where there is a checkpoint of it.
+   * @returns Its step; null when the weights are those of the last step.
+   */
+  async restoreBest(onNotice: (line: string) => void = () => {}): Promise<number | null> {
+    const { best, step } = this.#state;
+    if (best === null || best.step === step) return null;
+    const { executor, optimizer } = this.#parts;
+    const state = await restoreStep(
+      this.checkpointFolder,
+      best.step,
+      executor,
+      optimizer,
+      this.settings.recipe,
+      onNotice,
+    );
+    return state?.step ?? null;
   }
 
   /** Mean loss over held-out documents; changes nothing. */
