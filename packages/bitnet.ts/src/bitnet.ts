@@ -19,6 +19,7 @@ import {
   listTensorTypes,
   type ModelConfig,
   openModelFiles,
+  type Program,
   pageTokens,
   readTokenizer,
   Scheduler,
@@ -27,6 +28,7 @@ import {
   throwIfAborted,
 } from "@bitnet.ts/core";
 import { availableMemory, createBackend, openLocation } from "#platform";
+import { checkAdapters, openAdapters } from "./adapters.ts";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import { describedSource, type Generation, SingleGeneration } from "./generation.ts";
@@ -63,6 +65,7 @@ export class BitNet {
   private readonly templateSource: TemplateSource;
   private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
+  private readonly usualAdapter: string | null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
   private disposal: Promise<void> | null = null;
@@ -73,6 +76,7 @@ export class BitNet {
     tokenizer: Tokenizer;
     chatTemplate: TemplateSource;
     usualTemplate: "bitnet" | null;
+    usualAdapter: string | null;
     executable: Executable;
     scheduler: Scheduler;
   }) {
@@ -82,6 +86,7 @@ export class BitNet {
     this.tokenizer = parts.tokenizer;
     this.templateSource = parts.chatTemplate;
     this.usualTemplate = parts.usualTemplate;
+    this.usualAdapter = parts.usualAdapter;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
   }
@@ -125,10 +130,18 @@ export class BitNet {
       const tokenizer = readTokenizer(files, config);
       const onProgress = options.onProgress ?? (() => {});
       const signal = options.signal ? { signal: options.signal } : {};
-      const program = await bindModel(model, config, {
-        onProgress: (fraction) => onProgress(fraction * bindShare),
-        ...signal,
-      });
+      const adapters = await openAdapters(options.adapters ?? {}, config, options.signal);
+      let program: Program;
+      try {
+        program = await bindModel(model, config, {
+          onProgress: (fraction) => onProgress(fraction * bindShare),
+          adapters: [...adapters.values()],
+          ...signal,
+        });
+        await checkAdapters(adapters, program, name);
+      } finally {
+        for (const adapter of adapters.values()) await adapter.close();
+      }
       const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
       const backend = await createBackend({
         ...(options.backend ? { name: options.backend } : {}),
@@ -147,7 +160,10 @@ export class BitNet {
       });
       try {
         onProgress(1);
-        const scheduler = new Scheduler(executable, { tokenizer, nPages, maxRows });
+        const scheduler = new Scheduler(executable, {
+          ...{ tokenizer, nPages, maxRows },
+          adapters: [...adapters.keys()],
+        });
         const info = Object.freeze({
           ...describeConfig(model.config),
           source: name,
@@ -156,6 +172,7 @@ export class BitNet {
           tensorTypes: listTensorTypes(model.tensors),
           ...describeBackend(backend),
           kvType,
+          adapters: Object.freeze([...adapters.keys()]),
           bytesPerToken: bytesPerToken(program),
           loadMs: performance.now() - start,
         });
@@ -166,6 +183,7 @@ export class BitNet {
           tokenizer,
           chatTemplate: model.chatTemplate,
           usualTemplate: model.defaultChatTemplate,
+          usualAdapter: options.adapter ?? null,
           executable,
           scheduler,
         });
@@ -193,7 +211,8 @@ export class BitNet {
     const { tokenizer } = this;
     // Ids beyond the vocabulary (padding of an embedding) have no text.
     const textOf = (id: number) => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : "");
-    const source = describedSource(this.scheduler.generate(ids, options), ids, textOf);
+    const given = this.usualAdapter === null ? options : { adapter: this.usualAdapter, ...options };
+    const source = describedSource(this.scheduler.generate(ids, given), ids, textOf);
     return new SingleGeneration(source, options.signal);
   }
 
@@ -274,6 +293,8 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   kvType: true,
   cacheTokens: true,
   screening: true,
+  adapters: true,
+  adapter: true,
   i2sLayout: true,
   onProgress: true,
   onNotice: true,
@@ -303,6 +324,20 @@ function checkOptions(options: BitNetLoadOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
+  const { adapters = {} } = options;
+  const areAdapters =
+    typeof adapters === "object" &&
+    adapters !== null &&
+    !Array.isArray(adapters) &&
+    Object.entries(adapters).every(([name, path]) => name !== "" && typeof path === "string" && path !== "");
+  if (!areAdapters)
+    throw new BitNetError("INVALID_ARGUMENT", "adapters: expected an object of names and paths");
+  const { adapter } = options;
+  if (adapter !== undefined && !Object.hasOwn(adapters, adapter))
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `adapter: expected one of the adapters' names, found ${kindOf(adapter)}`,
+    );
   for (const name of ["kvType", "i2sLayout"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;

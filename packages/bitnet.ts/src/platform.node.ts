@@ -14,6 +14,8 @@ import { openFileSource, openPath } from "@bitnet.ts/core/node";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
 import type { BackendReport, BackendRequest } from "./types.ts";
 
+export { openFileSource };
+
 const backendNames: readonly BackendName[] = ["native", "reference"];
 
 /** The small model that comes with the package, relative to this file in dist/ as in src/; last in a source checkout. */

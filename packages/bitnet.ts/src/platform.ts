@@ -2,7 +2,14 @@
  * What differs between Node and everything else: where models can be opened from, which backends exist, how much memory
  * there is. This file is the portable side; platform.node.ts is chosen by the "node" condition.
  */
-import { type Backend, BitNetError, createReferenceBackend, type FileRoot, urlRoot } from "@bitnet.ts/core";
+import {
+  type Backend,
+  BitNetError,
+  type ByteSource,
+  createReferenceBackend,
+  type FileRoot,
+  urlRoot,
+} from "@bitnet.ts/core";
 import type { BackendReport, BackendRequest } from "./types.ts";
 
 /** Opens what `BitNet.load` was given as text: a URL. */
@@ -12,6 +19,11 @@ export async function openLocation(location: string, signal: AbortSignal | undef
     "INVALID_ARGUMENT",
     `${location}: expected an http(s) URL or a Blob; files need Node`,
   );
+}
+
+/** For weights that a program names by path; here none does. */
+export async function openFileSource(path: string): Promise<ByteSource> {
+  throw new BitNetError("FILE_NOT_FOUND", `${path}: files need Node`);
 }
 
 /** @throws BitNetError FILE_NOT_FOUND. */

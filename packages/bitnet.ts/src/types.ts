@@ -29,6 +29,13 @@ export interface BitNetLoadOptions {
    * native backend does it.
    */
   screening?: boolean;
+  /**
+   * Adapters (LoRA) by name, each the path of a PEFT folder or of a GGUF adapter; a generation chooses one by `adapter`. Without any,
+   * nothing is computed for them.
+   */
+  adapters?: Readonly<Record<string, string>>;
+  /** The adapter of generations that do not say; default: none. */
+  adapter?: string;
   /** How I2_S tensors are laid out; published files are "128/32" (default). */
   i2sLayout?: I2sLayout;
   /** Loading progress, 0…1. */
@@ -62,6 +69,8 @@ export interface ModelInfo {
   readonly isa: Isa;
   readonly threads: number;
   readonly kvType: KvType;
+  /** Names of the loaded adapters. */
+  readonly adapters: readonly string[];
   /** Kernel variants that were not taken, with the reason. */
   readonly rejected: readonly RejectedVariant[];
   /** Bytes of weights that decoding one token reads: with screening, once the head's copy serves, those of the copy and its candidates. */

@@ -31,6 +31,8 @@ interface RequestParts {
   order: number;
   prompt: Int32Array;
   settings: GenerateSettings;
+  /** Its number in steps; −1: none. */
+  adapter: number;
   limits: SamplerLimits;
   /** Null when tokens stay without text. */
   text: TextSource | null;
@@ -40,6 +42,7 @@ interface RequestParts {
 export class ActiveRequest {
   readonly order: number;
   readonly settings: GenerateSettings;
+  readonly adapter: number;
   readonly stream: PieceStream;
   readonly clock = new RequestClock();
   /** Prompt and generated tokens. */
@@ -75,9 +78,10 @@ export class ActiveRequest {
   /** The token that its answer gave, once it is known. */
   #chosen: number | null = null;
 
-  constructor({ order, prompt, settings, limits, text, stream }: RequestParts) {
+  constructor({ order, prompt, settings, adapter, limits, text, stream }: RequestParts) {
     this.order = order;
     this.settings = settings;
+    this.adapter = adapter;
     this.stream = stream;
     this.tokens = Array.from(prompt);
     this.nPrompt = prompt.length;
@@ -102,6 +106,11 @@ export class ActiveRequest {
   get shareLimit(): number {
     const mayShareAll = this.settings.promptLogprobs === null || this.#promptLogprobs.length === this.nPrompt;
     return mayShareAll ? this.tokens.length - 1 : this.#promptLogprobs.length - 1;
+  }
+
+  /** Pages are shared only with requests of the same: keys and values depend on the adapter. */
+  get cacheSalt(): string {
+    return `${this.adapter} ${this.settings.cacheSalt}`;
   }
 
   /** So many rows more (or fewer, when a copy was given up) come from the cache. */

@@ -138,7 +138,7 @@ export class Roster {
   #tryPages(request: ActiveRequest, nRunning: number): boolean {
     const nRows = Math.min(request.tokens.length + 1, this.#limits.contextLength);
     if (request.sequence !== null) return this.#cache.reserve(request.sequence, nRows);
-    const sequence = this.#cache.open(request.tokens, request.shareLimit, request.settings.cacheSalt);
+    const sequence = this.#cache.open(request.tokens, request.shareLimit, request.cacheSalt);
     const nMissing = Math.ceil(nRows / pageTokens) - sequence.pages.length;
     const isCrowded = nRunning > 0 && this.#cache.nObtainable < nMissing + nRunning;
     if (isCrowded || !this.#cache.reserve(sequence, nRows)) {
