@@ -12,6 +12,7 @@ import {
   chatTemplateFor,
   countParameters,
   describeModel,
+  type EmbeddingModules,
   type Executable,
   type FileRoot,
   type GenerateOptions,
@@ -21,6 +22,7 @@ import {
   openModelFiles,
   type Program,
   pageTokens,
+  readEmbeddingModules,
   readTokenizer,
   Scheduler,
   type TemplateSource,
@@ -31,6 +33,16 @@ import { availableMemory, createBackend, openLocation } from "#platform";
 import { checkAdapters, openAdapters } from "./adapters.ts";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
+import {
+  type EmbeddingModel,
+  type EmbeddingResult,
+  type EmbedOptions,
+  embedTexts,
+  type Quantization,
+  type RankedText,
+  rankTexts,
+  type TextToEmbed,
+} from "./embed.ts";
 import { describedSource, type Generation, SingleGeneration } from "./generation.ts";
 import { checkKnown, kindOf } from "./known-options.ts";
 import {
@@ -68,6 +80,9 @@ export class BitNet {
   private readonly usualAdapter: string | null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
+  /** How its files want states to become embeddings, or why they cannot be followed. */
+  private readonly modules: EmbeddingModules | BitNetError;
+  private readonly config: ModelConfig;
   private disposal: Promise<void> | null = null;
 
   private constructor(parts: {
@@ -79,6 +94,8 @@ export class BitNet {
     usualAdapter: string | null;
     executable: Executable;
     scheduler: Scheduler;
+    modules: EmbeddingModules | BitNetError;
+    config: ModelConfig;
   }) {
     const bytesPerToken = { enumerable: true, get: () => this.bytesPerToken(parts.info.bytesPerToken) };
     this.info = Object.freeze(Object.defineProperties({ ...parts.info }, { bytesPerToken }));
@@ -89,6 +106,8 @@ export class BitNet {
     this.usualAdapter = parts.usualAdapter;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
+    this.modules = parts.modules;
+    this.config = parts.config;
   }
 
   /**
@@ -128,6 +147,7 @@ export class BitNet {
       const kvType = options.kvType ?? "f16";
       const nPages = choosePages(config, weightBytes(model.tensors), kvType, options.cacheTokens);
       const tokenizer = readTokenizer(files, config);
+      const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
       const onProgress = options.onProgress ?? (() => {});
       const signal = options.signal ? { signal: options.signal } : {};
       const adapters = await openAdapters(options.adapters ?? {}, config, options.signal);
@@ -160,6 +180,7 @@ export class BitNet {
       });
       try {
         onProgress(1);
+        throwIfAborted(options.signal);
         const scheduler = new Scheduler(executable, {
           ...{ tokenizer, nPages, maxRows },
           adapters: [...adapters.keys()],
@@ -173,6 +194,10 @@ export class BitNet {
           ...describeBackend(backend),
           kvType,
           adapters: Object.freeze([...adapters.keys()]),
+          canGenerate: config.hasHead,
+          pooling: modules instanceof BitNetError ? null : modules.pooling,
+          embeddingSize:
+            modules instanceof BitNetError ? null : (modules.dense.at(-1)?.rows ?? config.hiddenSize),
           bytesPerToken: bytesPerToken(program),
           loadMs: performance.now() - start,
         });
@@ -186,6 +211,8 @@ export class BitNet {
           usualAdapter: options.adapter ?? null,
           executable,
           scheduler,
+          modules,
+          config,
         });
       } catch (error) {
         await executable.dispose();
@@ -200,10 +227,15 @@ export class BitNet {
    * Continues a text, or token ids. A text gets the beginning-of-text token when the model wants it, and control tokens
    * written out in it stay ordinary text; ids are taken as they are. All generations of a model run in one batch.
    * @throws BitNetError INVALID_ARGUMENT for options, an empty prompt (a text that is empty, where the model wants no beginning-of-text
-   * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, DISPOSED.
+   * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, MODEL_UNSUPPORTED for a model that only embeds, DISPOSED.
    */
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
     this.checkAlive();
+    if (!this.config.hasHead)
+      throw new BitNetError(
+        "MODEL_UNSUPPORTED",
+        `${this.info.source}: this model has no head to generate with; it embeds texts`,
+      );
     const ids =
       typeof prompt === "string"
         ? this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos })
@@ -249,6 +281,31 @@ export class BitNet {
     );
   }
 
+  /**
+   * Embeds texts: all of them in one batch with whatever else runs, each with the bits that it has alone. Models that were made to embed say
+   * in their files how; of others the states are pooled as is usual for their family.
+   * @example
+   * const { embeddings } = await model.embed(["a cat", "a dog"], { dimensions: 256 });
+   * console.log(cosineSimilarity(embeddings[0], embeddings[1]));
+   * @throws BitNetError INVALID_ARGUMENT for options or texts, CONTEXT_EXCEEDED for a text that does not fit, FORMAT_… for a model whose files ask
+   * for something unknown, BACKEND_UNAVAILABLE, ABORTED, DISPOSED.
+   */
+  async embed<Q extends Quantization = "none">(
+    texts: string | readonly TextToEmbed[],
+    options: EmbedOptions<Q> = {},
+  ): Promise<EmbeddingResult<Q>> {
+    return embedTexts(this.embeddingModel(), texts, options);
+  }
+
+  /**
+   * Ranks texts by the cosine of their embeddings with that of a query, best first; of equal ones the first given comes first. The model's own
+   * prompts for queries and documents are used where it has such; an `instruction` or a `prompt` is about the query.
+   * @throws BitNetError as `embed`.
+   */
+  async rank(query: string, texts: readonly string[], options: EmbedOptions = {}): Promise<RankedText[]> {
+    return rankTexts(this.embeddingModel(), query, texts, options);
+  }
+
   /** Memory and cache in use. */
   stats(): ModelStats {
     this.checkAlive();
@@ -273,6 +330,21 @@ export class BitNet {
     if (screened === 0 || screenBytes === 0) return unscreened;
     const { tableBytes, rowBytes } = this.headTable;
     return Math.round(unscreened - tableBytes + screenBytes + (candidates / screened) * rowBytes);
+  }
+
+  private embeddingModel(): EmbeddingModel {
+    this.checkAlive();
+    const { modules, tokenizer, config } = this;
+    if (modules instanceof BitNetError) throw modules;
+    return {
+      tokenizer,
+      modules,
+      hiddenSize: config.hiddenSize,
+      vocabSize: config.vocabSize,
+      contextLength: this.scheduler.contextLength,
+      stateScale: config.headScale,
+      pool: (ids, options) => this.scheduler.embed(ids, options),
+    };
   }
 
   private checkAlive(): void {
@@ -308,6 +380,12 @@ function checkSource(source: unknown): void {
     "INVALID_ARGUMENT",
     `load: expected the path or URL of a model, or a Blob with one, found ${kindOf(source)}`,
   );
+}
+
+/** A model whose modules are beyond us still completes texts. */
+function unsupportedModules(error: unknown): BitNetError {
+  if (error instanceof BitNetError && error.code.startsWith("FORMAT_")) return error;
+  throw error;
 }
 
 /** Errors about the contents of a file often speak of the place in it only. */

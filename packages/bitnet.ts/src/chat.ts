@@ -13,6 +13,7 @@ import {
   type TemplateArguments,
   type Tokenizer,
 } from "@bitnet.ts/core";
+import { withoutLeadingSpace } from "./answer-start.ts";
 import {
   type Generation,
   type GenerationResult,
@@ -134,7 +135,9 @@ export class Chat {
 
   private async record(message: ChatMessage, pending: Promise<GenerationResult>): Promise<GenerationResult> {
     try {
-      const result = await pending;
+      const whole = await pending;
+      const result = { ...whole, text: whole.text.trimStart() };
+      if (whole.thinking !== undefined) result.thinking = whole.thinking.trimStart();
       const at = this.turns.indexOf(message);
       const thought = result.thinking ? { reasoning_content: result.thinking } : {};
       if (at >= 0) this.turns.splice(at + 1, 0, { role: "assistant", content: result.text, ...thought });
@@ -228,7 +231,7 @@ async function* recordFirst(
   result: Promise<GenerationResult>,
 ): AsyncGenerator<TokenPiece, undefined, undefined> {
   try {
-    yield* generation;
+    yield* withoutLeadingSpace(generation);
   } finally {
     await result.catch(() => {});
   }

@@ -10,6 +10,7 @@ export type {
   Isa,
   KvType,
   MemoryReport,
+  Pooling,
   RejectedVariant,
   SamplingOptions,
   SchedulerStats,
@@ -20,6 +21,7 @@ export {
   BitNetError,
   type BitNetErrorCode,
   type ChatMessage,
+  cosineSimilarity,
   type TemplateArguments,
   type TextPart,
   type ToolCall,
@@ -27,6 +29,13 @@ export {
 export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "#platform";
 export { BitNet } from "./bitnet.ts";
 export { Chat, type ChatOptions } from "./chat.ts";
+export type {
+  EmbeddingResult,
+  EmbedOptions,
+  Quantization,
+  RankedText,
+  TextToEmbed,
+} from "./embed.ts";
 export type {
   Generation,
   GenerationResult,

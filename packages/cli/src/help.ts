@@ -29,6 +29,11 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     "bitnet finetune tiny --data facts.jsonl -o runs/facts --epochs 10 --rate 1e-3",
     "bitnet run tiny --adapter runs/facts/adapter.gguf -p 'Where does Zorbo live?'",
   ],
+  embed: [
+    'bitnet embed -m model.gguf "a cat" "a dog"',
+    "bitnet embed -m model.gguf -f texts.txt -o embeddings.npy",
+    "bitnet embed -m model.gguf --jsonl body --dimensions 256 < documents.jsonl > embeddings.jsonl",
+  ],
   completion: [
     'eval "$(bitnet completion bash)"',
     "bitnet completion fish > ~/.config/fish/completions/bitnet.fish",

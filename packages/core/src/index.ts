@@ -57,6 +57,7 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
+export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
@@ -72,6 +73,16 @@ export {
   checkBase,
   openAdapter,
 } from "./model/adapter.ts";
+export { type EmbeddingModules, readEmbeddingModules } from "./model/embedding-modules.ts";
+export {
+  applyDense,
+  cosineSimilarity,
+  type DenseLayer,
+  normalized,
+  toBits,
+  toInt8,
+} from "./model/embedding-vector.ts";
+export type { Pooling } from "./model/family.ts";
 export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
 export { ProgramWeights } from "./model/program-weights.ts";

@@ -92,7 +92,7 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
     ),
   };
   const plans = await planAnswers(lease, request, ids, options);
-  reserveFor(exchange, plans);
+  await reserveFor(exchange, plans);
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
 

@@ -1,4 +1,5 @@
 /** @bitnet.ts/train: trains 1-bit language models. */
+export { type MergeReport, mergeAdapter } from "./adapter/merge-adapter.ts";
 export { saveGgufAdapter, savePeftAdapter } from "./adapter/save-adapter.ts";
 export { cutExample, type EncodedExample, type Example, encodeExample } from "./data/example.ts";
 export { type FileExamples, type FileOptions, openExamples } from "./data/file-examples.ts";

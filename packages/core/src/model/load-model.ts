@@ -159,7 +159,7 @@ export function recordModel(
   adapters: readonly Adapter[] = [],
 ): Recording {
   const has = (name: string) => tensors.has(weightName(name));
-  if (config.isTied === false && !has("output"))
+  if (config.isTied === false && config.hasHead && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,

@@ -1,5 +1,5 @@
 // The engine without any runtime around it: small models in memory through engine.h, prefill and decode on every instruction set of this
-// machine with one and two threads, compared bit for bit with the scalar kernels on one thread; then the pool.
+// machine with one and two threads, compared bit for bit with the scalar kernels on one thread; the pool; and the bounds of the screened head.
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -7,6 +7,7 @@
 
 #include "../engine.h"
 #include "pool-test.h"
+#include "screen-test.h"
 #include "small-model.h"
 
 namespace bitnet::test {
@@ -24,7 +25,7 @@ struct StepShape {
 std::vector<int32_t> stepWords(StepShape shape) {
   const auto [nRows, first] = shape;
   const int32_t nHeads = std::min(nRows, 3);
-  std::vector<int32_t> words = {nRows, 1, 0, nHeads, 0, 0};
+  std::vector<int32_t> words = {nRows, 1, 0, nHeads, 0, 0, 0};
   for (int32_t i = 0; i < nRows; i++) words.push_back((17 * (first + i) + 3) % SmallModel::vocab);
   for (int32_t i = 0; i < nRows; i++) words.push_back(first + i);
   words.insert(words.end(), static_cast<size_t>(nRows), 0);
@@ -115,6 +116,7 @@ int testMain(bool isShort) {
     }
   }
   testPool(report);
+  testScreen(tables, report);
   testModel(tables, "scale of a tensor, f16", {ScaleKind::Tensor, DenseType::F16}, report);
   if (!isShort) {
     testModel(tables, "scales of rows, bf16", {ScaleKind::Row, DenseType::BF16}, report);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { checkBase, openAdapter, openModelFiles, planConversion, readTensor } from "@bitnet.ts/core";
 import { openPath } from "@bitnet.ts/core/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mergeAdapter } from "../adapter/merge-adapter.ts";
 import { saveGgufAdapter, savePeftAdapter } from "../adapter/save-adapter.ts";
 import { writeWhole } from "../export/write-file.ts";
 import type { Executor, MicroBatch } from "../graph/executor.ts";
@@ -206,5 +207,47 @@ describe("what is written", () => {
     }
     await expect(openModelFiles(await openPath(join(folder, "peft")))).rejects.toThrow(/config\.json/);
     await run.close();
+  });
+});
+
+describe("merging", () => {
+  it("says what it costs, and gives the model that it measured", async () => {
+    const run = await open({ steps: 6, rate: 1e-3 });
+    await run.trainer.run();
+    const { lora } = run.settings;
+    if (lora === null) throw new Error("no adapter");
+    await savePeftAdapter(join(folder, "merge-adapter"), run.executor, lora, run.base);
+    const adapter = await openAdapter(await openPath(join(folder, "merge-adapter")), run.base.config);
+    const { executor, report } = await mergeAdapter(run.base, adapter, run.heldOut, fastKernels());
+    expect(report.lossAdapter).toBe(run.trainer.evaluate());
+    const plain = await open({ lora: null });
+    expect(report.lossBase).toBe(plain.trainer.evaluate(run.heldOut));
+    expect(report.lossAdapter).toBeLessThan(report.lossBase);
+    expect(report.nTrits).toBe(2 * (64 * (64 + 64 + 32 + 32) + 3 * 64 * 128));
+    expect(report.nChanged).toBeGreaterThan(0);
+    expect(report.nChanged).toBeLessThan(report.nTrits / 4);
+    expect(report.divergence).toBeGreaterThan(0);
+    const saved = await saveModel(join(folder, "merged"), executor, run.base, "f32");
+    const merged = await open({ lora: null }, saved.gguf.slice(folder.length + 1));
+    expect(merged.trainer.evaluate(run.heldOut)).toBe(report.lossMerged);
+    for (const each of [run, plain, merged]) await each.close();
+    await adapter.close();
+  });
+
+  it("of an adapter that does nothing changes nothing, with trits as with masters", async () => {
+    for (const name of ["base.gguf", "base-hf"]) {
+      const run = await open({}, name);
+      const { lora } = run.settings;
+      if (lora === null) throw new Error("no adapter");
+      const path = join(folder, `idle-${name}`);
+      await savePeftAdapter(path, run.executor, lora, run.base); // B is zero before the first step
+      const adapter = await openAdapter(await openPath(path), run.base.config);
+      const { report } = await mergeAdapter(run.base, adapter, run.heldOut, fastKernels());
+      expect(report.nChanged).toBe(0);
+      // Stored scales are bf16; masters give them in f32.
+      expect(report.divergence).toBeLessThan(name === "base.gguf" ? 1e-12 : 1e-3);
+      await run.close();
+      await adapter.close();
+    }
   });
 });

@@ -49,13 +49,13 @@ export async function saveModel(
   }
 }
 
-/** The base's files with trained weights: trits in GGUF's I2_S, masters in Hugging Face's floats, dense ones in f32. */
+/** The base's files with the executor's weights: trits and scales in I2_S, dense ones in f32; side paths are left out. */
 export function withWeights(executor: Executor, { files, description }: BaseModel): ModelFiles {
   const tensors = new Map<string, TensorInfo>();
   executor.graph.parameters.forEach(({ name, shape, form }, id) => {
+    if (/\.lora_[ab]$/.test(name)) return;
     const fileName = description.weightName(name);
-    const isTernary = form !== "float";
-    const type = isTernary && files.kind === "gguf" ? "i2_s" : "f32";
+    const type = form === "float" ? "f32" : "i2_s";
     const bytes =
       type === "i2_s" ? packed(executor, id, shape) : floatBytes(executor.parameters[id] as Floats);
     const source = bytesSource(bytes, fileName);

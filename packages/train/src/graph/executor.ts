@@ -135,6 +135,25 @@ export class Executor {
     return sumLosses(this.losses, batch);
   }
 
+  /** The forward pass; `logits` then gives those of its rows. */
+  forward(batch: MicroBatch): void {
+    const rows = this.#check(batch);
+    this.#dropout = null;
+    for (const op of this.graph.operations) if (op.kind !== "head") this.#forward(op, batch, rows);
+  }
+
+  /** Logits [count, vocab] of rows of the last `forward`, at most `chainLength` of them; valid until the next call. */
+  logits(first: number, count: number): Floats {
+    const head = this.graph.operations.at(-1);
+    if (head?.kind !== "head") throw new BitNetError("INTERNAL", "training: a graph without a head");
+    const width = this.#width(head.x);
+    const x = this.#value(head.x, first + count).subarray(first * width);
+    const logits = this.#logits.subarray(0, count * this.graph.vocabSize);
+    const table = this.parameters[head.table] as Floats;
+    this.kernels.stripedProduct({ a: x, b: table, out: logits, m: count, n: this.graph.vocabSize, k: width });
+    return logits;
+  }
+
   /** The loss, and its gradient times `scale` added to `gradients`. Without a key nothing is dropped. */
   gradient(batch: MicroBatch, scale: number, dropout: DropoutKey | null = null): BatchLoss {
     const rows = this.#check(batch);
