@@ -24,8 +24,44 @@ export function chooseKernels(
 
 const reportEveryMs = 5000;
 
+const watchEveryMs = 1000;
+const watchRows = 10;
+
+/** `--watch`: the loss drawn again and again over itself. */
+function createWatcher(library: Library, folder: string, steps: number): (entry: LogEntry) => void {
+  const stream = process.stderr;
+  let last = 0;
+  let nLines = 0;
+  return ({ step, kind }) => {
+    const now = performance.now();
+    const isDue = now - last >= watchEveryMs || step === steps;
+    if (kind === "checkpoint" || !isDue) return;
+    last = now;
+    const lines = library.drawLog(
+      library.readLog(join(folder, "log.jsonl")),
+      stream.columns ?? 80,
+      watchRows,
+    );
+    stream.write(`${nLines > 0 ? `\u001b[${nLines}A\u001b[J` : ""}${lines.join("\n")}\n`);
+    nLines = lines.length;
+  };
+}
+
+/** The picture where it was asked for and stderr is a terminal, else lines. */
+export function progressOf(
+  library: Library,
+  { watch, output }: { watch?: boolean; output: string },
+  steps: number,
+  session: Session,
+): (entry: LogEntry) => void {
+  if (watch && process.stderr.isTTY) return createWatcher(library, output, steps);
+  if (watch)
+    session.note("bitnet: --watch draws on a terminal, and stderr is none; lines are printed instead");
+  return createReporter(steps, session);
+}
+
 /** A line now and then, and one for every evaluation. */
-export function createReporter(steps: number, session: Session): (entry: LogEntry) => void {
+function createReporter(steps: number, session: Session): (entry: LogEntry) => void {
   let last = 0;
   let mean: number | null = null;
   return (entry) => {

@@ -7,8 +7,8 @@ import { formatBytes, formatCount } from "../format.ts";
 import { openRoot } from "../open-root.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
-import { chooseKernels, createReporter, type Library, plotBytes } from "../training.ts";
-import { collect, parseInteger, parseNumberFrom, parsePositive, parseShare } from "../values.ts";
+import { chooseKernels, type Library, plotBytes, progressOf } from "../training.ts";
+import { collect, parseFraction, parseInteger, parseNumberFrom, parsePositive } from "../values.ts";
 
 interface FinetuneFlags {
   data: string[];
@@ -34,6 +34,7 @@ interface FinetuneFlags {
   checkpointEvery: number;
   keep: number;
   recompute: boolean;
+  watch?: boolean;
   seed: number;
   embedding: "f16" | "f32";
   threads?: number;
@@ -77,7 +78,9 @@ export function registerFinetune(program: Command, session: Session): void {
     .addOption(option("--rank <n>", "rank of the adapter").argParser(count).default(32))
     .addOption(option("--alpha <x>", "the adapter counts alpha / rank").argParser(parsePositive).default(64))
     .addOption(
-      option("--dropout <share>", "share of the adapter's input left out").argParser(parseShare).default(0.1),
+      option("--dropout <share>", "share of the adapter's input left out")
+        .argParser(parseFraction)
+        .default(0.1),
     )
     .addOption(
       option("--targets <list>", "projections that get an adapter, by commas (default: all seven)").argParser(
@@ -100,7 +103,7 @@ export function registerFinetune(program: Command, session: Session): void {
     )
     .addOption(
       option("--other-weight <x>", "weight of what the assistant does not say")
-        .argParser(parseShare)
+        .argParser(parseFraction)
         .default(0),
     )
     .addOption(option("--evaluate-every <n>", "steps between evaluations").argParser(count).default(500))
@@ -124,6 +127,7 @@ export function registerFinetune(program: Command, session: Session): void {
         parseInteger(1, 256),
       ),
     )
+    .addOption(option("--watch", "draw the loss on the terminal, again and again"))
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(jsonOption("the result"))
     .action((model: string, flags: FinetuneFlags) => finetune(model, flags, session));
@@ -200,7 +204,7 @@ async function finetune(model: string, flags: FinetuneFlags, session: Session): 
     );
     const plot = () =>
       library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, model)]);
-    const reporter = createReporter(steps, session);
+    const reporter = progressOf(library, flags, steps, session);
     await trainer.run({
       signal: session.signal,
       onEntry: (entry) => {

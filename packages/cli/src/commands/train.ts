@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { formatBytes, formatCount } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
-import { chooseKernels, createReporter, type Library, plotBytes } from "../training.ts";
+import { chooseKernels, type Library, plotBytes, progressOf } from "../training.ts";
 import { parseInteger } from "../values.ts";
 
 interface TrainFlags {
@@ -19,6 +19,7 @@ interface TrainFlags {
   embedding: "f16" | "f32";
   reference?: boolean;
   fresh?: boolean;
+  watch?: boolean;
   showLabels?: number;
   exportOnly?: boolean;
   json?: boolean;
@@ -58,6 +59,7 @@ export function registerTrain(program: Command, session: Session): void {
         .choices(["f16", "f32"])
         .default("f16"),
     )
+    .addOption(option("--watch", "draw the loss on the terminal, again and again"))
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(option("--fresh", "refuse to start where there is a checkpoint, rather than go on with it"))
     .addOption(
@@ -108,7 +110,7 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
     if (flags.exportOnly) return await report();
     const plot = () =>
       library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, recipe.name)]);
-    const reporter = createReporter(trainer.settings.schedule.steps, session);
+    const reporter = progressOf(library, flags, trainer.settings.schedule.steps, session);
     await trainer.run({
       signal: session.signal,
       onEntry: (entry) => {

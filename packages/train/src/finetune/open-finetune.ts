@@ -5,7 +5,8 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { BitNetError, type ModelFiles } from "@bitnet.ts/core";
+import { BitNetError, type ModelFiles, openModelFiles } from "@bitnet.ts/core";
+import { openPath } from "@bitnet.ts/core/node";
 import { initialiseAdapter } from "../adapter/initialise-adapter.ts";
 import { cutExample, type EncodedExample, type Example, encodeExample } from "../data/example.ts";
 import { type FileExamples, openExamples } from "../data/file-examples.ts";
@@ -13,10 +14,11 @@ import { type ExampleSource, Mixture } from "../data/mixture.ts";
 import { Executor } from "../graph/executor.ts";
 import { recordTransformer } from "../graph/transformer.ts";
 import type { Kernels } from "../kernels/kernels.ts";
+import { nativeKernels } from "../kernels/native-kernels.ts";
 import { defaultOptimizer, Optimizer } from "../train/optimizer.ts";
 import { Trainer } from "../train/trainer.ts";
 import { type BaseModel, loadFrozen, loadMasters, openBase } from "./base-model.ts";
-import type { FinetuneSettings } from "./settings.ts";
+import { type FinetuneSettings, finetuneSettings } from "./settings.ts";
 
 export interface OpenFinetune {
   readonly trainer: Trainer;
@@ -31,9 +33,10 @@ export interface OpenFinetune {
 export interface OpenFinetuneOptions {
   /** Gets checkpoints and the log; made when missing. */
   folder: string;
-  kernels: Kernels;
-  /** The base's name, for messages and adapters. */
-  name: string;
+  /** Default: the native kernels on all cores. */
+  kernels?: Kernels;
+  /** The base's name, for messages and adapters; default: its path. */
+  name?: string;
 }
 
 /** Examples kept for evaluation, and the share of the data that they are at most. */
@@ -41,15 +44,19 @@ const mostHeldOut = 64;
 const heldOutShare = 0.1;
 
 /**
- * @param files The base; taken over, also on failure.
- * @throws BitNetError for the base (`openBase`) or the data; IO_FAILED.
+ * @param model The base: its path, or its opened files, which are taken over, also on failure.
+ * @param given See `FinetuneSettings`; what is left out has the defaults of `finetuneDefaults`.
+ * @throws BitNetError INVALID_ARGUMENT that lists every bad setting; for the base (`openBase`) or the data; IO_FAILED.
  */
 export async function openFinetune(
-  files: ModelFiles,
-  settings: FinetuneSettings,
-  { folder, kernels, name }: OpenFinetuneOptions,
+  model: ModelFiles | string,
+  given: Pick<FinetuneSettings, "data"> & Partial<FinetuneSettings>,
+  { folder, kernels = nativeKernels(), name }: OpenFinetuneOptions,
 ): Promise<OpenFinetune> {
-  const base = await openBase(files, name, settings.maxLength);
+  const settings = finetuneSettings(given);
+  const isPath = typeof model === "string";
+  const files = isPath ? await openModelFiles(await openPath(model)) : model;
+  const base = await openBase(files, name ?? (isPath ? model : "model"), settings.maxLength);
   const opened: FileExamples[] = [];
   const close = async () => {
     for (const file of opened) file.close();
