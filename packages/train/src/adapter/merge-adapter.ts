@@ -74,7 +74,7 @@ function shapeOfAdapter({ source, projections }: Adapter): LoraShape {
 }
 
 /** Fills the side paths; projections that the adapter lacks keep zeros. */
-export async function loadAdapter(executor: Executor, { projections }: Adapter): Promise<void> {
+async function loadAdapter(executor: Executor, { projections }: Adapter): Promise<void> {
   for (const [id, { name }] of executor.graph.parameters.entries()) {
     const match = /^(.*)\.lora_([ab])$/.exec(name);
     const tensor = projections.get(match?.[1] ?? "")?.[match?.[2] === "a" ? "a" : "b"];

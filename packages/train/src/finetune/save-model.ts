@@ -50,7 +50,7 @@ export async function saveModel(
 }
 
 /** The base's files with the executor's weights: trits and scales in I2_S, dense ones in f32; side paths are left out. */
-export function withWeights(executor: Executor, { files, description }: BaseModel): ModelFiles {
+function withWeights(executor: Executor, { files, description }: BaseModel): ModelFiles {
   const tensors = new Map<string, TensorInfo>();
   executor.graph.parameters.forEach(({ name, shape, form }, id) => {
     if (/\.lora_[ab]$/.test(name)) return;
