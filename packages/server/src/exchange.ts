@@ -29,6 +29,7 @@ export class Exchange {
   #body: Fields | null = null;
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
   #usedTokens = 0;
+  #nPrompt = 0;
   queuedMs = 0;
   /** As the client has named it; known once it has started. */
   modelName: string | undefined;
@@ -122,11 +123,32 @@ export class Exchange {
     this.onEnd(() => settle(this.#usedTokens));
   }
 
+  /** What has been computed for it so far. */
+  get tokens(): { prompt_tokens: number; completion_tokens: number } {
+    return { prompt_tokens: this.#nPrompt, completion_tokens: this.#usedTokens - this.#nPrompt };
+  }
+
+  /** Waits for what cannot be aborted, but no longer than the exchange lasts. */
+  async whileOpen<T>(work: Promise<T>): Promise<T> {
+    this.throwIfAborted();
+    let stop = () => {};
+    const ended = new Promise<never>((_, reject) => {
+      stop = () => reject(this.signal.reason as ServeError);
+      this.signal.addEventListener("abort", stop, { once: true });
+    });
+    try {
+      return await Promise.race([work, ended]);
+    } finally {
+      this.signal.removeEventListener("abort", stop);
+    }
+  }
+
   countTokens(nPrompt: number, nCompletion: number): void {
     const { usage } = this.client.account;
     usage.prompt_tokens += nPrompt;
     usage.completion_tokens += nCompletion;
     this.#usedTokens += nPrompt + nCompletion;
+    this.#nPrompt += nPrompt;
   }
 
   sendJson(value: object, status = 200): void {

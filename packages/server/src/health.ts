@@ -89,3 +89,18 @@ export async function statistics(exchange: Exchange): Promise<void> {
     memory: { rss_bytes: process.memoryUsage.rss() },
   });
 }
+
+/** What guards the server, and what it has kept out. */
+export async function showSecurity(exchange: Exchange): Promise<void> {
+  const { security, settings } = exchange.serving;
+  exchange.sendJson({
+    ...security.counters.report(),
+    configuration: {
+      keys: settings.keysFile !== null,
+      limits: settings.limits,
+      max_prompt_characters: settings.maxPromptCharacters,
+      max_output_tokens: settings.maxOutputTokens,
+      ...security.configuration,
+    },
+  });
+}

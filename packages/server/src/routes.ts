@@ -11,7 +11,7 @@ import { completions } from "./dialects/openai-completions.ts";
 import { createResponse, deleteResponse, getResponse, listInputItems } from "./dialects/responses.ts";
 import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
 import type { Exchange } from "./exchange.ts";
-import { health, live, ownUsage, ready, statistics } from "./health.ts";
+import { health, live, ownUsage, ready, showSecurity, statistics } from "./health.ts";
 import {
   exportHistory,
   showAlerts,
@@ -40,6 +40,11 @@ const state = (method: Route["method"], path: string, handle: Route["handle"]): 
   handle,
   needs: "state",
 });
+
+/** For those who run the server: on a port of their own where there is one. */
+export function isAdmin({ path }: Route): boolean {
+  return path.startsWith("/monitor/") || ["/metrics", "/stats", "/security"].includes(path);
+}
 
 export const routes: readonly Route[] = [
   ...model("POST", ["/v1/chat/completions", "/chat/completions"], chatCompletions),
@@ -81,6 +86,7 @@ export const routes: readonly Route[] = [
   state("GET", "/monitor/live", showLive),
   state("GET", "/monitor/alerts", showAlerts),
   state("GET", "/monitor/export", exportHistory),
+  state("GET", "/security", showSecurity),
   { method: "GET", path: "/api/version", handle: version, needs: "state" },
   { method: "GET", path: "/health", handle: health, needs: "state", isPublic: true },
   { method: "GET", path: "/health/live", handle: live, needs: "state", isPublic: true },

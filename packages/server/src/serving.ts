@@ -8,6 +8,7 @@ import type { KeyRing } from "./keys.ts";
 import type { Models } from "./models.ts";
 import type { Watching } from "./monitor/watching.ts";
 import type { Accounts } from "./rate-limit.ts";
+import type { Security } from "./security/security.ts";
 import type { ServerSettings } from "./settings.ts";
 import type { Shared } from "./store/sharing.ts";
 
@@ -21,6 +22,7 @@ export interface Serving {
   readonly keys: KeyRing | null;
   readonly accounts: Accounts;
   readonly answers: AnswerStore;
+  readonly security: Security;
   readonly startedAt: Date;
   readonly version: string;
   /** Null where the server has no data folder. */

@@ -3,6 +3,7 @@ import type { BitNetLoadOptions } from "bitnet.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
+import { defaultSecuritySettings, type SecuritySettings } from "./security/security.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */
@@ -59,6 +60,10 @@ export interface ServerSettings {
   monitor: MonitorSettings;
   /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
   logStream: { write(line: string): unknown } | null;
+  security: SecuritySettings;
+  /** Port of the routes for those who run the server, which are then nowhere else; null: they stand beside the others. */
+  adminPort: number | null;
+  adminHost: string;
   /** One line of the log. */
   log: (line: string) => void;
 }
@@ -89,4 +94,7 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   batches: defaultBatchSettings,
   monitor: defaultMonitorSettings,
   logStream: null,
+  security: defaultSecuritySettings,
+  adminPort: null,
+  adminHost: "127.0.0.1",
 };

@@ -13,6 +13,7 @@ import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
 import { addOperationOptions, type OperationFlags, operationSettings } from "../operation-flags.ts";
 import { addModelOptions, loadOptions, type ModelFlags, option } from "../options.ts";
+import { addSecurityOptions, type SecurityFlags, securitySettings } from "../security-flags.ts";
 import type { Session } from "../session.ts";
 import { collect, parseInteger } from "../values.ts";
 
@@ -38,7 +39,7 @@ interface ServeFlags extends ModelFlags {
   stallTimeout: number;
 }
 
-type AllFlags = ServeFlags & OperationFlags;
+type AllFlags = ServeFlags & OperationFlags & SecurityFlags;
 
 const ollamaPort = 11_434;
 
@@ -109,6 +110,7 @@ export function registerServe(program: Command, version: string, session: Sessio
       ),
     );
   addOperationOptions(command);
+  addSecurityOptions(command);
   addModelOptions(command).action((flags: AllFlags) => serve(flags, version, session));
 }
 
@@ -120,11 +122,13 @@ async function serve(flags: AllFlags, version: string, session: Session): Promis
   const source = modelSource(flags);
   const server = await startServer({
     ...settingsOf(flags, session),
+    ...securitySettings(flags),
     ...operationSettings(flags),
     models: [servedModel(source, flags, session)],
     version,
   });
   await session.write(`listening on ${server.url}\n`);
+  if (server.adminUrl !== null) await session.write(`admin on ${server.adminUrl}\n`);
   try {
     await Promise.race([server.ready, untilEnded(session.signal)]);
     if (!session.signal.aborted) await session.write("ready\n");

@@ -7,8 +7,9 @@ import { maxTokensFor } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import { type AnswerPlan, generateAnswers, reserveFor } from "../generating.ts";
+import { type AnswerPlan, compileForm, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, encodeText } from "../prompts.ts";
+import { screenIds } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";
 import { readStreamWish } from "./openai-chat.ts";
 import { readSampling } from "./openai-options.ts";
@@ -40,10 +41,14 @@ export async function completions(exchange: Exchange): Promise<void> {
   );
   const lease = await exchange.start(request.model);
   const { model } = lease;
-  const prompts = request.prompts.map((prompt, index) => encodePrompt(model, prompt, index));
+  const prompts = request.prompts.map((prompt, index) =>
+    typeof prompt === "string"
+      ? encodePrompt(model, serving.security.input(exchange, prompt), index)
+      : screenIds(exchange, model, encodePrompt(model, prompt, index)),
+  );
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const format = readFormat(body);
-  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
+  const grammar = format === undefined ? {} : { grammar: await compileForm(exchange, lease, format) };
   const plans: AnswerPlan[] = prompts.flatMap((ids) =>
     Array.from({ length: request.n }, (_, choice) => ({
       ids,
