@@ -95,7 +95,7 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
     ),
   };
   const plans = await planAnswers(exchange, lease, request, { ids, options });
-  await reserveFor(exchange, plans);
+  await reserveFor(exchange, lease, plans);
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
 
@@ -146,7 +146,8 @@ async function planAnswers(
   return Array.from({ length: request.n }, (__, choice) => ({
     ids,
     options: { ...base, seed, choice },
-    ...(grammar === null ? {} : { grammar }),
+    hasSeed: options.seed !== undefined,
+    ...(grammar === null || spec === null ? {} : { form: spec, grammar }),
   }));
 }
 

@@ -110,10 +110,19 @@ export class Exchange {
       serving.settings.timeoutMs,
     );
     this.onEnd(() => clearTimeout(timer));
-    const lease = await serving.models.acquire(modelName);
+    const lease = await this.#acquire(modelName);
     this.onEnd(() => lease.release());
     this.throwIfAborted();
     return lease;
+  }
+
+  /** Whoever leaves while a model is being loaded does not wait for it. */
+  #acquire(modelName: string | undefined): Promise<Lease> {
+    const lease = this.serving.models.acquire(modelName);
+    return this.whileOpen(lease).catch((error: unknown) => {
+      lease.then((unused) => unused.release()).catch(() => {});
+      throw error;
+    });
   }
 
   /** Reserves the tokens that answers may take. To be asked before anything of the answer is sent. */

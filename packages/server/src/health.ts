@@ -86,6 +86,7 @@ export async function statistics(exchange: Exchange): Promise<void> {
       loaded_at: loadedAt?.toISOString() ?? null,
       ...(model === null ? {} : { engine: model.stats() }),
     })),
+    answer_cache: serving.cache.stats,
     memory: { rss_bytes: process.memoryUsage.rss() },
   });
 }

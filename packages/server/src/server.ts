@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { BitNetError } from "@bitnet.ts/core";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Admission } from "./admission.ts";
+import { AnswerCache } from "./answer-cache.ts";
 import { AnswerStore } from "./answer-store.ts";
 import { acceptUploads } from "./batches/file-routes.ts";
 import { InnerClients } from "./batches/inner-clients.ts";
@@ -106,7 +107,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       "INVALID_ARGUMENT",
       `server: ${settings.keysFile} holds no key; make one with "bitnet keys create"`,
     );
-  const models = new Models(settings.models, settings.aliases, settings.models.length);
+  const models = new Models(settings.models, settings.aliases, settings.memoryLimitBytes);
   const admission = new Admission(settings);
   const version = options.version ?? "0";
   const shared = settings.redis === null ? null : await openShared(settings.redis, settings.log);
@@ -128,6 +129,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
     }),
     keys,
     accounts: new Accounts(shared?.limits),
+    cache: new AnswerCache(settings.cache),
     security: await Security.open(settings.security, settings.log),
     answers: new AnswerStore(shared?.answers),
     startedAt: new Date(),

@@ -1,6 +1,7 @@
 /** What all requests of a server share. */
 import type { FastifyBaseLogger } from "fastify";
 import type { Admission } from "./admission.ts";
+import type { AnswerCache } from "./answer-cache.ts";
 import type { AnswerStore } from "./answer-store.ts";
 import type { Batching } from "./batches/batching.ts";
 import type { InnerClients } from "./batches/inner-clients.ts";
@@ -22,6 +23,7 @@ export interface Serving {
   readonly keys: KeyRing | null;
   readonly accounts: Accounts;
   readonly answers: AnswerStore;
+  readonly cache: AnswerCache;
   readonly security: Security;
   readonly startedAt: Date;
   readonly version: string;

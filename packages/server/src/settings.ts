@@ -1,5 +1,6 @@
 /** The settings of a server and their defaults. */
 import type { BitNetLoadOptions } from "bitnet.ts";
+import { type CacheSettings, defaultCacheSettings } from "./answer-cache.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
@@ -60,6 +61,10 @@ export interface ServerSettings {
   monitor: MonitorSettings;
   /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
   logStream: { write(line: string): unknown } | null;
+  /** Bytes that all loaded models may take together; null: any number. */
+  memoryLimitBytes: number | null;
+  /** Answers that are kept for equal requests. */
+  cache: CacheSettings;
   security: SecuritySettings;
   /** Port of the routes for those who run the server, which are then nowhere else; null: they stand beside the others. */
   adminPort: number | null;
@@ -94,6 +99,8 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   batches: defaultBatchSettings,
   monitor: defaultMonitorSettings,
   logStream: null,
+  memoryLimitBytes: null,
+  cache: defaultCacheSettings,
   security: defaultSecuritySettings,
   adminPort: null,
   adminHost: "127.0.0.1",

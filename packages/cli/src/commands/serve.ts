@@ -12,12 +12,16 @@ import {
 import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
 import { addOperationOptions, type OperationFlags, operationSettings } from "../operation-flags.ts";
-import { addModelOptions, loadOptions, type ModelFlags, option } from "../options.ts";
+import { addModelOptions, loadOptions, type ModelFlags, modelOption, option } from "../options.ts";
 import { addSecurityOptions, type SecurityFlags, securitySettings } from "../security-flags.ts";
 import type { Session } from "../session.ts";
-import { collect, parseInteger } from "../values.ts";
+import { collect, parseBytes, parseInteger } from "../values.ts";
 
-interface ServeFlags extends ModelFlags {
+interface ServeFlags extends Omit<ModelFlags, "model"> {
+  model?: readonly string[];
+  memoryLimit?: number;
+  cacheBytes: number;
+  cacheAge: number;
   host: string;
   port?: number;
   alias?: readonly string[];
@@ -111,7 +115,28 @@ export function registerServe(program: Command, version: string, session: Sessio
     );
   addOperationOptions(command);
   addSecurityOptions(command);
-  addModelOptions(command).action((flags: AllFlags) => serve(flags, version, session));
+  command
+    .addOption(
+      option(
+        "--memory-limit <bytes>",
+        "what all loaded models may take; those that rest make room",
+      ).argParser(parseBytes),
+    )
+    .addOption(
+      option(
+        "--cache-bytes <bytes>",
+        "room for answers that a seed or temperature 0 determines; 0: none are kept",
+      )
+        .argParser(parseBytes)
+        .default(d.cache.maxBytes),
+    )
+    .addOption(number("--cache-age <s>", "how long they are kept", 1, 31_536_000, d.cache.maxAgeMs / 1000));
+  const model = modelOption().argParser(collect);
+  model.description = model.description.replace(
+    "GGUF file",
+    "repeatable, NAME=MODEL to give it a name; the first is loaded at the start: GGUF file",
+  );
+  addModelOptions(command, model).action((flags: AllFlags) => serve(flags, version, session));
 }
 
 function number(flags: string, description: string, lowest: number, highest: number, byDefault: number) {
@@ -119,12 +144,12 @@ function number(flags: string, description: string, lowest: number, highest: num
 }
 
 async function serve(flags: AllFlags, version: string, session: Session): Promise<void> {
-  const source = modelSource(flags);
+  const models = servedModels(flags, session);
   const server = await startServer({
     ...settingsOf(flags, session),
     ...securitySettings(flags),
     ...operationSettings(flags),
-    models: [servedModel(source, flags, session)],
+    models,
     version,
   });
   await session.write(`listening on ${server.url}\n`);
@@ -134,7 +159,7 @@ async function serve(flags: AllFlags, version: string, session: Session): Promis
     if (!session.signal.aborted) await session.write("ready\n");
     await untilEnded(session.signal);
   } catch (error) {
-    throw namingSource(error, source);
+    throw namingSource(error, models[0]?.source ?? "");
   } finally {
     if (session.endedBy !== null) session.note("bitnet: ending; a second signal ends at once");
     await server.close();
@@ -142,8 +167,25 @@ async function serve(flags: AllFlags, version: string, session: Session): Promis
   // A server that was told to end, and did so in order, has not failed.
 }
 
-export function servedModel(source: string, flags: ModelFlags, session: Session): ServedModel {
+export function servedModel(source: string, flags: Omit<ModelFlags, "model">, session: Session): ServedModel {
   return { name: nameOf(source), source, options: { ...loadOptions(flags), onNotice: session.note } };
+}
+
+function servedModels({ model: given, ...flags }: ServeFlags, session: Session): ServedModel[] {
+  if (given === undefined) return [servedModel(modelSource({}), flags, session)];
+  const models = given.map((text) => {
+    const [, name, path] = (existsSync(text) ? null : /^([\w.:/-]{1,128})=(.+)$/.exec(text)) ?? [];
+    const served = servedModel(modelSource({ model: path ?? text }), flags, session);
+    return name === undefined ? served : { ...served, name };
+  });
+  const names = models.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `--model: two models have the name ${JSON.stringify(twice)}; give them names, NAME=MODEL`,
+    );
+  return models;
 }
 
 /** The file's name, the way clients will ask for it. */
@@ -176,6 +218,8 @@ function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "m
     keysFile: keysFileOf(flags),
     trustedHops: flags.trustProxy,
     stallMs: flags.stallTimeout * 1000,
+    memoryLimitBytes: flags.memoryLimit ?? null,
+    cache: { maxBytes: flags.cacheBytes, maxAgeMs: flags.cacheAge * 1000 },
     limits: {
       ...(flags.requestsPerMinute === undefined ? {} : { requestsPerMinute: flags.requestsPerMinute }),
       ...(flags.tokensPerMinute === undefined ? {} : { tokensPerMinute: flags.tokensPerMinute }),

@@ -39,13 +39,14 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   checkRoom(model, ids);
   const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
   const format = readFormat(body);
-  const grammar = format === undefined ? {} : { grammar: await compileForm(exchange, lease, format) };
+  const grammar =
+    format === undefined ? {} : { form: format, grammar: await compileForm(exchange, lease, format) };
   const plan = {
     ...grammar,
     ids,
     options: { ...options, maxTokens, ...(nProbs > 0 ? { logprobs: nProbs } : {}) },
   };
-  await reserveFor(exchange, [plan]);
+  await reserveFor(exchange, lease, [plan]);
   const finish = (result: GenerationResult) => ({
     stop: true,
     stop_type: stopType(result),

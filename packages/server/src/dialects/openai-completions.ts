@@ -48,11 +48,13 @@ export async function completions(exchange: Exchange): Promise<void> {
   );
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const format = readFormat(body);
-  const grammar = format === undefined ? {} : { grammar: await compileForm(exchange, lease, format) };
+  const grammar =
+    format === undefined ? {} : { form: format, grammar: await compileForm(exchange, lease, format) };
   const plans: AnswerPlan[] = prompts.flatMap((ids) =>
     Array.from({ length: request.n }, (_, choice) => ({
       ids,
       ...grammar,
+      hasSeed: options.seed !== undefined,
       options: {
         ...options,
         seed,
@@ -63,7 +65,7 @@ export async function completions(exchange: Exchange): Promise<void> {
       },
     })),
   );
-  await reserveFor(exchange, plans);
+  await reserveFor(exchange, lease, plans);
   const head = {
     id: `cmpl-${randomUUID()}`,
     object: "text_completion",
