@@ -60,7 +60,7 @@ async function startBalancer(): Promise<number> {
     );
   const file = join(folder, "nginx.conf");
   await writeFile(file, text);
-  const global = `daemon off; pid ${folder}/nginx.pid; error_log stderr; user root;`;
+  const global = `daemon off; pid ${folder}/nginx.pid; error_log ${folder}/error.log; user root;`;
   balancer = spawn(nginx, ["-p", folder, "-c", file, "-g", global], { stdio: "ignore" });
   const answers = () =>
     fetch(`http://127.0.0.1:${port}/health`).then(
@@ -89,11 +89,11 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
-const ask = (prompt: string, headers: Record<string, string> = {}) =>
+const ask = (prompt: string, headers: Record<string, string> = {}, max_tokens = 3) =>
   fetch(`${url}/v1/completions`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headers },
-    body: JSON.stringify({ prompt, max_tokens: 3, temperature: 0 }),
+    body: JSON.stringify({ prompt, max_tokens, temperature: 0, ignore_eos: true }),
   });
 const cachedTokens = async (response: Response) => {
   const body = (await response.json()) as { usage: { prompt_tokens_details: { cached_tokens: number } } };
@@ -105,7 +105,7 @@ test.skipIf(isMissing)(
   async () => {
     const prompt =
       "A long beginning that many requests have in common, as instructions do: be kind, be brief, be right. ".repeat(
-        2,
+        3,
       );
     const first = await ask(prompt);
     const key = first.headers.get("x-prefix-key") ?? "";
@@ -125,8 +125,8 @@ test.skipIf(isMissing)("a rolling restart loses no request", async () => {
   let isOver = false;
   const statuses = new Map<number, number>();
   const client = async () => {
-    for (let i = 0; !isOver && i < 60; i++) {
-      const response = await ask(`Number ${i}`);
+    for (let i = 0; !isOver && i < 90; i++) {
+      const response = await ask(`Number ${i}`, {}, 100);
       await response.text();
       statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
     }
@@ -138,7 +138,7 @@ test.skipIf(isMissing)("a rolling restart loses no request", async () => {
   }
   isOver = true;
   await Promise.all(clients);
-  expect([...statuses.keys()]).toEqual([200]);
+  expect([...statuses.keys()], await readFile(join(folder, "error.log"), "utf8")).toEqual([200]);
   expect(statuses.get(200)).toBeGreaterThan(8);
 });
 

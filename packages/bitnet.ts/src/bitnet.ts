@@ -12,6 +12,7 @@ import {
   chatTemplateFor,
   countParameters,
   describeModel,
+  type EmbeddingModules,
   type Executable,
   type FileRoot,
   type GenerateOptions,
@@ -20,6 +21,7 @@ import {
   type ModelConfig,
   openModelFiles,
   pageTokens,
+  readEmbeddingModules,
   readTokenizer,
   Scheduler,
   type TemplateSource,
@@ -38,6 +40,16 @@ import {
 } from "./answer-form.ts";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
+import {
+  type EmbeddingModel,
+  type EmbeddingResult,
+  type EmbedOptions,
+  embedTexts,
+  type Quantization,
+  type RankedText,
+  rankTexts,
+  type TextToEmbed,
+} from "./embed.ts";
 import { describedSource, type Generation, type GenerationSource, SingleGeneration } from "./generation.ts";
 import { checkKnown, kindOf } from "./known-options.ts";
 import {
@@ -76,6 +88,9 @@ export class BitNet {
   private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
+  /** How its files want states to become embeddings, or why they cannot be followed. */
+  private readonly modules: EmbeddingModules | BitNetError;
+  private readonly config: ModelConfig;
   /** Made when the first form of an answer is asked for. */
   private compiler: Promise<GrammarCompiler> | null = null;
   private disposal: Promise<void> | null = null;
@@ -88,6 +103,8 @@ export class BitNet {
     usualTemplate: "bitnet" | null;
     executable: Executable;
     scheduler: Scheduler;
+    modules: EmbeddingModules | BitNetError;
+    config: ModelConfig;
   }) {
     const bytesPerToken = { enumerable: true, get: () => this.bytesPerToken(parts.info.bytesPerToken) };
     this.info = Object.freeze(Object.defineProperties({ ...parts.info }, { bytesPerToken }));
@@ -97,6 +114,8 @@ export class BitNet {
     this.usualTemplate = parts.usualTemplate;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
+    this.modules = parts.modules;
+    this.config = parts.config;
   }
 
   /**
@@ -136,6 +155,7 @@ export class BitNet {
       const kvType = options.kvType ?? "f16";
       const nPages = choosePages(config, weightBytes(model.tensors), kvType, options.cacheTokens);
       const tokenizer = readTokenizer(files, config);
+      const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
       const onProgress = options.onProgress ?? (() => {});
       const signal = options.signal ? { signal: options.signal } : {};
       const program = await bindModel(model, config, {
@@ -160,6 +180,7 @@ export class BitNet {
       });
       try {
         onProgress(1);
+        throwIfAborted(options.signal);
         const scheduler = new Scheduler(executable, { tokenizer, nPages, maxRows });
         const info = Object.freeze({
           ...describeConfig(model.config),
@@ -169,6 +190,10 @@ export class BitNet {
           tensorTypes: listTensorTypes(model.tensors),
           ...describeBackend(backend),
           kvType,
+          canGenerate: config.hasHead,
+          pooling: modules instanceof BitNetError ? null : modules.pooling,
+          embeddingSize:
+            modules instanceof BitNetError ? null : (modules.dense.at(-1)?.rows ?? config.hiddenSize),
           bytesPerToken: bytesPerToken(program),
           loadMs: performance.now() - start,
         });
@@ -181,6 +206,8 @@ export class BitNet {
           usualTemplate: model.defaultChatTemplate,
           executable,
           scheduler,
+          modules,
+          config,
         });
       } catch (error) {
         await executable.dispose();
@@ -199,7 +226,7 @@ export class BitNet {
    * const schema = { type: "object", properties: { name: { type: "string" } }, required: ["name"] };
    * const { name } = await model.generate("A person:", { schema }).value;
    * @throws BitNetError INVALID_ARGUMENT for options, an empty prompt (a text that is empty, where the model wants no beginning-of-text
-   * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, DISPOSED.
+   * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, MODEL_UNSUPPORTED for a model that only embeds, DISPOSED.
    */
   generate<const S extends JsonSchema>(
     prompt: string | ArrayLike<number>,
@@ -212,6 +239,11 @@ export class BitNet {
   generate(prompt: string | ArrayLike<number>, options?: AnswerOptions): Generation;
   generate(prompt: string | ArrayLike<number>, options: AnswerOptions = {}): Generation {
     this.checkAlive();
+    if (!this.config.hasHead)
+      throw new BitNetError(
+        "MODEL_UNSUPPORTED",
+        `${this.info.source}: this model has no head to generate with; it embeds texts`,
+      );
     const { form, rest } = takeForm(options);
     const ids =
       typeof prompt === "string"
@@ -285,6 +317,31 @@ export class BitNet {
     );
   }
 
+  /**
+   * Embeds texts: all of them in one batch with whatever else runs, each with the bits that it has alone. Models that were made to embed say
+   * in their files how; of others the states are pooled as is usual for their family.
+   * @example
+   * const { embeddings } = await model.embed(["a cat", "a dog"], { dimensions: 256 });
+   * console.log(cosineSimilarity(embeddings[0], embeddings[1]));
+   * @throws BitNetError INVALID_ARGUMENT for options or texts, CONTEXT_EXCEEDED for a text that does not fit, FORMAT_… for a model whose files ask
+   * for something unknown, BACKEND_UNAVAILABLE, ABORTED, DISPOSED.
+   */
+  async embed<Q extends Quantization = "none">(
+    texts: string | readonly TextToEmbed[],
+    options: EmbedOptions<Q> = {},
+  ): Promise<EmbeddingResult<Q>> {
+    return embedTexts(this.embeddingModel(), texts, options);
+  }
+
+  /**
+   * Ranks texts by the cosine of their embeddings with that of a query, best first; of equal ones the first given comes first. The model's own
+   * prompts for queries and documents are used where it has such; an `instruction` or a `prompt` is about the query.
+   * @throws BitNetError as `embed`.
+   */
+  async rank(query: string, texts: readonly string[], options: EmbedOptions = {}): Promise<RankedText[]> {
+    return rankTexts(this.embeddingModel(), query, texts, options);
+  }
+
   /** Memory and cache in use. */
   stats(): ModelStats {
     this.checkAlive();
@@ -314,6 +371,21 @@ export class BitNet {
     if (screened === 0 || screenBytes === 0) return unscreened;
     const { tableBytes, rowBytes } = this.headTable;
     return Math.round(unscreened - tableBytes + screenBytes + (candidates / screened) * rowBytes);
+  }
+
+  private embeddingModel(): EmbeddingModel {
+    this.checkAlive();
+    const { modules, tokenizer, config } = this;
+    if (modules instanceof BitNetError) throw modules;
+    return {
+      tokenizer,
+      modules,
+      hiddenSize: config.hiddenSize,
+      vocabSize: config.vocabSize,
+      contextLength: this.scheduler.contextLength,
+      stateScale: config.headScale,
+      pool: (ids, options) => this.scheduler.embed(ids, options),
+    };
   }
 
   private checkAlive(): void {
@@ -347,6 +419,12 @@ function checkSource(source: unknown): void {
     "INVALID_ARGUMENT",
     `load: expected the path or URL of a model, or a Blob with one, found ${kindOf(source)}`,
   );
+}
+
+/** A model whose modules are beyond us still completes texts. */
+function unsupportedModules(error: unknown): BitNetError {
+  if (error instanceof BitNetError && error.code.startsWith("FORMAT_")) return error;
+  throw error;
 }
 
 /** Errors about the contents of a file often speak of the place in it only. */

@@ -172,6 +172,30 @@ describe("the history", () => {
     expect(before).toHaveLength(2);
   });
 
+  it("leaves out white space that an answer begins with, of thoughts and answer alike", async () => {
+    const pieces = [" ", "\n hm", "\n", "  We", " are"].map((text, id) => ({
+      id,
+      text,
+      channel: id < 3 ? ("thinking" as const) : ("answer" as const),
+    }));
+    const result = Promise.resolve({ text: "  We are", thinking: " \n hm\n" });
+    const answer = () =>
+      ({
+        result,
+        async *read() {
+          yield* pieces;
+        },
+      }) as unknown as GenerationSource;
+    const { model } = fakeModel({ answer });
+    const chat = new Chat(model);
+    const generation = chat.send("who?");
+    const read: string[] = [];
+    for await (const { text } of generation) read.push(text);
+    expect(read).toEqual(["", "hm", "\n", "We", " are"]);
+    expect(await generation.result).toMatchObject({ text: "We are", thinking: "hm\n" });
+    expect(chat.messages.at(-1)).toMatchObject({ content: "We are" });
+  });
+
   it("has the answer when a loop over the pieces ends", async () => {
     const chat = new Chat(fakeModel().model);
     for await (const _ of chat.send("a")) void _;

@@ -15,6 +15,7 @@ import {
   type TemplateArguments,
   type Tokenizer,
 } from "@bitnet.ts/core";
+import { withoutLeadingSpace } from "./answer-start.ts";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
 import { type AnswerOptions, FormedGeneration, takeForm, type ValueGeneration } from "./answer-form.ts";
 import {
@@ -215,7 +216,9 @@ export class Chat {
     pending: Promise<GenerationResult>,
   ): Promise<GenerationResult> {
     try {
-      const result = await pending;
+      const whole = await pending;
+      const result = { ...whole, text: whole.text.trimStart() };
+      if (whole.thinking !== undefined) result.thinking = whole.thinking.trimStart();
       const last = messages.at(-1);
       const at = last === undefined ? -1 : this.turns.indexOf(last);
       const thought = result.thinking ? { reasoning_content: result.thinking } : {};
@@ -331,7 +334,7 @@ async function* recordFirst(
 ): AsyncGenerator<TokenPiece, undefined, undefined> {
   const pieces = source.read();
   try {
-    yield* { [Symbol.asyncIterator]: () => pieces };
+    yield* withoutLeadingSpace({ [Symbol.asyncIterator]: () => pieces });
   } finally {
     await result.catch(() => {});
   }

@@ -10,6 +10,7 @@ export type {
   Isa,
   KvType,
   MemoryReport,
+  Pooling,
   RejectedVariant,
   SamplingOptions,
   SchedulerStats,
@@ -20,6 +21,7 @@ export {
   BitNetError,
   type BitNetErrorCode,
   type ChatMessage,
+  cosineSimilarity,
   type TemplateArguments,
   type TextPart,
   type ToolCall,
@@ -28,6 +30,13 @@ export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth
 export type { AnswerOptions, FormOptions, ValueGeneration } from "./answer-form.ts";
 export { BitNet } from "./bitnet.ts";
 export { Chat, type ChatOptions, type SendOptions } from "./chat.ts";
+export type {
+  EmbeddingResult,
+  EmbedOptions,
+  Quantization,
+  RankedText,
+  TextToEmbed,
+} from "./embed.ts";
 export type {
   Generation,
   GenerationResult,

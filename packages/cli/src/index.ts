@@ -11,6 +11,7 @@ import { registerCompletion } from "./commands/completion.ts";
 import { registerConvert } from "./commands/convert.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerDummy } from "./commands/dummy.ts";
+import { registerEmbed } from "./commands/embed.ts";
 import { registerEval } from "./commands/eval.ts";
 import { registerInspect } from "./commands/inspect.ts";
 import { registerKeys } from "./commands/keys.ts";
@@ -59,6 +60,7 @@ function createProgram(session: Session): Command {
   registerChat(program, session);
   registerInspect(program, session);
   registerTokenize(program, session);
+  registerEmbed(program, session);
   registerConvert(program, session);
   registerPerplexity(program, session);
   registerPull(program, session);

@@ -58,6 +58,7 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
+export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
@@ -66,6 +67,16 @@ export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generat
 export type { StopReason } from "./generate/stop.ts";
 export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
 export type { ThinkingMarks } from "./generate/thinking.ts";
+export { type EmbeddingModules, readEmbeddingModules } from "./model/embedding-modules.ts";
+export {
+  applyDense,
+  cosineSimilarity,
+  type DenseLayer,
+  normalized,
+  toBits,
+  toInt8,
+} from "./model/embedding-vector.ts";
+export type { Pooling } from "./model/family.ts";
 export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
 export { ropeTable } from "./model/rope-table.ts";

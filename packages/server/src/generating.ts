@@ -70,10 +70,12 @@ export async function generateAnswers(
   exchange.signal.addEventListener("abort", stop, { once: true });
   const { signal } = controller;
   const cacheSalt = exchange.client.tenant;
+  const counts: Promise<void>[] = [];
   try {
     const generations = plans.map((plan) =>
       found.has(plan) ? null : begin(lease, plan, { cacheSalt, signal }),
     );
+    for (const generation of generations) if (generation !== null) counts.push(count(exchange, generation));
     const results = await Promise.all(
       generations.map(async (generation, index) => {
         const plan = plans[index];
@@ -91,10 +93,7 @@ export async function generateAnswers(
           });
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) {
-            exchange.countTokens(result.promptTokens, result.ids.length);
-            followed.end(result, exchange.queuedMs);
-          }
+          if (result !== null) followed.end(result, exchange.queuedMs);
         }
         const result = await generation.result;
         // An answer that was cut off is nobody else's.
@@ -108,6 +107,8 @@ export async function generateAnswers(
   } finally {
     controller.abort();
     exchange.signal.removeEventListener("abort", stop);
+    // Those that had to end because another one failed have taken tokens as well.
+    await Promise.all(counts);
   }
 }
 
@@ -167,4 +168,9 @@ async function replay(
   const { result } = kept;
   const timings = { ...result.timings, queuedMs: 0, promptMs: 0, firstTokenMs: 0, decodeMs: 0 };
   return { ...result, cachedTokens: result.promptTokens, timings };
+}
+
+async function count(exchange: Exchange, generation: Generation): Promise<void> {
+  const result = await generation.result.catch(() => null);
+  if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
 }

@@ -10,6 +10,7 @@ import { acceptUploads } from "./batches/file-routes.ts";
 import { InnerClients } from "./batches/inner-clients.ts";
 import { openBatching } from "./batches/open-batching.ts";
 import { addressOf, type Client, identify } from "./clients.ts";
+import { endExchanges } from "./drain.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
 import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
@@ -286,13 +287,8 @@ async function drain(
   const closeIdle = setInterval(() => {
     for (const app of apps) app.server.closeIdleConnections();
   }, 50);
-  let timer: NodeJS.Timeout | undefined;
-  const timeIsUp = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, serving.settings.drainMs);
-  });
   try {
-    await Promise.race([serving.admission.idle(), timeIsUp]);
-    for (const exchange of exchanges) exchange.abort(new ServeError("DRAINING", "the server has ended"));
+    await endExchanges(serving, exchanges);
     const closed = Promise.all(apps.map((app) => app.close()));
     const cut = setTimeout(() => {
       for (const app of apps) app.server.closeAllConnections();
@@ -303,6 +299,5 @@ async function drain(
     await serving.security.audit?.close();
   } finally {
     clearInterval(closeIdle);
-    clearTimeout(timer);
   }
 }

@@ -31,8 +31,8 @@ export class AnswerReader {
   #held = "";
   #nCalls = 0;
   #mayThink: boolean;
-  /** White space around tags belongs to nobody. */
-  #trimsStart = false;
+  /** White space around tags, and before an answer, belongs to nobody. */
+  #trimsStart = true;
 
   constructor(options: ReaderOptions) {
     this.#options = options;

@@ -6,7 +6,7 @@ import { createHash, randomUUID } from "node:crypto";
 import type { RedisLink } from "./redis.ts";
 
 /** Undefined: nobody can tell now, and the server decides by itself. */
-export type Verdict = { readonly waitSeconds: number; readonly left: number } | undefined;
+type Verdict = { readonly waitSeconds: number; readonly left: number } | undefined;
 
 export interface SharedLimits {
   /** Counts a request. @returns With `waitSeconds` above 0, it was not counted. */
