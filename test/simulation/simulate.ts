@@ -5,6 +5,7 @@
  */
 import { type Generation, type GenerationResult, Scheduler } from "@bitnet.ts/core";
 import { Admission } from "#server/admission.ts";
+import { AnswerCache } from "#server/answer-cache.ts";
 import { endExchanges } from "#server/drain.ts";
 import { ServeError, toServeError } from "#server/errors.ts";
 import { Exchange } from "#server/exchange.ts";
@@ -101,6 +102,8 @@ export class World {
       state: "ready",
       models: { resolve: () => "fake", acquire: async () => this.#lease() },
       watching: { activity: { follow: () => followed } },
+      cache: new AnswerCache({ maxBytes: 0, maxAgeMs: 1 }),
+      security: { hidesTokens: false, output: () => null },
     } as unknown as Serving;
     this.visits = this.plan.requests.map((plan, index) => ({
       ...{ index, plan, socket: new SimulatedSocket(this.clock, { ...plan.reader, kind: "fast" }) },
@@ -165,6 +168,7 @@ export class World {
       reply: replyOn(visit.socket),
       dialect: "openai",
       client: {
+        id: client.tenant,
         tenant: client.tenant,
         name: client.tenant,
         account: this.#accounts.of(client.tenant, client.limits),
@@ -212,9 +216,11 @@ export class World {
     }));
     const nTokens = plan.n * (plan.prompt.length + plan.options.maxTokens);
     const mustRefuseTokens = ledger?.refusesTokens(this.second, nTokens) ?? false;
-    reserveFor(exchange, plans);
+    const reserving = reserveFor(exchange, lease, plans);
+    // Its account has been asked by now; a refusal arrives later.
+    if (!mustRefuseTokens) visit.grant = ledger?.grant(this.second, nTokens) ?? null;
+    await reserving;
     if (mustRefuseTokens) this.violate(`r${visit.index} was given tokens beyond the limit`);
-    visit.grant = ledger?.grant(this.second, nTokens) ?? null;
     this.#current = visit;
     if (plan.isStream) {
       const writer = exchange.openStream("sse");
@@ -265,12 +271,9 @@ export class World {
 
   /** A client has been told that it asked too much: was that so? */
   #judgeRefusal(visit: Visit): void {
-    const ledger = this.ledgers[visit.plan.client];
-    if (ledger === undefined) return;
-    const nTokens = visit.plan.n * (visit.plan.prompt.length + visit.plan.options.maxTokens);
     if (visit.state === "asking") {
       this.violate(`r${visit.index} was refused although its client had asked for less than its limit`);
-    } else if (visit.state === "running" && !ledger.refusesTokens(this.second, nTokens)) {
+    } else if (visit.state === "running" && visit.grant !== null) {
       this.violate(`r${visit.index} was refused tokens that its client has left`);
     }
   }

@@ -37,8 +37,9 @@ export class AnswerCache {
 
   /** Null for an answer that nothing determines, and for clients that want a fresh one. */
   keyOf(exchange: Exchange, lease: Lease, plan: AnswerPlan): string | null {
+    if (!this.#isOn || !isDetermined(plan)) return null;
     const isFresh = /\bno-(cache|store)\b/i.test(exchange.request.headers["cache-control"] ?? "");
-    if (!this.#isOn || isFresh || !isDetermined(plan)) return null;
+    if (isFresh) return null;
     const { ids, options, form } = plan;
     // Greedy sampling asks no seed.
     const unread = options.temperature === 0 ? ["seed", "choice"] : [];

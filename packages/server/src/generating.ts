@@ -72,8 +72,9 @@ export async function generateAnswers(
   const cacheSalt = exchange.client.tenant;
   const counts: Promise<void>[] = [];
   try {
+    const background = exchange.client.background !== undefined;
     const generations = plans.map((plan) =>
-      found.has(plan) ? null : begin(lease, plan, { cacheSalt, signal }),
+      found.has(plan) ? null : begin(lease, plan, { cacheSalt, signal, background }),
     );
     for (const generation of generations) if (generation !== null) counts.push(count(exchange, generation));
     const results = await Promise.all(
@@ -93,7 +94,7 @@ export async function generateAnswers(
           });
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) followed.end(result, exchange.queuedMs);
+          if (result !== null) exchange.answers.push(followed.end(result, exchange.queuedMs));
         }
         const result = await generation.result;
         // An answer that was cut off is nobody else's.

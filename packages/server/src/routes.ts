@@ -2,6 +2,7 @@
 import { cancelBatch, createBatch, getBatch, listBatches } from "./batches/batch-routes.ts";
 import { createFile, deleteFile, getFile, listFiles, readFileContent } from "./batches/file-routes.ts";
 import { countTokens, messages } from "./dialects/anthropic.ts";
+import { ollamaEmbed, ollamaEmbeddings, openaiEmbeddings } from "./dialects/embeddings.ts";
 import { llamaCompletion } from "./dialects/llama-completion.ts";
 import { getModel, listModels } from "./dialects/models.ts";
 import { ollamaChat, ollamaGenerate } from "./dialects/ollama.ts";
@@ -63,7 +64,9 @@ export const routes: readonly Route[] = [
   ...model("POST", ["/apply-template"], applyTemplate),
   ...model("GET", ["/tokenizer_info"], tokenizerInfo),
   ...model("GET", ["/props"], props),
-  ...model("POST", ["/v1/embeddings", "/embeddings", "/api/embed", "/api/embeddings"], notHere),
+  ...model("POST", ["/v1/embeddings", "/embeddings"], openaiEmbeddings),
+  ...model("POST", ["/api/embed"], ollamaEmbed),
+  ...model("POST", ["/api/embeddings"], ollamaEmbeddings),
   ...model("GET", ["/slots"], notHere),
   ...model("POST", ["/api/chat"], ollamaChat),
   ...model("POST", ["/api/generate"], ollamaGenerate),

@@ -126,6 +126,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       folder: settings.dataFolder,
       isShared: shared !== null,
       port: settings.port,
+      traces: settings.traces,
       log: settings.log,
     }),
     keys,
@@ -163,7 +164,9 @@ export async function warmUp(serving: Serving): Promise<void> {
   try {
     const { tokenizer } = lease.model;
     const id = tokenizer.bosId ?? 0;
-    await lease.model.generate([id], { maxTokens: 1, temperature: 0 }).result;
+    if (lease.model.info.canGenerate)
+      await lease.model.generate([id], { maxTokens: 1, temperature: 0 }).result;
+    else await lease.model.embed([[id]]);
     if (serving.state === "loading") serving.state = "ready";
   } finally {
     lease.release();
@@ -264,6 +267,12 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
           ms: performance.now() - start,
           isAnswer: route.needs === "model" && route.method === "POST",
           isBackground: client.background !== undefined,
+          id: exchange.id,
+          method: route.method,
+          traceparent: request.headers.traceparent as string | undefined,
+          endedAt: Date.now(),
+          errorCode: exchange.failure?.code ?? null,
+          answers: exchange.answers,
         });
       }
       return reply;
@@ -282,7 +291,7 @@ async function drain(
 ): Promise<void> {
   serving.state = "draining";
   await serving.batching?.close();
-  serving.watching.close();
+  await serving.watching.close();
   serving.shared?.close();
   const closeIdle = setInterval(() => {
     for (const app of apps) app.server.closeIdleConnections();

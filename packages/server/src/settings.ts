@@ -4,6 +4,7 @@ import { type CacheSettings, defaultCacheSettings } from "./answer-cache.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
+import type { TraceSettings } from "./monitor/trace-exporter.ts";
 import { defaultSecuritySettings, type SecuritySettings } from "./security/security.ts";
 
 export interface ServedModel {
@@ -59,6 +60,8 @@ export interface ServerSettings {
   redis: string | null;
   batches: BatchSettings;
   monitor: MonitorSettings;
+  /** Collector of OpenTelemetry that gets traces; null: nobody does. */
+  traces: TraceSettings | null;
   /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
   logStream: { write(line: string): unknown } | null;
   /** Bytes that all loaded models may take together; null: any number. */
@@ -98,6 +101,7 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   redis: null,
   batches: defaultBatchSettings,
   monitor: defaultMonitorSettings,
+  traces: null,
   logStream: null,
   memoryLimitBytes: null,
   cache: defaultCacheSettings,

@@ -59,7 +59,10 @@ export async function show(exchange: Exchange): Promise<void> {
       [`${info.architecture}.feed_forward_length`]: info.ffnSize,
       [`${info.architecture}.vocab_size`]: info.vocabSize,
     },
-    capabilities: ["completion", "tools"],
+    capabilities: [
+      ...(info.canGenerate ? ["completion", "tools"] : []),
+      ...(info.embeddingSize === null ? [] : ["embedding"]),
+    ],
   });
 }
 
