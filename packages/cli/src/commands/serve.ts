@@ -5,6 +5,10 @@ import { BitNetError } from "@bitnet.ts/core";
 import {
   defaultKeysFile,
   defaultSettings,
+  describePlan,
+  type ProfileName,
+  type ProfilePlan,
+  programBytes,
   type ServedModel,
   type ServerOptions,
   startServer,
@@ -13,12 +17,14 @@ import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
 import { addOperationOptions, type OperationFlags, operationSettings } from "../operation-flags.ts";
 import { addModelOptions, loadOptions, type ModelFlags, modelOption, option } from "../options.ts";
+import { planFor, plannedOptions, profileOption } from "../profile.ts";
 import { addSecurityOptions, type SecurityFlags, securitySettings } from "../security-flags.ts";
 import type { Session } from "../session.ts";
 import { collect, parseBytes, parseInteger } from "../values.ts";
 
 interface ServeFlags extends Omit<ModelFlags, "model"> {
   model?: readonly string[];
+  profile?: ProfileName;
   memoryLimit?: number;
   cacheBytes: number;
   cacheAge: number;
@@ -116,6 +122,7 @@ export function registerServe(program: Command, version: string, session: Sessio
   addOperationOptions(command);
   addSecurityOptions(command);
   command
+    .addOption(profileOption())
     .addOption(
       option(
         "--memory-limit <bytes>",
@@ -136,17 +143,22 @@ export function registerServe(program: Command, version: string, session: Sessio
     "GGUF file",
     "repeatable, NAME=MODEL to give it a name; the first is loaded at the start: GGUF file",
   );
-  addModelOptions(command, model).action((flags: AllFlags) => serve(flags, version, session));
+  addModelOptions(command, model).action((flags: AllFlags) =>
+    // A flag at its default has not been given, so that a profile may choose.
+    serve(flags, givenOf(command, flags), version, session),
+  );
 }
 
 function number(flags: string, description: string, lowest: number, highest: number, byDefault: number) {
   return option(flags, description).argParser(parseInteger(lowest, highest)).default(byDefault);
 }
 
-async function serve(flags: AllFlags, version: string, session: Session): Promise<void> {
+async function serve(flags: AllFlags, given: GivenFlags, version: string, session: Session): Promise<void> {
   const models = servedModels(flags, session);
+  const planned = await applyProfile(given, models, session);
   const server = await startServer({
     ...settingsOf(flags, session),
+    ...planned,
     ...securitySettings(flags),
     ...operationSettings(flags),
     models,
@@ -169,6 +181,44 @@ async function serve(flags: AllFlags, version: string, session: Session): Promis
 
 export function servedModel(source: string, flags: Omit<ModelFlags, "model">, session: Session): ServedModel {
   return { name: nameOf(source), source, options: { ...loadOptions(flags), onNotice: session.note } };
+}
+
+type GivenFlags = Omit<ServeFlags, "parallel" | "maxQueued" | "maxTokens"> &
+  Partial<Pick<ServeFlags, "parallel" | "maxQueued" | "maxTokens">>;
+
+function givenOf(command: Command, flags: ServeFlags): GivenFlags {
+  const { parallel, maxQueued, maxTokens, ...rest } = flags;
+  const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+  return {
+    ...rest,
+    ...(isGiven("parallel") ? { parallel } : {}),
+    ...(isGiven("maxQueued") ? { maxQueued } : {}),
+    ...(isGiven("maxTokens") ? { maxTokens } : {}),
+  };
+}
+
+/** Every model is planned for the whole memory, in which they take turns; the server's own settings are those for the first. */
+async function applyProfile(
+  flags: GivenFlags,
+  models: readonly ServedModel[],
+  session: Session,
+): Promise<Partial<ServerOptions>> {
+  if (flags.profile === undefined) return {};
+  const plans: ProfilePlan[] = [];
+  for (const model of models) {
+    const plan = await planFor(flags.profile, model.source, flags);
+    model.options = { ...model.options, ...plannedOptions(plan) };
+    plans.push(plan);
+    await session.write(`${models.length > 1 ? `${model.name}: ` : ""}${describePlan(plan)}\n`);
+  }
+  const [first] = plans;
+  if (first === undefined) return {};
+  return {
+    parallel: first.parallel,
+    maxQueued: flags.maxQueued ?? first.maxQueued,
+    maxOutputTokens: flags.maxTokens ?? first.maxOutputTokens,
+    memoryLimitBytes: first.memoryBytes - programBytes,
+  };
 }
 
 function servedModels({ model: given, ...flags }: ServeFlags, session: Session): ServedModel[] {
