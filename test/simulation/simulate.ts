@@ -164,7 +164,11 @@ export class World {
     if (client === undefined) throw new Error("a request without a client");
     const exchange = new Exchange({
       serving: this.#serving,
-      request: { id: `r${visit.index}`, body: new Uint8Array(plan.bytes) } as unknown as Exchange["request"],
+      request: {
+        id: `r${visit.index}`,
+        body: new Uint8Array(plan.bytes),
+        headers: {},
+      } as unknown as Exchange["request"],
       reply: replyOn(visit.socket),
       dialect: "openai",
       client: {

@@ -5,17 +5,17 @@
 import { createHash } from "node:crypto";
 import { BoundedCache, type CacheStats } from "@bitnet.ts/core";
 import type { GenerationResult, TokenPiece } from "bitnet.ts";
-import type { Exchange } from "./exchange.ts";
-import type { AnswerPlan } from "./generating.ts";
-import type { Lease } from "./models.ts";
+import type { AnswerPlan } from "./answer-plan.ts";
+import type { CacheSettings } from "./cache-settings.ts";
 
-export interface CacheSettings {
-  /** 0: nothing is kept. */
-  maxBytes: number;
-  maxAgeMs: number;
+/** What is to be known of a request beside its plan. */
+export interface KeyedRequest {
+  readonly tenant: string;
+  /** Of the model. */
+  readonly identity: string;
+  /** The header of that name. */
+  readonly cacheControl: string | undefined;
 }
-
-export const defaultCacheSettings: CacheSettings = { maxBytes: 64 * 2 ** 20, maxAgeMs: 3_600_000 };
 
 export interface KeptAnswer {
   readonly pieces: readonly TokenPiece[];
@@ -36,16 +36,16 @@ export class AnswerCache {
   }
 
   /** Null for an answer that nothing determines, and for clients that want a fresh one. */
-  keyOf(exchange: Exchange, lease: Lease, plan: AnswerPlan): string | null {
+  keyOf(request: KeyedRequest, plan: AnswerPlan): string | null {
     if (!this.#isOn || !isDetermined(plan)) return null;
-    const isFresh = /\bno-(cache|store)\b/i.test(exchange.request.headers["cache-control"] ?? "");
+    const isFresh = /\bno-(cache|store)\b/i.test(request.cacheControl ?? "");
     if (isFresh) return null;
     const { ids, options, form } = plan;
     // Greedy sampling asks no seed.
     const unread = options.temperature === 0 ? ["seed", "choice"] : [];
     const entries = Object.entries(options).filter(([name]) => !unread.includes(name));
     entries.sort(([a], [b]) => (a < b ? -1 : 1));
-    const parameters = JSON.stringify([exchange.client.tenant, lease.identity, form ?? null, entries], plain);
+    const parameters = JSON.stringify([request.tenant, request.identity, form ?? null, entries], plain);
     return createHash("sha256")
       .update(parameters)
       .update("\0")

@@ -15,9 +15,10 @@ import {
 } from "@bitnet.ts/core";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
 import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { AnswerPlan } from "./answer-plan.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { type AnswerPlan, compileForm, generateAnswers, reserveFor } from "./generating.ts";
+import { compileForm, generateAnswers, reserveFor } from "./generating.ts";
 import type { Lease } from "./models.ts";
 import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
 import { screenChat } from "./security/screen-prompts.ts";

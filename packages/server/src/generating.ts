@@ -4,20 +4,11 @@
 import type { Grammar, GrammarSpec } from "@bitnet.ts/grammar";
 import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
 import type { KeptAnswer } from "./answer-cache.ts";
+import type { AnswerPlan } from "./answer-plan.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
 import { prefixKey } from "./prefix-key.ts";
-
-export interface AnswerPlan {
-  readonly ids: Int32Array;
-  readonly options: GenerateOptions;
-  /** What the answer must look like, and what was compiled of that. */
-  readonly form?: GrammarSpec;
-  readonly grammar?: Grammar;
-  /** Whether the client has given the seed; absent: there is none but the client's. */
-  readonly hasSeed?: boolean;
-}
 
 /** The grammar of a form; a request that has ended does not wait for it. */
 export function compileForm(exchange: Exchange, lease: Lease, spec: GrammarSpec): Promise<Grammar> {
@@ -35,6 +26,11 @@ export async function reserveFor(
   plans: readonly AnswerPlan[],
 ): Promise<void> {
   const { cache } = exchange.serving;
+  const request = {
+    tenant: exchange.client.tenant,
+    identity: lease.identity,
+    cacheControl: exchange.request.headers["cache-control"],
+  };
   const showsTokens = plans.some(({ options }) => (options.logprobs ?? options.promptLogprobs) !== undefined);
   if (showsTokens && exchange.serving.security.hidesTokens)
     throw new ServeError("INVALID_INPUT", "logprobs: not supported while answers are filtered", {
@@ -42,7 +38,7 @@ export async function reserveFor(
     });
   let nTokens = 0;
   for (const plan of plans) {
-    const key = cache.keyOf(exchange, lease, plan);
+    const key = cache.keyOf(request, plan);
     const kept = key === null ? undefined : cache.find(key);
     if (key !== null) keys.set(plan, key);
     if (kept !== undefined) found.set(plan, kept);

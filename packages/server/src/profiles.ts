@@ -23,7 +23,7 @@ interface Profile {
 }
 
 const mebi = 2 ** 20;
-export const profiles: Readonly<Record<ProfileName, Profile>> = {
+const profiles: Readonly<Record<ProfileName, Profile>> = {
   mobile: {
     threads: 2,
     memoryBytes: 512 * mebi,
@@ -168,7 +168,7 @@ function pages(tokens: number): number {
   return Math.ceil(tokens / pageTokens) * pageTokens;
 }
 
-export function mebibytes(bytes: number): string {
+function mebibytes(bytes: number): string {
   return `${(bytes / mebi).toFixed(bytes < 100 * mebi ? 1 : 0)} MiB`;
 }
 

@@ -1,11 +1,11 @@
 /** The settings of a server and their defaults. */
 import type { BitNetLoadOptions } from "bitnet.ts";
-import { type CacheSettings, defaultCacheSettings } from "./answer-cache.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
+import { type CacheSettings, defaultCacheSettings } from "./cache-settings.ts";
 import type { KeyLimits } from "./keys.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
 import type { TraceSettings } from "./monitor/trace-exporter.ts";
-import { defaultSecuritySettings, type SecuritySettings } from "./security/security.ts";
+import { defaultSecuritySettings, type SecuritySettings } from "./security/settings.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */

@@ -3,11 +3,12 @@
  */
 import { randomUUID } from "node:crypto";
 import type { BitNet, GenerationResult, Tokenizer, TokenLogprob } from "bitnet.ts";
+import type { AnswerPlan } from "../answer-plan.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import { type AnswerPlan, compileForm, generateAnswers, reserveFor } from "../generating.ts";
+import { compileForm, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, encodeText } from "../prompts.ts";
 import { screenIds } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";

@@ -6,7 +6,7 @@ import { isObject } from "../fields.ts";
 import { longestMatch } from "./pattern-length.ts";
 
 /** block: no answer; redact: the match is replaced; flag: it is counted and logged. */
-export type Severity = "block" | "flag" | "redact";
+type Severity = "block" | "flag" | "redact";
 
 export interface FilterRule {
   /** Shown in the audit log and the counters, not to clients. */

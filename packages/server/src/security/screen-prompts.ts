@@ -1,12 +1,17 @@
 /** Leads everything that a model will read past the guards: messages, tools, texts, and token ids by the text they stand for. */
-import type { ChatMessage } from "@bitnet.ts/core";
+import type { ChatMessage, Tool } from "@bitnet.ts/core";
 import type { BitNet } from "bitnet.ts";
-import type { ChatRequest } from "../chat-core.ts";
 import type { Exchange } from "../exchange.ts";
 import { encodeText } from "../prompts.ts";
 
+interface Conversation {
+  messages: readonly ChatMessage[];
+  tools: readonly Tool[];
+  templateArguments?: Record<string, unknown> | undefined;
+}
+
 /** @throws ServeError CONTENT_FILTERED */
-export function screenChat(exchange: Exchange, request: ChatRequest): ChatRequest {
+export function screenChat<T extends Conversation>(exchange: Exchange, request: T): T {
   const { security } = exchange.serving;
   if (!security.changesInput) return request;
   const screen = (text: string) => security.input(exchange, text);

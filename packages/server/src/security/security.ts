@@ -1,22 +1,21 @@
 /** What guards a server beyond keys and limits: the content filter, sanitising, the audit log, and the counters of all that. */
 import { ServeError } from "../errors.ts";
-import type { Exchange } from "../exchange.ts";
-import { AuditLog, type AuditSettings } from "./audit-log.ts";
+import { AuditLog } from "./audit-log.ts";
 import { type FilterRule, readFilterRules } from "./filter-rules.ts";
 import { sanitizeText } from "./sanitize.ts";
 import { SecurityCounters } from "./security-counters.ts";
+import type { SecuritySettings } from "./settings.ts";
 import { screenText, TextScreen } from "./text-screen.ts";
 
-export interface SecuritySettings {
-  /** File of the content filter's rules; null: no filter. */
-  readonly filterFile: string | null;
-  /** Take scripts and the like out of what clients send. */
-  readonly sanitizes: boolean;
-  /** Null: no log. */
-  readonly audit: AuditSettings | null;
+/** What is to be known of a request and its answer. */
+export interface Watched {
+  readonly id: string;
+  readonly client: { readonly id: string };
+  /** What it has failed with, if it has. */
+  readonly failure: ServeError | null;
+  readonly reply: { readonly statusCode: number };
+  readonly tokens: { readonly prompt_tokens: number; readonly completion_tokens: number };
 }
-
-export const defaultSecuritySettings: SecuritySettings = { filterFile: null, sanitizes: false, audit: null };
 
 /** What the log says about one request beyond its end. */
 export interface AuditNotes {
@@ -34,7 +33,7 @@ export class Security {
   readonly #input: readonly FilterRule[];
   readonly #output: readonly FilterRule[];
   readonly #sanitizes: boolean;
-  readonly #notes = new WeakMap<Exchange, AuditNotes>();
+  readonly #notes = new WeakMap<Watched, AuditNotes>();
 
   private constructor(rules: readonly FilterRule[], sanitizes: boolean, audit: AuditLog | null) {
     this.#input = rules.filter(({ onInput }) => onInput);
@@ -71,7 +70,7 @@ export class Security {
    * A text of a client as the model may see it.
    * @throws ServeError CONTENT_FILTERED
    */
-  input(exchange: Exchange, text: string): string {
+  input(exchange: Watched, text: string): string {
     let clean: string | null = text;
     if (this.#sanitizes) {
       clean = sanitizeText(text);
@@ -88,7 +87,7 @@ export class Security {
   }
 
   /** For one answer; its `push` and `end` throw RESPONSE_FILTERED. Null where nothing looks at answers. */
-  output(exchange: Exchange): Pick<TextScreen, "push" | "end"> | null {
+  output(exchange: Watched): Pick<TextScreen, "push" | "end"> | null {
     const isNoted = this.audit?.withTexts === true;
     if (this.#output.length === 0 && !isNoted) return null;
     const screen = new TextScreen(this.#output, (rule) => {
@@ -106,14 +105,14 @@ export class Security {
     return { push: (text) => noted(screen.push(text)), end: () => noted(screen.end()) };
   }
 
-  notesOf(exchange: Exchange): AuditNotes {
+  notesOf(exchange: Watched): AuditNotes {
     const notes = this.#notes.get(exchange) ?? { rules: [], prompts: [], answers: [] };
     this.#notes.set(exchange, notes);
     return notes;
   }
 
   /** A request that has reached its route, and how it ended. */
-  ended(exchange: Exchange, route: string, ms: number): void {
+  ended(exchange: Watched, route: string, ms: number): void {
     const { client, failure, reply, id } = exchange;
     this.counters.request(client.id);
     if (failure !== null) this.counters.refusal(failure.code);
@@ -146,7 +145,7 @@ export class Security {
     });
   }
 
-  #match(exchange: Exchange, rule: FilterRule): void {
+  #match(exchange: Watched, rule: FilterRule): void {
     this.counters.match(rule.name);
     const { rules } = this.notesOf(exchange);
     if (rules.length < 1000) rules.push(rule.name);
