@@ -25,6 +25,8 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   chat: ["bitnet chat model.gguf", 'bitnet chat -m tiny -sys "Answer in one sentence." --no-history'],
   inspect: ["bitnet inspect -m model.gguf --tensors"],
   tokenize: ['bitnet tokenize "Hello, world"', 'bitnet tokenize --decode "128000 9906"'],
+  batch: ["bitnet batch requests.jsonl -o answers.jsonl"],
+  top: ["bitnet top", "bitnet top --url http://10.0.0.5:8080 --once"],
   embed: [
     'bitnet embed -m model.gguf "a cat" "a dog"',
     "bitnet embed -m model.gguf -f texts.txt -o embeddings.npy",

@@ -1,6 +1,9 @@
 /** The settings of a server and their defaults. */
 import type { BitNetLoadOptions } from "bitnet.ts";
+import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
+import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
+import type { TraceSettings } from "./monitor/trace-exporter.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */
@@ -49,6 +52,16 @@ export interface ServerSettings {
   keysFile: string | null;
   /** Hops of proxies whose X-Forwarded-For is believed. */
   trustedHops: number;
+  /** Folder of what outlives the server: files, batches, the monitor's history; null: nothing does. */
+  dataFolder: string | null;
+  /** Redis that several servers share; null: there is one server. */
+  redis: string | null;
+  batches: BatchSettings;
+  monitor: MonitorSettings;
+  /** Collector of OpenTelemetry that gets traces; null: nobody does. */
+  traces: TraceSettings | null;
+  /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
+  logStream: { write(line: string): unknown } | null;
   /** One line of the log. */
   log: (line: string) => void;
 }
@@ -74,4 +87,10 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   limits: {},
   keysFile: null,
   trustedHops: 0,
+  dataFolder: null,
+  redis: null,
+  batches: defaultBatchSettings,
+  monitor: defaultMonitorSettings,
+  traces: null,
+  logStream: null,
 };

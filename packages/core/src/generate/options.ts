@@ -60,6 +60,8 @@ export interface GenerateOptions extends SamplingOptions {
   mask?: TokenMask;
   /** Prefixes are shared in the cache only among generations of equal salt, so that one tenant cannot time another's. Default "". */
   cacheSalt?: string;
+  /** It has time: while others run, it takes part in every fourth step only, and gives its memory up to them. The text is the same. Default false. */
+  background?: boolean;
   signal?: AbortSignal;
 }
 
@@ -93,6 +95,7 @@ export interface GenerateSettings {
   thinkingBudget: number | null;
   mask: TokenMask | null;
   cacheSalt: string;
+  background: boolean;
   signal: AbortSignal | null;
 }
 
@@ -127,6 +130,7 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   thinkingBudget: true,
   mask: true,
   cacheSalt: true,
+  background: true,
   signal: true,
 };
 
@@ -161,6 +165,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     thinkingBudget: read.budget(),
     mask: read.mask(),
     cacheSalt: read.salt(),
+    background: read.flag("background"),
     signal: read.signal(),
   };
   read.finish();

@@ -16,6 +16,8 @@ export interface ScheduledRequest {
   readonly clock: RequestClock;
   /** Prefixes are shared among requests of equal salt only. */
   readonly cacheSalt: string;
+  /** It has time, and others come first. */
+  readonly isBackground: boolean;
   readonly signal: AbortSignal | null;
   state: "waiting" | "running" | "paused" | "done";
   /** Its pages, while it holds any. */
