@@ -27,10 +27,19 @@ import {
   Scheduler,
   type TemplateSource,
   type Tokenizer,
+  type TokenMask,
   throwIfAborted,
 } from "@bitnet.ts/core";
-import { availableMemory, createBackend, openLocation } from "#platform";
+import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
+import { availableMemory, createBackend, createGrammarCompiler, openLocation } from "#platform";
 import { checkAdapters, openAdapters } from "./adapters.ts";
+import {
+  type AnswerOptions,
+  FormedGeneration,
+  type SchemaOptions,
+  takeForm,
+  type ValueGeneration,
+} from "./answer-form.ts";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import {
@@ -43,7 +52,7 @@ import {
   rankTexts,
   type TextToEmbed,
 } from "./embed.ts";
-import { describedSource, type Generation, SingleGeneration } from "./generation.ts";
+import { describedSource, type Generation, type GenerationSource, SingleGeneration } from "./generation.ts";
 import { checkKnown, kindOf } from "./known-options.ts";
 import {
   bytesPerToken,
@@ -54,6 +63,8 @@ import {
   weightBytes,
 } from "./memory-bytes.ts";
 import { checkPromptIds } from "./prompt-ids.ts";
+import { queuedSource } from "./queued-source.ts";
+import type { FromSchema, JsonSchema } from "./schema-type.ts";
 import type { BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
 
 /** Rows of one step: bounds how long prefill keeps others waiting, and the size of activations. */
@@ -83,6 +94,8 @@ export class BitNet {
   /** How its files want states to become embeddings, or why they cannot be followed. */
   private readonly modules: EmbeddingModules | BitNetError;
   private readonly config: ModelConfig;
+  /** Made when the first form of an answer is asked for. */
+  private compiler: Promise<GrammarCompiler> | null = null;
   private disposal: Promise<void> | null = null;
 
   private constructor(parts: {
@@ -167,6 +180,7 @@ export class BitNet {
         ...(options.backend ? { name: options.backend } : {}),
         ...(options.isa ? { isa: options.isa } : {}),
         ...(options.threads ? { threads: options.threads } : {}),
+        ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
       const executable = await backend.load(program, {
@@ -225,27 +239,68 @@ export class BitNet {
 
   /**
    * Continues a text, or token ids. A text gets the beginning-of-text token when the model wants it, and control tokens
-   * written out in it stay ordinary text; ids are taken as they are. All generations of a model run in one batch.
+   * written out in it stay ordinary text; ids are taken as they are. All generations of a model run in one batch. With `schema`, `json`,
+   * `pattern` or `choices` the answer has that form, token by token; what is wrong with a form, the result fails with.
+   * @example
+   * const schema = { type: "object", properties: { name: { type: "string" } }, required: ["name"] };
+   * const { name } = await model.generate("A person:", { schema }).value;
    * @throws BitNetError INVALID_ARGUMENT for options, an empty prompt (a text that is empty, where the model wants no beginning-of-text
    * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, MODEL_UNSUPPORTED for a model that only embeds, DISPOSED.
    */
-  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
+  generate<const S extends JsonSchema>(
+    prompt: string | ArrayLike<number>,
+    options: SchemaOptions<S>,
+  ): ValueGeneration<FromSchema<S>>;
+  generate(
+    prompt: string | ArrayLike<number>,
+    options: AnswerOptions & { json: true },
+  ): ValueGeneration<Record<string, unknown>>;
+  generate(prompt: string | ArrayLike<number>, options?: AnswerOptions): Generation;
+  generate(prompt: string | ArrayLike<number>, options: AnswerOptions = {}): Generation {
     this.checkAlive();
     if (!this.config.hasHead)
       throw new BitNetError(
         "MODEL_UNSUPPORTED",
         `${this.info.source}: this model has no head to generate with; it embeds texts`,
       );
+    const { form, rest } = takeForm(options);
     const ids =
       typeof prompt === "string"
         ? this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos })
         : checkPromptIds(prompt, this.info);
+    return form === null
+      ? new SingleGeneration(this.begin(ids, rest), rest.signal)
+      : new FormedGeneration(this.beginFormed(ids, rest, form), rest.signal);
+  }
+
+  private begin(ids: Int32Array, options: GenerateOptions): GenerationSource {
     const { tokenizer } = this;
     // Ids beyond the vocabulary (padding of an embedding) have no text.
     const textOf = (id: number) => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : "");
     const given = this.usualAdapter === null ? options : { adapter: this.usualAdapter, ...options };
-    const source = describedSource(this.scheduler.generate(ids, given), ids, textOf);
-    return new SingleGeneration(source, options.signal);
+    return describedSource(this.scheduler.generate(ids, given), ids, textOf);
+  }
+
+  /** Begins when the grammar of the form is there. */
+  private beginFormed(ids: Int32Array, options: GenerateOptions, form: GrammarSpec): GenerationSource {
+    this.compiler ??= createGrammarCompiler(this.tokenizer, this.info.vocabSize);
+    let createMask: (() => TokenMask) | undefined;
+    const compiled = this.compiler
+      .then((compiler) => compiler.compile(form))
+      .then((grammar) => {
+        createMask = () => grammar.createMask();
+      });
+    const start = () => {
+      this.checkAlive();
+      const mask = createMask?.();
+      try {
+        return this.begin(ids, mask === undefined ? options : { ...options, mask });
+      } catch (error) {
+        mask?.dispose();
+        throw error;
+      }
+    };
+    return queuedSource(compiled, start, { signal: options.signal, seed: options.seed });
   }
 
   /**
@@ -275,7 +330,8 @@ export class BitNet {
         tokenizer,
         template,
         contextLength: this.info.contextLength,
-        generate: (ids, generateOptions) => this.generate(ids, generateOptions),
+        begin: (ids, generateOptions, form) =>
+          form === null ? this.begin(ids, generateOptions) : this.beginFormed(ids, generateOptions, form),
       },
       options,
     );
@@ -314,8 +370,13 @@ export class BitNet {
 
   /** Aborts what runs and frees all memory at once. Idempotent; any later use throws DISPOSED. */
   dispose(): Promise<void> {
-    this.disposal ??= this.scheduler.dispose();
+    this.disposal ??= this.freeAll();
     return this.disposal;
+  }
+
+  private async freeAll(): Promise<void> {
+    await this.scheduler.dispose();
+    await (await this.compiler?.catch(() => null))?.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -354,6 +415,7 @@ export class BitNet {
 
 const choices = {
   kvType: ["f16", "f32"],
+  activations: ["int8", "f32"],
   i2sLayout: ["128/32", "64/16", "rows4"],
 } as const;
 
@@ -363,6 +425,7 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   backend: true,
   isa: true,
   kvType: true,
+  activations: true,
   cacheTokens: true,
   screening: true,
   adapters: true,
@@ -416,7 +479,7 @@ function checkOptions(options: BitNetLoadOptions): void {
       "INVALID_ARGUMENT",
       `adapter: expected one of the adapters' names, found ${kindOf(adapter)}`,
     );
-  for (const name of ["kvType", "i2sLayout"] as const) {
+  for (const name of ["kvType", "i2sLayout", "activations"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;
     throw new BitNetError(

@@ -2,7 +2,7 @@
 import type { ChatMessage, ChatTemplate, GenerateOptions, Tokenizer } from "@bitnet.ts/core";
 import { describe, expect, it } from "vitest";
 import { Chat, type ChatModel } from "./chat.ts";
-import type { Generation } from "./generation.ts";
+import type { GenerationSource } from "./generation.ts";
 
 /** A model whose messages take `tokensOf` tokens each, and which answers by `answer`. */
 function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number => 10, answer = ok } = {}) {
@@ -35,7 +35,7 @@ function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number =>
     tokenizer,
     template,
     contextLength,
-    generate(ids, options) {
+    begin(ids, options) {
       seen.prompts.push((renderedTo.get(ids) ?? []).map(({ content }) => String(content)));
       return answer(ids, options);
     },
@@ -43,12 +43,12 @@ function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number =>
   return { model, seen };
 }
 
-function generationOf(result: Promise<unknown>): Generation {
+function generationOf(result: Promise<unknown>): GenerationSource {
   result.catch(() => {});
-  return { result, async *[Symbol.asyncIterator]() {} } as unknown as Generation;
+  return { result, async *read() {} } as unknown as GenerationSource;
 }
 
-function ok(_ids: Int32Array, _options: GenerateOptions): Generation {
+function ok(_ids: Int32Array, _options: GenerateOptions): GenerationSource {
   return generationOf(Promise.resolve({ text: "answer" }));
 }
 
@@ -182,10 +182,10 @@ describe("the history", () => {
     const answer = () =>
       ({
         result,
-        async *[Symbol.asyncIterator]() {
+        async *read() {
           yield* pieces;
         },
-      }) as unknown as Generation;
+      }) as unknown as GenerationSource;
     const { model } = fakeModel({ answer });
     const chat = new Chat(model);
     const generation = chat.send("who?");

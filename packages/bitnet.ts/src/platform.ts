@@ -8,8 +8,10 @@ import {
   type ByteSource,
   createReferenceBackend,
   type FileRoot,
+  type Tokenizer,
   urlRoot,
 } from "@bitnet.ts/core";
+import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import type { BackendReport, BackendRequest } from "./types.ts";
 
 /** Opens what `BitNet.load` was given as text: a URL. */
@@ -31,9 +33,17 @@ export function embeddedModelPath(): string {
   throw new BitNetError("FILE_NOT_FOUND", "the embedded model is a file; files need Node");
 }
 
-export async function createBackend({ name }: BackendRequest): Promise<Backend> {
+export async function createBackend({ name, activations = "int8" }: BackendRequest): Promise<Backend> {
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
-  return createReferenceBackend();
+  return createReferenceBackend({ activations });
+}
+
+/** Compiles the forms that answers may have. */
+export async function createGrammarCompiler(
+  _tokenizer: Tokenizer,
+  _vocabSize: number,
+): Promise<GrammarCompiler> {
+  throw new BitNetError("BACKEND_UNAVAILABLE", "answers in a form (schema, tools, …) need Node");
 }
 
 /** Memory that a model may take in bytes; null where the platform does not say. */

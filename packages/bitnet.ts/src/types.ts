@@ -20,6 +20,11 @@ export interface BitNetLoadOptions {
   backend?: BackendName;
   /** Force an instruction set of the native backend; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
+  /**
+   * "f32" leaves activations as they are, to see what rounding them to int8 costs: far slower, and another function than the model was made for
+   * unless its activations were 16 bit in training. Only the reference backend does it. Default "int8".
+   */
+  activations?: "int8" | "f32";
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
   /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short. */
@@ -92,6 +97,7 @@ export interface BackendRequest {
   name?: BackendName;
   isa?: Isa;
   threads?: number;
+  activations?: "int8" | "f32";
   onNotice: (line: string) => void;
 }
 

@@ -51,6 +51,7 @@ export interface ModelFlags {
   ctxSize?: number;
   kv: KvType;
   screening: "on" | "off";
+  activations: "int8" | "f32";
   backend?: BackendName;
   isa?: Isa;
   i2sLayout: I2sLayout;
@@ -95,6 +96,11 @@ export function addModelOptions(command: Command): Command {
         .default("on"),
     )
     .addOption(
+      option("--activations <type>", "f32: leave them unrounded, with --backend reference only, to compare")
+        .choices(["int8", "f32"])
+        .default("int8"),
+    )
+    .addOption(
       option("--backend <name>", "force a backend (default: native where it runs)").choices(backends),
     )
     .addOption(
@@ -137,6 +143,7 @@ export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
     ...(flags.backend === undefined ? {} : { backend: flags.backend }),
     ...(flags.isa === undefined ? {} : { isa: flags.isa }),
     ...(flags.screening === "off" ? { screening: false } : {}),
+    ...(flags.activations === "f32" ? { activations: "f32" } : {}),
     ...(flags.adapter === undefined ? {} : adapterOptions(flags.adapter)),
   };
 }

@@ -19,6 +19,7 @@ export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";
 export { validateProgram } from "./backend/validate-program.ts";
 export * from "./base/abort.ts";
+export { BoundedCache, type CacheStats } from "./base/bounded-cache.ts";
 export * from "./base/byte-source.ts";
 export * from "./base/byte-strings.ts";
 export { elementaryConstants, expF32, logF32, roundTiesToEven } from "./base/elementary.ts";
@@ -57,6 +58,7 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
+export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
 export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
@@ -99,3 +101,11 @@ export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenize
 export { type TokenizerJsonFiles, tokenizerFromJson } from "./tokenizer/from-json.ts";
 export { pieceScanner, type SplitRule } from "./tokenizer/split.ts";
 export type { Tokenizer } from "./tokenizer/tokenizer.ts";
+export {
+  callBegin,
+  callEnd,
+  describeToolsInText,
+  hasToolTemplate,
+  type Tool,
+  type ToolChoice,
+} from "./tokenizer/tool-text.ts";

@@ -39,6 +39,11 @@ export async function toHf(
       "INVALID_ARGUMENT",
       `${target} holds embeddings in f16 or bf16, not in ${options.embeddings}`,
     );
+  if (source.weights.some(({ ggufName }) => ggufName === "rope_freqs.weight"))
+    throw new BitNetError(
+      "FORMAT_UNSUPPORTED",
+      "rope_freqs.weight: a Hugging Face folder says by rules how rotations are stretched, not by a table of divisors",
+    );
   const dense = source.weights.filter(({ kind }) => kind === "dense");
   const float =
     target === "hf-bf16" ? "bf16" : ((await narrowestExact(dense, ["bf16", "f16", "f32"])) as FloatType);

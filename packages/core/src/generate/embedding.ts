@@ -38,6 +38,7 @@ export class EmbeddingRequest implements ScheduledRequest {
   readonly nPrompt: number;
   readonly clock = new RequestClock();
   readonly cacheSalt: string;
+  readonly isBackground = false;
   readonly adapter = -1;
   readonly signal: AbortSignal | null;
   readonly nUnread = 0;

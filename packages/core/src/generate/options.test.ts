@@ -42,6 +42,7 @@ describe("generation options", () => {
       thinkingBudget: null,
       mask: null,
       cacheSalt: "",
+      background: false,
       adapter: null,
       signal: null,
     });

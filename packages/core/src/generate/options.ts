@@ -60,6 +60,8 @@ export interface GenerateOptions extends SamplingOptions {
   mask?: TokenMask;
   /** Prefixes are shared in the cache only among generations of equal salt, so that one tenant cannot time another's. Default "". */
   cacheSalt?: string;
+  /** It has time: while others run, it takes part in every fourth step only, and gives its memory up to them. The text is the same. Default false. */
+  background?: boolean;
   /** The adapter to generate with, by the name that it was loaded under; null: the model alone, which is the default. */
   adapter?: string | null;
   signal?: AbortSignal;
@@ -95,6 +97,7 @@ export interface GenerateSettings {
   thinkingBudget: number | null;
   mask: TokenMask | null;
   cacheSalt: string;
+  background: boolean;
   adapter: string | null;
   signal: AbortSignal | null;
 }
@@ -130,6 +133,7 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   thinkingBudget: true,
   mask: true,
   cacheSalt: true,
+  background: true,
   adapter: true,
   signal: true,
 };
@@ -165,6 +169,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     thinkingBudget: read.budget(),
     mask: read.mask(),
     cacheSalt: read.salt(),
+    background: read.flag("background"),
     adapter: read.adapter(),
     signal: read.signal(),
   };

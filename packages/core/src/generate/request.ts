@@ -117,6 +117,10 @@ export class ActiveRequest implements ScheduledRequest {
     this.#wasPreempted = true;
   }
 
+  get isBackground(): boolean {
+    return this.settings.background;
+  }
+
   get cacheSalt(): string {
     return this.settings.cacheSalt;
   }

@@ -60,7 +60,8 @@ class Decoder {
     const { hiddenSize, vocabSize, normEps: eps } = config;
     const embedding = m.dense("token_embd", vocabSize, hiddenSize);
     const { slidingWindow, headDim, ropeTheta: theta, ropeScaling: scaling } = config;
-    const table = m.ropeTable("rope_table", { headDim, theta, scaling });
+    const divisors = this.has("rope_freqs") ? "rope_freqs" : null;
+    const table = m.ropeTable("rope_table", { headDim, theta, scaling }, divisors);
     const localTable = slidingWindow
       ? m.ropeTable("local_rope_table", { headDim, theta: slidingWindow.ropeTheta, scaling: null })
       : table;

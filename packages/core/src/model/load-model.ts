@@ -171,9 +171,9 @@ export function recordModel(
 /** Where the weights are, as `bindWeights` wants to know. */
 export function weightFilesOf(
   { tensors, weightName, floatsMayBeProducts }: ModelDescription,
-  { weightScale, floatsAreMasters, isTied }: ModelConfig,
+  { weightScale, floatsAreMasters, masters, isTied }: ModelConfig,
 ): WeightFiles {
-  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters };
+  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters, masters };
   return { tensors, fileName: weightName, ...scales, isTied: isTied === true };
 }
 

@@ -6,7 +6,7 @@ import type { Step } from "../step.ts";
 import { CaseBuilder, type ConformanceCase, type Draw, plainStep } from "./case.ts";
 
 const noCache = { kvType: "f16", nPages: 1 } as const;
-const denseTypes: readonly DenseType[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"];
+const denseTypes: readonly DenseType[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0", "trits", "q4_k"];
 const eps = 1e-5;
 
 export function rowCases(): ConformanceCase[] {
