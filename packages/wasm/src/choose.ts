@@ -1,6 +1,6 @@
 /**
  * Which module and which kernels: what the engine computes wrongly or does not know is passed over with a reason, and of two kinds of dots that
- * are right the faster one is taken. Done once for each set of places.
+ * are right the faster one is taken. Done once for each module.
  */
 import { BitNetError, type Isa, type RejectedVariant, type WasmIsa } from "@bitnet.ts/core";
 import type { Places } from "#host";
@@ -30,7 +30,8 @@ interface Prover {
   reasonAgainst(variant: number): Promise<string | null>;
 }
 
-const provers = new WeakMap<Places, Map<ModuleKind, Promise<Prover>>>();
+/** By the module and where it is. */
+const provers = new Map<string, Promise<Prover>>();
 
 const dots = { i32: 1, i16: 2, madd: 4 } as const;
 
@@ -94,23 +95,32 @@ async function inOrder(places: Places): Promise<readonly Isa[]> {
 }
 
 function proverOf(places: Places, kind: ModuleKind): Promise<Prover> {
-  const known = provers.get(places) ?? new Map<ModuleKind, Promise<Prover>>();
-  provers.set(places, known);
-  const prover = known.get(kind) ?? startProver(places, kind);
-  known.set(kind, prover);
+  const key = `${kind} ${places.wasmUrl?.[kind] ?? ""}`;
+  const prover = provers.get(key) ?? startProver(places, kind);
+  provers.set(key, prover);
   // What failed for want of memory or of a file may succeed later.
-  prover.catch(() => known.delete(kind));
+  prover.catch(() => provers.delete(key));
   return prover;
 }
 
 async function startProver(places: Places, kind: ModuleKind): Promise<Prover> {
   const module = await compileModule(kind, places);
-  const { machine } = await Machine.start(module, { places, maximumPages: proverPages, threads: 1 });
-  const proofs = await machine.ask({ kind: "prove" });
+  const inMachine = async <T>(work: (machine: Machine) => Promise<T>): Promise<T> => {
+    const { machine } = await Machine.start(module, { places, maximumPages: proverPages, threads: 1 });
+    try {
+      return await work(machine);
+    } finally {
+      machine.end();
+    }
+  };
+  const proofs = await inMachine((machine) => machine.ask({ kind: "prove" }));
   const reasons = new Map<number, Promise<string | null>>();
   const reasonAgainst = (variant: number) => {
-    const reason = reasons.get(variant) ?? machine.ask({ kind: "check", variant });
+    const { proved } = proofs;
+    const reason =
+      reasons.get(variant) ?? inMachine((machine) => machine.ask({ kind: "check", variant, proved }));
     reasons.set(variant, reason);
+    reason.catch(() => reasons.delete(variant));
     return reason;
   };
   return { module, proofs, reasonAgainst };

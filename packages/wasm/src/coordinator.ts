@@ -85,6 +85,7 @@ class Coordinator {
         return this.#prove();
       case "check": {
         const { call } = this.#live;
+        call.bitnet_set_proved(request.proved);
         return this.#live.text(call.bitnet_check_variant(request.variant)) satisfies Answers["check"];
       }
       case "create":
@@ -184,7 +185,6 @@ class Coordinator {
     for (let i = 0; i < hotCalls || performance.now() - began < hotMs; i++)
       wrong |= call.bitnet_wrong_instructions();
     const proved = (proofs.i32 | proofs.i16 | proofs.madd) & ~wrong;
-    call.bitnet_set_proved(proved);
     const variants: string[] = [];
     for (let name = engine.text(call.bitnet_variant_name(0)); name !== null; ) {
       variants.push(name);
