@@ -2,7 +2,15 @@
  * What differs between Node and everything else: where models can be opened from, which backends exist, how much memory
  * there is. This file is the portable side; platform.node.ts is chosen by the "node" condition.
  */
-import { type Backend, BitNetError, createReferenceBackend, type FileRoot, urlRoot } from "@bitnet.ts/core";
+import {
+  type Backend,
+  BitNetError,
+  createReferenceBackend,
+  type FileRoot,
+  type Tokenizer,
+  urlRoot,
+} from "@bitnet.ts/core";
+import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import type { BackendReport, BackendRequest } from "./types.ts";
 
 /** Opens what `BitNet.load` was given as text: a URL. */
@@ -22,6 +30,14 @@ export function embeddedModelPath(): string {
 export async function createBackend({ name }: BackendRequest): Promise<Backend> {
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
   return createReferenceBackend();
+}
+
+/** Compiles the forms that answers may have. */
+export async function createGrammarCompiler(
+  _tokenizer: Tokenizer,
+  _vocabSize: number,
+): Promise<GrammarCompiler> {
+  throw new BitNetError("BACKEND_UNAVAILABLE", "answers in a form (schema, tools, …) need Node");
 }
 
 /** Memory that a model may take in bytes; null where the platform does not say. */
