@@ -58,8 +58,8 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
-export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
+export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
