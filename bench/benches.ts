@@ -15,11 +15,16 @@ export const benches: readonly BenchEntry[] = [
   { name: "batch", question: "What do sequences that decode together gain?" },
   { name: "embed", question: "How fast are texts embedded, alone and together?" },
   { name: "head", question: "What does screening the head gain, and how many rows does it compute exactly?" },
+  { name: "wasm", question: "What of the native speed is left in WebAssembly?" },
   { name: "load", question: "How long is it from opening the file to the first token?" },
   { name: "memory", question: "What memory does a model take, empty and in use?" },
   {
     name: "scaling",
     question: "Does the time per token follow the bytes of the model, and what would 100B need?",
+  },
+  {
+    name: "train",
+    question: "How many tokens a second are trained on, and how much of a step are its bare matrix products?",
   },
   { name: "peers", question: "How much faster is this than node-llama-cpp on the same machine?" },
 ];

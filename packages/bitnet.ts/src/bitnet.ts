@@ -20,6 +20,7 @@ import {
   listTensorTypes,
   type ModelConfig,
   openModelFiles,
+  type Program,
   pageTokens,
   readEmbeddingModules,
   readTokenizer,
@@ -31,6 +32,7 @@ import {
 } from "@bitnet.ts/core";
 import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
 import { availableMemory, createBackend, createGrammarCompiler, openLocation } from "#platform";
+import { checkAdapters, openAdapters } from "./adapters.ts";
 import {
   type AnswerOptions,
   FormedGeneration,
@@ -86,6 +88,7 @@ export class BitNet {
   private readonly templateSource: TemplateSource;
   private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
+  private readonly usualAdapter: string | null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
   /** How its files want states to become embeddings, or why they cannot be followed. */
@@ -101,6 +104,7 @@ export class BitNet {
     tokenizer: Tokenizer;
     chatTemplate: TemplateSource;
     usualTemplate: "bitnet" | null;
+    usualAdapter: string | null;
     executable: Executable;
     scheduler: Scheduler;
     modules: EmbeddingModules | BitNetError;
@@ -112,6 +116,7 @@ export class BitNet {
     this.tokenizer = parts.tokenizer;
     this.templateSource = parts.chatTemplate;
     this.usualTemplate = parts.usualTemplate;
+    this.usualAdapter = parts.usualAdapter;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
     this.modules = parts.modules;
@@ -153,15 +158,6 @@ export class BitNet {
       const model = describeModel(files, name);
       const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
       const kvType = options.kvType ?? "f16";
-      const nPages = choosePages(config, weightBytes(model.tensors), kvType, options.cacheTokens);
-      const tokenizer = readTokenizer(files, config);
-      const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
-      const onProgress = options.onProgress ?? (() => {});
-      const signal = options.signal ? { signal: options.signal } : {};
-      const program = await bindModel(model, config, {
-        onProgress: (fraction) => onProgress(fraction * bindShare),
-        ...signal,
-      });
       const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
       const backend = await createBackend({
         ...(options.backend ? { name: options.backend } : {}),
@@ -170,6 +166,27 @@ export class BitNet {
         ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
+      const nPages = choosePages(config, weightBytes(model.tensors), kvType, {
+        cacheTokens: options.cacheTokens,
+        addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
+      });
+      const tokenizer = readTokenizer(files, config);
+      const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
+      const onProgress = options.onProgress ?? (() => {});
+      const signal = options.signal ? { signal: options.signal } : {};
+      const adapters = await openAdapters(options.adapters ?? {}, config, options.signal);
+      let program: Program;
+      try {
+        program = await bindModel(model, config, {
+          onProgress: (fraction) => onProgress(fraction * bindShare),
+          adapters: [...adapters.values()],
+          streams: backend.streams ?? false,
+          ...signal,
+        });
+        await checkAdapters(adapters, program, name);
+      } finally {
+        for (const adapter of adapters.values()) await adapter.close();
+      }
       const executable = await backend.load(program, {
         kvType,
         nPages,
@@ -182,7 +199,10 @@ export class BitNet {
       try {
         onProgress(1);
         throwIfAborted(options.signal);
-        const scheduler = new Scheduler(executable, { tokenizer, nPages, maxRows });
+        const scheduler = new Scheduler(executable, {
+          ...{ tokenizer, nPages, maxRows },
+          adapters: [...adapters.keys()],
+        });
         const info = Object.freeze({
           ...describeConfig(model.config),
           source: name,
@@ -191,6 +211,7 @@ export class BitNet {
           tensorTypes: listTensorTypes(model.tensors),
           ...describeBackend(backend),
           kvType,
+          adapters: Object.freeze([...adapters.keys()]),
           canGenerate: config.hasHead,
           pooling: modules instanceof BitNetError ? null : modules.pooling,
           embeddingSize:
@@ -205,6 +226,7 @@ export class BitNet {
           tokenizer,
           chatTemplate: model.chatTemplate,
           usualTemplate: model.defaultChatTemplate,
+          usualAdapter: options.adapter ?? null,
           executable,
           scheduler,
           modules,
@@ -259,7 +281,8 @@ export class BitNet {
     const { tokenizer } = this;
     // Ids beyond the vocabulary (padding of an embedding) have no text.
     const textOf = (id: number) => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : "");
-    return describedSource(this.scheduler.generate(ids, options), ids, textOf);
+    const given = this.usualAdapter === null ? options : { adapter: this.usualAdapter, ...options };
+    return describedSource(this.scheduler.generate(ids, given), ids, textOf);
   }
 
   /** Begins when the grammar of the form is there. */
@@ -409,6 +432,8 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   activations: true,
   cacheTokens: true,
   screening: true,
+  adapters: true,
+  adapter: true,
   i2sLayout: true,
   onProgress: true,
   onNotice: true,
@@ -444,6 +469,20 @@ function checkOptions(options: BitNetLoadOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
+  const { adapters = {} } = options;
+  const areAdapters =
+    typeof adapters === "object" &&
+    adapters !== null &&
+    !Array.isArray(adapters) &&
+    Object.entries(adapters).every(([name, path]) => name !== "" && typeof path === "string" && path !== "");
+  if (!areAdapters)
+    throw new BitNetError("INVALID_ARGUMENT", "adapters: expected an object of names and paths");
+  const { adapter } = options;
+  if (adapter !== undefined && !Object.hasOwn(adapters, adapter))
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `adapter: expected one of the adapters' names, found ${kindOf(adapter)}`,
+    );
   for (const name of ["kvType", "i2sLayout", "activations"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;
@@ -472,12 +511,13 @@ function choosePages(
   config: ModelConfig,
   weights: number,
   kvType: KvType,
-  cacheTokens: number | undefined,
+  { cacheTokens, addressBytes }: { cacheTokens: number | undefined; addressBytes: number },
 ): number {
   const { contextLength } = config;
-  const perToken = kvBytesPerToken(config, kvType);
   const memory = availableMemory();
-  const room = memory === null ? Number.POSITIVE_INFINITY : memory - weights - ropeTableBytes(config);
+  const perToken = kvBytesPerToken(config, kvType);
+  const beside = weights + ropeTableBytes(config);
+  const room = memory === null ? Number.POSITIVE_INFINITY : memory - beside;
   const needed = Math.max(cacheTokens ?? 0, contextLength) * perToken;
   if (needed > room) {
     const [neededText, roomText] = tellApart(needed, Math.max(0, room));
@@ -488,7 +528,9 @@ function choosePages(
       { details: { needed, room } },
     );
   }
-  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(room / 2 / perToken));
+  // What does not fit a backend's addresses it refuses itself, when it knows all that it needs.
+  const half = Math.min(room, addressBytes - beside) / 2;
+  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(half / perToken));
   return Math.ceil(Math.max(tokens, contextLength) / pageTokens);
 }
 

@@ -2,6 +2,7 @@
 import { computeRowBytes } from "../../packing/compute-layout.ts";
 import type { DenseType, Scale } from "../../packing/packing.ts";
 import type { OpOf } from "../operations.ts";
+import type { Step } from "../step.ts";
 import { CaseBuilder, type ConformanceCase, type Draw, plainStep } from "./case.ts";
 
 const noCache = { kvType: "f16", nPages: 1 } as const;
@@ -26,7 +27,47 @@ export function rowCases(): ConformanceCase[] {
     ),
     ...[1, 7, 2560].map(residualCase),
     ...[1, 7, 2560].flatMap((cols) => [biasCase(cols), scaleCase(cols)]),
+    ...(
+      [
+        [1, 1, 1, "f32"],
+        [33, 3, 7, "f16"],
+        [64, 16, 48, "bf16"],
+        [2560, 32, 640, "f32"],
+      ] as const
+    ).map(([cols, rank, width, type]) => loraCase(cols, rank, width, type)),
+    betweenFloatsCase(),
   ];
+}
+
+/** Two adapters in one program, and rows of each, of neither and of one that there is not; then a step without any. */
+function loraCase(cols: number, rank: number, width: number, type: "f32" | "f16" | "bf16"): ConformanceCase {
+  const b = new CaseBuilder(700 + cols + rank);
+  const [x, y] = [b.f32("x", cols), b.f32("y", width)];
+  for (const [adapter, scale] of [2, 0.3].entries()) {
+    const factors = {
+      a: b.dense(`a${adapter}`, type, rank, cols),
+      b: b.dense(`b${adapter}`, type, width, rank),
+    };
+    b.add({ op: "lora", x, ...factors, y, scale, adapter });
+  }
+  const adapters = Int32Array.of(0, -1, 1, 1, 7, 0, 0);
+  const step = (nRows: number, rest: Partial<Step>) =>
+    plainStep(nRows, {
+      inputs: [
+        { buffer: x, values: b.draw.floats(nRows * cols) },
+        { buffer: y, values: b.draw.floats(nRows * width) },
+      ],
+      outputs: [y],
+      ...rest,
+    });
+  const steps = [step(adapters.length, { adapters }), step(1, { adapters: Int32Array.of(1) }), step(3, {})];
+  return {
+    name: `lora ${cols} ${rank} ${width} ${type}`,
+    program: b.program("lora"),
+    ...noCache,
+    maxRows: 8,
+    steps,
+  };
 }
 
 function embedCase(type: DenseType, index: number): ConformanceCase {
@@ -269,4 +310,41 @@ function biasCase(cols: number): ConformanceCase {
 
 function scaleCase(cols: number): ConformanceCase {
   return inPlaceCase("scale", cols, (b, x) => b.add({ op: "scale", x, factor: 25.298221281347036 }));
+}
+
+/**
+ * Multiply-adds whose exact result lies so close to the middle between two f32 that rounding it to f64 first leaves the very middle, from which the even
+ * neighbour is taken and not the nearer one; position 1 has subnormal results.
+ */
+function betweenFloatsCase(): ConformanceCase {
+  const [half, nRows] = [40, 3];
+  const b = new CaseBuilder(650);
+  const x = b.f32("x", 2 * half);
+  const angles = new Float32Array(nRows * 2 * half);
+  const values = new Float32Array(nRows * 2 * half);
+  const e = 2 ** -18; // (1 + e) · (1 − e) is 1 − 2⁻³⁶
+  for (let row = 0; row < nRows; row++) {
+    for (let i = 0; i < half; i++) {
+      const at = row * 2 * half + i;
+      const odd = 2 * b.draw.below(2 ** 22) + 1;
+      // Half of the last place of `sum` stands between x0 · c and a tie.
+      const [sum, x0, c] =
+        row === 1
+          ? [odd * 2 ** -149, (1 + e) * 2 ** -80, (1 - e) * 2 ** -70]
+          : [1 + odd * 2 ** -23, 1 + e, (1 - e) * 2 ** -24];
+      values[at] = i % 2 === 0 ? x0 : -x0;
+      values[at + half] = 1;
+      angles[at] = c;
+      angles[at + half] = -sum;
+    }
+  }
+  const table = b.dense("angles", "f32", nRows, 2 * half, angles);
+  b.add({ op: "rope", x, table, nHeads: 1, pairing: "half" });
+  return {
+    name: "rope between two f32",
+    program: b.program("rope", { contextLength: nRows }),
+    ...noCache,
+    maxRows: nRows,
+    steps: [plainStep(nRows, { inputs: [{ buffer: x, values }], outputs: [x] })],
+  };
 }
