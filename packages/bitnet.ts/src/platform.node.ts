@@ -16,6 +16,8 @@ import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
 import type { BackendReport, BackendRequest } from "./types.ts";
 
+export { openFileSource };
+
 const backendNames: readonly BackendName[] = ["native", "reference"];
 
 /** The small model that comes with the package, relative to this file in dist/ as in src/; last in a source checkout. */

@@ -5,6 +5,7 @@
 import {
   type Backend,
   BitNetError,
+  type ByteSource,
   createReferenceBackend,
   type FileRoot,
   type Tokenizer,
@@ -20,6 +21,11 @@ export async function openLocation(location: string, signal: AbortSignal | undef
     "INVALID_ARGUMENT",
     `${location}: expected an http(s) URL or a Blob; files need Node`,
   );
+}
+
+/** For weights that a program names by path; here none does. */
+export async function openFileSource(path: string): Promise<ByteSource> {
+  throw new BitNetError("FILE_NOT_FOUND", `${path}: files need Node`);
 }
 
 /** @throws BitNetError FILE_NOT_FOUND. */

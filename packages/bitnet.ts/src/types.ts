@@ -35,6 +35,13 @@ export interface BitNetLoadOptions {
    * native backend does it.
    */
   screening?: boolean;
+  /**
+   * Adapters (LoRA) by name, each the path of a PEFT folder or of a GGUF adapter; a generation chooses one by `adapter`. Without any,
+   * nothing is computed for them.
+   */
+  adapters?: Readonly<Record<string, string>>;
+  /** The adapter of generations that do not say; default: none. */
+  adapter?: string;
   /** How I2_S tensors are laid out; published files are "128/32" (default). */
   i2sLayout?: I2sLayout;
   /** Loading progress, 0…1. */
@@ -68,6 +75,8 @@ export interface ModelInfo {
   readonly isa: Isa;
   readonly threads: number;
   readonly kvType: KvType;
+  /** Names of the loaded adapters. */
+  readonly adapters: readonly string[];
   /** False for a model without a head, which only embeds texts. */
   readonly canGenerate: boolean;
   /** How its texts are embedded, and dimensions of an embedding; null where its files ask for something unknown. */

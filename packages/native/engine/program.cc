@@ -377,6 +377,9 @@ class Decoder {
       case OpKind::Bias:
         to.x = from.bias.x, to.weight = from.bias.bias;
         return;
+      case OpKind::Lora:
+        to.x = from.lora.x, to.a = from.lora.a, to.b = from.lora.b, to.y = from.lora.y, to.real = from.lora.scale, to.adapter = from.lora.adapter;
+        return;
       case OpKind::Scale:
         to.x = from.scale.x, to.real = from.scale.factor;
         return;

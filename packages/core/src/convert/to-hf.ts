@@ -5,6 +5,7 @@ import { type SafetensorsInput, writeSafetensors } from "../formats/safetensors/
 import { isPackingId, readTensor } from "../formats/tensor.ts";
 import { familyOf } from "../model/families.ts";
 import { readTokenizer } from "../model/load-model.ts";
+import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import { hfWeightName } from "../model/weight-names.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import type { DenseType, Scale } from "../packing/packing.ts";
@@ -14,7 +15,6 @@ import { fitScale } from "./fit-scale.ts";
 import { masterWeights } from "./master-weights.ts";
 import { hfConfig, hfQuantization } from "./model-facts.ts";
 import { narrowestExact } from "./narrow-type.ts";
-import { isRotated, reorderRows, rowOrder } from "./row-order.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { hfTokenizer } from "./tokenizer-files.ts";
 import { denseTypeOf, readTernary, storedSlices, widenedSlices } from "./weights.ts";

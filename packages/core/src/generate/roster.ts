@@ -153,7 +153,9 @@ export class Roster {
     const nRunning = this.#inState("running").length;
     const nRows = Math.min(request.tokens.length + 1, this.#limits.contextLength);
     if (request.sequence !== null) return this.#cache.reserve(request.sequence, nRows);
-    const sequence = this.#cache.open(request.tokens, request.shareLimit, request.cacheSalt);
+    // Keys and values depend on the adapter.
+    const salt = `${request.adapter} ${request.cacheSalt}`;
+    const sequence = this.#cache.open(request.tokens, request.shareLimit, salt);
     const nMissing = Math.ceil(nRows / pageTokens) - sequence.pages.length;
     const isCrowded = nRunning > 0 && this.#cache.nObtainable < nMissing + nRunning;
     if (isCrowded || !this.#cache.reserve(sequence, nRows)) {

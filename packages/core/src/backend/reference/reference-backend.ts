@@ -287,6 +287,9 @@ class StepRun {
         for (let i = 0; i < this.nRows; i++) add(this.row(op.x, i), bias);
         return;
       }
+      case "lora":
+        this.lora(op);
+        return;
       case "scale": {
         const x = this.f32(op.x);
         const factor = Math.fround(op.factor);
@@ -341,6 +344,21 @@ class StepRun {
     const to = this.f32(out);
     for (let at = 0; at < from.length; at += norm.length)
       rmsNorm(from.subarray(at, at + norm.length), norm, eps, to.subarray(at, at + norm.length));
+  }
+
+  private lora({ x, a, b, y, scale, adapter }: OpOf<"lora">): void {
+    const [down, up] = [this.matrix(a), this.matrix(b)];
+    const factor = Math.fround(scale);
+    const hidden = new Float32Array(down.rows);
+    for (let i = 0; i < this.nRows; i++) {
+      if ((this.step.adapters?.[i] ?? -1) !== adapter) continue;
+      const [from, to] = [this.row(x, i), this.row(y, i)];
+      for (let r = 0; r < down.rows; r++) hidden[r] = dot(down.values, r * down.cols, from, 0, down.cols);
+      for (let r = 0; r < up.rows; r++) {
+        const sum = dot(up.values, r * up.cols, hidden, 0, up.cols);
+        to[r] = (to[r] as number) + Math.fround(sum * factor);
+      }
+    }
   }
 
   private rope({ x, table: tableId, nHeads, pairing }: OpOf<"rope">): void {
@@ -424,6 +442,13 @@ class StepRun {
   private ternary(buffer: BufferId): TernaryTensor {
     const decl = this.program.buffers[buffer];
     return decl?.class === "weight" && decl.tensor.kind === "ternary" ? decl.tensor : missing(buffer);
+  }
+
+  private matrix(buffer: BufferId): { values: Float32Array; rows: number; cols: number } {
+    const { type, bytes, rows, cols } = this.dense(buffer);
+    const values = new Float32Array(rows * cols);
+    widenRows(type, bytes, cols, 0, rows, values);
+    return { values, rows, cols };
   }
 
   private vector(buffer: BufferId): Float32Array {
