@@ -16,9 +16,9 @@ export interface BitNetLoadOptions {
   threads?: number;
   /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768. */
   contextLength?: number;
-  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else reference. */
+  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else wasm, else reference. */
   backend?: BackendName;
-  /** Force an instruction set of the native backend; default: `BITNET_ISA`, else the best that proves itself. */
+  /** Force an instruction set of the native backend, or a variant of wasm; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
   /**
    * "f32" leaves activations as they are, to see what rounding them to int8 costs: far slower, and another function than the model was made for
@@ -31,8 +31,8 @@ export interface BitNetLoadOptions {
   cacheTokens?: number;
   /**
    * Keep a copy of the head's table in int8, in order to read half as much per token: exact logits are computed only where they matter,
-   * and texts are the same. Costs one byte per element of the table in memory, half of what the table takes. Default true; only the
-   * native backend does it.
+   * and texts are the same. Costs one byte per element of the table in memory, half of what the table takes. Default true; the
+   * reference backend never does it.
    */
   screening?: boolean;
   /**
