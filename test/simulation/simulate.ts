@@ -176,6 +176,7 @@ export class World {
         tenant: client.tenant,
         name: client.tenant,
         account: this.#accounts.of(client.tenant, client.limits),
+        ...(plan.isBackground ? { background: { signal: new AbortController().signal } } : {}),
       },
     });
     visit.exchange = exchange;
@@ -275,9 +276,12 @@ export class World {
 
   /** A client has been told that it asked too much: was that so? */
   #judgeRefusal(visit: Visit): void {
+    const ledger = this.ledgers[visit.plan.client];
+    if (ledger === undefined) return;
+    const nTokens = visit.plan.n * (visit.plan.prompt.length + visit.plan.options.maxTokens);
     if (visit.state === "asking") {
       this.violate(`r${visit.index} was refused although its client had asked for less than its limit`);
-    } else if (visit.state === "running" && visit.grant !== null) {
+    } else if (visit.state === "running" && !ledger.refusesTokens(this.second, nTokens)) {
       this.violate(`r${visit.index} was refused tokens that its client has left`);
     }
   }
@@ -285,7 +289,9 @@ export class World {
   #judgeFullness(visit: Visit): void {
     const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.plan.server;
     if (this.clock.now - visit.askedAt >= queueTimeoutMs) return;
-    const others = this.visits.filter(({ state, order }) => state === "asking" && order < visit.order);
+    const others = this.visits.filter(
+      ({ plan, state, order }) => state === "asking" && order < visit.order && !plan.isBackground,
+    );
     const bytes = others.reduce((sum, { plan }) => sum + plan.bytes, 0);
     if (others.length < maxQueued && bytes + visit.plan.bytes <= maxQueuedBytes)
       this.violate(`r${visit.index} was refused although the queue had room`);

@@ -8,9 +8,10 @@ import { type BackendReport, BitNet, backendReport, embeddedModelPath } from "bi
 import type { Command } from "commander";
 import { formatBytes, formatMs, formatTable, plural } from "../format.ts";
 import { modelSource } from "../load-model.ts";
-import { jsonOption, modelOption } from "../options.ts";
+import { jsonOption } from "../options.ts";
 import { planFor, profileOption } from "../profile.ts";
 import type { Session } from "../session.ts";
+import { addEngineOptions, checkEngineFlags, type EngineFlags, examineEngines } from "./doctor-engines.ts";
 
 interface ModelCheck {
   path: string | null;
@@ -48,13 +49,16 @@ const prompt = "The people of the United States";
 const checkTokens = 10;
 
 export function registerDoctor(program: Command, session: Session): void {
-  program
+  const command = program
     .command("doctor")
     .description("check this machine and installation")
     .addOption(jsonOption("the report"))
-    .addOption(profileOption())
-    .addOption(modelOption())
-    .action((flags: DoctorFlags) => doctor(flags, session));
+    .addOption(profileOption());
+  addEngineOptions(command);
+  command.action(async (flags: DoctorFlags & EngineFlags) => {
+    checkEngineFlags(flags, command);
+    await (flags.engines ? examineEngines(flags, session) : doctor(flags, session));
+  });
 }
 
 async function doctor(flags: DoctorFlags, session: Session): Promise<void> {
@@ -67,7 +71,12 @@ async function doctor(flags: DoctorFlags, session: Session): Promise<void> {
 /** What `serve --profile` would run with. */
 async function showProfile(name: ProfileName, { json, model }: DoctorFlags, session: Session): Promise<void> {
   const source = modelSource(model === undefined ? {} : { model });
-  const plan = await planFor(name, source, { kv: "f16", screening: "on", i2sLayout: "128/32" });
+  const plan = await planFor(name, source, {
+    kv: "f16",
+    screening: "on",
+    i2sLayout: "128/32",
+    activations: "int8",
+  });
   await session.write(`${json ? JSON.stringify(plan, null, 2) : describePlan(plan)}\n`);
 }
 

@@ -43,6 +43,7 @@ describe("generation options", () => {
       mask: null,
       cacheSalt: "",
       background: false,
+      adapter: null,
       signal: null,
     });
   });

@@ -62,6 +62,8 @@ export interface GenerateOptions extends SamplingOptions {
   cacheSalt?: string;
   /** It has time: while others run, it takes part in every fourth step only, and gives its memory up to them. The text is the same. Default false. */
   background?: boolean;
+  /** The adapter to generate with, by the name that it was loaded under; null: the model alone, which is the default. */
+  adapter?: string | null;
   signal?: AbortSignal;
 }
 
@@ -96,6 +98,7 @@ export interface GenerateSettings {
   mask: TokenMask | null;
   cacheSalt: string;
   background: boolean;
+  adapter: string | null;
   signal: AbortSignal | null;
 }
 
@@ -131,6 +134,7 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   mask: true,
   cacheSalt: true,
   background: true,
+  adapter: true,
   signal: true,
 };
 
@@ -166,6 +170,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     mask: read.mask(),
     cacheSalt: read.salt(),
     background: read.flag("background"),
+    adapter: read.adapter(),
     signal: read.signal(),
   };
   read.finish();
@@ -321,6 +326,12 @@ class OptionReader {
     const value = this.#values.cacheSalt;
     if (value === undefined || (typeof value === "string" && value.length <= 256)) return value ?? "";
     return this.#reject("cacheSalt", "a text of at most 256 characters", value, "");
+  }
+
+  adapter(): string | null {
+    const value = this.#values.adapter ?? undefined;
+    if (value === undefined || (typeof value === "string" && value !== "")) return value ?? null;
+    return this.#reject("adapter", "the name of a loaded adapter", value, null);
   }
 
   signal(): AbortSignal | null {

@@ -67,7 +67,7 @@ export class Roster {
     waiting.sort((a, b) => Number(a.isBackground) - Number(b.isBackground));
     for (const request of waiting) {
       const nRunning = this.#inState("running").length;
-      if (nRunning >= this.#limits.maxRows || !this.#providePages(request, nRunning)) return;
+      if (nRunning >= this.#limits.maxRows || !this.#providePages(request)) return;
       request.state = "running";
       request.clock.markAdmitted();
     }
@@ -138,8 +138,8 @@ export class Roster {
   }
 
   /** Finds pages for all tokens of a request and the next one, at the expense of idle holders, and of those in the background, if need be. */
-  #providePages(request: ScheduledRequest, nRunning: number): boolean {
-    while (!this.#tryPages(request, nRunning)) {
+  #providePages(request: ScheduledRequest): boolean {
+    while (!this.#tryPages(request)) {
       const holder =
         this.#idleHolder(request) ?? (request.isBackground ? undefined : this.#youngestInBackground());
       if (holder === undefined) return false;
@@ -149,10 +149,13 @@ export class Roster {
   }
 
   /** Beside running requests, a page is left for each of them, which will need it soon. */
-  #tryPages(request: ScheduledRequest, nRunning: number): boolean {
+  #tryPages(request: ScheduledRequest): boolean {
+    const nRunning = this.#inState("running").length;
     const nRows = Math.min(request.tokens.length + 1, this.#limits.contextLength);
     if (request.sequence !== null) return this.#cache.reserve(request.sequence, nRows);
-    const sequence = this.#cache.open(request.tokens, request.shareLimit, request.cacheSalt);
+    // Keys and values depend on the adapter.
+    const salt = `${request.adapter} ${request.cacheSalt}`;
+    const sequence = this.#cache.open(request.tokens, request.shareLimit, salt);
     const nMissing = Math.ceil(nRows / pageTokens) - sequence.pages.length;
     const isCrowded = nRunning > 0 && this.#cache.nObtainable < nMissing + nRunning;
     if (isCrowded || !this.#cache.reserve(sequence, nRows)) {
