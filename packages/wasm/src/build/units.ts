@@ -50,6 +50,7 @@ const shared: readonly WasmUnit[] = [
       "head-mass.cc",
       "kernel-choice.cc",
       "lanes.cc",
+      "lora.cc",
       "program.cc",
       "quantise.cc",
       "residual.cc",
