@@ -19,13 +19,16 @@ export interface ServerProcess {
 }
 
 /** Starts a server on the embedded model and a free port, and waits until it is ready. */
-export async function startServerProcess(args: readonly string[] = []): Promise<ServerProcess> {
+export async function startServerProcess(
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith("BITNET_") || name === "BITNET_BACKEND" || name === "BITNET_ISA",
   );
   const model = args.includes("--model") ? [] : ["--model", tinyModel];
   const child = spawn(process.execPath, [entry, "serve", "--port", "0", ...model, ...args], {
-    env: Object.fromEntries(kept),
+    env: { ...Object.fromEntries(kept), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let log = "";

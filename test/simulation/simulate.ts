@@ -168,6 +168,7 @@ export class World {
         tenant: client.tenant,
         name: client.tenant,
         account: this.#accounts.of(client.tenant, client.limits),
+        ...(plan.isBackground ? { background: { signal: new AbortController().signal } } : {}),
       },
     });
     visit.exchange = exchange;
@@ -212,7 +213,7 @@ export class World {
     }));
     const nTokens = plan.n * (plan.prompt.length + plan.options.maxTokens);
     const mustRefuseTokens = ledger?.refusesTokens(this.second, nTokens) ?? false;
-    reserveFor(exchange, plans);
+    await reserveFor(exchange, plans);
     if (mustRefuseTokens) this.violate(`r${visit.index} was given tokens beyond the limit`);
     visit.grant = ledger?.grant(this.second, nTokens) ?? null;
     this.#current = visit;
@@ -278,7 +279,9 @@ export class World {
   #judgeFullness(visit: Visit): void {
     const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.plan.server;
     if (this.clock.now - visit.askedAt >= queueTimeoutMs) return;
-    const others = this.visits.filter(({ state, order }) => state === "asking" && order < visit.order);
+    const others = this.visits.filter(
+      ({ plan, state, order }) => state === "asking" && order < visit.order && !plan.isBackground,
+    );
     const bytes = others.reduce((sum, { plan }) => sum + plan.bytes, 0);
     if (others.length < maxQueued && bytes + visit.plan.bytes <= maxQueuedBytes)
       this.violate(`r${visit.index} was refused although the queue had room`);

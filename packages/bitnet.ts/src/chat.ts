@@ -15,9 +15,9 @@ import {
   type TemplateArguments,
   type Tokenizer,
 } from "@bitnet.ts/core";
-import { withoutLeadingSpace } from "./answer-start.ts";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
 import { type AnswerOptions, FormedGeneration, takeForm, type ValueGeneration } from "./answer-form.ts";
+import { withoutLeadingSpace } from "./answer-start.ts";
 import {
   type Generation,
   type GenerationResult,

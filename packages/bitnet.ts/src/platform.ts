@@ -5,6 +5,7 @@
 import {
   type Backend,
   BitNetError,
+  type ByteSource,
   createReferenceBackend,
   type FileRoot,
   type Tokenizer,
@@ -22,14 +23,19 @@ export async function openLocation(location: string, signal: AbortSignal | undef
   );
 }
 
+/** For weights that a program names by path; here none does. */
+export async function openFileSource(path: string): Promise<ByteSource> {
+  throw new BitNetError("FILE_NOT_FOUND", `${path}: files need Node`);
+}
+
 /** @throws BitNetError FILE_NOT_FOUND. */
 export function embeddedModelPath(): string {
   throw new BitNetError("FILE_NOT_FOUND", "the embedded model is a file; files need Node");
 }
 
-export async function createBackend({ name }: BackendRequest): Promise<Backend> {
+export async function createBackend({ name, activations = "int8" }: BackendRequest): Promise<Backend> {
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
-  return createReferenceBackend();
+  return createReferenceBackend({ activations });
 }
 
 /** Compiles the forms that answers may have. */

@@ -63,8 +63,8 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
-export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
+export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
@@ -72,6 +72,14 @@ export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generat
 export type { StopReason } from "./generate/stop.ts";
 export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
 export type { ThinkingMarks } from "./generate/thinking.ts";
+export {
+  type Adapter,
+  type AdapterProjection,
+  adapterBaseFile,
+  adapterBaseKey,
+  checkBase,
+  openAdapter,
+} from "./model/adapter.ts";
 export { type EmbeddingModules, readEmbeddingModules } from "./model/embedding-modules.ts";
 export {
   applyDense,
@@ -84,8 +92,10 @@ export {
 export type { Pooling } from "./model/family.ts";
 export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
+export { ProgramWeights } from "./model/program-weights.ts";
 export { ropeTable } from "./model/rope-table.ts";
-export { denseByteLength } from "./packing/dense.ts";
+export { rowOrder } from "./model/row-order.ts";
+export { denseByteLength, widenRows } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
 export { isGroupPacking, packings } from "./packing/registry.ts";
 export { type TritHistogram, tritHistogram } from "./packing/trit-histogram.ts";

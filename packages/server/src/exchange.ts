@@ -7,6 +7,7 @@ import type { Client } from "./clients.ts";
 import { type Dialect, errorBody, ServeError, statusIn, toServeError } from "./errors.ts";
 import { Fields, parseBody } from "./fields.ts";
 import type { Lease } from "./models.ts";
+import type { EndedAnswer } from "./monitor/activity.ts";
 import type { Serving } from "./serving.ts";
 import { StreamWriter } from "./stream-writer.ts";
 
@@ -30,6 +31,8 @@ export class Exchange {
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
   #usedTokens = 0;
   queuedMs = 0;
+  /** Those that have ended. */
+  readonly answers: EndedAnswer[] = [];
   /** As the client has named it; known once it has started. */
   modelName: string | undefined;
   /** What it has failed with, if it has. */

@@ -45,6 +45,7 @@ export async function generateAnswers(
         ...options,
         cacheSalt,
         signal,
+        background: exchange.client.background !== undefined,
         ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
       }),
     );
@@ -60,7 +61,7 @@ export async function generateAnswers(
           }
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) followed.end(result, exchange.queuedMs);
+          if (result !== null) exchange.answers.push(followed.end(result, exchange.queuedMs));
         }
         return generation.result;
       }),

@@ -106,6 +106,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       folder: settings.dataFolder,
       isShared: shared !== null,
       port: settings.port,
+      traces: settings.traces,
       log: settings.log,
     }),
     keys,
@@ -235,6 +236,12 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
           ms: performance.now() - start,
           isAnswer: route.needs === "model" && route.method === "POST",
           isBackground: client.background !== undefined,
+          id: exchange.id,
+          method: route.method,
+          traceparent: request.headers.traceparent as string | undefined,
+          endedAt: Date.now(),
+          errorCode: exchange.failure?.code ?? null,
+          answers: exchange.answers,
         });
       }
       return reply;
@@ -253,7 +260,7 @@ async function drain(
 ): Promise<void> {
   serving.state = "draining";
   await serving.batching?.close();
-  serving.watching.close();
+  await serving.watching.close();
   serving.shared?.close();
   const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
   try {

@@ -3,6 +3,7 @@ import type { BitNetLoadOptions } from "bitnet.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
+import type { TraceSettings } from "./monitor/trace-exporter.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */
@@ -57,6 +58,8 @@ export interface ServerSettings {
   redis: string | null;
   batches: BatchSettings;
   monitor: MonitorSettings;
+  /** Collector of OpenTelemetry that gets traces; null: nobody does. */
+  traces: TraceSettings | null;
   /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
   logStream: { write(line: string): unknown } | null;
   /** One line of the log. */
@@ -88,5 +91,6 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   redis: null,
   batches: defaultBatchSettings,
   monitor: defaultMonitorSettings,
+  traces: null,
   logStream: null,
 };

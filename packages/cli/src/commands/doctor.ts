@@ -8,6 +8,7 @@ import type { Command } from "commander";
 import { formatBytes, formatMs, formatTable, plural } from "../format.ts";
 import { jsonOption } from "../options.ts";
 import type { Session } from "../session.ts";
+import { addEngineOptions, checkEngineFlags, type EngineFlags, examineEngines } from "./doctor-engines.ts";
 
 interface ModelCheck {
   path: string | null;
@@ -39,11 +40,15 @@ const prompt = "The people of the United States";
 const checkTokens = 10;
 
 export function registerDoctor(program: Command, session: Session): void {
-  program
+  const command = program
     .command("doctor")
     .description("check this machine and installation")
-    .addOption(jsonOption("the report"))
-    .action((flags: { json?: boolean }) => doctor(flags, session));
+    .addOption(jsonOption("the report"));
+  addEngineOptions(command);
+  command.action(async (flags: EngineFlags) => {
+    checkEngineFlags(flags, command);
+    await (flags.engines ? examineEngines(flags, session) : doctor(flags, session));
+  });
 }
 
 async function doctor(flags: { json?: boolean }, session: Session): Promise<void> {
