@@ -12,6 +12,8 @@ export interface ServerProcess {
   readonly child: ChildProcess;
   /** What it has written to standard error so far. */
   log(): string;
+  /** The same of standard output. */
+  stdout(): string;
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
   get(path: string, headers?: Record<string, string>): Promise<Response>;
   /** Sends a signal and waits for the end; the exit status or the signal's name. */
@@ -36,8 +38,8 @@ export async function startServerProcess(
     log += text;
   });
   const ended = once(child, "exit") as Promise<[number | null, string | null]>;
+  let output = "";
   const url = await new Promise<string>((resolve, reject) => {
-    let output = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       output += text;
       const found = /listening on (\S+)\n[\s\S]*ready\n/.exec(output);
@@ -50,6 +52,7 @@ export async function startServerProcess(
     port: Number(new URL(url).port),
     child,
     log: () => log,
+    stdout: () => output,
     post: (path, body, headers = {}) =>
       fetch(url + path, {
         method: "POST",

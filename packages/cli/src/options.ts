@@ -81,9 +81,10 @@ export function jsonOption(what: string): Option {
   return option("--json", `print ${what} as one JSON object`);
 }
 
-export function addModelOptions(command: Command): Command {
+/** @param model The option that names the model, where a command takes several. */
+export function addModelOptions(command: Command, model: Option = modelOption()): Command {
   return command
-    .addOption(modelOption())
+    .addOption(model)
     .addOption(
       option("-t, --threads <n>", "compute threads (default: the cores available to the process)").argParser(
         parseInteger(1, 1024),

@@ -13,6 +13,7 @@ export interface EngineFlags {
   json?: boolean;
   /** True: all. */
   engines?: boolean | string;
+  profile?: string;
   model?: string;
   engineThreads?: number;
   bitnetCpp?: string;
@@ -66,9 +67,17 @@ export function addEngineOptions(command: Command): void {
 /** @throws BitNetError INVALID_ARGUMENT for flags that nothing would read. */
 export function checkEngineFlags(flags: EngineFlags, command: Command): void {
   if (flags.engines) return;
-  const stray = engineOnly.find((name) => command.getOptionValueSource(name) === "cli");
+  const stray = engineOnly.find(
+    (name) =>
+      !(name === "model" && flags.profile !== undefined) && command.getOptionValueSource(name) === "cli",
+  );
   if (stray === undefined) return;
   const flag = command.options.find((each) => each.attributeName() === stray)?.long ?? stray;
+  if (stray === "model")
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `${flag} is about engines or a profile; add --engines or --profile`,
+    );
   throw new BitNetError("INVALID_ARGUMENT", `${flag} is about engines; add --engines`);
 }
 
