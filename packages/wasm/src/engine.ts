@@ -2,7 +2,7 @@
 import type { EngineFailure, EngineNumbers } from "@bitnet.ts/core";
 
 /** Must equal what `bitnet_version` in native/engine/wasm/exports.cc returns. */
-const engineVersion = 1;
+const engineVersion = 2;
 export const pageBytes = 65536;
 /** What a memory begins with; the modules are linked for that. */
 export const initialPages = 64;

@@ -35,7 +35,7 @@ const Variant* variantAt(int index) {
 }  // namespace
 
 // Must equal `engineVersion` in packages/wasm/src/engine.ts: a module of other sources would misread programs.
-BITNET_EXPORT("bitnet_version") int32_t version() { return 1; }
+BITNET_EXPORT("bitnet_version") int32_t version() { return 2; }
 
 // Once for a memory, before anything else. (Called by name, because the linker would otherwise do it in every export.)
 extern "C" void __wasm_call_ctors();
