@@ -26,11 +26,12 @@ import {
   type Tokenizer,
   throwIfAborted,
 } from "@bitnet.ts/core";
-import { availableMemory, createBackend, openLocation } from "#platform";
+import { availableMemory, createBackend, foreignOptions, openLocation } from "#platform";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
+import { checkSource } from "./check-source.ts";
 import { describedSource, type Generation, SingleGeneration } from "./generation.ts";
-import { checkKnown, kindOf } from "./known-options.ts";
+import { checkKnown } from "./known-options.ts";
 import {
   bytesPerToken,
   describeHead,
@@ -111,8 +112,7 @@ export class BitNet {
     options: BitNetLoadOptions,
   ): Promise<BitNet> {
     const start = performance.now();
-    const root: FileRoot =
-      source instanceof Blob ? blobRoot(source) : await openLocation(name, options.signal);
+    const root: FileRoot = source instanceof Blob ? blobRoot(source) : await openLocation(name, options);
     const files = await openModelFiles(root, {
       ...(options.i2sLayout ? { i2sLayout: options.i2sLayout } : {}),
       ...(options.signal ? { signal: options.signal } : {}),
@@ -134,6 +134,7 @@ export class BitNet {
         ...(options.backend ? { name: options.backend } : {}),
         ...(options.isa ? { isa: options.isa } : {}),
         ...(options.threads ? { threads: options.threads } : {}),
+        ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
         onNotice,
       });
       const executable = await backend.load(program, {
@@ -275,19 +276,15 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   cacheTokens: true,
   screening: true,
   i2sLayout: true,
+  worker: true,
+  wasmUrl: true,
+  cache: true,
+  hub: true,
+  onDownload: true,
   onProgress: true,
   onNotice: true,
   signal: true,
 };
-
-function checkSource(source: unknown): void {
-  if (source instanceof Blob || source instanceof URL || (typeof source === "string" && source !== ""))
-    return;
-  throw new BitNetError(
-    "INVALID_ARGUMENT",
-    `load: expected the path or URL of a model, or a Blob with one, found ${kindOf(source)}`,
-  );
-}
 
 /** Errors about the contents of a file often speak of the place in it only. */
 function namingSource(error: unknown, source: string): unknown {
@@ -298,6 +295,10 @@ function namingSource(error: unknown, source: string): unknown {
 
 function checkOptions(options: BitNetLoadOptions): void {
   checkKnown("load", options, knownOptions);
+  for (const name of foreignOptions) {
+    if (options[name] !== undefined)
+      throw new BitNetError("INVALID_ARGUMENT", `${name}: only browsers have this option`);
+  }
   const { threads, contextLength, cacheTokens } = options;
   for (const [name, value] of Object.entries({ threads, contextLength, cacheTokens })) {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;

@@ -3,10 +3,13 @@
  * there is. This file is the portable side; platform.node.ts is chosen by the "node" condition.
  */
 import { type Backend, BitNetError, createReferenceBackend, type FileRoot, urlRoot } from "@bitnet.ts/core";
-import type { BackendReport, BackendRequest } from "./types.ts";
+import type { BackendReport, BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
 
-/** Opens what `BitNet.load` was given as text: a URL. */
-export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
+/** Options that only make sense elsewhere: none. */
+export const foreignOptions: readonly (keyof BitNetLoadOptions)[] = [];
+
+/** Opens what `BitNet.load` was given as text: an address or a model of a hub. */
+export async function openLocation(location: string, { signal }: LocationRequest): Promise<FileRoot> {
   if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
   throw new BitNetError(
     "INVALID_ARGUMENT",
