@@ -23,6 +23,7 @@ export default defineConfig({
       { find: /^#platform$/, replacement: source("./packages/bitnet.ts/src/platform.node.ts") },
       { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
+      { find: /^@bitnet\.ts\/web$/, replacement: source("./packages/web/src/index.ts") },
       { find: /^@bitnet\.ts\/cli$/, replacement: source("./packages/cli/src/index.ts") },
     ],
   },

@@ -49,7 +49,9 @@ function build(name) {
   if (name === "start") console.error("Building what has changed; the first time takes a minute or two …");
   tool("typescript", "bin/tsc", "-b");
   node("packages/native/dist/build/build.js");
-  if (name !== "start") node("packages/train/dist/build/build.js");
+  if (name === "start") return;
+  node("packages/train/dist/build/build.js");
+  node("packages/web/dist/build/build.js");
 }
 
 function start(args) {

@@ -34,4 +34,13 @@ export type {
   TokenPiece,
   TopLogprob,
 } from "./generation.ts";
-export type { BackendReport, BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
+export type {
+  BackendReport,
+  BitNetLoadOptions,
+  DownloadPhase,
+  DownloadProgress,
+  EngineWorker,
+  HubPlace,
+  ModelInfo,
+  ModelStats,
+} from "./types.ts";

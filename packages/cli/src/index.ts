@@ -22,6 +22,7 @@ import { registerRun } from "./commands/run.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
 import { registerTrain } from "./commands/train.ts";
+import { registerWeb } from "./commands/web.ts";
 import { addExamples } from "./help.ts";
 import { option } from "./options.ts";
 import { openSession, type Session } from "./session.ts";
@@ -68,6 +69,7 @@ function createProgram(session: Session): Command {
   registerBench(program, session);
   registerDummy(program, session);
   registerKeys(program, session);
+  registerWeb(program, session);
   registerServe(program, packageVersion(), session);
   registerEval(program, session);
   registerTrain(program, session);

@@ -5,7 +5,7 @@ import { type Model, PageModel } from "./page-model.ts";
 import { askForPersistence } from "./persistence.ts";
 import { startWorker } from "./start-worker.ts";
 
-export abstract class BitNet {
+export class BitNet extends PageModel {
   /** The same as in Node; see the options `worker`, `wasmUrl`, `cache` and `hub`. */
   static async load(source: string | URL | Blob, options: BitNetLoadOptions = {}): Promise<Model> {
     throwIfAborted(options?.signal);
@@ -15,7 +15,7 @@ export abstract class BitNet {
       return Direct.load(source, options);
     }
     askForPersistence(source, options);
-    return PageModel.load(startWorker(options?.worker), absolute(source), options);
+    return BitNet.connect(startWorker(options?.worker), absolute(source), options);
   }
 }
 

@@ -8,7 +8,7 @@ import type { GenerationResult, TokenPiece } from "../generation.ts";
 import type { BitNetLoadOptions, DownloadProgress, ModelInfo, ModelStats } from "../types.ts";
 
 /** Load options without what cannot be cloned; of the callbacks only whether they are wanted. */
-export type ClonedLoadOptions = Omit<
+type ClonedLoadOptions = Omit<
   BitNetLoadOptions,
   "onProgress" | "onNotice" | "onDownload" | "signal" | "worker"
 >;

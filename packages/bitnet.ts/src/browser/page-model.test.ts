@@ -56,7 +56,7 @@ describe("a model in a worker", () => {
   const fractions: number[] = [];
   beforeAll(async () => {
     direct = await BitNet.load(blob());
-    page = await PageModel.load(connect().link, blob(), { onProgress: (x) => fractions.push(x) });
+    page = await PageModel.connect(connect().link, blob(), { onProgress: (x) => fractions.push(x) });
   });
   afterAll(async () => {
     await direct.dispose();
@@ -148,7 +148,7 @@ describe("a model in a worker", () => {
 describe("the life of a worker", () => {
   it("a failed load ends it, with the error's code", async () => {
     const { link, terminate } = connect();
-    await expect(PageModel.load(link, new Blob(["no model"]))).rejects.toMatchObject({
+    await expect(PageModel.connect(link, new Blob(["no model"]))).rejects.toMatchObject({
       code: "FORMAT_INVALID",
     });
     expect(terminate).toHaveBeenCalledOnce();
@@ -157,7 +157,7 @@ describe("the life of a worker", () => {
   it("aborting a load ends it at once", async () => {
     const { link, terminate } = connect(() => new Promise(() => {}));
     const abort = new AbortController();
-    const loading = PageModel.load(link, blob(), { signal: abort.signal });
+    const loading = PageModel.connect(link, blob(), { signal: abort.signal });
     abort.abort("later");
     await expect(loading).rejects.toMatchObject({ code: "ABORTED", cause: "later" });
     expect(terminate).toHaveBeenCalledOnce();
@@ -165,7 +165,7 @@ describe("the life of a worker", () => {
 
   it("a crash fails what runs and whatever comes after", async () => {
     const { link, crash } = connect();
-    const page = await PageModel.load(link, blob());
+    const page = await PageModel.connect(link, blob());
     const generation = page.generate("The", { maxTokens: 400, ignoreEos: true });
     crash("out of memory");
     await expect(generation.result).rejects.toMatchObject({ code: "BACKEND_FAILED" });
@@ -175,7 +175,7 @@ describe("the life of a worker", () => {
 
   it("disposing ends generations and the worker", async () => {
     const { link, terminate } = connect();
-    const page = await PageModel.load(link, blob());
+    const page = await PageModel.connect(link, blob());
     const generation = page.generate("The", { maxTokens: 400, ignoreEos: true });
     await page.dispose();
     await page.dispose();

@@ -49,7 +49,7 @@ export class PageModel implements Model {
   private endDisposal: (error: BitNetError | null) => void = () => {};
   private crash: BitNetError | null = null;
 
-  private constructor(link: EngineLink, info: ModelInfo) {
+  protected constructor(link: EngineLink, info: ModelInfo) {
     this.link = link;
     const bytesPerToken = {
       enumerable: true,
@@ -60,7 +60,7 @@ export class PageModel implements Model {
   }
 
   /** Loads a model in the worker behind `link`, which then belongs to the model. */
-  static load(
+  static connect(
     link: EngineLink,
     source: string | URL | Blob,
     options: BitNetLoadOptions = {},
@@ -84,7 +84,7 @@ export class PageModel implements Model {
         else if (message.kind === "loadFailed") fail(fromWire(message.error));
         else if (message.kind === "loaded") {
           stopWaiting();
-          model = new PageModel(link, message.info);
+          model = new this(link, message.info);
           model.state = message.state;
           resolve(model);
         } else model?.receive(message);
