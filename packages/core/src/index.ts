@@ -57,6 +57,7 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
+export { openUrl, type UrlOptions } from "./formats/url-source.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";

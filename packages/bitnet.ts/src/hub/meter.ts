@@ -2,47 +2,53 @@
 import type { DownloadPhase, DownloadProgress } from "../types.ts";
 import type { HubFile } from "./model-info.ts";
 
+type Named = Pick<HubFile, "path">;
+
 /** Adds up what the files of a model have by now, and measures the speed over the last seconds. */
 export class Meter {
   private readonly done = new Map<string, number>();
-  private readonly totalBytes: number;
+  private readonly sizes: Map<string, number>;
   private readonly report: ((progress: DownloadProgress) => void) | undefined;
   private samples: { at: number; bytes: number }[] = [];
   private current: DownloadPhase = "downloading";
 
   constructor(files: readonly HubFile[], report: ((progress: DownloadProgress) => void) | undefined) {
-    this.totalBytes = files.reduce((sum, { size }) => sum + size, 0);
+    this.sizes = new Map(files.map(({ path, size }) => [path, size]));
     this.report = report;
   }
 
-  phase(file: HubFile, phase: DownloadPhase): void {
+  phase(file: Named, phase: DownloadPhase): void {
     this.current = phase;
     this.samples = [];
     this.tell(file);
   }
 
-  bytes(file: HubFile, done: number): void {
+  bytes(file: Named, done: number): void {
     this.done.set(file.path, done);
     this.tell(file);
+  }
+
+  /** What a server says when nobody has promised it. */
+  sized(path: string, size: number): void {
+    this.sizes.set(path, size);
   }
 
   finished(file: HubFile): void {
     this.bytes(file, file.size);
   }
 
-  private tell({ path }: HubFile): void {
+  private tell({ path }: Named): void {
     const doneBytes = [...this.done.values()].reduce((sum, bytes) => sum + bytes, 0);
+    const totalBytes = [...this.sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
     const bytesPerSecond = this.speed(doneBytes);
     this.report?.({
       phase: this.current,
       file: path,
       doneBytes,
-      totalBytes: this.totalBytes,
+      totalBytes,
       bytesPerSecond,
       secondsLeft:
-        bytesPerSecond === null || bytesPerSecond <= 0
-          ? null
-          : (this.totalBytes - doneBytes) / bytesPerSecond,
+        bytesPerSecond === null || bytesPerSecond <= 0 ? null : (totalBytes - doneBytes) / bytesPerSecond,
     });
   }
 

@@ -1,6 +1,8 @@
 /** The panel where a model is chosen, and the bar that shows its loading. All names are set as text. */
-import { type ChatView, find } from "@bitnet.ts/server/page";
+import { button, type ChatView, element, find } from "@bitnet.ts/server/page";
 import type { DownloadProgress } from "bitnet.ts";
+import { type KeptModel, listKept, removeKept, storageRoom } from "bitnet.ts/cache";
+import { knownModels } from "bitnet.ts/models";
 import { nameOf, remember, remembered, type Source } from "./load-source.ts";
 import type { ModelHolder } from "./model-holder.ts";
 
@@ -19,6 +21,37 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
   function show(isOpen: boolean): void {
     panel.hidden = !isOpen;
     title.ariaExpanded = String(isOpen);
+    if (isOpen) void showKept();
+  }
+
+  async function showKept(): Promise<void> {
+    const [models, room] = [await listKept(), await storageRoom()];
+    find("kept-box").hidden = models.length === 0;
+    find("kept").replaceChildren(...models.map(keptElement));
+    if (room === null) return;
+    const state = room.isPersistent ? "" : "; the browser may clear them when room gets short";
+    find("room").textContent =
+      `${gigabytes(room.usedBytes)} of the ${gigabytes(room.quotaBytes)} that the browser grants this page are used${state}.`;
+  }
+
+  function keptElement(kept: KeptModel): HTMLElement {
+    const name = kept.model.replace(/^hf:/, "");
+    const share = kept.isComplete
+      ? ""
+      : ` (${Math.floor((100 * kept.bytes) / Math.max(1, kept.totalBytes))} %)`;
+    const open = button(`${name}${share}, ${megabytes(kept.bytes)} MB`, () => void load(placeOf(kept.model)));
+    const remove = button("×", () => void forget(kept.model));
+    remove.ariaLabel = `Remove ${name} from this browser`;
+    return element("li", {}, [open, remove]);
+  }
+
+  async function forget(model: string): Promise<void> {
+    try {
+      await removeKept(model);
+    } catch (error) {
+      view.say(error instanceof Error ? error.message : String(error));
+    }
+    await showKept();
   }
 
   async function load(source: Source): Promise<void> {
@@ -75,6 +108,11 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
     const name = find<HTMLInputElement>("hub-name").value.trim();
     if (name !== "") void load(placeOf(name));
   };
+  find("known").replaceChildren(
+    ...knownModels.map(({ source, family, downloadBytes }) =>
+      element("option", { value: source, label: `${family}, ${gigabytes(downloadBytes)}` }),
+    ),
+  );
   acceptDrops((file) => void load({ kind: "file", file }));
 
   return {
@@ -96,10 +134,17 @@ function placeOf(text: string): Source {
 }
 
 function describe({ doneBytes, totalBytes, bytesPerSecond, secondsLeft }: DownloadProgress): string {
-  const megabytes = (bytes: number) => (bytes / 1e6).toFixed(0);
   const rate = bytesPerSecond === null ? "" : `, ${(bytesPerSecond / 1e6).toFixed(1)} MB/s`;
   const left = secondsLeft === null ? "" : `, ${Math.ceil(secondsLeft)} s left`;
   return `${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB${rate}${left}`;
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
 function acceptDrops(onFile: (file: File) => void): void {
