@@ -51,6 +51,7 @@ function build(name) {
   node("packages/native/dist/build/build.js");
   if (name === "start") return;
   node("packages/train/dist/build/build.js");
+  node("packages/bitnet.ts/dist/build/bundle-worker.js");
   node("packages/web/dist/build/build.js");
 }
 

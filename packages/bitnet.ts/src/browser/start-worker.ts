@@ -1,4 +1,7 @@
-/** Starts the engine's worker. The expression stands as every bundler wants it: written out, without variables. */
+/**
+ * Starts the engine's worker, a script that the build bundles (bundle-worker.ts). The expression stands as every bundler wants it: written
+ * out, without variables.
+ */
 import { BitNetError } from "@bitnet.ts/core";
 import type { EngineWorker } from "../types.ts";
 import type { EngineLink } from "./page-model.ts";
@@ -9,7 +12,7 @@ export function startWorker(factory: (() => EngineWorker) | undefined): EngineLi
   if (typeof Worker === "undefined")
     throw new BitNetError("BACKEND_UNAVAILABLE", "there are no workers here; load with { worker: false }");
   try {
-    return new Worker(new URL("./worker.js", import.meta.url), {
+    return new Worker(new URL("../../worker/worker.js", import.meta.url), {
       type: "module",
       name: "bitnet.ts",
     }) as EngineLink;

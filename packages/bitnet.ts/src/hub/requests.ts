@@ -60,6 +60,7 @@ async function fetchOnce(url: URL, { settings, what, headers, signal }: RequestO
   try {
     return await fetch(url, {
       redirect: settings.followsRedirects === "fetch" ? "follow" : "manual",
+      cache: "no-store", // browsers would keep models a second time, and answer ranges from pieces of their own
       headers: {
         ...(settings.followsRedirects === "fetch" ? {} : ownHeaders),
         ...headers,

@@ -1,11 +1,11 @@
 /**
- * Builds the page's static files from the compiled packages into site/: three scripts without imports from elsewhere, styles, the tiny
+ * Builds the page's static files from the compiled packages into site/: scripts, styles, the tiny
  * model, and the list of all of them in the service worker. Usage: node build.js
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { type BuildOptions, build } from "esbuild";
+import { basename, join, resolve } from "node:path";
+import { type BuildOptions, build, type Metafile } from "esbuild";
 import { contentPolicy } from "../policy.ts";
 
 const packageFolder = resolve(import.meta.dirname, "..", "..");
@@ -30,19 +30,34 @@ function hashOf(files: readonly string[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
+/** The engine on the page's own thread, which the library imports only when it is asked for that, is never asked for here. */
+function removeUnused({ outputs }: Metafile): void {
+  const name = (path: string) => basename(path);
+  const byName = new Map(Object.entries(outputs).map(([path, output]) => [name(path), output]));
+  const used = new Set<string>();
+  const visit = (file: string) => {
+    if (used.has(file)) return;
+    used.add(file);
+    for (const { path, kind } of byName.get(file)?.imports ?? [])
+      if (kind === "import-statement") visit(name(path));
+  };
+  visit("app.js");
+  for (const file of byName.keys()) if (!used.has(file)) rmSync(join(site, file));
+}
+
 rmSync(site, { recursive: true, force: true });
 mkdirSync(site, { recursive: true });
-// The worker is one file of its own: its address is all that the page knows of it.
-await build({
+const { metafile } = await build({
   ...common,
-  entryPoints: {
-    app: join(pages, "app.js"),
-    worker: join(root, "packages", "bitnet.ts", "dist", "browser", "worker.js"),
-  },
+  entryPoints: { app: join(pages, "app.js") },
   format: "esm",
   splitting: true,
   chunkNames: "part-[hash]",
+  metafile: true,
 });
+removeUnused(metafile);
+const worker = join(root, "packages", "bitnet.ts", "worker");
+for (const name of readdirSync(worker)) copyFileSync(join(worker, name), join(site, name));
 const policy = contentPolicy(null);
 for (const name of readdirSync(join(packageFolder, "page")))
   copyFileSync(join(packageFolder, "page", name), join(site, name));

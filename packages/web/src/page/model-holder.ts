@@ -31,6 +31,8 @@ export class ModelHolder {
       const model = await BitNet.load(await this.open(source, signal), {
         ...watcher,
         signal,
+        worker: () =>
+          new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "bitnet.ts" }),
         ...(this.hub === null ? {} : { hub: { endpoint: this.hub } }),
       });
       if (signal.aborted) {

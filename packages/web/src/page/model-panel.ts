@@ -31,7 +31,7 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
     if (room === null) return;
     const state = room.isPersistent ? "" : "; the browser may clear them when room gets short";
     find("room").textContent =
-      `${gigabytes(room.usedBytes)} of the ${gigabytes(room.quotaBytes)} that the browser grants this page are used${state}.`;
+      `${megabytes(room.usedBytes)} MB of the ${gigabytes(room.quotaBytes)} that the browser grants this page are used${state}.`;
   }
 
   function keptElement(kept: KeptModel): HTMLElement {
@@ -60,6 +60,7 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
     view.say("");
     show(false);
     title.textContent = nameOf(source);
+    find("about").textContent = "";
     setProgress(0, "");
     find("loading").hidden = false;
     try {

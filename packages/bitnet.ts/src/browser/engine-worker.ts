@@ -1,4 +1,4 @@
-/** The script of the worker that `BitNet.load` starts on a page; `bitnet.ts/worker` for those who start it themselves. */
+/** The script of the worker that `BitNet.load` starts on a page; bundled, it is `bitnet.ts/worker`. */
 import { BitNet } from "../bitnet.ts";
 import type { MessageLink, ToPage } from "./messages.ts";
 import { serveEngine } from "./serve-engine.ts";
