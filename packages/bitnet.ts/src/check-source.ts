@@ -1,5 +1,5 @@
 /** Checks what `BitNet.load` was given to load, before anything is opened or started. */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError } from "@bitnet.ts/core/base";
 import { kindOf } from "./known-options.ts";
 
 /** @throws BitNetError INVALID_ARGUMENT. */

@@ -4,7 +4,14 @@
  */
 import { type Backend, BitNetError, createReferenceBackend, type FileRoot } from "@bitnet.ts/core";
 import { openKept } from "./cache/open-kept.ts";
-import type { BackendReport, BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
+import type { BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
+
+export {
+  availableMemory,
+  backendReport,
+  embeddedModelPath,
+  measureReadBandwidth,
+} from "./platform-facts.ts";
 
 /** Options that only make sense elsewhere: none. */
 export const foreignOptions: readonly (keyof BitNetLoadOptions)[] = [];
@@ -23,26 +30,7 @@ export async function openLocation(location: string, request: LocationRequest): 
   );
 }
 
-/** @throws BitNetError FILE_NOT_FOUND. */
-export function embeddedModelPath(): string {
-  throw new BitNetError("FILE_NOT_FOUND", "the embedded model is a file; files need Node");
-}
-
 export async function createBackend({ name }: BackendRequest): Promise<Backend> {
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
   return createReferenceBackend();
-}
-
-/** Memory that a model may take in bytes; null where the platform does not say. */
-export function availableMemory(): number | null {
-  return null;
-}
-
-export async function backendReport(): Promise<BackendReport[]> {
-  return [{ name: "reference", isAvailable: true, detail: "plain TypeScript", threads: 1, variants: [] }];
-}
-
-/** Bytes per second of a bare read; null without native code. */
-export async function measureReadBandwidth(_threads?: number): Promise<number | null> {
-  return null;
 }

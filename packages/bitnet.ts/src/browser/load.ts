@@ -1,5 +1,5 @@
 /** `BitNet` in browsers: on a page the model runs in a worker, in a worker of somebody's own it runs there. */
-import { throwIfAborted } from "@bitnet.ts/core";
+import { throwIfAborted } from "@bitnet.ts/core/base";
 import type { BitNetLoadOptions } from "../types.ts";
 import { type Model, PageModel } from "./page-model.ts";
 import { askForPersistence } from "./persistence.ts";

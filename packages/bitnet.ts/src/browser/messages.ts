@@ -2,7 +2,8 @@
  * What a page and the worker that runs its model say to each other: plain data that structured cloning carries. The page numbers
  * generations and chats; the worker answers under the same numbers, in order.
  */
-import { BitNetError, type BitNetErrorCode, type ChatMessage, type GenerateOptions } from "@bitnet.ts/core";
+import type { ChatMessage, GenerateOptions } from "@bitnet.ts/core";
+import { BitNetError, type BitNetErrorCode } from "@bitnet.ts/core/base";
 import type { ChatOptions } from "../chat.ts";
 import type { GenerationResult, TokenPiece } from "../generation.ts";
 import type { BitNetLoadOptions, DownloadProgress, ModelInfo, ModelStats } from "../types.ts";

@@ -1,5 +1,5 @@
 /** A generation as the page has it: its pieces and its result come from the worker by messages. */
-import type { BitNetError } from "@bitnet.ts/core";
+import type { BitNetError } from "@bitnet.ts/core/base";
 import type { GenerationResult, GenerationSource, TokenPiece } from "../generation.ts";
 import { fromWire, type ToEngine, type ToPage } from "./messages.ts";
 

@@ -2,13 +2,8 @@
  * The page's side of a model that runs in a worker: the public class of bitnet.ts without ever waiting for the engine. Touches no
  * global of browsers when it is imported, so that servers may render pages that import it.
  */
-import {
-  BitNetError,
-  type ChatTemplate,
-  type GenerateOptions,
-  onAbort,
-  type Tokenizer,
-} from "@bitnet.ts/core";
+import type { ChatTemplate, GenerateOptions, Tokenizer } from "@bitnet.ts/core";
+import { BitNetError, onAbort } from "@bitnet.ts/core/base";
 import type { BitNet } from "../bitnet.ts";
 import type { Chat, ChatOptions } from "../chat.ts";
 import { checkSource } from "../check-source.ts";

@@ -2,7 +2,7 @@
  * Starts the engine's worker, a script that the build bundles (bundle-worker.ts). The expression stands as every bundler wants it: written
  * out, without variables.
  */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError } from "@bitnet.ts/core/base";
 import type { EngineWorker } from "../types.ts";
 import type { EngineLink } from "./page-model.ts";
 

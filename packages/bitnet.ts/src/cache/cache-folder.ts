@@ -2,7 +2,7 @@
  * The folder in the browser's own file system (OPFS) where models are kept: files named by their contents or their address, each with a
  * record beside it. Source: File System Standard (WHATWG).
  */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError } from "@bitnet.ts/core/base";
 import { type FileRecord, parseRecord } from "./file-record.ts";
 
 const folderName = "bitnet.ts";

@@ -1,5 +1,5 @@
 /** `bitnet.ts/cache`: the models that this site keeps in the browser's own file system. Works on pages and in workers. */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError } from "@bitnet.ts/core/base";
 import { openCacheFolder, recordedFiles, removeFile } from "./cache-folder.ts";
 
 export interface KeptModel {
