@@ -192,9 +192,17 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
     expect(ranges).toEqual(["bytes=0-0", "bytes=0-", `bytes=${half}-`, "bytes=0-"]);
   });
 
-  test("a server without ranges, one that is gone, and one that has no such file", async () => {
+  test("servers without ranges, without a length, one that is gone, and one that has no such file", async () => {
     serveModel = (_request, response) => sendRange(response, bytes, undefined);
     expect(await run("/model.gguf")).toMatchObject({ text: expected });
+    etag = '"of unknown length"';
+    serveModel = (_request, response) => {
+      response.setHeader("etag", etag);
+      response.write(bytes.subarray(0, half));
+      response.end(bytes.subarray(half));
+    };
+    expect(await run("/model.gguf")).toMatchObject({ text: expected, notices: [] });
+    expect(await kept()).toMatchObject([{ bytes: bytes.length, isComplete: true }]);
     serveModel = (request) => request.socket.destroy();
     const alone = await run("/model.gguf");
     expect(alone).toMatchObject({ text: expected });

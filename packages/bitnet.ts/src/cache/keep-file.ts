@@ -40,7 +40,6 @@ export interface KeepOptions {
 export interface KeptFile {
   blob: Blob;
   isWhole: boolean;
-  size: number;
 }
 
 /** A record is written each time that so many bytes have come. */
@@ -103,7 +102,7 @@ class Keeping {
     if (blob === null)
       throw new BitNetError("IO_FAILED", `${task.model}: its file has left the cache; try again`);
     this.options.onBytes?.(record.size, record.size);
-    return { blob, isWhole: true, size: record.size };
+    return { blob, isWhole: true };
   }
 
   /** Files of a hub are named by their hash. An address is asked; what is kept serves when it cannot be. */
@@ -148,7 +147,7 @@ class Keeping {
       );
       out.close();
       const blob = (await readFile(folder, task.name)) ?? new Blob([]);
-      return { blob: blob.slice(0, writing.written), isWhole: false, size: writing.size };
+      return { blob: blob.slice(0, writing.written), isWhole: false };
     } finally {
       out.close();
     }
@@ -175,15 +174,17 @@ class Keeping {
       writing.restart();
       return this.fetchOnce(writing);
     }
-    options.onBytes?.(writing.written, writing.size);
+    const tell = () => options.onBytes?.(writing.written, writing.size ?? writing.written);
+    tell();
     for await (const bytes of bodyPieces(response, asked)) {
-      if (writing.written + bytes.length > writing.size)
+      if (writing.size !== null && writing.written + bytes.length > writing.size)
         throw new PassingFailure(
           `${asked.what}: the server sent more than the announced ${writing.size} bytes`,
         );
       await writing.append(bytes);
-      options.onBytes?.(writing.written, writing.size);
+      tell();
     }
+    writing.size ??= writing.written; // a server that does not say the length ends the file by ending the answer
     if (!writing.isWhole)
       throw new PassingFailure(
         `${asked.what}: the connection ended after ${writing.written} of ${writing.size} bytes`,
@@ -195,8 +196,6 @@ class Keeping {
     const { task } = this;
     if (response.status === 200) writing.restart(); // a server that sends whole files only
     const size = sizeOf(response, writing.written) ?? task.promised?.size ?? null;
-    if (size === null)
-      throw new BitNetError("IO_FAILED", `${task.address}: the server does not say how long the file is`);
     if (task.promised !== null && task.promised.size !== size) {
       throw new BitNetError(
         "IO_FAILED",
@@ -204,13 +203,12 @@ class Keeping {
       );
     }
     const validator = task.promised === null ? validatorOf(response) : null;
-    const isOther = size !== writing.size || validator !== writing.validator;
+    const isOther = size === null || size !== writing.size || validator !== writing.validator;
     if (writing.written > 0 && isOther) throw new Changed();
     writing.size = size;
     writing.validator = validator;
-    const estimate = await navigator.storage.estimate().catch(() => ({}) as StorageEstimate);
-    const { quota, usage } = estimate;
-    const needed = size - writing.written;
+    const { quota, usage } = await navigator.storage.estimate().catch(() => ({}) as StorageEstimate);
+    const needed = (size ?? 0) - writing.written;
     if (quota !== undefined && usage !== undefined && quota - usage < needed + reserveBytes)
       throw new NoRoom(
         `${megabytes(needed)} more are needed, the browser grants ${megabytes(Math.max(0, quota - usage))}`,
@@ -227,7 +225,8 @@ class Keeping {
 
 /** The file that is being written, its hash, and its record. */
 class Writing {
-  size: number;
+  /** Null while nobody has said it; such a download cannot go on later. */
+  size: number | null;
   validator: string | null;
   written: number;
   private readonly folder: FileSystemDirectoryHandle;
@@ -245,7 +244,7 @@ class Writing {
     this.folder = folder;
     this.task = task;
     this.out = out;
-    this.size = begun?.size ?? 0;
+    this.size = begun?.size ?? null;
     this.validator = begun?.validator ?? null;
     this.written = begun?.written ?? 0;
     this.hash = resumeHash(begun?.hash ?? null);
@@ -284,9 +283,9 @@ class Writing {
 
   async save(): Promise<void> {
     this.unrecorded = 0;
-    if (this.written === 0) return;
+    if (this.written === 0 || this.size === null) return;
     this.out.flush();
-    await writeRecord(this.folder, this.task.name, this.record(false));
+    await writeRecord(this.folder, this.task.name, this.record(false, this.size));
   }
 
   /** Marks the file as complete when its hash is the promised one, and removes it otherwise. */
@@ -298,22 +297,22 @@ class Writing {
       promised === null ||
       promised.hash ===
         (promised.hashKind === "sha256" ? hex(this.hash.digest()) : await this.gitName(promised.hash));
-    if (isRight) await writeRecord(this.folder, name, this.record(true));
+    if (isRight) await writeRecord(this.folder, name, this.record(true, this.written));
     else await removeFile(this.folder, name);
   }
 
-  private record(isComplete: boolean): FileRecord {
+  private record(isComplete: boolean, size: number): FileRecord {
     const { model, file } = this.task;
-    const { size, validator, written } = this;
+    const { validator, written } = this;
     const hash = isComplete ? null : saveHash(this.hash);
     return { model, file, size, validator, written, isComplete, hash, usedAt: Date.now() };
   }
 
   /** Git's name of a blob: SHA-1 of a header and the bytes. A file too large to hold is believed. */
   private async gitName(promised: string): Promise<string> {
-    if (this.size > largestGitFile) return promised;
-    const header = new TextEncoder().encode(`blob ${this.size}\0`);
-    const bytes = new Uint8Array(header.length + this.size);
+    if (this.written > largestGitFile) return promised;
+    const header = new TextEncoder().encode(`blob ${this.written}\0`);
+    const bytes = new Uint8Array(header.length + this.written);
     bytes.set(header);
     const file = await readFile(this.folder, this.task.name);
     bytes.set(new Uint8Array((await file?.arrayBuffer()) ?? new ArrayBuffer(0)), header.length);
