@@ -13,6 +13,12 @@ export default defineConfig({
         replacement: source("./packages/core/src/backend/conformance/index.ts"),
       },
       { find: /^@bitnet\.ts\/native$/, replacement: source("./packages/native/src/index.ts") },
+      { find: /^@bitnet\.ts\/wasm$/, replacement: source("./packages/wasm/src/index.ts") },
+      { find: /^#host$/, replacement: source("./packages/wasm/src/platform.node.ts") },
+      {
+        find: /^@bitnet\.ts\/native\/build\/sources$/,
+        replacement: source("./packages/native/src/build/source-hash.ts"),
+      },
       { find: /^bitnet\.ts$/, replacement: source("./packages/bitnet.ts/src/index.ts") },
       { find: /^bitnet\.ts\/hub$/, replacement: source("./packages/bitnet.ts/src/hub/index.ts") },
       { find: /^@bitnet\.ts\/train$/, replacement: source("./packages/train/src/index.ts") },

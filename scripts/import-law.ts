@@ -20,7 +20,8 @@ const layers: Record<string, number> = {
 const allowedPackages: Record<string, readonly string[]> = {
   core: [],
   native: ["@bitnet.ts/core"],
-  "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/native"],
+  wasm: ["@bitnet.ts/core", "@bitnet.ts/native/build/sources"],
+  "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/native", "@bitnet.ts/wasm"],
   grammar: ["@bitnet.ts/core"],
   server: ["@bitnet.ts/core", "@bitnet.ts/grammar", "bitnet.ts"],
   train: ["@bitnet.ts/core", "@bitnet.ts/native"],

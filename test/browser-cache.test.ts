@@ -1,5 +1,5 @@
 /**
- * The library on a page of its own, bundled by esbuild with a worker from a factory: what is kept in the browser's file system, resumed,
+ * The library on a page of its own, bundled by esbuild, with the package's worker from a factory: what is kept in the browser's file system, resumed,
  * verified, replaced, and what happens without room. Needs Debian's chromium and the compiled packages.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -15,11 +15,15 @@ import { type HubServer, sendRange, startHub } from "./hub-server.ts";
 import { root, tinyModel } from "./packed-project.ts";
 import { isBrowserMissing, openPage, startBrowser } from "./web-page.ts";
 
+const html = '<link rel="icon" href="data:,"><script type="module" src="/stdin.js"></script>';
+const policy =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' http:; img-src data:";
+
 /** What the bundled page does with the library; runs in the browser. */
 const pageScript = `
   import { BitNet } from "bitnet.ts";
   import { listKept, removeKept } from "bitnet.ts/cache";
-  const worker = () => new Worker("/worker.js", { type: "module" });
+  const worker = () => new Worker("/worker/worker.js", { type: "module" });
   globalThis.run = async (source, options = {}) => {
     const notices = [];
     let downloaded = null;
@@ -95,23 +99,18 @@ beforeAll(async () => {
   await model.dispose();
   const common = { bundle: true, format: "esm", outdir: bundle, logLevel: "error" } as const;
   await build({ ...common, stdin: { contents: pageScript, resolveDir: root, sourcefile: "page.js" } });
-  await build({ ...common, entryPoints: { worker: "bitnet.ts/worker" }, absWorkingDir: root });
   server = createServer((request, response) => {
     if (request.url === "/model.gguf") {
       ranges.push(request.headers.range);
       return serveModel(request, response);
     }
-    const script = /^\/(stdin|worker)\.js$/.exec(request.url ?? "")?.[0];
-    response.setHeader("content-type", script === undefined ? "text/html" : "text/javascript");
-    response.setHeader(
-      "content-security-policy",
-      "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' http:; img-src data:",
-    );
-    response.end(
-      script === undefined
-        ? '<link rel="icon" href="data:,"><script type="module" src="/stdin.js"></script>'
-        : readFileSync(join(bundle, script)),
-    );
+    const [path] = /^\/(stdin\.js|worker\/[\w-]+\.(js|wasm))$/.exec(request.url ?? "") ?? [];
+    const folder = path?.startsWith("/worker") ? join(root, "packages", "bitnet.ts") : bundle;
+    const type =
+      path === undefined ? "text/html" : path.endsWith(".js") ? "text/javascript" : "application/wasm";
+    response.setHeader("content-type", type);
+    response.setHeader("content-security-policy", policy);
+    response.end(path === undefined ? html : readFileSync(join(folder, path)));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

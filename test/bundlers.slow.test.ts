@@ -80,12 +80,14 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     try {
       await page.goto(url);
       if (isExample) {
-        await page.waitForFunction(() => / on /.test(document.getElementById("state")?.textContent ?? ""));
+        await page.waitForFunction(() =>
+          / on wasm$/.test(document.getElementById("state")?.textContent ?? ""),
+        );
         await page.click("#ask button");
         await page.waitForFunction(() =>
           /tokens\/s/.test(document.getElementById("state")?.textContent ?? ""),
         );
-      } else await page.waitForFunction(() => document.getElementById("text")?.dataset.done !== undefined);
+      } else await page.waitForFunction(() => document.getElementById("text")?.dataset.done === "wasm");
       expect(problems).toEqual([]);
       return await page.$eval("#text", (each) => each.textContent ?? "");
     } catch (error) {
@@ -144,10 +146,11 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     const app = join(project.folder, "esbuild-app");
     project.write(
       "esbuild-app/page.js",
-      pageScript(`, worker: () => new Worker("./out/worker.js", { type: "module" })`),
+      pageScript(`, worker: () => new Worker("./worker/worker.js", { type: "module" })`),
     );
     project.write("esbuild-app/index.html", pageHtml('<script type="module" src="./out/page.js"></script>'));
     cpSync(tinyModel, join(app, "tiny.gguf"));
+    cpSync(installed("bitnet.ts", "worker"), join(app, "worker"), { recursive: true });
     const args = ["--bundle", "--format=esm", `--outdir=${join(app, "out")}`];
     await project.run(installed(".bin", "esbuild"), [
       join(app, "page.js"),
@@ -179,7 +182,7 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     const { stdout } = await project.run(node, [...conditions, "ssr.mjs"]);
     expect(stdout.trim()).toBe("function");
     const page = readFileSync(join(project.folder, "esbuild-app", "out", "page.js"), "utf8");
-    const worker = readFileSync(join(project.folder, "esbuild-app", "out", "worker.js"), "utf8");
+    const worker = readFileSync(installed("bitnet.ts", "worker", "worker.js"), "utf8");
     for (const text of [page, worker]) expect(text).not.toMatch(/["']node:/);
   });
 });

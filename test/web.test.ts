@@ -83,6 +83,7 @@ describe.skipIf(isMissing)("the chat page in the browser", () => {
   test("the tiny model answers as it does in Node", async () => {
     await page.click("#pick-tiny");
     await isLoaded("tiny");
+    expect(await textOf("#about")).toMatch(/^tiny: wasm, /);
     await set("max_tokens", "24");
     await set("seed", "5");
     await ask("Hello, <b>world</b>");

@@ -121,14 +121,6 @@ export class BitNet {
       const model = describeModel(files, name);
       const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
       const kvType = options.kvType ?? "f16";
-      const nPages = choosePages(config, weightBytes(model.tensors), kvType, options.cacheTokens);
-      const tokenizer = readTokenizer(files, config);
-      const onProgress = options.onProgress ?? (() => {});
-      const signal = options.signal ? { signal: options.signal } : {};
-      const program = await bindModel(model, config, {
-        onProgress: (fraction) => onProgress(fraction * bindShare),
-        ...signal,
-      });
       const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
       const backend = await createBackend({
         ...(options.backend ? { name: options.backend } : {}),
@@ -136,6 +128,18 @@ export class BitNet {
         ...(options.threads ? { threads: options.threads } : {}),
         ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
         onNotice,
+      });
+      const nPages = choosePages(config, weightBytes(model.tensors), kvType, {
+        cacheTokens: options.cacheTokens,
+        addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
+      });
+      const tokenizer = readTokenizer(files, config);
+      const onProgress = options.onProgress ?? (() => {});
+      const signal = options.signal ? { signal: options.signal } : {};
+      const program = await bindModel(model, config, {
+        onProgress: (fraction) => onProgress(fraction * bindShare),
+        streams: backend.streams ?? false,
+        ...signal,
       });
       const executable = await backend.load(program, {
         kvType,
@@ -332,12 +336,13 @@ function choosePages(
   config: ModelConfig,
   weights: number,
   kvType: KvType,
-  cacheTokens: number | undefined,
+  { cacheTokens, addressBytes }: { cacheTokens: number | undefined; addressBytes: number },
 ): number {
   const { contextLength } = config;
-  const perToken = kvBytesPerToken(config, kvType);
   const memory = availableMemory();
-  const room = memory === null ? Number.POSITIVE_INFINITY : memory - weights - ropeTableBytes(config);
+  const perToken = kvBytesPerToken(config, kvType);
+  const beside = weights + ropeTableBytes(config);
+  const room = memory === null ? Number.POSITIVE_INFINITY : memory - beside;
   const needed = Math.max(cacheTokens ?? 0, contextLength) * perToken;
   if (needed > room) {
     const [neededText, roomText] = tellApart(needed, Math.max(0, room));
@@ -348,7 +353,9 @@ function choosePages(
       { details: { needed, room } },
     );
   }
-  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(room / 2 / perToken));
+  // What does not fit a backend's addresses it refuses itself, when it knows all that it needs.
+  const half = Math.min(room, addressBytes - beside) / 2;
+  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(half / perToken));
   return Math.ceil(Math.max(tokens, contextLength) / pageTokens);
 }
 

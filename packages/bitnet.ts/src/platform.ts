@@ -3,6 +3,7 @@
  * there is. This file is the portable side; platform.node.ts is chosen by the "node" condition.
  */
 import { type Backend, BitNetError, createReferenceBackend, type FileRoot } from "@bitnet.ts/core";
+import type { WasmBackendOptions } from "@bitnet.ts/wasm";
 import { openKept } from "./cache/open-kept.ts";
 import type { BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
 
@@ -30,7 +31,40 @@ export async function openLocation(location: string, request: LocationRequest): 
   );
 }
 
-export async function createBackend({ name }: BackendRequest): Promise<Backend> {
+/**
+ * The backend that was asked for, else WebAssembly, else (with a notice of why) the slow reference.
+ * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
+ */
+export async function createBackend(request: BackendRequest): Promise<Backend> {
+  const { name, isa, onNotice } = request;
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
-  return createReferenceBackend();
+  if (name === "reference") return createReferenceBackend();
+  try {
+    return await wasmBackend(request);
+  } catch (error) {
+    const isMissing = !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
+    if (name !== undefined || isa !== undefined || !isMissing) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    onNotice(`bitnet: no WebAssembly (${reason}); the slow reference backend serves`);
+    return createReferenceBackend();
+  }
+}
+
+async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<Backend> {
+  const { createWasmBackend } = await import("@bitnet.ts/wasm");
+  return createWasmBackend({
+    ...(threads === undefined ? {} : { threads }),
+    ...(isa === undefined ? {} : { isa }),
+    ...(wasmUrl === undefined ? {} : wasmPlaces(wasmUrl)),
+  });
+}
+
+/** The files of the folder worker/ of this package, wherever its copy lies. */
+function wasmPlaces(folder: string): Pick<WasmBackendOptions, "worker" | "wasmUrl"> {
+  const at = (file: string) =>
+    new URL(file, new URL(`${folder.replace(/\/*$/, "")}/`, globalThis.location?.href));
+  return {
+    worker: () => new Worker(at("wasm-worker.js"), { type: "module" }),
+    wasmUrl: { relaxed: at("bitnet-relaxed.wasm"), plain: at("bitnet-plain.wasm") },
+  };
 }

@@ -15,9 +15,9 @@ export interface BitNetLoadOptions {
   threads?: number;
   /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768. */
   contextLength?: number;
-  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else reference. */
+  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else wasm, else reference. */
   backend?: BackendName;
-  /** Force an instruction set of the native backend; default: `BITNET_ISA`, else the best that proves itself. */
+  /** Force an instruction set of the native backend, or a variant of wasm; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
@@ -25,8 +25,8 @@ export interface BitNetLoadOptions {
   cacheTokens?: number;
   /**
    * Keep a copy of the head's table in int8, in order to read half as much per token: exact logits are computed only where they matter,
-   * and texts are the same. Costs one byte per element of the table in memory, half of what the table takes. Default true; only the
-   * native backend does it.
+   * and texts are the same. Costs one byte per element of the table in memory, half of what the table takes. Default true; the
+   * reference backend never does it.
    */
   screening?: boolean;
   /** How I2_S tensors are laid out; published files are "128/32" (default). */
@@ -36,7 +36,7 @@ export interface BitNetLoadOptions {
    * `bitnet.ts/worker`. False: the model runs on this thread, as it does anyway in a worker of your own.
    */
   worker?: (() => EngineWorker) | false;
-  /** Browsers only: where the files of the WebAssembly backend lie, when not beside the worker's script. */
+  /** Browsers only: address of a copy of this package's folder worker/, where WebAssembly's files are not beside the worker's script. */
   wasmUrl?: string;
   /** Browsers only: keep what is downloaded in the browser's own file system, and take it from there the next time. Default true. */
   cache?: boolean;

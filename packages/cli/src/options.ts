@@ -23,7 +23,7 @@ import {
   parseShare,
 } from "./values.ts";
 
-const backends: readonly BackendName[] = ["native", "reference"];
+const backends: readonly BackendName[] = ["native", "wasm", "reference"];
 /** As an object, so that the compiler notices a missing name. */
 const isas: Readonly<Record<Isa, true>> = {
   scalar: true,
@@ -33,6 +33,12 @@ const isas: Readonly<Record<Isa, true>> = {
   amx: true,
   "neon-dotprod": true,
   "neon-i8mm": true,
+  "wasm-i32-madd": true,
+  "wasm-i16-madd": true,
+  "wasm-plain-madd": true,
+  "wasm-i32-exact": true,
+  "wasm-i16-exact": true,
+  "wasm-plain-exact": true,
 };
 const kvTypes: readonly KvType[] = ["f16", "f32"];
 const i2sLayouts: readonly I2sLayout[] = ["128/32", "64/16", "rows4"];
@@ -92,7 +98,9 @@ export function addModelOptions(command: Command): Command {
         .default("on"),
     )
     .addOption(
-      option("--backend <name>", "force a backend (default: native where it runs)").choices(backends),
+      option("--backend <name>", "force a backend (default: native where it runs, else wasm)").choices(
+        backends,
+      ),
     )
     .addOption(
       option("--isa <name>", "force an instruction set (default: the best that proves itself)").choices(

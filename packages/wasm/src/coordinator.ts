@@ -1,0 +1,213 @@
+/**
+ * The worker's side: one memory with the engine in it, which answers requests one after another and computes on this thread; or, when told to
+ * help, a thread of another worker's pool for good. Knows nothing of where its messages come from.
+ */
+import type { EngineFailure } from "@bitnet.ts/core";
+import { createMemory, Engine, stackBytes } from "./engine.ts";
+import type { Answers, FilePart, FromWorker, Proofs, Request, ToWorker } from "./messages.ts";
+
+export interface WorkerPort {
+  post(message: FromWorker, transfer: ArrayBuffer[]): void;
+  /** Copies a part of a local file to `to`. Undefined where there are no files. @throws Error */
+  readFile?: (part: FilePart, to: Uint8Array) => EngineFailure | null;
+}
+
+/** Calls after which a function is compiled by the optimising compiler, and then some. */
+const hotCalls = 4000;
+const hotMs = 60;
+const speedMs = 20;
+const proofs = { i32: 1, i16: 2, madd: 4 } as const;
+
+export function serve(port: WorkerPort): (message: ToWorker) => void {
+  const coordinator = new Coordinator(port);
+  let tail: Promise<void> = Promise.resolve();
+  return (message) => {
+    tail = tail.then(async () => {
+      try {
+        await coordinator.handle(message);
+      } catch (error) {
+        port.post({ kind: "broken", message: error instanceof Error ? error.message : String(error) }, []);
+      }
+    });
+  };
+}
+
+class Coordinator {
+  readonly #port: WorkerPort;
+  #engine: Engine | null = null;
+  #executable = 0;
+
+  constructor(port: WorkerPort) {
+    this.#port = port;
+  }
+
+  async handle(message: ToWorker): Promise<void> {
+    if (message.kind === "help") return this.#help(message);
+    if (message.kind === "releasePages") {
+      const { pages } = message;
+      if (this.#executable !== 0)
+        this.#live.withCopies([pages], (at) =>
+          this.#live.call.bitnet_release_pages(this.#executable, at, pages.length),
+        );
+      return;
+    }
+    const answer = await this.#answer(message);
+    const { outcome } = (message.kind === "run" ? answer : {}) as Partial<Answers["run"]>;
+    const transfer = outcome instanceof ArrayBuffer ? [outcome] : [];
+    this.#port.post({ kind: "answer", id: message.id, answer }, transfer);
+  }
+
+  get #live(): Engine {
+    if (this.#engine === null) throw new Error("the engine has not been started");
+    return this.#engine;
+  }
+
+  async #help({ module, memory, index, stackTop }: Extract<ToWorker, { kind: "help" }>): Promise<void> {
+    const { call } = await Engine.open(module, memory, false);
+    call.__stack_pointer.value = stackTop;
+    this.#port.post({ kind: "ready" }, []);
+    call.bitnet_help(index);
+  }
+
+  async #answer(request: Request): Promise<Answers[keyof Answers]> {
+    switch (request.kind) {
+      case "start": {
+        const { memory, pages } = createMemory(request.maximumPages);
+        this.#engine = await Engine.open(request.module, memory, true);
+        return { pages } satisfies Answers["start"];
+      }
+      case "prove":
+        return this.#prove();
+      case "check": {
+        const { call } = this.#live;
+        return this.#live.text(call.bitnet_check_variant(request.variant)) satisfies Answers["check"];
+      }
+      case "create":
+        return this.#create(request);
+      case "fill":
+        return this.#fill(request);
+      case "finish": {
+        this.#live.call.bitnet_finish(this.#executable);
+        return { failure: this.#live.failure(), numbers: this.#numbers() } satisfies Answers["finish"];
+      }
+      case "run":
+        return this.#run(request.words);
+      case "destroy": {
+        const { call, memory } = this.#live;
+        call.bitnet_destroy(this.#executable);
+        this.#executable = 0;
+        const answer: Answers["destroy"] = {
+          liveBytes: call.bitnet_live_bytes(),
+          memoryBytes: memory.buffer.byteLength,
+        };
+        return answer;
+      }
+      case "prepareHelpers": {
+        const { call, memory } = this.#live;
+        const stackTops = Array.from({ length: request.n }, () => call.bitnet_allocate(stackBytes));
+        if (stackTops.includes(0)) throw new RangeError("no memory for the stacks of threads");
+        return { memory, stackTops: stackTops.map((at) => at + stackBytes) };
+      }
+      case "setHelpers":
+        this.#live.call.bitnet_set_helpers(request.n);
+        return null;
+    }
+  }
+
+  #numbers() {
+    return this.#live.numbers(this.#executable);
+  }
+
+  #create({ variant, program, limits }: Extract<Request, { kind: "create" }>): EngineFailure | null {
+    const engine = this.#live;
+    const { words, reals, scales, sizes } = program;
+    try {
+      this.#executable = engine.withCopies([words, reals, sizes, limits, ...scales], (...places) => {
+        const [atWords = 0, atReals = 0, atSizes = 0, atLimits = 0, ...atScales] = places;
+        const pairs = Uint32Array.from(scales.flatMap((values, i) => [atScales[i] ?? 0, values.length]));
+        return engine.withCopies([pairs], (atPairs) =>
+          engine.call.bitnet_create(
+            ...([variant, atWords, words.length, atReals, reals.length, atPairs, scales.length] as const),
+            ...([atSizes, sizes.length, atLimits] as const),
+          ),
+        );
+      });
+      return engine.failure();
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return { code: "OUT_OF_MEMORY", message: error.message, op: -1, row: -1 };
+    }
+  }
+
+  #fill({ source, offset, part }: Extract<Request, { kind: "fill" }>): Answers["fill"] {
+    const engine = this.#live;
+    const length = part instanceof Uint8Array ? part.byteLength : part.length;
+    const at = engine.call.bitnet_source_room(this.#executable, source, offset, length);
+    if (at === 0) return engine.failure() ?? false;
+    const room = engine.bytes(at, length);
+    if (part instanceof Uint8Array) room.set(part);
+    else if (this.#port.readFile === undefined) throw new Error("there are no files here");
+    else return this.#port.readFile(part, room) ?? true;
+    return true;
+  }
+
+  #run(words: Int32Array): Answers["run"] {
+    const engine = this.#live;
+    const { call } = engine;
+    let outcome: ArrayBuffer | EngineFailure;
+    try {
+      const succeeded = engine.withCopies([words], (at) =>
+        call.bitnet_run(this.#executable, at, words.length),
+      );
+      outcome = succeeded
+        ? engine.copy(call.bitnet_result(), 4 * call.bitnet_result_words())
+        : (engine.failure() ?? { code: "INTERNAL", message: "the step failed", op: -1, row: -1 });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      outcome = { code: "OUT_OF_MEMORY", message: error.message, op: -1, row: -1 };
+    }
+    call.bitnet_end_step();
+    return { outcome, numbers: this.#numbers() };
+  }
+
+  #prove(): Proofs {
+    const engine = this.#live;
+    const { call } = engine;
+    // An engine's baseline compiler and its optimising one may differ, and each has been wrong.
+    let wrong = call.bitnet_wrong_instructions();
+    const began = performance.now();
+    for (let i = 0; i < hotCalls || performance.now() - began < hotMs; i++)
+      wrong |= call.bitnet_wrong_instructions();
+    const proved = (proofs.i32 | proofs.i16 | proofs.madd) & ~wrong;
+    call.bitnet_set_proved(proved);
+    const variants: string[] = [];
+    for (let name = engine.text(call.bitnet_variant_name(0)); name !== null; ) {
+      variants.push(name);
+      name = engine.text(call.bitnet_variant_name(variants.length));
+    }
+    const timeOf = (kind: string) => speedOf(call.bitnet_try_speed, variants.indexOf(`wasm-${kind}-exact`));
+    const dotMs = {
+      i32: (proved & proofs.i32) !== 0 ? timeOf("i32") : null,
+      i16: (proved & proofs.i16) !== 0 ? timeOf("i16") : null,
+      plain: timeOf("plain"),
+    };
+    return { proved, variants, dotMs };
+  }
+}
+
+/** Milliseconds a call, at best of five spells, the first of which warm it up. */
+function speedOf(call: (variant: number) => number, variant: number): number {
+  let best = Number.POSITIVE_INFINITY;
+  for (let spell = 0; spell < 5; spell++) {
+    const began = performance.now();
+    let n = 0;
+    let took = 0;
+    do {
+      for (let i = 0; i < 16; i++) call(variant);
+      n += 16;
+      took = performance.now() - began;
+    } while (took < speedMs);
+    best = Math.min(best, took / n);
+  }
+  return best;
+}
