@@ -232,7 +232,7 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
   test("cache: false keeps nothing; the page itself can run the model", async () => {
     expect(await run("/model.gguf", { cache: false })).toMatchObject({ text: expected, notices: [] });
     expect(await kept()).toEqual([]);
-    const here = await run("/model.gguf", { worker: false });
+    const here = await run("/model.gguf", { worker: false, backend: "wasm", wasmUrl: "/worker" });
     expect(here).toMatchObject({ text: expected });
     expect(here.notices).toEqual([expect.stringMatching(/keeps no files/)]);
   });
