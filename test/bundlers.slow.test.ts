@@ -7,6 +7,7 @@ import { cpSync, readFileSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
+import type { Readable } from "node:stream";
 import { BitNet } from "bitnet.ts";
 import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -66,7 +67,7 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     expected = await model.generate("The people", { maxTokens: 24, seed: 1 }).text;
     await model.dispose();
     project = createProject(makeTarballs());
-    project.install("vite@8.3.8", "esbuild@0.28.2");
+    project.install("vite@8.3.8", "esbuild@0.28.2", "workerd@1.20261117.1");
     browser = await startBrowser();
   }, 900_000);
   afterAll(async () => {
@@ -176,6 +177,42 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     );
   });
 
+  it("an isolate of the edge runs the reference, since it compiles no WebAssembly by itself", async () => {
+    project.write("edge/entry.mjs", edgeScript);
+    project.write("edge/config.capnp", edgeConfig);
+    cpSync(tinyModel, join(project.folder, "edge", "tiny.gguf"));
+    const folder = join(project.folder, "edge");
+    const args = [
+      "--bundle",
+      "--format=esm",
+      "--conditions=workerd,worker,browser",
+      "--external:./tiny.gguf",
+    ];
+    await project.run(installed(".bin", "esbuild"), [
+      join(folder, "entry.mjs"),
+      ...args,
+      `--outfile=${join(folder, "out.mjs")}`,
+    ]);
+    const workerd = installed(
+      "@cloudflare",
+      `workerd-${process.platform}-${process.arch === "x64" ? "64" : "arm64"}`,
+      "bin",
+      "workerd",
+    );
+    const child = spawn(workerd, ["serve", "config.capnp", "--control-fd=3"], {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
+    });
+    try {
+      const port = await listeningPort(child);
+      const answer = await (await fetch(`http://127.0.0.1:${port}/`)).json();
+      expect(answer).toMatchObject({ backend: "reference", text: expected });
+      expect(answer).toHaveProperty("notices", [expect.stringMatching(/^bitnet: no WebAssembly /)]);
+    } finally {
+      child.kill();
+    }
+  });
+
   it("a server may import it, and a page's bundle names nothing of Node", async () => {
     const conditions = ["--conditions=browser"];
     project.write("ssr.mjs", `import { BitNet } from "bitnet.ts"; console.log(typeof BitNet.load);`);
@@ -186,6 +223,44 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     for (const text of [page, worker]) expect(text).not.toMatch(/["']node:/);
   });
 });
+
+const edgeScript = `
+  import { BitNet } from "bitnet.ts";
+  import tiny from "./tiny.gguf";
+  export default {
+    async fetch() {
+      const notices = [];
+      const model = await BitNet.load(new Blob([tiny]), { onNotice: (line) => notices.push(line) });
+      const { text } = await model.generate("The people", { maxTokens: 24, seed: 1 }).result;
+      return Response.json({ backend: model.info.backend, text, notices });
+    },
+  };
+`;
+const edgeConfig = `
+using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "main", worker = .edge)],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+);
+const edge :Workerd.Worker = (
+  modules = [(name = "main.mjs", esModule = embed "out.mjs"), (name = "tiny.gguf", data = embed "tiny.gguf")],
+  compatibilityDate = "2026-11-01",
+);
+`;
+
+/** What workerd says on the descriptor for its supervisor. */
+function listeningPort(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    const control = child.stdio[3] as Readable;
+    control.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+      const [, port] = /"port":\s*(\d+)/.exec(said) ?? [];
+      if (port !== undefined) resolve(Number(port));
+    });
+    child.on("close", () => reject(new Error(`workerd ended: ${said}`)));
+  });
+}
 
 function addressIn(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {

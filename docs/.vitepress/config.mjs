@@ -40,6 +40,7 @@ export default defineConfig({
           page("Samplers and seeds", "/guide/samplers-and-seeds"),
           page("Log-probabilities", "/guide/log-probabilities"),
           page("Memory and speed", "/guide/memory-and-speed"),
+          page("Browsers", "/guide/browser"),
           page("Bundling", "/guide/bundling"),
           page("Bun, Deno, Electron, CommonJS", "/guide/runtimes"),
           page("Coming from elsewhere", "/guide/coming-from"),
