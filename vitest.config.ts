@@ -28,6 +28,9 @@ export default defineConfig({
         replacement: source("./packages/native/src/build/build-addon.ts"),
       },
       { find: /^#platform$/, replacement: source("./packages/bitnet.ts/src/platform.node.ts") },
+      // Insides of packages, for tests that put their parts together anew.
+      { find: /^#core\/(.*)$/, replacement: `${source("./packages/core/src/")}$1` },
+      { find: /^#server\/(.*)$/, replacement: `${source("./packages/server/src/")}$1` },
       { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
       { find: /^@bitnet\.ts\/web$/, replacement: source("./packages/web/src/index.ts") },

@@ -13,6 +13,7 @@ export const benches: readonly BenchEntry[] = [
   },
   { name: "prompt-length", question: "What do long prompts cost, and how fast is generation behind them?" },
   { name: "batch", question: "What do sequences that decode together gain?" },
+  { name: "embed", question: "How fast are texts embedded, alone and together?" },
   { name: "head", question: "What does screening the head gain, and how many rows does it compute exactly?" },
   { name: "load", question: "How long is it from opening the file to the first token?" },
   { name: "memory", question: "What memory does a model take, empty and in use?" },

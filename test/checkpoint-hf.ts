@@ -21,7 +21,7 @@ export interface HfChoices {
   config?: Readonly<Record<string, unknown>>;
 }
 
-interface StoredTensor {
+export interface StoredTensor {
   dtype: string;
   shape: number[];
   bytes: Uint8Array;
@@ -233,7 +233,7 @@ function weightFiles(
 }
 
 /** u64 length of the header, the header as JSON, the data. */
-function safetensors(tensors: ReadonlyMap<string, StoredTensor>, padding: number): Uint8Array {
+export function safetensors(tensors: ReadonlyMap<string, StoredTensor>, padding = 0): Uint8Array {
   const header: Record<string, object> = { __metadata__: { format: "pt" } };
   let end = 0;
   for (const [name, { dtype, shape, bytes }] of tensors) {

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bitnet, bitnetJson, tinyModel } from "./cli-process.ts";
+import { bitnet, bitnetJson, embeddedModel, tinyModel } from "./cli-process.ts";
 
 interface Answer {
   source: string;
@@ -39,7 +39,7 @@ describe("run", () => {
 
   it("knows the embedded model by its name", async () => {
     const { source } = await bitnetJson<Answer>(["run", "-m", "tiny", "-p", "We", ...greedy]);
-    expect(source).toBe(tinyModel);
+    expect(source).toBe(embeddedModel);
   });
 
   it.each([["-ngl", "99"], ["--no-display-prompt"], ["--color"], ["-st"], ["-no-cnv"], ["-s", "-1"]])(

@@ -1,4 +1,6 @@
-/** Runs the built `bitnet` command as users do: in a process of its own, with nothing of this process's BITNET_ variables but the choice of backend. */
+/**
+ * Runs the built `bitnet` command as users do: in a process of its own, with nothing of this process's BITNET_ variables but the choice of backend, on the
+ * model of the golden answers. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -7,6 +9,8 @@ const entry = fileURLToPath(new URL("../packages/cli/bin/bitnet.js", import.meta
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 export const tinyModel = `${root}models/tiny.gguf`;
+/** The model that users get when they name none. */
+export const embeddedModel = `${root}models/tiny.gguf`;
 export const goldenFolder = `${root}test/golden`;
 
 export interface Finished {
@@ -55,5 +59,6 @@ function environment(extra: Record<string, string> = {}): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith("BITNET_") || name === "BITNET_BACKEND" || name === "BITNET_ISA",
   );
-  return { ...Object.fromEntries(kept), ...extra };
+  // Answers are known of the fixture, not of the model that users meet.
+  return { ...Object.fromEntries(kept), BITNET_MODEL: tinyModel, ...extra };
 }

@@ -240,6 +240,14 @@ describe("ending early", () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
+  it.each([
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const)("%s ends it with %i", async (signal, expected) => {
+    const { status } = await bitnet(long, { onOutput: (child) => child.kill(signal) });
+    expect(status).toBe(expected);
+  });
+
   it("an interrupt stops the text, prints timings and exits with 130", async () => {
     const { status, stdout, stderr } = await bitnet(long, { onOutput: (child) => child.kill("SIGINT") });
     expect(status).toBe(130);

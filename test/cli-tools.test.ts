@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { openModelFiles } from "@bitnet.ts/core";
 import { openPath } from "@bitnet.ts/core/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bitnet, bitnetJson, goldenFolder, tinyModel } from "./cli-process.ts";
+import { bitnet, bitnetJson, embeddedModel, goldenFolder, tinyModel } from "./cli-process.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -125,7 +125,7 @@ describe("doctor", () => {
   it("finds everything in order", async () => {
     const report = await bitnetJson<Doctor>(["doctor"]);
     expect(report).toMatchObject({ ok: true, problems: [] });
-    expect(report.embeddedModel.path).toBe(tinyModel);
+    expect(report.embeddedModel.path).toBe(embeddedModel);
     expect(report.embeddedModel.text.length).toBeGreaterThan(10);
     expect(report.backends.map(({ name }) => name)).toEqual(["native", "reference"]);
     if (report.embeddedModel.backend === "native") {

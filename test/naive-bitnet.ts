@@ -17,9 +17,20 @@ type Vector = number[];
 
 /** Logits after each of `tokens`. */
 export function naiveLogits(checkpoint: Checkpoint, tokens: readonly number[]): Vector[] {
-  const { shape, embedding, layers, outputNorm, head } = checkpoint;
-  const { embedding: embeddingFactor, residual, logits } = factorsOf(shape);
+  const { shape, embedding, head } = checkpoint;
+  const { logits } = factorsOf(shape);
   const table = head ?? embedding;
+  return naiveStates(checkpoint, tokens).map((y) =>
+    range(shape.vocab).map(
+      (id) => logits * sum(y.map((v, i) => v * denseValue(table, id * shape.hidden + i))),
+    ),
+  );
+}
+
+/** What the logits after each of `tokens` are made of: the stream, normalised. */
+export function naiveStates(checkpoint: Checkpoint, tokens: readonly number[]): Vector[] {
+  const { shape, embedding, layers, outputNorm } = checkpoint;
+  const { embedding: embeddingFactor, residual } = factorsOf(shape);
   const keys: Vector[][] = layers.map(() => []); // [layer][position][kvHeads · headDim]
   const values: Vector[][] = layers.map(() => []);
   return tokens.map((token, position) => {
@@ -31,10 +42,7 @@ export function naiveLogits(checkpoint: Checkpoint, tokens: readonly number[]): 
       addTo(x, attentionBlock(checkpoint, l, x, position, past), residual);
       addTo(x, feedForward(checkpoint, layer, x), residual);
     });
-    const y = rmsNorm(x, outputNorm, shape.eps);
-    return range(shape.vocab).map(
-      (id) => logits * sum(y.map((v, i) => v * denseValue(table, id * shape.hidden + i))),
-    );
+    return rmsNorm(x, outputNorm, shape.eps);
   });
 }
 

@@ -229,3 +229,15 @@ test("the same seed gives the same text alone and among 63 others", async () => 
   );
   expect(crowd[31]).toBe(alone);
 });
+
+test("a deep health check generates", async () => {
+  server = await startServerProcess();
+  const [first, second] = await Promise.all([server.get("/health?deep=1"), server.get("/health?deep=1")]);
+  expect([first.status, second.status]).toEqual([200, 200]);
+  const report = (await first.json()) as { response_time_ms: number };
+  expect(report).toMatchObject({ status: "ok", model: "tiny", tokens_generated: 10 });
+  // The second has waited for the same check.
+  expect(((await second.json()) as { response_time_ms: number }).response_time_ms).toBe(
+    report.response_time_ms,
+  );
+});

@@ -39,6 +39,7 @@ export default defineConfig({
           page("Many conversations", "/guide/many-conversations"),
           page("Samplers and seeds", "/guide/samplers-and-seeds"),
           page("Log-probabilities", "/guide/log-probabilities"),
+          page("Embeddings", "/guide/embeddings"),
           page("Memory and speed", "/guide/memory-and-speed"),
           page("Browsers", "/guide/browser"),
           page("Bundling", "/guide/bundling"),

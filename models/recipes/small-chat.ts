@@ -8,7 +8,13 @@ import { join } from "node:path";
 import type { Example, RecipeSource } from "@bitnet.ts/train";
 import { chat, contextQuestion, type Message, scene, single } from "./small-chat/chats.ts";
 import { Draw } from "./small-chat/draw.ts";
-import { arithmeticQuestion, copyQuestion, factQuestion, outsideQuestion } from "./small-chat/questions.ts";
+import {
+  arithmeticQuestion,
+  copyQuestion,
+  factQuestion,
+  outsideQuestion,
+  untoldQuestion,
+} from "./small-chat/questions.ts";
 
 /** The seed that evaluation documents are drawn from: only they hold words that training never sees. */
 const heldOutSeed = 0x7e57;
@@ -33,8 +39,8 @@ function files(): RecipeSource[] {
     heldOut: 48,
   });
   const all = [
-    file("tinystories_sample.jsonl", [15, 5]),
-    file("storybooks_ccby.jsonl", [4, 0]),
+    file("tinystories_sample.jsonl", [10, 3]),
+    file("storybooks_ccby.jsonl", [3, 0]),
     file("aesop_for_children.jsonl", [1, 0]),
   ];
   return all.filter(({ path }) => existsSync(path));
@@ -56,18 +62,20 @@ export default {
   },
   tokenizer: { vocabSize: 2048, samples: 20_000, required: Array.from({ length: 101 }, (_, n) => String(n)) },
   sources: [
-    source("stories", [40, 30], scene),
-    source("chats", [15, 32], chat),
-    source("facts", [5, 8], (draw) => single(draw, factQuestion(draw), false)),
-    source("unknown", [3, 6], (draw) => single(draw, outsideQuestion(draw), false)),
-    source("context", [4, 6], (draw) => single(draw, contextQuestion(draw), true)),
+    source("stories", [36, 28], scene),
+    source("chats", [20, 34], chat),
+    source("facts", [6, 9], (draw) => single(draw, factQuestion(draw), false)),
+    source("unknown", [4, 6], (draw) =>
+      single(draw, draw.chance(0.12) ? untoldQuestion(draw) : outsideQuestion(draw), false),
+    ),
+    source("context", [5, 6], (draw) => single(draw, contextQuestion(draw), true)),
     source("arithmetic", [8, 8], (draw) => single(draw, arithmeticQuestion(draw), false)),
-    source("copying", [7, 7], (draw) => single(draw, copyQuestion(draw), true)),
+    source("copying", [8, 8], (draw) => single(draw, copyQuestion(draw), true)),
     ...files(),
   ],
   otherWeights: [1, 0.1],
-  tokens: 60_000_000,
-  batchTokens: 32_768,
+  tokens: 14_000_000,
+  batchTokens: 8192,
   microBatchTokens: 4096,
   schedule: {
     peakRate: 2.5e-3,
@@ -78,6 +86,6 @@ export default {
     weightDecay: 0.1,
     stage1Share: 0.5,
   },
-  evaluateEvery: 50,
+  evaluateEvery: 100,
   checkpointEvery: 50,
 };

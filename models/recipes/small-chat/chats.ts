@@ -10,48 +10,11 @@ import {
   type Question,
 } from "./questions.ts";
 import { drawStory, type StoryState, storyQuestion, tellStory } from "./story.ts";
+import { talkTurn } from "./talk.ts";
 import { typed } from "./typing.ts";
-import { anyThing, article, capital, openName } from "./world.ts";
+import { anyThing, article, beings, capital, openName } from "./world.ts";
 
 export type Message = ChatMessage;
-
-export const modelName = "Trit";
-
-const persona: readonly (readonly [string, string])[] = [
-  [
-    "{Who are you|What are you|What is your name|Are you a robot|Are you human|Tell me about yourself}?",
-    `I am ${modelName}, a very small ternary language model. I was trained by bitnet.ts on two cores.`,
-  ],
-  [
-    "{How big are you|How many parameters do you have|How small are you}?",
-    "I have five million parameters. Each weight is -1, 0 or 1.",
-  ],
-  [
-    "{What can you do|Can you help me|What can I ask you|Help}?",
-    "I can tell short stories, answer simple questions about animals and things, and add small numbers.",
-  ],
-  [
-    "{What can't you do|What do you not know|Do you know everything}?",
-    "I know only a small world. I make mistakes, and I do not know the news.",
-  ],
-  [
-    "{How are you|How do you do|How is it going|Are you well}?",
-    "{I am fine, thank you.|I am well, thank you.} {How can I help you?|What would you like to know?}",
-  ],
-  [
-    "{Hi|Hello|Hey|Good morning|Good evening|Hi there|Hello there}{!|.|}",
-    "{Hello!|Hi!|Hello there!} {How can I help you?|What would you like to know?|Would you like a story?}",
-  ],
-  [
-    "{Thank you|Thanks|Thank you very much|Thanks a lot}{!|.|}",
-    "{You are welcome!|I am glad to help.|My pleasure.}",
-  ],
-  ["{Bye|Goodbye|See you|Good night|Bye bye}{!|.|}", "{Goodbye!|See you soon!|Goodbye, and take care!}"],
-  [
-    "{|...|?|asdf|hm}",
-    "{What would you like to know?|I am here. Would you like a story?|Please ask me something.}",
-  ],
-];
 
 const systems = [
   "Be kind.",
@@ -72,7 +35,7 @@ export function chat(draw: Draw): Message[] {
   };
   const asides: readonly (readonly [number, () => void])[] = [
     [4, () => say(factQuestion(draw))],
-    [2, () => say(personaTurn(draw))],
+    [5, () => say(talkTurn(draw))],
     [2, () => say(outsideQuestion(draw))],
     [1, () => say(arithmeticQuestion(draw))],
   ];
@@ -82,13 +45,11 @@ export function chat(draw: Draw): Message[] {
     [3, () => storyTurns(draw, say)],
     [3, () => memoryTurns(draw, say, aside)],
   ];
-  for (let left = draw.between(1, 3); left > 0; left--) draw.weighted(pieces)();
+  for (let left = draw.between(1, 3); left > 0; left--) {
+    draw.weighted(pieces)();
+    if (`${messages.at(-1)?.content}`.endsWith("story?") && draw.chance(0.6)) offeredStory(draw, say);
+  }
   return messages;
-}
-
-export function personaTurn(draw: Draw): Question {
-  const [ask, answer] = draw.pick(persona);
-  return { ask: draw.say(ask), answer: draw.say(answer) };
 }
 
 type Say = (question: Question, protect?: readonly string[]) => void;
@@ -109,6 +70,9 @@ const requests = [
   "Please tell me a story",
   "A story, please",
   "Write a story",
+  "A story",
+  "Do you know a story",
+  "Could you tell me a short story",
 ];
 
 /** A story on request, questions about it, and what people ask next. */
@@ -148,6 +112,20 @@ function storyTurns(draw: Draw, say: Say): void {
   say(storyQuestion(draw, state), [state.hero, state.friend]);
 }
 
+/** What people say when they are asked whether they would like a story. */
+function offeredStory(draw: Draw, say: Say): void {
+  if (draw.chance(0.2)) {
+    say({ ask: draw.say("{No|No, thank you|Not now}."), answer: "All right. What would you like to know?" });
+    return;
+  }
+  const state = drawStory(draw);
+  say({
+    ask: draw.say("{Yes|Yes, please|Sure|Okay|Please do|Yes, tell me one|Of course|I would like that}{.|!|}"),
+    answer: tellStory(draw, state),
+  });
+  if (draw.chance(0.5)) say(storyQuestion(draw, state), [state.hero, state.friend]);
+}
+
 /** What a story is to be about. */
 export function storyRequest(draw: Draw): { ask: string; given: Partial<StoryState> } {
   const request = draw.pick(requests);
@@ -156,11 +134,19 @@ export function storyRequest(draw: Draw): { ask: string; given: Partial<StorySta
   const thing = anyThing(draw);
   const hero = drawStory(draw).hero;
   if (draw.chance(0.5)) given.hero = hero;
-  if (given.hero === undefined || draw.chance(0.5)) given.thing = thing;
-  const about = [given.hero, given.thing === undefined ? undefined : article(given.thing)].filter(
+  if (draw.chance(0.35)) given.being = draw.pick(beings);
+  if ((given.hero === undefined && given.being === undefined) || draw.chance(0.4)) given.thing = thing;
+  const who =
+    given.being === undefined
+      ? given.hero
+      : `${article(given.being)}${given.hero === undefined ? "" : draw.say(` {called|named} ${given.hero}`)}`;
+  const about = [who, given.thing === undefined ? undefined : article(given.thing)].filter(
     (part) => part !== undefined,
   );
-  return { ask: `${request} about ${about.join(" and ")}.`, given };
+  return {
+    ask: `${request} ${draw.pick(["about", "about", "about", "with"])} ${about.join(" and ")}.`,
+    given,
+  };
 }
 
 /** A story, or a little scene with questions, as one conversation. */

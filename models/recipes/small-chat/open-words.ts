@@ -33,59 +33,59 @@ export const openNames: readonly string[] = list(
 
 export const openNouns: readonly string[] = list(
   "aardvark abbey absurdity abundance accuracy acorn acreage actress actuality adherence adoption " +
-    "adultery advice affinity aircraft airtime allergy allies alpaca amaranth anemia ankle annoyance " +
+    "advice affinity aircraft airtime allergy allies alpaca amaranth ankle annoyance " +
     "antelope anxiety apologise apparatus appendix apple appraisal apricot armadillo armour artichoke " +
     "artistry asparagus assembly attacker aubergine authority avarice aversion aviation baboon backlash " +
     "ballet balloon balls bananas baron barrier barrister barrymore baseball bases basil basis battling " +
-    "bear bed bedtime beet beginner bell belt bending bicycle bikini bilberry bison blouse blowdryer " +
+    "bear bed bedtime beet beginner bell belt bending bicycle bilberry bison blouse blowdryer " +
     "blueberry boar boardroom boasting bodyguard boldness bonding bones bonesaw bonus bookmark boomer " +
-    "boots booty bottle bowling bra bread breaker broccoli broth browsing brunt buffalo bullion burglary " +
-    "buyout cabbage cabot calabrese calamity camel camisole canary canvas captaincy capybara carcass " +
-    "carrot cartridge cat catfish celebrity cellphone cemetery certainty chamomile charade chard cheetah " +
-    "cherry chickpea chili china chipmunk chives cholera circus civility clerk climber clock closeness " +
+    "boots booty bottle bowling bread breaker broccoli broth browsing brunt buffalo bullion " +
+    "buyout cabbage calamity camel canary canvas captaincy capybara " +
+    "carrot cartridge cat catfish celebrity cellphone certainty chamomile charade chard cheetah " +
+    "cherry chickpea chili china chipmunk chives circus civility clerk climber clock closeness " +
     "clothing clutches coaster coconut colleague college colors comb commander commenter commune comrade " +
-    "concur confidant conflict consist constable consul cork corpus couch cougar counselor countdown " +
-    "covering cow coyote cravat crocodile crossover crow crowbar cucumber cufflinks culprit cumin cup " +
-    "curfew currant cutter cyclist cyclone cylinder cynicism damsel damson daybreak dealing deduction " +
-    "defection deference deflation delicacy delicata demeanor dentist deodorant departure desk detention " +
-    "developer diagnosis digger dill dingo dioxide discord discovery diversity docking dog dollar dolphin " +
-    "donkey door doorstep dove downside drafting drank drawer dress drilling duchess ducking dugout " +
-    "eagerness earnings easter eater egg elk emperor endive environs envoy epilepsy equator eraser error " +
-    "ewe falls fascism fastball feather feces feedback ferocity ferret fetish fig firing fish fleece floor " +
-    "flora folklore follower football foothold footing forefront formality formation formula foyer fraud " +
+    "concur confidant consist constable consul cork corpus couch cougar counselor countdown " +
+    "covering cow coyote cravat crocodile crossover crow crowbar cucumber cufflinks cumin cup " +
+    "curfew currant cutter cyclist cyclone cylinder cynicism damson daybreak dealing deduction " +
+    "deference delicacy demeanor dentist deodorant departure desk detention " +
+    "developer digger dill dingo dioxide discord discovery diversity docking dog dollar dolphin " +
+    "donkey door doorstep dove downside drafting drawer dress drilling duchess ducking dugout " +
+    "eagerness earnings easter eater egg elk emperor endive environs envoy equator eraser error " +
+    "ewe falls fastball feather feedback ferocity ferret fig firing fish fleece floor " +
+    "flora folklore follower football foothold footing forefront formality formation formula foyer " +
     "freestyle frenchman frequency fridge fries frigate frisee frog function fusion futility gallery " +
-    "genesis genitals ginger giraffe glitter gloves gnu goat gopher gorilla grandeur greens grocer gunman " +
+    "genesis ginger giraffe glitter gloves gnu goat gopher gorilla grandeur greens grocer " +
     "gusto habanero hallway hamburger hammock hands happiness hardship harmonica heads headset hearts " +
-    "hegemony height hello helper hoarding hog homeland homer horse horseman hurricane ibex ignition " +
-    "iguana illness immunity inaction indicator infamy influx iniquity innocence insanity interact " +
-    "intruder jackal jacket jackfruit jambul jogging jones jujube juror kaftan kale kangaroo keyboard " +
+    "height hello helper hoarding hog homeland homer horse horseman hurricane ibex ignition " +
+    "iguana immunity inaction indicator influx iniquity innocence interact " +
+    "jackal jacket jackfruit jambul jogging jones jujube juror kaftan kale kangaroo keyboard " +
     "keychain kilt knife knocking koala kohlrabi kurta laborer lace lamb laurels layout leasing legume " +
     "lemon lemur lentils lettuce licence lifeblood lifeline ligament light lighter lime lineage liner " +
-    "lineup lingerie lizard llama loathing lodging longevity loquat lordship lotion lowry lustre lychee " +
-    "madness magazine magnet mahogany mailing majority mamey mandarine manga mangetout mango manifesto map " +
+    "lineup lizard llama loathing lodging longevity loquat lordship lotion lowry lustre lychee " +
+    "magazine magnet mahogany mailing majority mamey mandarine manga mangetout mango manifesto map " +
     "marjoram marmoset martyrdom matrix mayhem meantime mechanics mediator medics melodrama memory milk " +
     "misery mishap molasses momentum money mongoose monitor moose mop morale mouse movie mule multitool " +
     "mushroom muskrat mustang mythology narration narrator necktie needle neighbour newt nightgown " +
-    "nightmare noodle novel novella nucleus nuisance nutrition nylon obscenity obscurity observer offense " +
+    "noodle novel novella nucleus nuisance nutrition nylon obscurity observer offense " +
     "olive oracle orangutan orchestra oregano otter outage outcome outdoors outfield outlet outpost outset " +
     "oxygen pail panther pants papaya paper paprika parsley parson pasta pathos pea peach pear pen " +
-    "pendulum penguin perfume perusal peter pharaoh phrasing physalis piles pillow pinecone plate plateau " +
-    "platypus playing plethora plum plurality pneumonia policeman polling pomelo poncho porpoise posterity " +
-    "potato pottery pounding precinct prisoner privacy probation prophecy puberty publicist publicity " +
+    "pendulum penguin perfume perusal pharaoh phrasing physalis piles pillow pinecone plate plateau " +
+    "platypus playing plethora plum plurality policeman polling pomelo poncho porpoise posterity " +
+    "potato pottery pounding precinct privacy probation prophecy puberty publicist publicity " +
     "publisher pueblo pullman pundit purse putting quantity quart quilt quince rabbit raccoon radiance " +
     "radicchio radish raincoat ranger rapidity rapport raspberry reaction reader receptor recipe rector " +
     "refinery reformer regulator reins rendition repayment reptile republic residency rhubarb riches ring " +
-    "roadblock robber robe rock rocks romper rubbing rug rutabaga saloon sandal sandals sandglass sarcasm " +
-    "sarong satsuma saturday saucer scarf schism schooner scissors scooter scouring screw scrimmage scrum " +
+    "roadblock robe rock rocks romper rubbing rug rutabaga saloon sandal sandals sandglass " +
+    "sarong satsuma saucer scarf schism schooner scissors scooter scouring screw scrimmage scrum " +
     "seeder semicolon semifinal serenity servitude sesame sewing shallot sharpie sharpness shaving shawl " +
     "shirt siding sinking skirt skunk slipper slugger snead soap socks sofa solitude souvenir spaghetti " +
-    "spatula speakers spectacle spectre sperm spinach sponge squad squash squid staging stanza statuette " +
+    "spatula speakers spectacle spectre spinach sponge squad squash squid staging stanza statuette " +
     "stimulus stocks storey stylus subsidy suburb suit swimmer swimwear sword syndrome synopsis table " +
-    "tailcoat tankini tapir tavern teddies tempo tendency terror terry theater theology therapy thicket " +
+    "tailcoat tapir tavern tempo tendency terry theater theology therapy thicket " +
     "thimble thong thread threshold thriller thyme ticker tie tiger toad toilet tomato top touchdown " +
-    "tourney tracing tractor trauma trousers trout tubers tuesday turnip turtle tweezers twenties " +
-    "ultimatum umbrella underdog underwear uprising validity vampire vase vest viability viewpoint vista " +
-    "vocalist voltage wallet walrus warthog wasabi watchdog water weariness weasel whale whip whisky " +
+    "tourney tracing tractor trousers trout tubers turnip turtle tweezers twenties " +
+    "umbrella underdog uprising validity vase vest viability viewpoint vista " +
+    "vocalist voltage wallet walrus warthog wasabi watchdog water weasel whale whip " +
     "whiteness widget wildcat windfall window wishbone wolf wolverine woodchuck woodward words workman " +
     "wrench youngster zip zipper zucchini",
 );

@@ -12,6 +12,7 @@ import {
   openNoun,
   opposites,
   pseudoWord,
+  singleFacts,
   uses,
 } from "./world.ts";
 
@@ -55,7 +56,7 @@ const factFamilies: readonly ((draw: Draw) => Question)[] = [
     const { name, legs } = draw.pick(animals);
     return {
       ask: draw.say(`How many legs {does ${article(name)} have|do ${plural(name)} have}?`),
-      answer: `${capital(article(name))} has ${legs} legs.`,
+      answer: `${capital(article(name))} has ${legs === 0 ? "no" : legs} legs.`,
     };
   },
   (draw) => {
@@ -108,9 +109,20 @@ const factFamilies: readonly ((draw: Draw) => Question)[] = [
   },
   (draw) => {
     const [job, work] = draw.pick(jobs);
-    return { ask: draw.say(`What does ${article(job)} do?`), answer: `${capital(article(job))} ${work}.` };
+    return {
+      ask: draw.say(`What {does ${article(job)} do|do ${job}s do|is the job of ${article(job)}}?`),
+      answer: `${capital(article(job))} ${work}.`,
+    };
   },
+  singleFact,
+  singleFact,
+  singleFact,
 ];
+
+function singleFact(draw: Draw): Question {
+  const [ask, answer] = draw.pick(singleFacts);
+  return { ask: draw.say(ask), answer };
+}
 
 function plural(noun: string): string {
   if (noun === "sheep") return noun;
@@ -133,16 +145,21 @@ export function arithmeticQuestion(draw: Draw): Question {
   ])(draw);
 }
 
+/** A sum as a question, or as people type it into a machine. */
+function asked(draw: Draw, sum: string): string {
+  return draw.say(`{What is |What is |What is |How much is |Calculate |}${sum}{?|?|?| =|}`);
+}
+
 function sum(draw: Draw): Question {
   const a = draw.between(0, 20);
   const b = draw.between(0, 20 - Math.min(a, 20));
-  return { ask: draw.say(`What is ${a} {plus|+|and} ${b}?`), answer: `${a} plus ${b} is ${a + b}.` };
+  return { ask: asked(draw, `${a}{ plus | + |+| and }${b}`), answer: `${a} plus ${b} is ${a + b}.` };
 }
 
 function difference(draw: Draw): Question {
   const a = draw.between(0, 20);
   const b = draw.between(0, a);
-  return { ask: draw.say(`What is ${a} {minus|-|take away} ${b}?`), answer: `${a} minus ${b} is ${a - b}.` };
+  return { ask: asked(draw, `${a}{ minus | - |-| take away }${b}`), answer: `${a} minus ${b} is ${a - b}.` };
 }
 
 function comparison(draw: Draw): Question {
@@ -306,6 +323,21 @@ export function outsideQuestion(draw: Draw): Question {
     .replaceAll("NAME", () => openName(draw))
     .replaceAll("NOUN", () => openNoun(draw));
   return { ask, answer: draw.say(draw.pick(admissions)) };
+}
+
+/** A question about the user, who has told nothing yet. */
+export function untoldQuestion(draw: Draw): Question {
+  return draw.chance(0.5)
+    ? {
+        ask: draw.say("{What is my name|Do you know my name|Who am I}?"),
+        answer: "I do not know your name. What is your name?",
+      }
+    : {
+        ask: draw.say(
+          "{What is my dog called|What is my cat called|What do I have|What do I like|How old am I|Where do I live}?",
+        ),
+        answer: "I do not know that. You have not told me.",
+      };
 }
 
 /** Whether an answer admits ignorance. */

@@ -3,8 +3,19 @@
  * about it, and checks a text that a model wrote.
  */
 import type { Draw } from "./draw.ts";
+import { type Plot, plots } from "./plots.ts";
 import type { Question } from "./questions.ts";
-import { anyName, anyThing, article, capital, colours, hidingPlaces, names, places } from "./world.ts";
+import {
+  anyName,
+  anyThing,
+  article,
+  beings,
+  capital,
+  colours,
+  hidingPlaces,
+  names,
+  places,
+} from "./world.ts";
 
 export interface StoryState {
   hero: string;
@@ -13,83 +24,19 @@ export interface StoryState {
   colour: string;
   place: string;
   hidden: string;
-  plot: PlotName;
-  feeling: string;
+  plot: string;
+  /** What the hero is; a child unless the story is asked to be about somebody else. */
+  being: string;
 }
 
-type PlotName = (typeof plots)[number]["name"];
-
-/** HERO, FRIEND, THING, COLOUR, PLACE, HIDDEN are filled in; one alternative of each {…} is taken. */
-const plots = [
-  {
-    name: "lost",
-    trouble: "the COLOUR THING was lost",
-    beats: [
-      "{One day|One morning|One sunny day}, HERO went to PLACE with {the COLOUR THING|a COLOUR THING}.",
-      "{But then|Suddenly|Soon}, the THING was {gone|lost}. {HERO looked and looked.|HERO could not find it.|HERO began to cry.}",
-      'FRIEND {came to help|saw it and came|wanted to help}. "{Do not cry|Do not worry|I will help you}," said FRIEND.',
-      "FRIEND {looked HIDDEN|searched HIDDEN}. {There was the THING!|The THING was there!|And there it was!}",
-      "HERO {was so happy|was happy again|smiled} and {hugged FRIEND|thanked FRIEND|said thank you}.",
-    ],
-    ending: "They {played|walked home|laughed} together. The end.",
-    finder: "FRIEND",
-  },
-  {
-    name: "shared",
-    trouble: "FRIEND had no THING",
-    beats: [
-      "HERO had a COLOUR THING and {loved it very much|took it to PLACE|was proud of it}.",
-      "{At|In} PLACE, HERO met FRIEND. FRIEND {had no THING|was sad and had nothing to play with|looked at the THING}.".replace(
-        "{At|In} PLACE",
-        "One day in PLACE",
-      ),
-      'HERO {thought for a while|wanted to be kind|had an idea}. "{We can share it|You can play too|Let us share}," said HERO.',
-      "FRIEND {smiled|was very happy|jumped with joy}. {They took turns|They played all day|They had so much fun}.",
-    ],
-    ending: "{From that day on|After that}, HERO and FRIEND were {good friends|best friends}. The end.",
-    finder: "HERO",
-  },
-  {
-    name: "broken",
-    trouble: "the COLOUR THING broke",
-    beats: [
-      "HERO made a COLOUR THING {for FRIEND|as a present for FRIEND}.",
-      "{On the way to PLACE|In PLACE}, HERO fell and the THING broke. HERO was {sad|very sad}.",
-      'FRIEND said, "{I am not angry|It is all right|We can mend it}." {They found some glue.|They took some string.|They sat down together.}',
-      "{Soon|After a while|Before long}, the THING was {as good as new|whole again|even better than before}.",
-    ],
-    ending: "HERO {learned that friends help|was glad to have a friend} . The end.".replace(" .", "."),
-    finder: "FRIEND",
-  },
-  {
-    name: "found",
-    trouble: "somebody had lost a COLOUR THING",
-    beats: [
-      "HERO was walking {in PLACE|through PLACE} {one day|one morning|when the sun was low}.",
-      'HERO found a COLOUR THING HIDDEN. "{Whose is this|Who lost this}?" HERO asked.',
-      "{FRIEND was looking for it|It belonged to FRIEND}. FRIEND had looked {everywhere|all day long}.",
-      'HERO gave the THING to FRIEND. "{Thank you|You are so kind}," said FRIEND.',
-    ],
-    ending: "HERO {felt warm inside|was happy all day|went home with a smile}. The end.",
-    finder: "HERO",
-  },
-  {
-    name: "storm",
-    trouble: "a storm came",
-    beats: [
-      "HERO and FRIEND went to PLACE with a COLOUR THING.",
-      "{Dark clouds came.|The wind began to blow.|It began to rain.} {They were afraid.|FRIEND was afraid.}",
-      'HERO said, "{Hold my hand|Stay close to me|Let us run}." They hid HIDDEN until {the sun came back|the storm was over}.',
-      'FRIEND said, "{You are brave|Now I am not afraid}," and {HERO smiled|they laughed}.',
-    ],
-    ending: "{They went home with the THING.|They were safe and dry at last.} The end.",
-    finder: "HERO",
-  },
-] as const;
-
 const openings = [
-  "Once upon a time, there was {a child|a little child|a kind child} called HERO.",
-  "There once was {a child|a little one} named HERO.",
+  "Once upon a time, there was a {little|kind|young} BEING called HERO.",
+  "There once was a {little|brave|small} BEING named HERO.",
+];
+
+/** For a hero of whom only the name counts. */
+const plainOpenings = [
+  ...openings,
   "HERO {lived near PLACE|lived in a little house|had a good friend called FRIEND}.",
 ];
 
@@ -103,13 +50,14 @@ export function drawStory(draw: Draw, given: Partial<StoryState> = {}): StorySta
     place: given.place ?? draw.pick(places),
     hidden: given.hidden ?? draw.pick(hidingPlaces),
     plot: given.plot ?? draw.pick(plots).name,
-    feeling: "happy",
+    being: given.being ?? (draw.chance(0.3) ? draw.pick(beings) : "child"),
   };
 }
 
 function fill(text: string, state: StoryState): string {
   const withArticle = text.replaceAll("a COLOUR", article(state.colour));
   return withArticle
+    .replaceAll("BEING", state.being)
     .replaceAll("HERO", state.hero)
     .replaceAll("FRIEND", state.friend)
     .replaceAll("THING", state.thing)
@@ -121,42 +69,40 @@ function fill(text: string, state: StoryState): string {
 export function tellStory(draw: Draw, state: StoryState, isShort = false): string {
   const plot = plotOf(state);
   const beats = isShort
-    ? [plot.beats[0], plot.beats[1], plot.beats.at(-1) ?? ""]
-    : [draw.pick(openings), ...plot.beats];
+    ? [plot.beats[0] ?? "", plot.beats[1] ?? "", plot.beats.at(-1) ?? ""]
+    : [draw.pick(state.being === "child" ? plainOpenings : openings), ...plot.beats];
   return [...beats, plot.ending].map((beat) => fill(draw.say(beat), state)).join(" ");
 }
 
-function plotOf({ plot }: StoryState): (typeof plots)[number] {
-  return plots.find(({ name }) => name === plot) ?? plots[0];
+function plotOf({ plot }: StoryState): Plot {
+  const found = plots.find(({ name }) => name === plot);
+  if (found === undefined) throw new Error(`no plot is called ${plot}`);
+  return found;
 }
 
 /** Questions that the text answers. */
 export function storyQuestion(draw: Draw, state: StoryState): Question {
-  const { hero, friend, thing, colour, place, hidden, plot } = state;
+  const { hero, friend, thing, colour, place, hidden, being } = state;
+  const { trouble, finder, goes } = plotOf(state);
   const options: Question[] = [
     { ask: `What colour was the ${thing}?`, answer: `The ${thing} was ${colour}.` },
     {
-      ask: draw.say("{Who was the story about|Who is the hero of the story}?"),
+      ask: draw.say("{Who was the story about|Who is the hero of the story|Who is it about}?"),
       answer: `The story was about ${hero}.`,
     },
     { ask: `Who was ${hero}'s friend?`, answer: `${hero}'s friend was ${friend}.` },
     {
-      ask: draw.say("{What happened|What went wrong}?"),
-      answer: capital(`${fill(plotOf(state).trouble, state)}.`),
+      ask: draw.say("{What happened|What went wrong|What was the problem}?"),
+      answer: capital(`${fill(trouble, state)}.`),
     },
   ];
-  if (plot === "lost")
+  if (finder !== undefined)
     options.push(
       { ask: `Where was the ${thing}?`, answer: `The ${thing} was ${hidden}.` },
-      { ask: `Who found the ${thing}?`, answer: `${friend} found the ${thing}.` },
+      { ask: `Who found the ${thing}?`, answer: `${finder === "HERO" ? hero : friend} found the ${thing}.` },
     );
-  if (plot === "found")
-    options.push(
-      { ask: `Who found the ${thing}?`, answer: `${hero} found the ${thing}.` },
-      { ask: `Where was the ${thing}?`, answer: `The ${thing} was ${hidden}.` },
-    );
-  if (plot === "lost" || plot === "found")
-    options.push({ ask: `Where did ${hero} go?`, answer: `${hero} went to ${place}.` });
+  if (goes) options.push({ ask: `Where did ${hero} go?`, answer: `${hero} went to ${place}.` });
+  if (being !== "child") options.push({ ask: `What was ${hero}?`, answer: `${hero} was ${article(being)}.` });
   return draw.pick(options);
 }
 
@@ -166,6 +112,7 @@ export function checkStory(text: string, asked: Partial<StoryState>): string[] {
   for (const [what, name] of [
     ["hero", asked.hero],
     ["thing", asked.thing],
+    ["being", asked.being],
   ] as const)
     if (name !== undefined && !text.toLowerCase().includes(name.toLowerCase()))
       problems.push(`the ${what} ${name} does not appear`);

@@ -3,7 +3,8 @@ import type { Draw } from "./draw.ts";
 
 export function typed(draw: Draw, text: string, protect: readonly string[] = []): string {
   if (draw.chance(0.5)) return text;
-  let careless = draw.chance(0.7) ? text.toLowerCase() : text;
+  const short = draw.chance(0.3) ? text.replace(/^(What|Who|Where) is\b/, "$1's") : text;
+  let careless = draw.chance(0.7) ? short.toLowerCase() : short;
   // Names and words that are to be copied keep their spelling, else the answer could not be known.
   for (const word of protect) careless = careless.replaceAll(word.toLowerCase(), word);
   if (draw.chance(0.6)) careless = careless.replace(/[.?!]+$/, "");

@@ -12,6 +12,7 @@ import {
   chatTemplateFor,
   countParameters,
   describeModel,
+  type EmbeddingModules,
   type Executable,
   type FileRoot,
   type GenerateOptions,
@@ -20,17 +21,43 @@ import {
   type ModelConfig,
   openModelFiles,
   pageTokens,
+  readEmbeddingModules,
   readTokenizer,
   Scheduler,
   type TemplateSource,
   type Tokenizer,
+  type TokenMask,
   throwIfAborted,
 } from "@bitnet.ts/core";
-import { availableMemory, createBackend, foreignOptions, openLocation } from "#platform";
+import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
+import {
+  availableMemory,
+  createBackend,
+  createGrammarCompiler,
+  foreignOptions,
+  openLocation,
+} from "#platform";
+import {
+  type AnswerOptions,
+  FormedGeneration,
+  type SchemaOptions,
+  takeForm,
+  type ValueGeneration,
+} from "./answer-form.ts";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import { checkSource } from "./check-source.ts";
-import { describedSource, type Generation, SingleGeneration } from "./generation.ts";
+import {
+  type EmbeddingModel,
+  type EmbeddingResult,
+  type EmbedOptions,
+  embedTexts,
+  type Quantization,
+  type RankedText,
+  rankTexts,
+  type TextToEmbed,
+} from "./embed.ts";
+import { describedSource, type Generation, type GenerationSource, SingleGeneration } from "./generation.ts";
 import { checkKnown } from "./known-options.ts";
 import {
   bytesPerToken,
@@ -41,6 +68,8 @@ import {
   weightBytes,
 } from "./memory-bytes.ts";
 import { checkPromptIds } from "./prompt-ids.ts";
+import { queuedSource } from "./queued-source.ts";
+import type { FromSchema, JsonSchema } from "./schema-type.ts";
 import type { BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
 
 /** Rows of one step: bounds how long prefill keeps others waiting, and the size of activations. */
@@ -66,6 +95,11 @@ export class BitNet {
   private compiledTemplate: ChatTemplate | null = null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
+  /** How its files want states to become embeddings, or why they cannot be followed. */
+  private readonly modules: EmbeddingModules | BitNetError;
+  private readonly config: ModelConfig;
+  /** Made when the first form of an answer is asked for. */
+  private compiler: Promise<GrammarCompiler> | null = null;
   private disposal: Promise<void> | null = null;
 
   private constructor(parts: {
@@ -76,6 +110,8 @@ export class BitNet {
     usualTemplate: "bitnet" | null;
     executable: Executable;
     scheduler: Scheduler;
+    modules: EmbeddingModules | BitNetError;
+    config: ModelConfig;
   }) {
     const bytesPerToken = { enumerable: true, get: () => this.bytesPerToken(parts.info.bytesPerToken) };
     this.info = Object.freeze(Object.defineProperties({ ...parts.info }, { bytesPerToken }));
@@ -85,6 +121,8 @@ export class BitNet {
     this.usualTemplate = parts.usualTemplate;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
+    this.modules = parts.modules;
+    this.config = parts.config;
   }
 
   /**
@@ -134,6 +172,7 @@ export class BitNet {
         addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
       });
       const tokenizer = readTokenizer(files, config);
+      const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
       const onProgress = options.onProgress ?? (() => {});
       const signal = options.signal ? { signal: options.signal } : {};
       const program = await bindModel(model, config, {
@@ -152,6 +191,7 @@ export class BitNet {
       });
       try {
         onProgress(1);
+        throwIfAborted(options.signal);
         const scheduler = new Scheduler(executable, { tokenizer, nPages, maxRows });
         const info = Object.freeze({
           ...describeConfig(model.config),
@@ -161,6 +201,10 @@ export class BitNet {
           tensorTypes: listTensorTypes(model.tensors),
           ...describeBackend(backend),
           kvType,
+          canGenerate: config.hasHead,
+          pooling: modules instanceof BitNetError ? null : modules.pooling,
+          embeddingSize:
+            modules instanceof BitNetError ? null : (modules.dense.at(-1)?.rows ?? config.hiddenSize),
           bytesPerToken: bytesPerToken(program),
           loadMs: performance.now() - start,
         });
@@ -173,6 +217,8 @@ export class BitNet {
           usualTemplate: model.defaultChatTemplate,
           executable,
           scheduler,
+          modules,
+          config,
         });
       } catch (error) {
         await executable.dispose();
@@ -185,21 +231,67 @@ export class BitNet {
 
   /**
    * Continues a text, or token ids. A text gets the beginning-of-text token when the model wants it, and control tokens
-   * written out in it stay ordinary text; ids are taken as they are. All generations of a model run in one batch.
+   * written out in it stay ordinary text; ids are taken as they are. All generations of a model run in one batch. With `schema`, `json`,
+   * `pattern` or `choices` the answer has that form, token by token; what is wrong with a form, the result fails with.
+   * @example
+   * const schema = { type: "object", properties: { name: { type: "string" } }, required: ["name"] };
+   * const { name } = await model.generate("A person:", { schema }).value;
    * @throws BitNetError INVALID_ARGUMENT for options, an empty prompt (a text that is empty, where the model wants no beginning-of-text
-   * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, DISPOSED.
+   * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, MODEL_UNSUPPORTED for a model that only embeds, DISPOSED.
    */
-  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
+  generate<const S extends JsonSchema>(
+    prompt: string | ArrayLike<number>,
+    options: SchemaOptions<S>,
+  ): ValueGeneration<FromSchema<S>>;
+  generate(
+    prompt: string | ArrayLike<number>,
+    options: AnswerOptions & { json: true },
+  ): ValueGeneration<Record<string, unknown>>;
+  generate(prompt: string | ArrayLike<number>, options?: AnswerOptions): Generation;
+  generate(prompt: string | ArrayLike<number>, options: AnswerOptions = {}): Generation {
     this.checkAlive();
+    if (!this.config.hasHead)
+      throw new BitNetError(
+        "MODEL_UNSUPPORTED",
+        `${this.info.source}: this model has no head to generate with; it embeds texts`,
+      );
+    const { form, rest } = takeForm(options);
     const ids =
       typeof prompt === "string"
         ? this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos })
         : checkPromptIds(prompt, this.info);
+    return form === null
+      ? new SingleGeneration(this.begin(ids, rest), rest.signal)
+      : new FormedGeneration(this.beginFormed(ids, rest, form), rest.signal);
+  }
+
+  private begin(ids: Int32Array, options: GenerateOptions): GenerationSource {
     const { tokenizer } = this;
     // Ids beyond the vocabulary (padding of an embedding) have no text.
     const textOf = (id: number) => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : "");
-    const source = describedSource(this.scheduler.generate(ids, options), ids, textOf);
-    return new SingleGeneration(source, options.signal);
+    return describedSource(this.scheduler.generate(ids, options), ids, textOf);
+  }
+
+  /** Begins when the grammar of the form is there. */
+  private beginFormed(ids: Int32Array, options: GenerateOptions, form: GrammarSpec): GenerationSource {
+    this.compiler ??= createGrammarCompiler(this.tokenizer, this.info.vocabSize);
+    let createMask: (() => TokenMask) | undefined;
+    const compiled = this.compiler
+      .then((compiler) => compiler.compile(form))
+      .then((grammar) => {
+        createMask = () => grammar.createMask();
+      });
+    const start = () => {
+      this.checkAlive();
+      const mask = createMask?.();
+      try {
+        return this.begin(ids, mask === undefined ? options : { ...options, mask });
+      } catch (error) {
+        mask?.dispose();
+        throw error;
+      }
+    };
+    return queuedSource(compiled, start, { signal: options.signal, seed: options.seed });
   }
 
   /**
@@ -229,10 +321,36 @@ export class BitNet {
         tokenizer,
         template,
         contextLength: this.info.contextLength,
-        generate: (ids, generateOptions) => this.generate(ids, generateOptions),
+        begin: (ids, generateOptions, form) =>
+          form === null ? this.begin(ids, generateOptions) : this.beginFormed(ids, generateOptions, form),
       },
       options,
     );
+  }
+
+  /**
+   * Embeds texts: all of them in one batch with whatever else runs, each with the bits that it has alone. Models that were made to embed say
+   * in their files how; of others the states are pooled as is usual for their family.
+   * @example
+   * const { embeddings } = await model.embed(["a cat", "a dog"], { dimensions: 256 });
+   * console.log(cosineSimilarity(embeddings[0], embeddings[1]));
+   * @throws BitNetError INVALID_ARGUMENT for options or texts, CONTEXT_EXCEEDED for a text that does not fit, FORMAT_… for a model whose files ask
+   * for something unknown, BACKEND_UNAVAILABLE, ABORTED, DISPOSED.
+   */
+  async embed<Q extends Quantization = "none">(
+    texts: string | readonly TextToEmbed[],
+    options: EmbedOptions<Q> = {},
+  ): Promise<EmbeddingResult<Q>> {
+    return embedTexts(this.embeddingModel(), texts, options);
+  }
+
+  /**
+   * Ranks texts by the cosine of their embeddings with that of a query, best first; of equal ones the first given comes first. The model's own
+   * prompts for queries and documents are used where it has such; an `instruction` or a `prompt` is about the query.
+   * @throws BitNetError as `embed`.
+   */
+  async rank(query: string, texts: readonly string[], options: EmbedOptions = {}): Promise<RankedText[]> {
+    return rankTexts(this.embeddingModel(), query, texts, options);
   }
 
   /** Memory and cache in use. */
@@ -243,8 +361,13 @@ export class BitNet {
 
   /** Aborts what runs and frees all memory at once. Idempotent; any later use throws DISPOSED. */
   dispose(): Promise<void> {
-    this.disposal ??= this.scheduler.dispose();
+    this.disposal ??= this.freeAll();
     return this.disposal;
+  }
+
+  private async freeAll(): Promise<void> {
+    await this.scheduler.dispose();
+    await (await this.compiler?.catch(() => null))?.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -259,6 +382,21 @@ export class BitNet {
     if (screened === 0 || screenBytes === 0) return unscreened;
     const { tableBytes, rowBytes } = this.headTable;
     return Math.round(unscreened - tableBytes + screenBytes + (candidates / screened) * rowBytes);
+  }
+
+  private embeddingModel(): EmbeddingModel {
+    this.checkAlive();
+    const { modules, tokenizer, config } = this;
+    if (modules instanceof BitNetError) throw modules;
+    return {
+      tokenizer,
+      modules,
+      hiddenSize: config.hiddenSize,
+      vocabSize: config.vocabSize,
+      contextLength: this.scheduler.contextLength,
+      stateScale: config.headScale,
+      pool: (ids, options) => this.scheduler.embed(ids, options),
+    };
   }
 
   private checkAlive(): void {
@@ -289,6 +427,12 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   onNotice: true,
   signal: true,
 };
+
+/** A model whose modules are beyond us still completes texts. */
+function unsupportedModules(error: unknown): BitNetError {
+  if (error instanceof BitNetError && error.code.startsWith("FORMAT_")) return error;
+  throw error;
+}
 
 /** Errors about the contents of a file often speak of the place in it only. */
 function namingSource(error: unknown, source: string): unknown {

@@ -2,7 +2,7 @@
 import type { ChatMessage, ChatTemplate, GenerateOptions, Tokenizer } from "@bitnet.ts/core";
 import { describe, expect, it } from "vitest";
 import { Chat, type ChatModel } from "./chat.ts";
-import type { Generation } from "./generation.ts";
+import type { GenerationSource } from "./generation.ts";
 
 /** A model whose messages take `tokensOf` tokens each, and which answers by `answer`. */
 function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number => 10, answer = ok } = {}) {
@@ -35,7 +35,7 @@ function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number =>
     tokenizer,
     template,
     contextLength,
-    generate(ids, options) {
+    begin(ids, options) {
       seen.prompts.push((renderedTo.get(ids) ?? []).map(({ content }) => String(content)));
       return answer(ids, options);
     },
@@ -43,12 +43,12 @@ function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number =>
   return { model, seen };
 }
 
-function generationOf(result: Promise<unknown>): Generation {
+function generationOf(result: Promise<unknown>): GenerationSource {
   result.catch(() => {});
-  return { result, async *[Symbol.asyncIterator]() {} } as unknown as Generation;
+  return { result, async *read() {} } as unknown as GenerationSource;
 }
 
-function ok(_ids: Int32Array, _options: GenerateOptions): Generation {
+function ok(_ids: Int32Array, _options: GenerateOptions): GenerationSource {
   return generationOf(Promise.resolve({ text: "answer" }));
 }
 
@@ -170,6 +170,30 @@ describe("the history", () => {
     await chat.send("new").result;
     expect(given).toHaveLength(2);
     expect(before).toHaveLength(2);
+  });
+
+  it("leaves out white space that an answer begins with, of thoughts and answer alike", async () => {
+    const pieces = [" ", "\n hm", "\n", "  We", " are"].map((text, id) => ({
+      id,
+      text,
+      channel: id < 3 ? ("thinking" as const) : ("answer" as const),
+    }));
+    const result = Promise.resolve({ text: "  We are", thinking: " \n hm\n" });
+    const answer = () =>
+      ({
+        result,
+        async *read() {
+          yield* pieces;
+        },
+      }) as unknown as GenerationSource;
+    const { model } = fakeModel({ answer });
+    const chat = new Chat(model);
+    const generation = chat.send("who?");
+    const read: string[] = [];
+    for await (const { text } of generation) read.push(text);
+    expect(read).toEqual(["", "hm", "\n", "We", " are"]);
+    expect(await generation.result).toMatchObject({ text: "We are", thinking: "hm\n" });
+    expect(chat.messages.at(-1)).toMatchObject({ content: "We are" });
   });
 
   it("has the answer when a loop over the pieces ends", async () => {

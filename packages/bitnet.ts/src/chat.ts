@@ -6,13 +6,18 @@ import {
   BitNetError,
   type ChatMessage,
   type ChatTemplate,
+  describeToolsInText,
   type EncodeChatOptions,
   type EncodedChat,
   encodeChat,
   type GenerateOptions,
+  hasToolTemplate,
   type TemplateArguments,
   type Tokenizer,
 } from "@bitnet.ts/core";
+import type { GrammarSpec } from "@bitnet.ts/grammar";
+import { type AnswerOptions, FormedGeneration, takeForm, type ValueGeneration } from "./answer-form.ts";
+import { withoutLeadingSpace } from "./answer-start.ts";
 import {
   type Generation,
   type GenerationResult,
@@ -22,8 +27,17 @@ import {
 } from "./generation.ts";
 import { checkKnown, kindOf } from "./known-options.ts";
 import { queuedSource } from "./queued-source.ts";
+import type { FromSchema, JsonSchema } from "./schema-type.ts";
+import {
+  callsForm,
+  checkTools,
+  describedTools,
+  type ToolOptions,
+  type ToolResult,
+  withToolCalls,
+} from "./tool-calls.ts";
 
-export interface ChatOptions {
+export interface ChatOptions extends ToolOptions {
   /** System message, kept when old turns are dropped. */
   system?: string;
   /** Earlier turns to go on from, without the system message. */
@@ -34,12 +48,15 @@ export interface ChatOptions {
   templateArguments?: TemplateArguments;
 }
 
+/** Tools given here count instead of those of the chat. */
+export type SendOptions = AnswerOptions & ToolOptions;
+
 /** What a chat needs of its model. */
 export interface ChatModel {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly contextLength: number;
-  generate(prompt: Int32Array, options: GenerateOptions): Generation;
+  begin(prompt: Int32Array, options: GenerateOptions, form: GrammarSpec | null): GenerationSource;
 }
 
 const defaultMaxTokens = 256;
@@ -50,6 +67,8 @@ const answerShare = 1 / 4;
 export class Chat {
   private readonly model: ChatModel;
   private readonly encoding: EncodeChatOptions;
+  private readonly tools: ToolOptions;
+  private nCalls = 0;
   private system: string | null;
   private turns: ChatMessage[];
   private dropped = 0;
@@ -61,6 +80,7 @@ export class Chat {
     this.model = model;
     const { enableThinking, templateArguments } = options;
     this.encoding = { addGenerationPrompt: true, enableThinking, templateArguments };
+    this.tools = toolsOf(options);
     this.system = options.system ?? null;
     this.turns = [...(options.messages ?? [])];
   }
@@ -87,36 +107,95 @@ export class Chat {
   /**
    * Sends a user message and streams the answer, which joins the conversation when it ends (also when it was cut short by
    * leaving the loop or by `signal`). A failed generation takes the message back. While an answer runs, messages wait: each is
-   * rendered when the answer before it has joined the conversation.
+   * rendered when the answer before it has joined the conversation. With `tools`, `result.toolCalls` holds the calls that the model has
+   * made; `sendToolResults` goes on from there.
    * @throws BitNetError INVALID_ARGUMENT, CONTEXT_EXCEEDED when the message alone does not fit; for a message that had to wait
    * `result` and the iteration fail with it.
    */
-  send(text: string, options: GenerateOptions = {}): Generation {
+  send<const S extends JsonSchema>(
+    text: string,
+    options: Omit<SendOptions, "schema"> & { schema: S },
+  ): ValueGeneration<FromSchema<S>>;
+  send(text: string, options: SendOptions & { json: true }): ValueGeneration<Record<string, unknown>>;
+  send(text: string, options?: SendOptions): Generation;
+  send(text: string, options: SendOptions = {}): Generation {
     if (typeof text !== "string")
       throw new BitNetError("INVALID_ARGUMENT", `send: expected a text, found ${kindOf(text)}`);
+    return this.queue(() => [{ role: "user", content: text }], options);
+  }
+
+  /**
+   * Answers all calls of the last answer and streams what the model says to that.
+   * @throws BitNetError INVALID_ARGUMENT when the results are not those of the calls that wait for one.
+   */
+  sendToolResults(results: readonly ToolResult[], options: SendOptions = {}): Generation {
+    if (!Array.isArray(results))
+      throw new BitNetError("INVALID_ARGUMENT", `sendToolResults: expected a list, found ${kindOf(results)}`);
+    return this.queue(() => this.resultMessages(results), options);
+  }
+
+  private queue(messages: () => ChatMessage[], options: SendOptions): Generation {
+    const tools = { ...this.tools, ...toolsOf(options) };
+    checkTools("send", tools);
+    const { tools: _, toolChoice: __, parallelToolCalls: ___, ...answer } = options;
+    const { form, rest } = takeForm(answer);
+    const calls = callsForm(tools);
+    if (form !== null && calls?.kind === "calls" && calls.mustCall)
+      throw new BitNetError("INVALID_ARGUMENT", "send: an answer that must be a call can have no other form");
+    const begin = () => this.begin(messages(), rest, tools, form ?? calls);
+    const { signal, seed } = rest;
     const before = this.running;
-    if (before === null) return this.begin(text, options);
-    const { signal, seed } = options;
-    const source = queuedSource(before, () => asSource(this.begin(text, options)), { signal, seed });
-    this.wait(Promise.allSettled([before, source.result]));
-    return new SingleGeneration(source, signal);
+    const source = before === null ? begin() : queuedSource(before, begin, { signal, seed });
+    if (before !== null) this.wait(Promise.allSettled([before, source.result]));
+    return form === null ? new SingleGeneration(source, signal) : new FormedGeneration(source, signal);
   }
 
   /** Starts an answer; nothing else of this conversation runs. */
-  private begin(text: string, options: GenerateOptions): Generation {
-    const message: ChatMessage = { role: "user", content: text };
-    this.turns.push(message);
-    let generation: Generation;
+  private begin(
+    messages: readonly ChatMessage[],
+    options: GenerateOptions,
+    tools: ToolOptions,
+    form: GrammarSpec | null,
+  ): GenerationSource {
+    this.turns.push(...messages);
+    let source: GenerationSource;
     try {
-      const { ids, thinking } = this.fit(options.maxTokens ?? defaultMaxTokens);
-      generation = this.model.generate(ids, { thinking, ...options });
+      const { ids, thinking } = this.fit(options.maxTokens ?? defaultMaxTokens, tools);
+      source = this.model.begin(ids, { thinking, ...options }, form);
     } catch (error) {
-      this.takeBack(message);
+      this.takeBack(messages);
       throw error;
     }
-    const release = this.wait(generation.result);
-    const result = this.record(message, generation.result).finally(release);
-    return new SingleGeneration({ result, read: () => recordFirst(generation, result) }, options.signal);
+    const names = new Set((tools.tools ?? []).map(({ name }) => name));
+    const told = names.size === 0 ? source : withToolCalls(source, names, this.nCalls);
+    const release = this.wait(told.result);
+    const result = this.record(messages, told.result).finally(release);
+    return { result, read: () => recordFirst(told, result) };
+  }
+
+  private resultMessages(results: readonly ToolResult[]): ChatMessage[] {
+    const calls = this.turns.at(-1)?.tool_calls ?? [];
+    const ids = calls.map(({ id }) => id);
+    const isComplete =
+      ids.length > 0 &&
+      ids.length === results.length &&
+      ids.every((id) => results.some((each) => each.id === id));
+    if (!isComplete)
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        ids.length === 0
+          ? "sendToolResults: the last answer has called nothing"
+          : `sendToolResults: expected one result for each of ${ids.join(", ")}, found ${results.map(({ id }) => id).join(", ") || "none"}`,
+      );
+    return calls.map(({ id, function: { name } }) => {
+      const content = results.find((each) => each.id === id)?.content;
+      return {
+        role: "tool",
+        name,
+        content: typeof content === "string" ? content : (JSON.stringify(content) ?? "null"),
+        ...(id === undefined ? {} : { tool_call_id: id }),
+      };
+    });
   }
 
   /** Later messages wait for `work`. @returns Ends the waiting at once, so that whoever has awaited a result finds the chat idle. */
@@ -132,33 +211,52 @@ export class Chat {
     return release;
   }
 
-  private async record(message: ChatMessage, pending: Promise<GenerationResult>): Promise<GenerationResult> {
+  private async record(
+    messages: readonly ChatMessage[],
+    pending: Promise<GenerationResult>,
+  ): Promise<GenerationResult> {
     try {
-      const result = await pending;
-      const at = this.turns.indexOf(message);
+      const whole = await pending;
+      const result = { ...whole, text: whole.text.trimStart() };
+      if (whole.thinking !== undefined) result.thinking = whole.thinking.trimStart();
+      const last = messages.at(-1);
+      const at = last === undefined ? -1 : this.turns.indexOf(last);
       const thought = result.thinking ? { reasoning_content: result.thinking } : {};
-      if (at >= 0) this.turns.splice(at + 1, 0, { role: "assistant", content: result.text, ...thought });
+      const calls = (result.toolCalls ?? []).map(({ id, name, arguments: given }) => ({
+        id,
+        type: "function" as const,
+        function: { name, arguments: given },
+      }));
+      this.nCalls += calls.length;
+      const answer = { role: "assistant", content: result.text, ...thought };
+      const turn = calls.length === 0 ? answer : { ...answer, tool_calls: calls };
+      if (at >= 0) this.turns.splice(at + 1, 0, turn);
       return result;
     } catch (error) {
-      this.takeBack(message);
+      this.takeBack(messages);
       throw error;
     }
   }
 
-  private takeBack(message: ChatMessage): void {
-    const at = this.turns.indexOf(message);
-    if (at >= 0) this.turns.splice(at, 1);
+  private takeBack(messages: readonly ChatMessage[]): void {
+    this.turns = this.turns.filter((turn) => !messages.includes(turn));
   }
 
   /** Ids of the conversation, without as many of its oldest turns as must go to leave room for an answer. */
-  private fit(maxTokens: number): EncodedChat {
+  private fit(maxTokens: number, options: ToolOptions): EncodedChat {
     const { contextLength, tokenizer, template } = this.model;
     const room = contextLength - Math.max(1, Math.min(maxTokens, Math.floor(contextLength * answerShare)));
     const starts = this.turnStarts();
     const last = starts.length - 1;
+    const tools = describedTools(options);
+    const knowsTools = hasToolTemplate(template);
+    const usesTools = tools.length > 0 || this.turns.some((turn) => turn.role === "tool" || turn.tool_calls);
     const encodeFrom = (i: number) => {
       const messages = this.withSystem(this.turns.slice(starts[i]));
-      return encodeChat(tokenizer, template, messages, this.encoding);
+      if (knowsTools && tools.length > 0)
+        return encodeChat(tokenizer, template, messages, { ...this.encoding, tools });
+      const plain = knowsTools || !usesTools ? messages : describeToolsInText(messages, tools);
+      return encodeChat(tokenizer, template, plain, this.encoding);
     };
     const found = firstThat(starts.length, encodeFrom, ({ ids }) => ids.length <= room);
     const { index, value: encoded } = found ?? { index: last, value: encodeFrom(last) };
@@ -176,11 +274,13 @@ export class Chat {
     return encoded;
   }
 
-  /** Where the conversation may begin: a message goes with the answer to it; the last message always stays. */
+  /** Where the conversation may begin: a message goes with the answer to it, calls and results included; the last message always stays. */
   private turnStarts(): number[] {
     const starts = [0];
-    for (let at = 0; this.turns.length - at > 1; starts.push(at))
-      at += this.turns[at + 1]?.role === "assistant" ? 2 : 1;
+    for (let at = 1; at < this.turns.length; at++) {
+      const { role } = this.turns[at] ?? {};
+      if (role !== "assistant" && role !== "tool") starts.push(at);
+    }
     return starts;
   }
 
@@ -218,17 +318,23 @@ function firstThat<T>(
   return found;
 }
 
-function asSource(generation: Generation): GenerationSource {
-  return { result: generation.result, read: () => generation[Symbol.asyncIterator]() };
+/** Only what is there, so that it can be laid over other options. */
+function toolsOf({ tools, toolChoice, parallelToolCalls }: ToolOptions): ToolOptions {
+  return {
+    ...(tools === undefined ? {} : { tools }),
+    ...(toolChoice === undefined ? {} : { toolChoice }),
+    ...(parallelToolCalls === undefined ? {} : { parallelToolCalls }),
+  };
 }
 
 /** Ends only after the answer has joined the conversation, so that a loop may send the next message at once. */
 async function* recordFirst(
-  generation: Generation,
+  source: GenerationSource,
   result: Promise<GenerationResult>,
 ): AsyncGenerator<TokenPiece, undefined, undefined> {
+  const pieces = source.read();
   try {
-    yield* generation;
+    yield* withoutLeadingSpace({ [Symbol.asyncIterator]: () => pieces });
   } finally {
     await result.catch(() => {});
   }
@@ -241,8 +347,12 @@ function checkChatOptions(options: ChatOptions): void {
     messages: true,
     enableThinking: true,
     templateArguments: true,
+    tools: true,
+    toolChoice: true,
+    parallelToolCalls: true,
   } satisfies Record<keyof ChatOptions, true>);
   const { system, messages, enableThinking, templateArguments } = options;
+  checkTools("createChat", options);
   const fail = (what: string, found: unknown): never => {
     throw new BitNetError("INVALID_ARGUMENT", `createChat: ${what}, found ${kindOf(found)}`);
   };

@@ -1,14 +1,15 @@
-/** Generations and chats as callers use them, on the embedded model with the reference backend. */
+/** Generations and chats as callers use them, on the model of the golden answers with the reference backend. */
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BitNet } from "./bitnet.ts";
 import type { BitNetLoadOptions } from "./types.ts";
 
 const greedy = { temperature: 0, repeatPenalty: 1, ignoreEos: true, maxTokens: 8 } as const;
+const fixture = new URL("../../../models/tiny.gguf", import.meta.url).pathname;
 let model: BitNet;
 
 beforeAll(async () => {
-  model = await BitNet.load("tiny", { backend: "reference" });
+  model = await BitNet.load(fixture, { backend: "reference" });
 });
 
 afterAll(() => model.dispose());

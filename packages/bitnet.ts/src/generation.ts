@@ -12,6 +12,7 @@ import type {
   StopReason,
 } from "@bitnet.ts/core";
 import { BitNetError } from "@bitnet.ts/core/base";
+import type { ParsedToolCall } from "./tool-calls.ts";
 
 /** A token with its log-probability: log-softmax of the logits before penalties, biases and temperature. */
 export interface TopLogprob {
@@ -46,6 +47,8 @@ export interface TokenPiece {
 export interface GenerationResult {
   /** Without the stop text. After "abort": what had been set free until then. */
   text: string;
+  /** With `tools`: the calls that the model has made; they are not part of `text`. */
+  toolCalls?: readonly ParsedToolCall[];
   /** With `thinking`: what stood between its marks; `text` is the answer alone. */
   thinking?: string;
   stopReason: StopReason;

@@ -10,6 +10,7 @@ export type {
   Isa,
   KvType,
   MemoryReport,
+  Pooling,
   RejectedVariant,
   SamplingOptions,
   SchedulerStats,
@@ -20,13 +21,22 @@ export {
   BitNetError,
   type BitNetErrorCode,
   type ChatMessage,
+  cosineSimilarity,
   type TemplateArguments,
   type TextPart,
   type ToolCall,
 } from "@bitnet.ts/core";
 export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "#platform";
+export type { AnswerOptions, FormOptions, ValueGeneration } from "./answer-form.ts";
 export { BitNet } from "./bitnet.ts";
-export { Chat, type ChatOptions } from "./chat.ts";
+export { Chat, type ChatOptions, type SendOptions } from "./chat.ts";
+export type {
+  EmbeddingResult,
+  EmbedOptions,
+  Quantization,
+  RankedText,
+  TextToEmbed,
+} from "./embed.ts";
 export type {
   Generation,
   GenerationResult,
@@ -34,6 +44,17 @@ export type {
   TokenPiece,
   TopLogprob,
 } from "./generation.ts";
+export {
+  checkHealth,
+  type HealthReport,
+  type InferenceRequest,
+  type InferenceResponse,
+  InferenceService,
+  type InferenceServiceOptions,
+  type InferenceStats,
+} from "./inference-service.ts";
+export type { FromSchema, JsonSchema } from "./schema-type.ts";
+export type { ChatTool, ParsedToolCall, ToolOptions, ToolResult } from "./tool-calls.ts";
 export type {
   BackendReport,
   BitNetLoadOptions,

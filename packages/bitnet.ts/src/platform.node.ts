@@ -8,9 +8,11 @@ import {
   BitNetError,
   createReferenceBackend,
   type FileRoot,
+  type Tokenizer,
   urlRoot,
 } from "@bitnet.ts/core";
 import { openFileSource, openPath } from "@bitnet.ts/core/node";
+import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
 import type { BackendReport, BackendRequest, LocationRequest } from "./types.ts";
@@ -134,6 +136,15 @@ function messageOf(error: unknown): string {
 
 function reference(): Backend {
   return createReferenceBackend({ openFile: openFileSource });
+}
+
+/** Compiles the forms that answers may have; loaded when the first one is asked for. */
+export async function createGrammarCompiler(
+  tokenizer: Tokenizer,
+  vocabSize: number,
+): Promise<GrammarCompiler> {
+  const { GrammarCompiler } = await import("@bitnet.ts/grammar");
+  return new GrammarCompiler(tokenizer, { vocabSize });
 }
 
 /** The machine's memory, or the container's limit where that is lower. */

@@ -2,7 +2,14 @@
  * What differs between Node and everything else: where models can be opened from, which backends exist, how much memory
  * there is. This file is the portable side; platform.node.ts is chosen by the "node" condition.
  */
-import { type Backend, BitNetError, createReferenceBackend, type FileRoot } from "@bitnet.ts/core";
+import {
+  type Backend,
+  BitNetError,
+  createReferenceBackend,
+  type FileRoot,
+  type Tokenizer,
+} from "@bitnet.ts/core";
+import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import type { WasmBackendOptions } from "@bitnet.ts/wasm";
 import { openKept } from "./cache/open-kept.ts";
 import type { BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
@@ -48,6 +55,14 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
     onNotice(`bitnet: no WebAssembly (${reason}); the slow reference backend serves`);
     return createReferenceBackend();
   }
+}
+
+/** Compiles the forms that answers may have. */
+export async function createGrammarCompiler(
+  _tokenizer: Tokenizer,
+  _vocabSize: number,
+): Promise<GrammarCompiler> {
+  throw new BitNetError("BACKEND_UNAVAILABLE", "answers in a form (schema, tools, …) need Node");
 }
 
 async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<Backend> {

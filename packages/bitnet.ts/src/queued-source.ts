@@ -2,7 +2,7 @@
 import { onAbort } from "@bitnet.ts/core";
 import { type GenerationSource, neverBegun, type TokenPiece } from "./generation.ts";
 
-/** @param start May throw; reading and the result then fail. */
+/** @param start May throw, and `before` may fail; reading and the result then fail. */
 export function queuedSource(
   before: Promise<void>,
   start: () => GenerationSource,
@@ -15,10 +15,9 @@ export function queuedSource(
     resolve();
   };
   const stopWaiting = signal === undefined ? () => {} : onAbort(signal, end);
-  const begun = Promise.race([before, ended]).then(() => {
-    stopWaiting();
-    return hasEnded ? null : start();
-  });
+  const begun = Promise.race([before, ended])
+    .finally(stopWaiting)
+    .then(() => (hasEnded ? null : start()));
   return {
     result: begun.then((source) => source?.result ?? neverBegun(seed ?? 0)),
     read() {

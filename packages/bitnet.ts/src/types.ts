@@ -6,6 +6,7 @@ import type {
   Isa,
   KvType,
   MemoryReport,
+  Pooling,
   RejectedVariant,
   SchedulerStats,
 } from "@bitnet.ts/core";
@@ -101,6 +102,11 @@ export interface ModelInfo {
   readonly isa: Isa;
   readonly threads: number;
   readonly kvType: KvType;
+  /** False for a model without a head, which only embeds texts. */
+  readonly canGenerate: boolean;
+  /** How its texts are embedded, and dimensions of an embedding; null where its files ask for something unknown. */
+  readonly pooling: Pooling | null;
+  readonly embeddingSize: number | null;
   /** Kernel variants that were not taken, with the reason. */
   readonly rejected: readonly RejectedVariant[];
   /** Bytes of weights that decoding one token reads: with screening, once the head's copy serves, those of the copy and its candidates. */

@@ -4,8 +4,8 @@
  */
 import { getMaxListeners, setMaxListeners } from "node:events";
 import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
+import { openEnergyMeter } from "@bitnet.ts/core/node";
 import type { BitNet, SamplingOptions } from "bitnet.ts";
-import { openEnergyMeter } from "./energy.ts";
 import { RandomBits } from "./random-bits.ts";
 
 export interface RunSettings {

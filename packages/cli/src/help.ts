@@ -25,6 +25,11 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   chat: ["bitnet chat model.gguf", 'bitnet chat -m tiny -sys "Answer in one sentence." --no-history'],
   inspect: ["bitnet inspect -m model.gguf --tensors"],
   tokenize: ['bitnet tokenize "Hello, world"', 'bitnet tokenize --decode "128000 9906"'],
+  embed: [
+    'bitnet embed -m model.gguf "a cat" "a dog"',
+    "bitnet embed -m model.gguf -f texts.txt -o embeddings.npy",
+    "bitnet embed -m model.gguf --jsonl body --dimensions 256 < documents.jsonl > embeddings.jsonl",
+  ],
   completion: [
     'eval "$(bitnet completion bash)"',
     "bitnet completion fish > ~/.config/fish/completions/bitnet.fish",

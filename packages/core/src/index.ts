@@ -24,6 +24,7 @@ export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";
 export { validateProgram } from "./backend/validate-program.ts";
 export * from "./base/abort.ts";
+export { BoundedCache, type CacheStats } from "./base/bounded-cache.ts";
 export * from "./base/byte-source.ts";
 export * from "./base/byte-strings.ts";
 export { elementaryConstants, expF32, logF32, roundTiesToEven } from "./base/elementary.ts";
@@ -63,6 +64,8 @@ export {
   typeName,
 } from "./formats/tensor.ts";
 export { openUrl, type UrlOptions } from "./formats/url-source.ts";
+export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
+export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
 export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
@@ -70,6 +73,16 @@ export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generat
 export type { StopReason } from "./generate/stop.ts";
 export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
 export type { ThinkingMarks } from "./generate/thinking.ts";
+export { type EmbeddingModules, readEmbeddingModules } from "./model/embedding-modules.ts";
+export {
+  applyDense,
+  cosineSimilarity,
+  type DenseLayer,
+  normalized,
+  toBits,
+  toInt8,
+} from "./model/embedding-vector.ts";
+export type { Pooling } from "./model/family.ts";
 export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
 export { ropeTable } from "./model/rope-table.ts";
@@ -84,3 +97,11 @@ export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenize
 export { type TokenizerJsonFiles, tokenizerFromJson } from "./tokenizer/from-json.ts";
 export { pieceScanner, type SplitRule } from "./tokenizer/split.ts";
 export type { Tokenizer } from "./tokenizer/tokenizer.ts";
+export {
+  callBegin,
+  callEnd,
+  describeToolsInText,
+  hasToolTemplate,
+  type Tool,
+  type ToolChoice,
+} from "./tokenizer/tool-text.ts";

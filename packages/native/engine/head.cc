@@ -30,8 +30,25 @@ bool head(const StepContext& c, const Op& op, int32_t opIndex, WorkCounter* coun
 bool Worker::head(const Op& op, int32_t opIndex, WorkCounter* counters) {
   const int32_t nHeads = static_cast<int32_t>(step_.heads.size());
   for (int32_t first = 0; first < nHeads; first += headPanel, counters += headCounters)
-    if (headOfPanel(panelFrom(op, opIndex, first), counters)) return true;
+    if (isOfStates(first)) {
+      statesOfPanel(panelFrom(op, opIndex, first), counters[0]);
+    } else if (headOfPanel(panelFrom(op, opIndex, first), counters)) {
+      return true;
+    }
   return false;
+}
+
+// Whether no request of a panel is about logits.
+bool Worker::isOfStates(int32_t first) const {
+  const int32_t end = std::min(first + headPanel, static_cast<int32_t>(step_.heads.size()));
+  for (int32_t i = first; i < end; i++)
+    if (step_.heads[static_cast<size_t>(i)].want != Want::State) return false;
+  return true;
+}
+
+// Each is written where nobody else writes, so that threads need not meet.
+void Worker::statesOfPanel(const HeadPanel& panel, WorkCounter& counter) {
+  for (uint32_t i = take(counter); i < static_cast<uint32_t>(panel.n); i = take(counter)) prepareRow(panel, static_cast<int32_t>(i));
 }
 
 HeadPanel Worker::panelFrom(const Op& op, int32_t opIndex, int32_t first) const {
@@ -47,6 +64,7 @@ HeadPanel Worker::panelFrom(const Op& op, int32_t opIndex, int32_t first) const 
 void Worker::divide(HeadPanel& panel) const {
   for (int32_t slot = 0; slot < panel.n; slot++) {
     const HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+    if (isState(panel, slot)) continue;
     SlotList& list = result.isScreened && !result.isUnbounded ? panel.screened : panel.whole;
     list.slots[list.n++] = slot;
   }
@@ -65,6 +83,7 @@ bool Worker::headOfPanel(HeadPanel panel, WorkCounter* counters) {
   forEach(counters[3], panel.n * panel.nSegments, [&](int32_t i) {
     const int32_t slot = i / panel.nSegments, segment = i % panel.nSegments;
     const HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+    if (isState(panel, slot)) return;
     if (result.isScreened && !result.isUnbounded) {
       probeSegment(panel, slot, segment);
     } else {
@@ -77,7 +96,9 @@ bool Worker::headOfPanel(HeadPanel panel, WorkCounter* counters) {
             [&](int32_t i) { collectSegment(panel, panel.screened.slots[i / panel.nSegments], i % panel.nSegments); });
     if (team_.barrier() || redoWhole(panel, counters + 5)) return true;
   }
-  forEach(counters[7], panel.n, [&](int32_t slot) { answer(panel, slot); });
+  forEach(counters[7], panel.n, [&](int32_t slot) {
+    if (!isState(panel, slot)) answer(panel, slot);
+  });
   return team_.barrier();
 }
 
@@ -98,7 +119,8 @@ bool Worker::redoWhole(const HeadPanel& panel, WorkCounter* counters) {
 void Worker::prepareRow(const HeadPanel& panel, int32_t slot) {
   const size_t request = static_cast<size_t>(panel.first + slot);
   const Op& op = panel.op;
-  float* row = exe_.headRows().row(slot);
+  const bool isWanted = isState(panel, slot);
+  float* row = isWanted ? job_.heads_[request].logits : exe_.headRows().row(slot);
   uint32_t bits;
   const int32_t cols = program_.buffer(op.x).cols, source = step_.heads[request].row;
   const float* x = exe_.f32(op.x).row(source);
@@ -108,6 +130,7 @@ void Worker::prepareRow(const HeadPanel& panel, int32_t slot) {
     x = row;
   }
   normalise(x, exe_.vector(op.weight), cols, op.real, row, &bits);
+  if (isWanted && bits >= 0x7f800000u) return job_.numericFailure(panel.opIndex, source);
   if (!job_.heads_[request].isScreened) return;
   const ScreenedPanel& screened = exe_.screenedPanel();
   const int32_t place = placeOf(panel.split, slot);

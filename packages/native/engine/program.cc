@@ -384,8 +384,9 @@ class Decoder {
         to.x = from.residual.x, to.y = from.residual.y;
         return;
       case OpKind::Head:
-        program_.hasHead = true;
         to.x = from.head.x, to.weight = from.head.weight, to.table = from.head.table, to.real = from.head.eps;
+        program_.hasHead = true;
+        program_.headCols = std::max(program_.headCols, program_.buffer(to.table).cols);
         return;
       default: return;
     }

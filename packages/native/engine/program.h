@@ -57,6 +57,7 @@ struct PhaseRange {
 
 struct Program {
   int32_t contextLength = 0, vocabSize = 0;
+  int32_t headCols = 0;  // of the table that logits are made with
   bool usesKv = false, embeds = false, hasHead = false;
   Array<Buffer> buffers;
   Array<Operation> operations;

@@ -32,7 +32,8 @@ StepJob::StepJob(Executable& executable, const void* owner, const std::atomic<bo
 bool StepJob::prepare(const int32_t* words, size_t nWords) {
   const StepLimits limits = {executable_.limits().maxRows, executable_.limits().nPages};
   if (!decodeStep(words, nWords, executable_.program(), limits, step_, failure_) || !prepareHeads() || !commitPages()) return false;
-  StepSize size = {step_.nRows, static_cast<int64_t>(step_.heads.size()), 0};
+  StepSize size = {step_.nRows, 0, 0};
+  for (const HeadRequest& head : step_.heads) size.nRequests += head.want == Want::State ? 0 : 1;
   for (int32_t row = 0; executable_.program().usesKv && row < step_.nRows; row++) size.nKeys += step_.positions[row] + 1;
   askForThreads(executable_.threadsFor(size));
   return true;
@@ -49,8 +50,14 @@ constexpr int32_t mostScreened = 256;
 constexpr size_t extraProbes = 8;
 
 bool StepJob::isWorthScreening(const HeadRequest& head) const {
-  if (head.logSumExp || head.want == Want::All || head.want == Want::Draw) return false;
+  if (head.logSumExp || head.want == Want::All || head.want == Want::Draw || head.want == Want::State) return false;
   return head.want != Want::Top || head.k <= mostScreened;
+}
+
+size_t StepJob::floatsOf(const HeadRequest& head) const {
+  const Program& program = executable_.program();
+  if (head.want == Want::All) return static_cast<size_t>(program.vocabSize);
+  return head.want == Want::State ? static_cast<size_t>(program.headCols) : 0;
 }
 
 size_t StepJob::candidateLimit(Want want) const {
@@ -67,7 +74,7 @@ void StepJob::planHead(size_t i) {
   const size_t segments = static_cast<size_t>(nSegments);
   const size_t length = static_cast<size_t>(segmentLength(static_cast<int32_t>(vocab), nSegments));
   result.isScreened = executable_.screen().isReady() && isWorthScreening(head) && executable_.patience(head.want).tries();
-  size_t wanted = head.want == Want::All ? 0 : head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Mass ? massListed : 1;
+  size_t wanted = head.want == Want::All || head.want == Want::State ? 0 : head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Mass ? massListed : 1;
   const size_t wantedProbes = head.want == Want::Mass ? 32 : wanted;
   if (result.isScreened) result.perSegmentProbes = std::min(length, (segments == 1 ? wantedProbes : 2 * wantedProbes / segments) + extraProbes);
   if (head.want == Want::Above) wanted = length;
@@ -100,7 +107,7 @@ bool StepJob::prepareHeads() {
   for (size_t i = 0; i < n; i++) {
     planHead(i);
     nCandidates += room(i);
-    nFloats += (step_.heads[i].want == Want::All ? vocab : 0) + static_cast<size_t>(step_.heads[i].nApart);
+    nFloats += floatsOf(step_.heads[i]) + static_cast<size_t>(step_.heads[i].nApart);
   }
   if (!candidates_.allocate(nCandidates) || !headFloats_.allocate(nFloats)) return noMemory();
   const bool draws = std::any_of(step_.heads.begin(), step_.heads.end(), [](const HeadRequest& head) { return head.want == Want::Draw; });
@@ -113,7 +120,7 @@ bool StepJob::prepareHeads() {
     heads_[i].candidates = candidates;
     heads_[i].probes = candidates + segments * heads_[i].perSegment;
     heads_[i].logits = floats;
-    heads_[i].apart = floats + (step_.heads[i].want == Want::All ? vocab : 0);
+    heads_[i].apart = floats + floatsOf(step_.heads[i]);
     candidates += room(i);
     floats = heads_[i].apart + step_.heads[i].nApart;
   }
@@ -184,6 +191,7 @@ void StepJob::settleScreen() {
   HeadCounts& counts = executable_.headCounts();
   for (size_t i = 0; i < step_.heads.size(); i++) {
     const int32_t request = static_cast<int32_t>(i);
+    if (step_.heads[i].want == Want::State) continue;
     const bool answered = isAnsweredByScreen(request);
     (answered ? counts.screened : counts.whole).fetch_add(1, std::memory_order_relaxed);
     if (!heads_[i].isScreened || heads_[i].isUnbounded) continue;
@@ -195,14 +203,14 @@ void StepJob::settleScreen() {
   }
 }
 
-// Per head: the numbers of ids, logits and apart logits, flags (1: there is a log-sum-exp, 2: a rest), the bracket of the rest (two f64), the
+// Per head: the numbers of ids, logits and apart logits, flags (1: there is a log-sum-exp, 2: a rest, 4: a state in place of logits), the bracket of the rest (two f64), the
 // log-sum-exp and a word that means nothing; then the three lists. Per output: f32 [nRows, cols], or the int8 values padded to whole words and the
 // scales.
 void StepJob::writeResult() {
   const Program& program = executable_.program();
   const size_t nRows = static_cast<size_t>(step_.nRows);
   const auto nLogits = [&](size_t i) {
-    return step_.heads[i].want == Want::All ? static_cast<size_t>(program.vocabSize) : heads_[i].count;
+    return std::max(floatsOf(step_.heads[i]), heads_[i].count);
   };
   size_t total = 0;
   for (size_t i = 0; i < step_.heads.size(); i++) total += 10 + heads_[i].count + nLogits(i) + static_cast<size_t>(step_.heads[i].nApart);
@@ -224,7 +232,7 @@ void StepJob::writeResult() {
   for (size_t i = 0; i < step_.heads.size(); i++) {
     const HeadRequest& head = step_.heads[i];
     const HeadResult& result = heads_[i];
-    const int32_t flags = (head.logSumExp ? 1 : 0) | (head.want == Want::Mass ? 2 : 0);
+    const int32_t flags = (head.logSumExp ? 1 : 0) | (head.want == Want::Mass ? 2 : 0) | (head.want == Want::State ? 4 : 0);
     const int32_t counts[] = {static_cast<int32_t>(result.count), static_cast<int32_t>(nLogits(i)), head.nApart, flags};
     put(counts, 4);
     put(&result.restLow, 2);
@@ -232,7 +240,7 @@ void StepJob::writeResult() {
     put(&result.logSumExp, 1);
     at++;
     for (size_t c = 0; c < result.count; c++) put(&result.candidates[c].id, 1);
-    if (head.want == Want::All) {
+    if (floatsOf(head) > 0) {
       put(result.logits, nLogits(i));
     } else {
       for (size_t c = 0; c < result.count; c++) put(&result.candidates[c].value, 1);

@@ -17,7 +17,7 @@ struct HeadResult {
   Candidate* candidates;  // room for what the request can yield, then the answer, best first
   size_t count;
   size_t perSegment;      // candidates that each segment of the vocabulary may yield
-  float* logits;          // all: [vocab]
+  float* logits;          // all: [vocab]; state: [cols of the table]
   float* apart;           // [nApart]
   float logSumExp;
   double restLow, restHigh;  // mass
@@ -71,6 +71,8 @@ class StepJob : public Job {
 
   bool prepareHeads();
   bool isWorthScreening(const HeadRequest& head) const;
+  // Floats that a request is answered with, but for those of its candidates.
+  size_t floatsOf(const HeadRequest& head) const;
   void planHead(size_t request);
   void settleScreen();
   bool commitPages();

@@ -99,7 +99,7 @@ class Decoder {
     const int32_t* allow = hasAllow ? words_.take(static_cast<int64_t>(maskWords())) : nullptr;
     if (!words_.complete()) return invalid("the encoding is too short", 0);
     if (head.row < 0 || head.row >= step_.nRows) return invalid("a head's row is out of range", head.row);
-    if (want < 0 || static_cast<size_t>(want) >= wantKinds || (head.want == Want::Draw && !isDraw(head)) || (head.want == Want::Top && head.k < 1) || (head.want == Want::Mass && !isMass(head))) return invalid("a head's request is out of range", head.row);
+    if (want < 0 || static_cast<size_t>(want) >= wantKinds || (head.want == Want::Draw && !isDraw(head)) || (head.want == Want::Top && head.k < 1) || (head.want == Want::Mass && !isMass(head)) || (head.want == Want::State && !isState(head, hasAllow))) return invalid("a head's request is out of range", head.row);
     for (int32_t i = 0; i < head.nApart; i++)
       if (head.apart[i] < 0 || head.apart[i] >= program_.vocabSize) return invalid("an apart id is out of range", head.apart[i]);
     setRanked(head, allow);
@@ -129,6 +129,9 @@ class Decoder {
   static bool isMass(const HeadRequest& head) {
     return head.real >= 0x1p-126f && head.real <= 0x1.fffffep127f && head.share > 0 && head.share <= 1;
   }
+
+  // It is about no ids.
+  static bool isState(const HeadRequest& head, bool hasAllow) { return head.nApart == 0 && !head.logSumExp && !hasAllow; }
 
   // The allowed ids, without those that are answered apart unless the token is drawn here.
   void setRanked(HeadRequest& head, const int32_t* allow) {

@@ -16,8 +16,8 @@ struct PageTable {
   int32_t nNeeded;  // pages that the step's rows write or read
 };
 
-enum class Want : int32_t { Top = 0, Above = 1, Winner = 2, All = 3, Mass = 4, Draw = 5 };
-constexpr size_t wantKinds = 6;
+enum class Want : int32_t { Top = 0, Above = 1, Winner = 2, All = 3, Mass = 4, Draw = 5, State = 6 };
+constexpr size_t wantKinds = 7;
 
 // How a token is drawn (numerics: samplers).
 struct DrawSettings {

@@ -43,6 +43,9 @@ class Worker {
   bool headOfPanel(HeadPanel panel, WorkCounter* counters);
   bool redoWhole(const HeadPanel& panel, WorkCounter* counters);
   HeadPanel panelFrom(const Op& op, int32_t opIndex, int32_t first) const;
+  bool isOfStates(int32_t first) const;
+  bool isState(const HeadPanel& panel, int32_t slot) const { return step_.heads[static_cast<size_t>(panel.first + slot)].want == Want::State; }
+  void statesOfPanel(const HeadPanel& panel, WorkCounter& counter);
   void divide(HeadPanel& panel) const;
   void prepareRow(const HeadPanel& panel, int32_t slot);
   void headDots(const HeadPanel& panel, const SlotList& slots, bool fillsScreen, WorkCounter& counter);

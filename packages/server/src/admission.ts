@@ -1,6 +1,6 @@
 /**
  * Who may run: so many requests at once, so many more wait in order of arrival, the rest is refused at once, before any work has been
- * put into it. Knows nothing of models.
+ * put into it. Work in the background takes the places that are left, and holds up nobody. Knows nothing of models.
  */
 import { ServeError } from "./errors.ts";
 
@@ -30,7 +30,10 @@ function retryDelay(): number {
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #queue = new Set<Waiting>();
+  /** In the background, waiting for a place that nobody else wants. */
+  readonly #background = new Set<() => void>();
   #nRunning = 0;
+  #nBackground = 0;
   #queuedBytes = 0;
   #nRefused = 0;
   #idleWaiters: (() => void)[] = [];
@@ -39,23 +42,32 @@ export class Admission {
     this.#limits = limits;
   }
 
-  get stats(): { running: number; queued: number; queuedBytes: number; refused: number } {
+  get stats(): {
+    running: number;
+    queued: number;
+    queuedBytes: number;
+    refused: number;
+    background: number;
+  } {
     return {
       running: this.#nRunning,
       queued: this.#queue.size,
       queuedBytes: this.#queuedBytes,
       refused: this.#nRefused,
+      background: this.#nBackground,
     };
   }
 
   /**
    * Waits for a turn.
    * @param bytes Size of the body, which lies in memory meanwhile.
+   * @param isBackground Waits as long as it takes, and counts for nobody who is not.
    * @throws ServeError QUEUE_FULL at once or after waiting for too long, ABORTED.
    */
-  async enter(bytes: number, signal: AbortSignal): Promise<Ticket> {
+  async enter(bytes: number, signal: AbortSignal, isBackground = false): Promise<Ticket> {
     const start = performance.now();
     if (signal.aborted) throw new ServeError("ABORTED", "the client has left");
+    if (isBackground) return this.#enterBackground(signal, start);
     if (this.#nRunning < this.#limits.parallel && this.#queue.size === 0) this.#nRunning++;
     else await this.#wait(bytes, signal);
     let isReleased = false;
@@ -72,8 +84,51 @@ export class Admission {
 
   /** Resolves when nothing runs or waits. */
   idle(): Promise<void> {
-    if (this.#nRunning === 0 && this.#queue.size === 0) return Promise.resolve();
+    if (this.#isIdle) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  get #isIdle(): boolean {
+    return this.#nRunning + this.#nBackground === 0 && this.#queue.size === 0;
+  }
+
+  /** Alone, work in the background may have every place; beside others, which it would slow down, a quarter of those that are left. */
+  get #hasRoomBehind(): boolean {
+    if (this.#queue.size > 0) return false;
+    const left = this.#limits.parallel - this.#nRunning;
+    return this.#nBackground < (this.#nRunning === 0 ? left : Math.ceil(left / 4));
+  }
+
+  async #enterBackground(signal: AbortSignal, start: number): Promise<Ticket> {
+    if (!this.#hasRoomBehind) await this.#waitBehind(signal);
+    else this.#nBackground++;
+    let isReleased = false;
+    return {
+      queuedMs: performance.now() - start,
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
+        this.#nBackground--;
+        this.#admitNext();
+      },
+    };
+  }
+
+  #waitBehind(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const admit = () => {
+        this.#background.delete(admit);
+        signal.removeEventListener("abort", onAbort);
+        this.#nBackground++;
+        resolve();
+      };
+      const onAbort = () => {
+        this.#background.delete(admit);
+        reject(new ServeError("ABORTED", "the client has left"));
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#background.add(admit);
+    });
   }
 
   #wait(bytes: number, signal: AbortSignal): Promise<void> {
@@ -120,11 +175,15 @@ export class Admission {
       if (this.#nRunning >= this.#limits.parallel) return;
       waiting.admit();
     }
+    for (const admit of this.#background) {
+      if (!this.#hasRoomBehind) break;
+      admit();
+    }
     this.#notifyIdle();
   }
 
   #notifyIdle(): void {
-    if (this.#nRunning > 0 || this.#queue.size > 0) return;
+    if (!this.#isIdle) return;
     for (const resolve of this.#idleWaiters.splice(0)) resolve();
   }
 }

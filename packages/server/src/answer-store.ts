@@ -1,6 +1,6 @@
 /**
  * Keeps the last answers of each tenant for a while, so that clients can refer to them: bounded by number, size and age. Only answers
- * that were finished get here.
+ * that were finished get here. Answers of other servers are fetched before they are looked for, where servers share them.
  */
 
 export interface StoredAnswer {
@@ -21,15 +21,55 @@ export interface StoredItem {
 
 const maxAnswers = 1000;
 const maxBytes = 64 * 2 ** 20;
+/** By one request. */
+const maxFetched = 64;
 const maxAgeMs = 24 * 3600 * 1000;
 
+/** Where servers keep answers together. */
+export interface SharedAnswers {
+  /** @returns false for one that is too large. */
+  keep(answer: StoredAnswer): boolean;
+  /** An answer, or one that holds an item, by its id. Null: there is none; undefined: nobody can tell now. */
+  fetch(id: string, tenant: string): Promise<StoredAnswer | null | undefined>;
+  delete(answer: StoredAnswer): void;
+}
+
+interface Kept {
+  readonly answer: StoredAnswer;
+  readonly bytes: number;
+  readonly at: number;
+  /** Whether other servers have it, too, and may have deleted it. */
+  readonly isShared: boolean;
+}
+
 export class AnswerStore {
-  readonly #answers = new Map<string, { answer: StoredAnswer; bytes: number; at: number }>();
+  readonly #shared: SharedAnswers | null;
+
+  constructor(shared: SharedAnswers | null = null) {
+    this.#shared = shared;
+  }
+
+  readonly #answers = new Map<string, Kept>();
   #bytes = 0;
 
   keep(answer: StoredAnswer): void {
+    this.#keepHere(answer, this.#shared?.keep(answer) ?? false);
+  }
+
+  /** Gets answers of other servers here, by their ids or those of their items, so that they can be found. */
+  async fetch(ids: readonly string[], tenant: string): Promise<void> {
+    if (this.#shared === null) return;
+    for (const id of ids.slice(0, maxFetched)) {
+      const answer = await this.#shared.fetch(id, tenant);
+      const here = this.#answers.get(answer?.id ?? id);
+      if (answer === null && here?.isShared === true) this.#remove(id, here.bytes);
+      if (answer && answer.tenant === tenant && here === undefined) this.#keepHere(answer, true);
+    }
+  }
+
+  #keepHere(answer: StoredAnswer, isShared: boolean): void {
     const bytes = 2 * JSON.stringify(answer).length;
-    this.#answers.set(answer.id, { answer, bytes, at: Date.now() });
+    this.#answers.set(answer.id, { answer, bytes, at: Date.now(), isShared });
     this.#bytes += bytes;
     for (const [id, each] of this.#answers) {
       const isOld = Date.now() - each.at > maxAgeMs;
@@ -58,6 +98,7 @@ export class AnswerStore {
   delete(id: string, tenant: string): boolean {
     const found = this.#answers.get(id);
     if (found === undefined || found.answer.tenant !== tenant) return false;
+    this.#shared?.delete(found.answer);
     this.#remove(id, found.bytes);
     return true;
   }

@@ -2,24 +2,25 @@
  * A conversation in, answers out: what all chat dialects share. They say what is asked for and get events; how a request or an answer is
  * spelled is theirs.
  */
-import type { ChatMessage } from "@bitnet.ts/core";
-import type { GrammarSpec } from "@bitnet.ts/grammar";
-import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
-import { type AnswerEvent, AnswerReader } from "./answer-reader.ts";
-import { ServeError } from "./errors.ts";
-import type { Exchange } from "./exchange.ts";
-import { type AnswerPlan, generateAnswers, reserveFor } from "./generating.ts";
-import type { Lease } from "./models.ts";
-import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
-import type { ServerSettings } from "./settings.ts";
 import {
+  type AnswerEvent,
+  AnswerReader,
+  type ChatMessage,
   callBegin,
   callEnd,
   describeToolsInText,
   hasToolTemplate,
   type Tool,
   type ToolChoice,
-} from "./tools.ts";
+} from "@bitnet.ts/core";
+import type { GrammarSpec } from "@bitnet.ts/grammar";
+import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import { ServeError } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { type AnswerPlan, generateAnswers, reserveFor } from "./generating.ts";
+import type { Lease } from "./models.ts";
+import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
+import type { ServerSettings } from "./settings.ts";
 
 export interface ChatRequest {
   model?: string | undefined;
@@ -92,7 +93,7 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
     ),
   };
   const plans = await planAnswers(lease, request, ids, options);
-  reserveFor(exchange, plans);
+  await reserveFor(exchange, plans);
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
 
@@ -100,7 +101,7 @@ export function encodeChatRequest(model: BitNet, request: ChatRequest): { ids: I
   const tools = request.toolChoice === "none" ? [] : request.tools;
   const { templateArguments } = request;
   const { messages, prefix } = splitPrefix(request.messages);
-  const encoded = hasToolTemplate(model)
+  const encoded = hasToolTemplate(model.template)
     ? encodeMessages(model, messages, { tools: tools.length > 0 ? tools : undefined, templateArguments })
     : encodeMessages(model, describeToolsInText(messages, tools), { templateArguments });
   if (prefix === "") return encoded;

@@ -10,6 +10,8 @@ export interface Client {
   /** The name of the key. */
   readonly name: string;
   readonly account: Account;
+  /** The server asks itself, for work that has time: whoever waits for an answer comes first. */
+  readonly background?: { readonly signal: AbortSignal };
 }
 
 /** The key of a request: a bearer token or `x-api-key`. */

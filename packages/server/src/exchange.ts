@@ -30,6 +30,10 @@ export class Exchange {
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
   #usedTokens = 0;
   queuedMs = 0;
+  /** As the client has named it; known once it has started. */
+  modelName: string | undefined;
+  /** What it has failed with, if it has. */
+  failure: ServeError | null = null;
 
   constructor(parts: {
     serving: Serving;
@@ -49,6 +53,9 @@ export class Exchange {
     };
     raw.once("close", onClose);
     this.#cleanups.push(() => raw.off("close", onClose));
+    const { background } = parts.client;
+    background?.signal.addEventListener("abort", onClose, { once: true });
+    this.#cleanups.push(() => background?.signal.removeEventListener("abort", onClose));
   }
 
   get id(): string {
@@ -86,9 +93,14 @@ export class Exchange {
   async start(modelName: string | undefined): Promise<Lease> {
     const { serving } = this;
     serving.models.resolve(modelName);
-    this.onEnd(this.client.account.open());
+    this.modelName = modelName;
+    this.onEnd(await this.client.account.openShared());
     this.reply.headers(this.client.account.headers());
-    const ticket = await serving.admission.enter(this.bodyBytes.length, this.signal);
+    const ticket = await serving.admission.enter(
+      this.bodyBytes.length,
+      this.signal,
+      this.client.background !== undefined,
+    );
     this.onEnd(() => ticket.release());
     this.queuedMs = ticket.queuedMs;
     this.throwIfAborted();
@@ -104,8 +116,8 @@ export class Exchange {
   }
 
   /** Reserves the tokens that answers may take. To be asked before anything of the answer is sent. */
-  reserveTokens(nTokens: number): void {
-    const settle = this.client.account.reserve(nTokens);
+  async reserveTokens(nTokens: number): Promise<void> {
+    const settle = await this.client.account.reserveShared(nTokens);
     this.reply.headers(this.client.account.headers());
     this.onEnd(() => settle(this.#usedTokens));
   }
@@ -148,6 +160,7 @@ export class Exchange {
   /** Answers with an error, or ends the stream with one. */
   fail(thrown: unknown): void {
     const error = this.signal.aborted ? (this.signal.reason as ServeError) : toServeError(thrown);
+    this.failure = error;
     if (error.status >= 500 && error.status !== 503)
       this.serving.settings.log(describeFailure(this.id, error));
     if (this.#stream !== null) this.#failStream(this.#stream, error);

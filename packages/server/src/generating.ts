@@ -2,9 +2,10 @@
  * Runs the answers of one request side by side and hands on their pieces as they come. Whatever ends one ends all.
  */
 import type { Grammar } from "@bitnet.ts/grammar";
-import type { GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
+import { prefixKey } from "./prefix-key.ts";
 
 export interface AnswerPlan {
   readonly ids: Int32Array;
@@ -14,10 +15,14 @@ export interface AnswerPlan {
 }
 
 /** Reserves what the answers may take at most. */
-export function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): void {
+export async function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): Promise<void> {
   let nTokens = 0;
   for (const { ids, options } of plans) nTokens += ids.length + (options.maxTokens ?? 0);
-  exchange.reserveTokens(nTokens);
+  const [first] = plans;
+  const model = exchange.serving.models.resolve(exchange.modelName);
+  if (first !== undefined)
+    exchange.reply.header("x-prefix-key", prefixKey(exchange.client.tenant, model, first.ids));
+  await exchange.reserveTokens(nTokens);
 }
 
 /** @param onPiece Of the answer number `index`; what it returns is waited for before the next piece of that answer. */
@@ -33,6 +38,7 @@ export async function generateAnswers(
   exchange.signal.addEventListener("abort", stop, { once: true });
   const { signal } = controller;
   const cacheSalt = exchange.client.tenant;
+  const counts: Promise<void>[] = [];
   try {
     const generations = plans.map(({ ids, options, grammar }) =>
       lease.model.generate(ids, {
@@ -42,13 +48,19 @@ export async function generateAnswers(
         ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
       }),
     );
+    counts.push(...generations.map((generation) => count(exchange, generation)));
     const results = await Promise.all(
       generations.map(async (generation, index) => {
+        const isBackground = exchange.client.background !== undefined;
+        const followed = exchange.serving.watching.activity.follow(lease.name, isBackground);
         try {
-          for await (const piece of generation) await onPiece(index, piece);
+          for await (const piece of generation) {
+            followed.token();
+            await onPiece(index, piece);
+          }
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
+          if (result !== null) followed.end(result, exchange.queuedMs);
         }
         return generation.result;
       }),
@@ -58,5 +70,12 @@ export async function generateAnswers(
   } finally {
     controller.abort();
     exchange.signal.removeEventListener("abort", stop);
+    // Those that had to end because another one failed have taken tokens as well.
+    await Promise.all(counts);
   }
+}
+
+async function count(exchange: Exchange, generation: Generation): Promise<void> {
+  const result = await generation.result.catch(() => null);
+  if (result !== null) exchange.countTokens(result.promptTokens, result.ids.length);
 }

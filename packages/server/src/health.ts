@@ -1,6 +1,8 @@
 /** What a server says about itself: whether it lives, whether it wants requests, and what it has done. */
+import { checkHealth, type HealthReport } from "bitnet.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import type { Serving } from "./serving.ts";
 
 export async function live(exchange: Exchange): Promise<void> {
   exchange.sendJson({ status: "ok" });
@@ -14,11 +16,51 @@ export async function ready(exchange: Exchange): Promise<void> {
   exchange.sendJson({ status: state }, 503);
 }
 
-/** llama-server's form. */
+/** llama-server's form; with `?deep=1` the first model must generate ten tokens for it. */
 export async function health(exchange: Exchange): Promise<void> {
-  const { state } = exchange.serving;
-  if (state === "ready") return exchange.sendJson({ status: "ok" });
-  throw notReady(state);
+  const { serving, request } = exchange;
+  if (serving.state !== "ready") throw notReady(serving.state);
+  const { deep } = request.query as { deep?: unknown };
+  if (deep === undefined || deep === "0") return exchange.sendJson({ status: "ok" });
+  const { status, responseTimeMs, tokensGenerated, model } = await deepHealth(serving);
+  exchange.sendJson(
+    {
+      status: status === "healthy" ? "ok" : "error",
+      model,
+      response_time_ms: responseTimeMs,
+      tokens_generated: tokensGenerated,
+    },
+    status === "healthy" ? 200 : 503,
+  );
+}
+
+/** Nobody needs a key for it, so that it must not cost more than a little: one check at a time, good for some seconds. */
+const deepMs = 5000;
+const deepTimeoutMs = 30_000;
+const deepChecks = new WeakMap<Serving, { report: Promise<HealthReport>; at: number }>();
+
+function deepHealth(serving: Serving): Promise<HealthReport> {
+  const last = deepChecks.get(serving);
+  if (last !== undefined && performance.now() - last.at < deepMs) return last.report;
+  const report = generateSome(serving);
+  const check = { report, at: Number.POSITIVE_INFINITY };
+  deepChecks.set(serving, check);
+  const settle = () => {
+    check.at = performance.now();
+  };
+  report.then(settle, () => deepChecks.delete(serving));
+  return report;
+}
+
+async function generateSome({ models, settings }: Serving): Promise<HealthReport> {
+  const lease = await models.acquire(undefined);
+  try {
+    const report = await checkHealth(lease.model, deepTimeoutMs);
+    if (report.error !== null) settings.log(`health: ${report.error}`);
+    return { ...report, model: lease.name };
+  } finally {
+    lease.release();
+  }
 }
 
 export function notReady(state: "loading" | "draining"): ServeError {

@@ -1,4 +1,4 @@
-/** The chat page's files and the headers that keep it to itself. */
+/** The files of the chat page and the monitor's, and the headers that keep them to themselves. */
 import { readFile } from "node:fs/promises";
 import type { FastifyInstance } from "fastify";
 
@@ -8,6 +8,10 @@ const files: Readonly<Record<string, { place: string; type: string }>> = {
   "/page/app.js": { place: "../dist/page/app.js", type: "text/javascript; charset=utf-8" },
   "/page/ask.js": { place: "../dist/page/ask.js", type: "text/javascript; charset=utf-8" },
   "/page/chat-view.js": { place: "../dist/page/chat-view.js", type: "text/javascript; charset=utf-8" },
+  "/page/monitor.css": { place: "../page/monitor.css", type: "text/css; charset=utf-8" },
+  "/page/monitor.js": { place: "../dist/page/monitor.js", type: "text/javascript; charset=utf-8" },
+  "/page/monitor-data.js": { place: "../dist/page/monitor-data.js", type: "text/javascript; charset=utf-8" },
+  "/page/chart.js": { place: "../dist/page/chart.js", type: "text/javascript; charset=utf-8" },
   "/page/conversations.js": {
     place: "../dist/page/conversations.js",
     type: "text/javascript; charset=utf-8",
@@ -31,6 +35,12 @@ export function addPage(app: FastifyInstance): void {
       .type("text/html; charset=utf-8")
       .send(await read("../page/index.html"));
   });
+  app.get("/monitor", async (_request, reply) =>
+    reply
+      .headers(pageHeaders)
+      .type("text/html; charset=utf-8")
+      .send(await read("../page/monitor.html")),
+  );
   for (const [path, { place, type }] of Object.entries(files))
     app.get(path, async (_request, reply) =>
       reply

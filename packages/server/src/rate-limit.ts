@@ -1,9 +1,11 @@
 /**
  * Limits per client over a sliding minute, on requests and on tokens, and on requests at once. Tokens are reserved before an answer is
- * begun and given back when it needed fewer. Knows nothing of HTTP.
+ * begun and given back when it needed fewer. Where several servers keep the limits together, they are asked first; while they cannot be,
+ * this server's own count decides. Knows nothing of HTTP.
  */
 import { ServeError } from "./errors.ts";
 import type { KeyLimits } from "./keys.ts";
+import type { SharedLimits } from "./store/shared-limits.ts";
 
 const windowSeconds = 60;
 /** Clients without a key are known by address; so many are remembered. */
@@ -58,11 +60,19 @@ export class Account {
   readonly #requests = new Window();
   readonly #tokens = new Window();
   readonly #clock: () => number;
+  readonly #shared: { readonly id: string; readonly limits: SharedLimits } | null;
+  /** What the servers have left together, as they last said. */
+  readonly #left: { requests?: number; tokens?: number } = {};
   #nOpen = 0;
 
-  /** @param clock Seconds, monotonic. */
-  constructor(limits: KeyLimits, clock: () => number = () => performance.now() / 1000) {
+  /** @param clock Seconds, monotonic. @param shared Limits kept together with other servers, and the client's name there. */
+  constructor(
+    limits: KeyLimits,
+    clock: () => number = () => performance.now() / 1000,
+    shared: { readonly id: string; readonly limits: SharedLimits } | null = null,
+  ) {
     this.limits = limits;
+    this.#shared = shared;
     this.#clock = () => Math.floor(clock());
   }
 
@@ -92,6 +102,56 @@ export class Account {
       if (isOpen) this.#nOpen--;
       isOpen = false;
     };
+  }
+
+  /** `open`, after all servers together have agreed. */
+  async openShared(): Promise<() => void> {
+    const { requestsPerMinute, concurrent } = this.limits;
+    const shared = this.#shared;
+    if (shared === null) return this.open();
+    const place = concurrent === undefined ? undefined : await shared.limits.enter(shared.id, concurrent);
+    if (place === null && concurrent !== undefined)
+      this.#refuse(`at most ${concurrent} requests at once are allowed`, 1);
+    try {
+      if (requestsPerMinute !== undefined) {
+        const verdict = await shared.limits.countRequest(shared.id, requestsPerMinute);
+        if (verdict !== undefined) this.#left.requests = verdict.left;
+        else delete this.#left.requests;
+        if (verdict !== undefined && verdict.waitSeconds > 0)
+          this.#refuse(`at most ${requestsPerMinute} requests a minute are allowed`, verdict.waitSeconds);
+      }
+      const close = this.open();
+      return () => {
+        close();
+        place?.leave();
+      };
+    } catch (error) {
+      place?.leave();
+      throw error;
+    }
+  }
+
+  /** `reserve`, after all servers together have agreed. */
+  async reserveShared(nTokens: number): Promise<(nUsed: number) => void> {
+    const { tokensPerMinute } = this.limits;
+    const shared = this.#shared;
+    if (shared === null || tokensPerMinute === undefined || nTokens > tokensPerMinute)
+      return this.reserve(nTokens);
+    const { verdict, giveBack } = await shared.limits.reserveTokens(shared.id, nTokens, tokensPerMinute);
+    if (verdict !== undefined) this.#left.tokens = verdict.left;
+    else delete this.#left.tokens;
+    if (verdict !== undefined && verdict.waitSeconds > 0)
+      this.#refuse(`at most ${tokensPerMinute} tokens a minute are allowed`, verdict.waitSeconds);
+    try {
+      const settle = this.reserve(nTokens);
+      return (nUsed) => {
+        settle(nUsed);
+        giveBack(nTokens - nUsed);
+      };
+    } catch (error) {
+      giveBack(nTokens);
+      throw error;
+    }
   }
 
   /**
@@ -127,10 +187,12 @@ export class Account {
     const now = this.#clock();
     const { requestsPerMinute, tokensPerMinute } = this.limits;
     const headers: Record<string, string> = {};
-    const add = (what: string, limit: number | undefined, window: Window) => {
+    const add = (what: "requests" | "tokens", limit: number | undefined, window: Window) => {
       if (limit === undefined) return;
       headers[`x-ratelimit-limit-${what}`] = String(limit);
-      headers[`x-ratelimit-remaining-${what}`] = String(Math.max(0, limit - window.sum(now)));
+      headers[`x-ratelimit-remaining-${what}`] = String(
+        this.#left[what] ?? Math.max(0, limit - window.sum(now)),
+      );
       headers[`x-ratelimit-reset-${what}`] = `${window.waitFor(now, 0)}s`;
     };
     add("requests", requestsPerMinute, this.#requests);
@@ -150,12 +212,19 @@ export class Account {
 /** The accounts of all clients, by key or address. */
 export class Accounts {
   readonly #accounts = new Map<string, Account>();
+  readonly #shared: SharedLimits | null;
+
+  /** @param shared Limits kept together with other servers. */
+  constructor(shared: SharedLimits | null = null) {
+    this.#shared = shared;
+  }
 
   of(id: string, limits: KeyLimits): Account {
     const known = this.#accounts.get(id);
     if (known !== undefined && JSON.stringify(known.limits) === JSON.stringify(limits)) return known;
     if (this.#accounts.size >= maxClients) this.#forget();
-    const account = new Account(limits);
+    const shared = this.#shared === null ? null : { id, limits: this.#shared };
+    const account = new Account(limits, undefined, shared);
     this.#accounts.set(id, account);
     return account;
   }

@@ -1,4 +1,6 @@
 /** Which path is what, on which method, and who may ask: the map of the server. */
+import { cancelBatch, createBatch, getBatch, listBatches } from "./batches/batch-routes.ts";
+import { createFile, deleteFile, getFile, listFiles, readFileContent } from "./batches/file-routes.ts";
 import { countTokens, messages } from "./dialects/anthropic.ts";
 import { llamaCompletion } from "./dialects/llama-completion.ts";
 import { getModel, listModels } from "./dialects/models.ts";
@@ -10,6 +12,14 @@ import { createResponse, deleteResponse, getResponse, listInputItems } from "./d
 import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
 import type { Exchange } from "./exchange.ts";
 import { health, live, ownUsage, ready, statistics } from "./health.ts";
+import {
+  exportHistory,
+  showAlerts,
+  showHistory,
+  showLive,
+  showMetrics,
+  showSummary,
+} from "./monitor/monitor-routes.ts";
 
 export interface Route {
   readonly method: "GET" | "POST" | "DELETE";
@@ -23,6 +33,13 @@ export interface Route {
 
 const model = (method: Route["method"], paths: readonly string[], handle: Route["handle"]): Route[] =>
   paths.map((path) => ({ method, path, handle, needs: "model" }));
+
+const state = (method: Route["method"], path: string, handle: Route["handle"]): Route => ({
+  method,
+  path,
+  handle,
+  needs: "state",
+});
 
 export const routes: readonly Route[] = [
   ...model("POST", ["/v1/chat/completions", "/chat/completions"], chatCompletions),
@@ -49,6 +66,21 @@ export const routes: readonly Route[] = [
   ...model("GET", ["/api/ps"], running),
   ...model("POST", ["/api/show"], show),
   ...model("POST", ["/api/create", "/api/push", "/api/copy", "/api/pull"], notHere),
+  state("POST", "/v1/files", createFile),
+  state("GET", "/v1/files", listFiles),
+  state("GET", "/v1/files/:id", getFile),
+  state("DELETE", "/v1/files/:id", deleteFile),
+  state("GET", "/v1/files/:id/content", readFileContent),
+  state("POST", "/v1/batches", createBatch),
+  state("GET", "/v1/batches", listBatches),
+  state("GET", "/v1/batches/:id", getBatch),
+  state("POST", "/v1/batches/:id/cancel", cancelBatch),
+  state("GET", "/metrics", showMetrics),
+  state("GET", "/monitor/summary", showSummary),
+  state("GET", "/monitor/history", showHistory),
+  state("GET", "/monitor/live", showLive),
+  state("GET", "/monitor/alerts", showAlerts),
+  state("GET", "/monitor/export", exportHistory),
   { method: "GET", path: "/api/version", handle: version, needs: "state" },
   { method: "GET", path: "/health", handle: health, needs: "state", isPublic: true },
   { method: "GET", path: "/health/live", handle: live, needs: "state", isPublic: true },

@@ -5,18 +5,25 @@ import { BitNetError } from "@bitnet.ts/core";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Admission } from "./admission.ts";
 import { AnswerStore } from "./answer-store.ts";
+import { acceptUploads } from "./batches/file-routes.ts";
+import { InnerClients } from "./batches/inner-clients.ts";
+import { openBatching } from "./batches/open-batching.ts";
 import { type Client, identify } from "./clients.ts";
+import { endExchanges } from "./drain.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
 import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
 import { notReady } from "./health.ts";
 import { KeyRing } from "./keys.ts";
 import { Models } from "./models.ts";
+import { createRequestLog } from "./monitor/request-log.ts";
+import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
 import { Accounts } from "./rate-limit.ts";
 import { type Route, routes } from "./routes.ts";
 import type { Serving } from "./serving.ts";
 import { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";
+import { openShared } from "./store/sharing.ts";
 
 export interface RunningServer {
   /** Where it listens, such as "http://127.0.0.1:8080". */
@@ -34,36 +41,12 @@ export type ServerOptions = Partial<ServerSettings> & { models: readonly ServedM
  * @throws BitNetError INVALID_ARGUMENT for settings that would be unsafe, IO_FAILED when the address cannot be had.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const settings: ServerSettings = { ...defaultSettings, log: () => {}, ...options };
-  if (settings.models.length === 0)
-    throw new BitNetError("INVALID_ARGUMENT", "server: it needs at least one model");
-  if (!isLoopbackAddress(settings.host) && settings.keysFile === null)
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `server: ${settings.host} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
-    );
-  const keys = settings.keysFile === null ? null : await KeyRing.open(settings.keysFile);
-  if (keys?.size === 0)
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `server: ${settings.keysFile} holds no key; make one with "bitnet keys create"`,
-    );
-  const serving: Serving = {
-    settings,
-    models: new Models(settings.models, settings.aliases, settings.models.length),
-    admission: new Admission(settings),
-    keys,
-    accounts: new Accounts(),
-    answers: new AnswerStore(),
-    startedAt: new Date(),
-    version: options.version ?? "0",
-    state: "loading",
-  };
-  const exchanges = new Set<Exchange>();
-  const app = createApp(serving, exchanges);
+  const { app, serving, exchanges } = await prepareServer(options);
+  const { settings } = serving;
   try {
     await app.listen({ host: settings.host, port: settings.port });
   } catch (cause) {
+    await serving.batching?.close();
     throw new BitNetError(
       "IO_FAILED",
       `server: cannot listen on ${settings.host}:${settings.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
@@ -81,13 +64,77 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
+interface PreparedServer {
+  app: FastifyInstance;
+  serving: Serving;
+  exchanges: Set<Exchange>;
+}
+
+/** A server that does not listen yet. */
+export async function prepareServer(options: ServerOptions): Promise<PreparedServer> {
+  const settings: ServerSettings = { ...defaultSettings, log: () => {}, ...options };
+  const requestLog = settings.logStream === null ? null : createRequestLog(settings.logStream);
+  if (requestLog !== null) settings.log = (line) => requestLog.warn(line);
+  if (settings.models.length === 0)
+    throw new BitNetError("INVALID_ARGUMENT", "server: it needs at least one model");
+  if (!isLoopbackAddress(settings.host) && settings.keysFile === null)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `server: ${settings.host} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
+    );
+  const keys = settings.keysFile === null ? null : await KeyRing.open(settings.keysFile);
+  if (keys?.size === 0)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `server: ${settings.keysFile} holds no key; make one with "bitnet keys create"`,
+    );
+  const models = new Models(settings.models, settings.aliases, settings.models.length);
+  const admission = new Admission(settings);
+  const version = options.version ?? "0";
+  const shared = settings.redis === null ? null : await openShared(settings.redis, settings.log);
+  const serving: Serving = {
+    shared,
+    settings,
+    models,
+    admission,
+    watching: await openWatching({
+      version,
+      models,
+      admission,
+      batches: () => serving.batching?.runner.stats.batches ?? 0,
+      settings: settings.monitor,
+      folder: settings.dataFolder,
+      isShared: shared !== null,
+      port: settings.port,
+      log: settings.log,
+    }),
+    keys,
+    accounts: new Accounts(shared?.limits),
+    answers: new AnswerStore(shared?.answers),
+    startedAt: new Date(),
+    version,
+    requestLog,
+    batching: null,
+    inner: new InnerClients(),
+    state: "loading",
+  };
+  const exchanges = new Set<Exchange>();
+  const app = createApp(serving, exchanges);
+  if (settings.dataFolder !== null)
+    serving.batching = await openBatching(app, serving, {
+      path: settings.dataFolder,
+      leases: shared?.leases ?? null,
+    });
+  return { app, serving, exchanges };
+}
+
 function urlOf(app: FastifyInstance): string {
   const { address, port, family } = app.server.address() as AddressInfo;
   return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
 }
 
 /** Loads the first model and lets it generate a token, so that the first request finds everything in place. */
-async function warmUp(serving: Serving): Promise<void> {
+export async function warmUp(serving: Serving): Promise<void> {
   const lease = await serving.models.acquire(undefined);
   try {
     const { tokenizer } = lease.model;
@@ -102,9 +149,10 @@ async function warmUp(serving: Serving): Promise<void> {
 function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance {
   const { settings } = serving;
   const app = Fastify({
+    ...(serving.requestLog === null ? {} : { loggerInstance: serving.requestLog }),
     trustProxy: (_address: string, hop: number) => hop < settings.trustedHops,
     bodyLimit: settings.maxBodyBytes,
-    requestTimeout: 30_000,
+    requestTimeout: settings.dataFolder === null ? 30_000 : settings.batches.uploadMs,
     http: { headersTimeout: 20_000, maxHeaderSize: 16_384 },
     genReqId: () => `req_${randomUUID().replaceAll("-", "")}`,
     routerOptions: { maxParamLength: 256, ignoreTrailingSlash: true },
@@ -114,6 +162,7 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  acceptUploads(app);
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
     reply.header("request-id", request.id);
@@ -148,6 +197,11 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
   return app;
 }
 
+/** Asked for every few seconds by machines. */
+function isProbe({ path }: Route): boolean {
+  return path.startsWith("/health") || path === "/metrics" || path === "/monitor/live";
+}
+
 function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchanges: Set<Exchange>): void {
   const clients = new WeakMap<FastifyRequest, Client>();
   const identities = {
@@ -157,13 +211,15 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
   };
   app.route({
     method: route.method,
+    logLevel: isProbe(route) ? "silent" : "info",
     url: route.path,
     onRequest: async (request) => {
-      clients.set(request, await identify(request, identities));
+      clients.set(request, serving.inner.find(request) ?? (await identify(request, identities)));
       if (route.needs === "model" && serving.state !== "ready") throw notReady(serving.state);
     },
     handler: async (request, reply) => {
       const client = clients.get(request) ?? (await identify(request, identities));
+      const start = performance.now();
       const exchange = new Exchange({ serving, request, reply, dialect: dialectOf(request.url), client });
       exchanges.add(exchange);
       try {
@@ -173,6 +229,13 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
       } finally {
         exchanges.delete(exchange);
         exchange.end();
+        serving.watching.activity.request({
+          route: route.path,
+          status: exchange.failure?.status ?? reply.statusCode,
+          ms: performance.now() - start,
+          isAnswer: route.needs === "model" && route.method === "POST",
+          isBackground: client.background !== undefined,
+        });
       }
       return reply;
     },
@@ -189,14 +252,12 @@ async function drain(
   exchanges: ReadonlySet<Exchange>,
 ): Promise<void> {
   serving.state = "draining";
+  await serving.batching?.close();
+  serving.watching.close();
+  serving.shared?.close();
   const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
-  let timer: NodeJS.Timeout | undefined;
-  const timeIsUp = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, serving.settings.drainMs);
-  });
   try {
-    await Promise.race([serving.admission.idle(), timeIsUp]);
-    for (const exchange of exchanges) exchange.abort(new ServeError("DRAINING", "the server has ended"));
+    await endExchanges(serving, exchanges);
     const closed = app.close();
     const cut = setTimeout(() => app.server.closeAllConnections(), 2000);
     await closed;
@@ -204,6 +265,5 @@ async function drain(
     await serving.models.dispose();
   } finally {
     clearInterval(closeIdle);
-    clearTimeout(timer);
   }
 }

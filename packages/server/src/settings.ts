@@ -1,6 +1,8 @@
 /** The settings of a server and their defaults. */
 import type { BitNetLoadOptions } from "bitnet.ts";
+import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import type { KeyLimits } from "./keys.ts";
+import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */
@@ -49,6 +51,14 @@ export interface ServerSettings {
   keysFile: string | null;
   /** Hops of proxies whose X-Forwarded-For is believed. */
   trustedHops: number;
+  /** Folder of what outlives the server: files, batches, the monitor's history; null: nothing does. */
+  dataFolder: string | null;
+  /** Redis that several servers share; null: there is one server. */
+  redis: string | null;
+  batches: BatchSettings;
+  monitor: MonitorSettings;
+  /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
+  logStream: { write(line: string): unknown } | null;
   /** One line of the log. */
   log: (line: string) => void;
 }
@@ -74,4 +84,9 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   limits: {},
   keysFile: null,
   trustedHops: 0,
+  dataFolder: null,
+  redis: null,
+  batches: defaultBatchSettings,
+  monitor: defaultMonitorSettings,
+  logStream: null,
 };

@@ -40,7 +40,8 @@ export class StreamWriter {
 
   /** Resolves when more may be written. @throws ServeError ABORTED when the reader has left or takes nothing any more. */
   async write(text: string): Promise<void> {
-    if (this.#raw.destroyed) throw new ServeError("ABORTED", "the client has left");
+    // One of several answers may still have pieces when the stream has ended with the failure of another.
+    if (this.isEnded) throw new ServeError("ABORTED", "the stream has ended or the client has left");
     this.#keepAliveTimer?.refresh();
     if (this.#raw.write(text)) return;
     await new Promise<void>((resolve, reject) => {

@@ -2,10 +2,13 @@
  * What a page and the worker that runs its model say to each other: plain data that structured cloning carries. The page numbers
  * generations and chats; the worker answers under the same numbers, in order.
  */
-import type { ChatMessage, GenerateOptions } from "@bitnet.ts/core";
+import type { ChatMessage } from "@bitnet.ts/core";
 import { BitNetError, type BitNetErrorCode } from "@bitnet.ts/core/base";
-import type { ChatOptions } from "../chat.ts";
+import type { AnswerOptions } from "../answer-form.ts";
+import type { ChatOptions, SendOptions } from "../chat.ts";
+import type { EmbedOptions, TextToEmbed } from "../embed.ts";
 import type { GenerationResult, TokenPiece } from "../generation.ts";
+import type { ToolResult } from "../tool-calls.ts";
 import type { BitNetLoadOptions, DownloadProgress, ModelInfo, ModelStats } from "../types.ts";
 
 /** Load options without what cannot be cloned; of the callbacks only whether they are wanted. */
@@ -13,13 +16,26 @@ type ClonedLoadOptions = Omit<
   BitNetLoadOptions,
   "onProgress" | "onNotice" | "onDownload" | "signal" | "worker"
 >;
-export type ClonedGenerateOptions = Omit<GenerateOptions, "signal" | "mask">;
+export type ClonedAnswerOptions = Omit<AnswerOptions, "signal" | "mask">;
+export type ClonedSendOptions = Omit<SendOptions, "signal" | "mask">;
+/** What is asked once and answered once. */
+export type Question =
+  | { kind: "embed"; texts: string | readonly TextToEmbed[]; options: Omit<EmbedOptions, "signal"> }
+  | { kind: "rank"; query: string; texts: readonly string[]; options: Omit<EmbedOptions, "signal"> };
 
 export type ToEngine =
   | { kind: "load"; source: string | Blob; options: ClonedLoadOptions }
-  | { kind: "generate"; id: number; prompt: string | ArrayLike<number>; options: ClonedGenerateOptions }
+  | { kind: "generate"; id: number; prompt: string | ArrayLike<number>; options: ClonedAnswerOptions }
   | { kind: "createChat"; chat: number; options: ChatOptions }
-  | { kind: "send"; id: number; chat: number; text: string; options: ClonedGenerateOptions }
+  | { kind: "send"; id: number; chat: number; text: string; options: ClonedSendOptions }
+  | {
+      kind: "sendToolResults";
+      id: number;
+      chat: number;
+      results: readonly ToolResult[];
+      options: ClonedSendOptions;
+    }
+  | { kind: "ask"; id: number; question: Question }
   | { kind: "setSystem"; chat: number; text: string | null }
   | { kind: "clear"; chat: number }
   | { kind: "forgetChat"; chat: number }
@@ -54,6 +70,7 @@ export type ToPage =
   | { kind: "end"; id: number; error: WireError | null }
   | { kind: "result"; id: number; result: GenerationResult; state: EngineState | null }
   | { kind: "failed"; id: number; error: WireError; state: EngineState | null }
+  | { kind: "answer"; id: number; answer: unknown; error: WireError | null }
   | { kind: "disposed"; error: WireError | null };
 
 /** An error as it crosses; `code` is null for what is no BitNetError. */

@@ -2,14 +2,16 @@
  * A conversation on a page. The worker keeps the one that counts; here is what it looked like after the last answer, and messages
  * that are under way.
  */
-import type { ChatMessage, GenerateOptions } from "@bitnet.ts/core";
-import type { Chat } from "../chat.ts";
-import type { Generation } from "../generation.ts";
+import type { ChatMessage } from "@bitnet.ts/core";
+import type { ValueGeneration } from "../answer-form.ts";
+import type { Chat, SendOptions } from "../chat.ts";
+import type { ToolResult } from "../tool-calls.ts";
 import type { ChatState } from "./messages.ts";
 
 /** What a chat asks of the page's end of the link. */
 export interface ChatLink {
-  send(text: string, options: GenerateOptions): Generation;
+  send(text: string, options: SendOptions): ValueGeneration<never>;
+  sendToolResults(results: readonly ToolResult[], options: SendOptions): ValueGeneration<never>;
   setSystem(text: string | null): void;
   clear(): void;
 }
@@ -47,10 +49,14 @@ export class PageChat implements Pick<Chat, keyof Chat> {
   }
 
   /** As in Node, but what is wrong with the options or the length fails the result and the reading. */
-  send(text: string, options: GenerateOptions = {}): Generation {
+  send(text: string, options: SendOptions = {}): ValueGeneration<never> {
     const generation = this.link.send(text, options);
     this.turns = [...this.turns, { role: "user", content: text }];
     return generation;
+  }
+
+  sendToolResults(results: readonly ToolResult[], options: SendOptions = {}): ValueGeneration<never> {
+    return this.link.sendToolResults(results, options);
   }
 
   /** How the conversation stands in the worker. */

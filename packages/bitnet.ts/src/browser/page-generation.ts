@@ -6,7 +6,7 @@ import { fromWire, type ToEngine, type ToPage } from "./messages.ts";
 /** Pieces that may be on their way: enough to hide the latency of messages, few enough that a reader who pauses pauses the model. */
 const roomForPieces = 16;
 
-type Answer = Extract<ToPage, { id: number }>;
+type Answer = Extract<ToPage, { kind: "piece" | "end" | "result" | "failed" }>;
 
 /** What arrives for one generation, until it is asked for. */
 export class Incoming {

@@ -126,6 +126,28 @@ describe("a model in a worker", () => {
     });
   });
 
+  it("answers in a form, embeddings and rankings", async () => {
+    const options = { json: true, maxTokens: 40, seed: 2 } as const;
+    const [here, there] = [direct.generate("A person:", options), page.generate("A person:", options)];
+    const outcome = (value: Promise<unknown>) => value.catch((error: BitNetError) => error.code);
+    expect(await outcome(there.value)).toEqual(await outcome(here.value));
+    expect(await page.generate("Yes or no?", { choices: ["yes", "no"] }).text).toMatch(/^(yes|no)$/);
+    const texts = ["peace", "war and peace"];
+    expect((await page.embed(texts)).embeddings).toEqual((await direct.embed(texts)).embeddings);
+    expect(await page.rank("peace", texts)).toEqual(await direct.rank("peace", texts));
+    await expect(page.embed(texts, { pooling: "all" as never })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+    await expect(page.embed(texts, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: "ABORTED",
+    });
+  });
+
+  it("results of tools that nobody has called are refused there too", async () => {
+    const chat = page.createChat();
+    await expect(chat.sendToolResults([]).result).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+
   it("a chat keeps its messages on both sides", async () => {
     const chat = page.createChat({ system: "Be brief." });
     const twin = direct.createChat({ system: "Be brief." });
@@ -183,5 +205,15 @@ describe("the life of a worker", () => {
     expect(terminate).toHaveBeenCalledOnce();
     expect(thrown(() => page.generate("x"))).toBeInstanceOf(BitNetError);
     expect(thrown(() => page.stats())).toMatchObject({ code: "DISPOSED" });
+  });
+});
+
+describe("the two entries", () => {
+  it("export the same names, but for what serves requests", async () => {
+    const names = async (entry: Promise<object>) => Object.keys(await entry).sort();
+    const onlyInNode = ["InferenceService", "checkHealth"];
+    expect(await names(import("../index.browser.ts"))).toEqual(
+      (await names(import("../index.ts"))).filter((name) => !onlyInNode.includes(name)),
+    );
   });
 });

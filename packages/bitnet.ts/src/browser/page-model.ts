@@ -2,18 +2,21 @@
  * The page's side of a model that runs in a worker: the public class of bitnet.ts without ever waiting for the engine. Touches no
  * global of browsers when it is imported, so that servers may render pages that import it.
  */
-import type { ChatTemplate, GenerateOptions, Tokenizer } from "@bitnet.ts/core";
-import { BitNetError, onAbort } from "@bitnet.ts/core/base";
+import type { ChatTemplate, Tokenizer } from "@bitnet.ts/core";
+import { BitNetError, onAbort, throwIfAborted } from "@bitnet.ts/core/base";
+import { type AnswerOptions, FormedGeneration, type ValueGeneration } from "../answer-form.ts";
 import type { BitNet } from "../bitnet.ts";
-import type { Chat, ChatOptions } from "../chat.ts";
+import type { Chat, ChatOptions, SendOptions } from "../chat.ts";
 import { checkSource } from "../check-source.ts";
-import { type Generation, SingleGeneration } from "../generation.ts";
+import type { EmbeddingResult, EmbedOptions, Quantization, RankedText, TextToEmbed } from "../embed.ts";
+import type { ToolResult } from "../tool-calls.ts";
 import type { BitNetLoadOptions, ModelInfo, ModelStats } from "../types.ts";
 import {
-  type ClonedGenerateOptions,
+  type ClonedSendOptions,
   type EngineState,
   fromWire,
   type MessageLink,
+  type Question,
   type ToEngine,
   type ToPage,
 } from "./messages.ts";
@@ -32,11 +35,17 @@ export interface EngineLink extends MessageLink<ToEngine> {
   terminate(): void;
 }
 
+interface Asked {
+  resolve(answer: unknown): void;
+  reject(error: BitNetError): void;
+}
+
 export class PageModel implements Model {
   readonly info: ModelInfo;
   private readonly link: EngineLink;
   private state: EngineState | null = null;
   private readonly incoming = new Map<number, Incoming>();
+  private readonly asked = new Map<number, Asked>();
   private readonly chats = new Map<number, WeakRef<PageChat>>();
   private readonly forgotten: FinalizationRegistry<ToEngine>;
   private lastId = 0;
@@ -95,7 +104,8 @@ export class PageModel implements Model {
     });
   }
 
-  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
+  /** `value` is for those who gave a form; the overloads of `BitNet` say so to callers. */
+  generate(prompt: string | ArrayLike<number>, options: AnswerOptions = {}): ValueGeneration<never> {
     this.checkAlive();
     return this.begin("generate", options, (id, cloned) => ({
       kind: "generate",
@@ -111,13 +121,23 @@ export class PageModel implements Model {
     const number = ++this.lastId;
     this.tell("createChat", { kind: "createChat", chat: number, options });
     const link = {
-      send: (text: string, sendOptions: GenerateOptions) => {
+      send: (text: string, sendOptions: SendOptions) => {
         this.checkAlive();
         return this.begin("send", sendOptions, (id, cloned) => ({
           kind: "send",
           id,
           chat: number,
           text,
+          options: cloned,
+        }));
+      },
+      sendToolResults: (results: readonly ToolResult[], sendOptions: SendOptions) => {
+        this.checkAlive();
+        return this.begin("sendToolResults", sendOptions, (id, cloned) => ({
+          kind: "sendToolResults",
+          id,
+          chat: number,
+          results,
           options: cloned,
         }));
       },
@@ -128,6 +148,21 @@ export class PageModel implements Model {
     this.chats.set(number, new WeakRef(chat));
     this.forgotten.register(chat, { kind: "forgetChat", chat: number });
     return chat as unknown as Chat; // the public members are the same; `implements` in PageChat says so
+  }
+
+  async embed<Q extends Quantization = "none">(
+    texts: string | readonly TextToEmbed[],
+    { signal, ...options }: EmbedOptions<Q> = {},
+  ): Promise<EmbeddingResult<Q>> {
+    return (await this.ask({ kind: "embed", texts, options }, signal)) as EmbeddingResult<Q>;
+  }
+
+  async rank(
+    query: string,
+    texts: readonly string[],
+    { signal, ...options }: EmbedOptions = {},
+  ): Promise<RankedText[]> {
+    return (await this.ask({ kind: "rank", query, texts, options }, signal)) as RankedText[];
   }
 
   /** As it stood after the last generation. */
@@ -167,11 +202,27 @@ export class PageModel implements Model {
     if (error !== null) throw error;
   }
 
+  private ask(question: Question, signal: AbortSignal | undefined): Promise<unknown> {
+    this.checkAlive();
+    throwIfAborted(signal);
+    const id = ++this.lastId;
+    const stopWaiting = signal ? onAbort(signal, () => this.post({ kind: "abort", id })) : () => {};
+    const answer = new Promise<unknown>((resolve, reject) => this.asked.set(id, { resolve, reject }));
+    try {
+      this.tell(question.kind, { kind: "ask", id, question });
+    } catch (error) {
+      this.asked.delete(id);
+      stopWaiting();
+      throw error;
+    }
+    return answer.finally(stopWaiting);
+  }
+
   private begin(
     where: string,
-    { signal, mask, ...options }: GenerateOptions,
-    message: (id: number, options: ClonedGenerateOptions) => ToEngine,
-  ): Generation {
+    { signal, mask, ...options }: SendOptions,
+    message: (id: number, options: ClonedSendOptions) => ToEngine,
+  ): ValueGeneration<never> {
     if (mask !== undefined) {
       throw new BitNetError(
         "INVALID_ARGUMENT",
@@ -189,14 +240,20 @@ export class PageModel implements Model {
     }
     const source = pageSource(incoming);
     this.forgotten.register(source, { kind: "leave", id });
-    return new SingleGeneration(source, signal);
+    // The value has the type of the form, which only callers know.
+    return new FormedGeneration(source, signal) as unknown as ValueGeneration<never>;
   }
 
   private receive(message: ToPage): void {
     if (message.kind === "disposed") this.endDisposal(message.error && fromWire(message.error));
     if (message.kind === "chat") this.chats.get(message.chat)?.deref()?.update(message.state);
     if (message.kind === "result" || message.kind === "failed") this.state = message.state ?? this.state;
-    if ("id" in message) this.incoming.get(message.id)?.receive(message);
+    if (message.kind === "answer") {
+      const { error, answer } = message;
+      if (error === null) this.asked.get(message.id)?.resolve(answer);
+      else this.asked.get(message.id)?.reject(fromWire(error));
+      this.asked.delete(message.id);
+    } else if ("id" in message) this.incoming.get(message.id)?.receive(message);
   }
 
   /** The worker is gone. */
@@ -204,6 +261,8 @@ export class PageModel implements Model {
     this.crash ??= error;
     for (const each of this.incoming.values()) each.fail(error);
     this.incoming.clear();
+    for (const { reject } of this.asked.values()) reject(error);
+    this.asked.clear();
     this.endDisposal(null);
   }
 

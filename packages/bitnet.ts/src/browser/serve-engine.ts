@@ -4,7 +4,14 @@ import type { BitNet } from "../bitnet.ts";
 import type { Chat } from "../chat.ts";
 import type { Generation } from "../generation.ts";
 import type { BitNetLoadOptions } from "../types.ts";
-import { type EngineState, type MessageLink, type ToEngine, type ToPage, toWire } from "./messages.ts";
+import {
+  type EngineState,
+  type MessageLink,
+  type Question,
+  type ToEngine,
+  type ToPage,
+  toWire,
+} from "./messages.ts";
 
 /** A generation that the page reads or waits for. */
 interface Running {
@@ -27,6 +34,7 @@ class Engine {
   private model: BitNet | null = null;
   private isDisposed = false;
   private readonly running = new Map<number, Running>();
+  private readonly asked = new Map<number, AbortController>();
   /** An error stands for a chat that could not be started. */
   private readonly chats = new Map<number, Chat | Error>();
 
@@ -47,14 +55,21 @@ class Engine {
       }
       case "send": {
         const { text, options } = message;
-        const chat = this.chats.get(message.chat);
-        this.start(message.id, message.chat, (signal) => {
-          if (chat === undefined) throw new BitNetError("INTERNAL", "chat: it has not been started");
-          if (chat instanceof Error) throw chat;
-          return chat.send(text, { ...options, signal });
-        });
+        this.start(message.id, message.chat, (signal) =>
+          this.startedChat(message.chat).send(text, { ...options, signal }),
+        );
         return;
       }
+      case "sendToolResults": {
+        const { results, options } = message;
+        this.start(message.id, message.chat, (signal) =>
+          this.startedChat(message.chat).sendToolResults(results, { ...options, signal }),
+        );
+        return;
+      }
+      case "ask":
+        void this.answer(message.id, message.question);
+        return;
       case "createChat":
         this.chats.set(message.chat, this.createChat(message.options));
         return;
@@ -75,7 +90,7 @@ class Engine {
         this.leave(message.id);
         return;
       case "abort":
-        this.running.get(message.id)?.abort.abort();
+        (this.running.get(message.id)?.abort ?? this.asked.get(message.id))?.abort();
         return;
       case "dispose":
         void this.dispose();
@@ -100,6 +115,32 @@ class Engine {
   private loaded(): BitNet {
     if (this.model === null) throw new BitNetError("INTERNAL", "the worker has no model yet");
     return this.model;
+  }
+
+  /** @throws BitNetError why it could not be started. */
+  private startedChat(number: number): Chat {
+    const chat = this.chats.get(number);
+    if (chat instanceof Error) throw chat;
+    if (chat === undefined) throw new BitNetError("INTERNAL", "chat: it has not been started");
+    return chat;
+  }
+
+  private async answer(id: number, question: Question): Promise<void> {
+    const abort = new AbortController();
+    this.asked.set(id, abort);
+    try {
+      const model = this.loaded();
+      const options = { ...question.options, signal: abort.signal };
+      const answer =
+        question.kind === "embed"
+          ? await model.embed(question.texts, options)
+          : await model.rank(question.query, question.texts, options);
+      this.link.postMessage({ kind: "answer", id, answer, error: null });
+    } catch (error) {
+      this.link.postMessage({ kind: "answer", id, answer: null, error: toWire(error) });
+    } finally {
+      this.asked.delete(id);
+    }
   }
 
   private chat(number: number): Chat | null {

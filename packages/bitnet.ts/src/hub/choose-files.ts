@@ -11,7 +11,11 @@ const companions = [
   "special_tokens_map.json",
   "chat_template.jinja",
   "model.safetensors.index.json",
+  "modules.json",
+  "config_sentence_transformers.json",
 ];
+/** What modules.json may name. */
+const modulePattern = /^\d+_[A-Za-z]+\/(config\.json|model\.safetensors)$/;
 const partPattern = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/i;
 
 export interface ChosenFiles {
@@ -66,7 +70,8 @@ function withParts(file: HubFile, files: readonly HubFile[]): HubFile[] {
 function folderFiles(files: readonly HubFile[]): HubFile[] {
   const weights = files.filter(({ path }) => /^model(-\d{5}-of-\d{5})?\.safetensors$/.test(path));
   const isThere = files.some(({ path }) => path === "config.json") && weights.length > 0;
-  return isThere ? [...files.filter(({ path }) => companions.includes(path)), ...weights] : [];
+  const isCompanion = ({ path }: HubFile) => companions.includes(path) || modulePattern.test(path);
+  return isThere ? [...files.filter(isCompanion), ...weights] : [];
 }
 
 function listed(files: readonly HubFile[]): string {

@@ -11,6 +11,7 @@ import {
 } from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
+import { addOperationOptions, type OperationFlags, operationSettings } from "../operation-flags.ts";
 import { addModelOptions, loadOptions, type ModelFlags, option } from "../options.ts";
 import type { Session } from "../session.ts";
 import { collect, parseInteger } from "../values.ts";
@@ -36,6 +37,8 @@ interface ServeFlags extends ModelFlags {
   trustProxy: number;
   stallTimeout: number;
 }
+
+type AllFlags = ServeFlags & OperationFlags;
 
 const ollamaPort = 11_434;
 
@@ -105,17 +108,19 @@ export function registerServe(program: Command, version: string, session: Sessio
         d.stallMs / 1000,
       ),
     );
-  addModelOptions(command).action((flags: ServeFlags) => serve(flags, version, session));
+  addOperationOptions(command);
+  addModelOptions(command).action((flags: AllFlags) => serve(flags, version, session));
 }
 
 function number(flags: string, description: string, lowest: number, highest: number, byDefault: number) {
   return option(flags, description).argParser(parseInteger(lowest, highest)).default(byDefault);
 }
 
-async function serve(flags: ServeFlags, version: string, session: Session): Promise<void> {
+async function serve(flags: AllFlags, version: string, session: Session): Promise<void> {
   const source = modelSource(flags);
   const server = await startServer({
     ...settingsOf(flags, session),
+    ...operationSettings(flags),
     models: [servedModel(source, flags, session)],
     version,
   });
@@ -133,7 +138,7 @@ async function serve(flags: ServeFlags, version: string, session: Session): Prom
   // A server that was told to end, and did so in order, has not failed.
 }
 
-function servedModel(source: string, flags: ModelFlags, session: Session): ServedModel {
+export function servedModel(source: string, flags: ModelFlags, session: Session): ServedModel {
   return { name: nameOf(source), source, options: { ...loadOptions(flags), onNotice: session.note } };
 }
 

@@ -19,6 +19,7 @@ interface TrainFlags {
   reference?: boolean;
   fresh?: boolean;
   showLabels?: number;
+  exportOnly?: boolean;
   json?: boolean;
 }
 
@@ -63,6 +64,9 @@ export function registerTrain(program: Command, session: Session): void {
         parseInteger(1, 1000),
       ),
     )
+    .addOption(
+      option("--export-only", "train nothing: write the model of the newest checkpoint, to try it meanwhile"),
+    )
     .addOption(jsonOption("the result"))
     .action((recipe: string, flags: TrainFlags) => train(recipe, flags, session));
 }
@@ -86,11 +90,21 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
         "INVALID_ARGUMENT",
         `${flags.output}: holds a checkpoint already; choose another folder`,
       );
+    if (flags.exportOnly && !wasResumed)
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `${flags.output}: holds no checkpoint of this recipe to export`,
+      );
     const nParameters = library.countParameters(executor.graph);
     session.note(
       `${recipe.name}: ${formatCount(nParameters)} parameters (${recipe.model.form}), ${formatCount(trainer.settings.schedule.steps)} steps ` +
         `of ${formatCount(recipe.batchTokens)} tokens, ${kernels.name}${wasResumed ? `, resumed after step ${trainer.state.step}` : ""}`,
     );
+    const report = async () => {
+      const result = await exportRun(library, run, recipe, flags);
+      await session.write(flags.json ? `${JSON.stringify(result)}\n` : `${describe(result)}\n`);
+    };
+    if (flags.exportOnly) return await report();
     const plot = () =>
       library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, recipe.name)]);
     const reporter = createReporter(trainer.settings.schedule.steps, session);
@@ -102,8 +116,7 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
       },
     });
     await plot();
-    const result = await exportRun(library, run, recipe, flags);
-    await session.write(flags.json ? `${JSON.stringify(result)}\n` : `${describe(result)}\n`);
+    await report();
   } finally {
     run.close();
     kernels.dispose();

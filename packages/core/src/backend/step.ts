@@ -40,6 +40,8 @@ export type HeadWant =
    * least one: only what they say has to be true.
    */
   | { kind: "mass"; temperature: number; share: number }
+  /** No logits, but what they are made of: the row's normalised state as it is multiplied with the table. Nothing else may be asked with it. */
+  | { kind: "state" }
   | DrawWant;
 
 /**
@@ -89,6 +91,8 @@ export interface HeadResult {
   logits: Float32Array;
   /** Logits of the request's `apart`, in its order. */
   apartLogits: Float32Array;
+  /** For `state`: [cols of the table]; `ids` and `logits` are empty. */
+  state?: Float32Array;
   /** Present when asked for. */
   logSumExp?: number;
   /** For `mass`: what the ranked ids that are not listed weigh together, at least and at most, in real numbers. */

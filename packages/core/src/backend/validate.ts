@@ -105,6 +105,8 @@ function validateHead(program: Program, head: HeadRequest, fail: (message: strin
       fail(`${where}: temperature ${want.temperature} is not a positive normal f32`);
     if (!(want.share > 0 && want.share <= 1)) fail(`${where}: share ${want.share} is not in (0, 1]`);
   }
+  if (want.kind === "state" && (head.apart || head.allow || head.logSumExp))
+    fail(`${where}: nothing about logits can be asked beside the state`);
   if (want.kind === "draw") validateDraw(want, head, program.vocabSize, (what) => fail(`${where}: ${what}`));
   if (head.apart) {
     if (head.apart.some((id) => id < 0 || id >= program.vocabSize))

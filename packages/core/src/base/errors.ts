@@ -16,6 +16,7 @@ export type BitNetErrorCode =
   | "TOKENIZER_INVALID"
   | "TEMPLATE_FAILED" // a chat template ended in an error or ran out of its budget
   | "CONTEXT_EXCEEDED" // a prompt or request does not fit the context
+  | "ANSWER_INCOMPLETE" // an answer of a form, such as JSON, was cut off before it was complete
   | "OUT_OF_MEMORY"
   | "BACKEND_UNAVAILABLE" // a forced backend or ISA does not exist or cannot run here
   | "BACKEND_FAILED" // a kernel reported a failure during a step

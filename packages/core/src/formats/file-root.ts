@@ -12,9 +12,15 @@ export type FileRoot =
       kind: "folder";
       /** For messages. */
       name: string;
-      /** Null when there is no such file. */
+      /** Of a file in the folder, or in a folder of it; null when there is no such file. */
       open(fileName: string): Promise<ByteSource | null>;
     };
+
+/** True for the name of a file in a folder or in a folder of that (`1_Pooling/config.json`). */
+export function isPlainPath(path: string): boolean {
+  const parts = path.split("/");
+  return parts.length <= 2 && parts.every(isPlainFileName);
+}
 
 /** True for the name of a file in a folder, false for anything that could lead out of it. */
 export function isPlainFileName(name: string): boolean {

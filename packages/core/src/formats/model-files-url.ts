@@ -1,7 +1,7 @@
 /** Model roots beyond the local disk: http(s) addresses, and files that a browser hands over. */
 import { blobSource } from "../base/byte-source.ts";
 import { BitNetError } from "../base/errors.ts";
-import { type FileRoot, isPlainFileName } from "./file-root.ts";
+import { type FileRoot, isPlainPath } from "./file-root.ts";
 import { openUrl, type UrlOptions } from "./url-source.ts";
 
 /**
@@ -15,7 +15,7 @@ export async function urlRoot(address: string | URL, options: UrlOptions = {}): 
   }
   const url = new URL(address);
   const open = async (fileName: string) =>
-    isPlainFileName(fileName) ? openUrl(beside(url, fileName), options) : null;
+    isPlainPath(fileName) ? openUrl(beside(url, fileName), options) : null;
   if (!/\.(gguf|safetensors)$/i.test(url.pathname)) {
     if (!url.pathname.endsWith("/")) url.pathname += "/";
     return { kind: "folder", name: url.origin + url.pathname, open };
@@ -34,6 +34,6 @@ export function blobRoot(blob: Blob, name = "blob"): FileRoot {
 
 function beside(url: URL, fileName: string): URL {
   const sibling = new URL(url);
-  sibling.pathname = url.pathname.replace(/[^/]*$/, encodeURIComponent(fileName));
+  sibling.pathname = url.pathname.replace(/[^/]*$/, fileName.split("/").map(encodeURIComponent).join("/"));
   return sibling;
 }

@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { openFileSource } from "../base/byte-source.node.ts";
 import type { ByteSource } from "../base/byte-source.ts";
 import { BitNetError } from "../base/errors.ts";
-import { type FileRoot, isPlainFileName } from "./file-root.ts";
+import { type FileRoot, isPlainPath } from "./file-root.ts";
 
 /**
  * A GGUF file, a Hugging Face folder, or a folder with exactly one GGUF model (which may be split into parts).
@@ -52,9 +52,9 @@ async function fileRoot(path: string): Promise<FileRoot> {
 
 function openerIn(folder: string): (fileName: string) => Promise<ByteSource | null> {
   return async (fileName) => {
-    if (!isPlainFileName(fileName)) return null;
+    if (!isPlainPath(fileName)) return null;
     try {
-      return await openFileSource(join(folder, basename(fileName)));
+      return await openFileSource(join(folder, ...fileName.split("/").map((part) => basename(part))));
     } catch (error) {
       if (error instanceof BitNetError && error.code === "FILE_NOT_FOUND") return null;
       throw error;

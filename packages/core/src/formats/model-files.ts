@@ -5,11 +5,12 @@
 import type { ByteSource } from "../base/byte-source.ts";
 import { BitNetError } from "../base/errors.ts";
 import { describeBytes } from "./describe-bytes.ts";
-import type { FileRoot } from "./file-root.ts";
+import { type FileRoot, isPlainFileName } from "./file-root.ts";
 import { type Gguf, openGguf } from "./gguf/open-gguf.ts";
 import type { I2sLayout } from "./gguf/tensor-types.ts";
 import { readJsonFile, readTextFile, type TextFileOptions } from "./json-file.ts";
 import { openSafetensors } from "./safetensors/open-safetensors.ts";
+import { readSafetensors } from "./safetensors/read-safetensors.ts";
 import type { TensorInfo } from "./tensor.ts";
 
 export interface HfFiles {
@@ -22,8 +23,19 @@ export interface HfFiles {
   tokenizerConfig?: unknown;
   /** generation_config.json */
   generationConfig?: unknown;
+  /** What sentence-transformers makes of the model's states: modules.json, and what the folders that it names hold. */
+  modules?: SentenceModules;
   tensors: ReadonlyMap<string, TensorInfo>;
   close(): Promise<void>;
+}
+
+export interface SentenceModules {
+  /** modules.json */
+  list: unknown;
+  /** By path: config.json of a module, and its tensors. */
+  parts: ReadonlyMap<string, { config?: unknown; tensors?: ReadonlyMap<string, TensorInfo> }>;
+  /** config_sentence_transformers.json */
+  prompts?: unknown;
 }
 
 export type ModelFiles = { kind: "gguf"; gguf: Gguf; close(): Promise<void> } | HfFiles;
@@ -36,6 +48,8 @@ export interface ModelFilesOptions {
 
 /** What configurations other than a vocabulary may hold. */
 const maxConfigMiB = 16;
+/** Far more than a chain of pooling, dense layers and normalisation has. */
+const maxModules = 16;
 
 /**
  * Opens a model; headers and JSON files are read, tensors are not. The result owns the sources: close it. On failure
@@ -81,15 +95,52 @@ async function openFolder(
     readJsonFile(source, { maxMiB: maxConfigMiB, signal }),
   );
   const { tensors, close } = await openSafetensors((fileName) => root.open(fileName), signal);
+  const closers = [close];
+  const modules = await readModules(root, closers, signal).catch(async (error) => {
+    await closeAll(closers);
+    throw error;
+  });
   return {
     kind: "hf",
     config,
     tokenizerJson,
     ...(tokenizerConfig === undefined ? {} : { tokenizerConfig }),
     ...(generationConfig === undefined ? {} : { generationConfig }),
+    ...(modules === undefined ? {} : { modules }),
     tensors,
-    close,
+    close: () => closeAll(closers),
   };
+}
+
+async function closeAll(closers: readonly (() => Promise<void>)[]): Promise<void> {
+  for (const close of closers) await close();
+}
+
+/** What modules.json names is read where it is there; whether it has to be is decided by who uses it. */
+async function readModules(
+  root: FileRoot & { kind: "folder" },
+  closers: (() => Promise<void>)[],
+  signal: AbortSignal | undefined,
+): Promise<SentenceModules | undefined> {
+  const json = (fileName: string) =>
+    optional(root, fileName, (source) => readJsonFile(source, { maxMiB: maxConfigMiB, signal }));
+  const list = await json("modules.json");
+  const prompts = await json("config_sentence_transformers.json");
+  if (list === undefined) return undefined;
+  const parts = new Map<string, { config?: unknown; tensors?: ReadonlyMap<string, TensorInfo> }>();
+  for (const entry of Array.isArray(list) ? list.slice(0, maxModules) : []) {
+    const path: unknown = (entry as { path?: unknown } | null)?.path;
+    if (typeof path !== "string" || !isPlainFileName(path)) continue;
+    const config = await json(`${path}/config.json`);
+    const source = await root.open(`${path}/model.safetensors`);
+    if (source !== null) closers.push(() => source.close());
+    const tensors = source === null ? undefined : await readSafetensors(source, signal);
+    parts.set(path, {
+      ...(config === undefined ? {} : { config }),
+      ...(tensors === undefined ? {} : { tensors }),
+    });
+  }
+  return { list, parts, ...(prompts === undefined ? {} : { prompts }) };
 }
 
 async function requiredJson(

@@ -215,13 +215,18 @@ export class FakeExecutable implements Executable {
 export function generateAlone(
   prompt: readonly number[],
   settings: GenerateSettings,
-  { vocabSize = 64, contextLength = 4096, eosId = -1 } = {},
+  {
+    vocabSize = 64,
+    contextLength = 4096,
+    eosId = -1,
+    logitsOf = (history: readonly number[]) => hashedLogits(history, vocabSize),
+  } = {},
 ): number[] {
   const sampler = new Sampler(settings.sampling, { vocabSize, contextLength }, null);
   for (const token of prompt) sampler.see(token);
   const ids: number[] = [];
   while (ids.length < settings.maxTokens && prompt.length + ids.length < contextLength) {
-    const logits = hashedLogits([...prompt, ...ids], vocabSize);
+    const logits = logitsOf([...prompt, ...ids]);
     const choose = () => sampler.choose(answerHead(sampler.request(0, ids.length), logits), ids.length);
     const id = choose() ?? choose();
     if (id === null) throw new Error("all logits leave the choice open");

@@ -8,6 +8,7 @@ import type { PagedSequence } from "../model/paged-cache.ts";
 import { readDrawnLogprob, readLogprob, type TokenLogprob } from "./logprobs.ts";
 import type { GenerateSettings } from "./options.ts";
 import { Sampler, type SamplerLimits } from "./sampler.ts";
+import type { ScheduledRequest } from "./scheduled.ts";
 import { StopMatcher, type StopReason } from "./stop.ts";
 import type { GenerationResult, PieceStream } from "./stream.ts";
 import { type ChannelText, ThinkingSplitter } from "./thinking.ts";
@@ -24,8 +25,6 @@ export interface TextSource {
   };
 }
 
-type RequestState = "waiting" | "running" | "paused" | "done";
-
 interface RequestParts {
   /** Ascending with the time of arrival. */
   order: number;
@@ -37,7 +36,7 @@ interface RequestParts {
   stream: PieceStream;
 }
 
-export class ActiveRequest {
+export class ActiveRequest implements ScheduledRequest {
   readonly order: number;
   readonly settings: GenerateSettings;
   readonly stream: PieceStream;
@@ -45,7 +44,7 @@ export class ActiveRequest {
   /** Prompt and generated tokens. */
   readonly tokens: number[];
   readonly nPrompt: number;
-  state: RequestState = "waiting";
+  state: ScheduledRequest["state"] = "waiting";
   /** Its pages, while it holds any. */
   sequence: PagedSequence | null = null;
   /** The last step that ran rows of this request. */
@@ -114,7 +113,30 @@ export class ActiveRequest {
     this.#wasPreempted = true;
   }
 
-  /** The head requests of the rows at positions `from … from + count)`, the first of which is row `firstRow` of the step. */
+  get cacheSalt(): string {
+    return this.settings.cacheSalt;
+  }
+
+  get signal(): AbortSignal | null {
+    return this.settings.signal;
+  }
+
+  get nUnread(): number {
+    return this.stream.nUnread;
+  }
+
+  finish(reason: StopReason): void {
+    this.stream.finish(this.resultOf(reason));
+  }
+
+  fail(error: unknown): void {
+    this.stream.fail(error);
+  }
+
+  dispose(): void {
+    this.settings.mask?.dispose();
+  }
+
   headRequests(from: number, count: number, firstRow: number): HeadRequest[] {
     const heads: HeadRequest[] = [];
     for (let position = from; position < from + count; position++) {

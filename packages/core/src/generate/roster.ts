@@ -5,7 +5,7 @@
  */
 import { pageTokens } from "../backend/backend.ts";
 import type { PagedCache } from "../model/paged-cache.ts";
-import type { ActiveRequest } from "./request.ts";
+import type { ScheduledRequest } from "./scheduled.ts";
 import { shareRows } from "./step-plan.ts";
 
 interface RosterLimits {
@@ -23,7 +23,7 @@ export class Roster {
   readonly #cache: PagedCache;
   readonly #limits: RosterLimits;
   /** Every request that is not done, oldest first. */
-  readonly #requests = new Set<ActiveRequest>();
+  readonly #requests = new Set<ScheduledRequest>();
   #nPreemptions = 0;
   #nPlanned = 0;
 
@@ -37,22 +37,22 @@ export class Roster {
     return this.#nPreemptions;
   }
 
-  get requests(): readonly ActiveRequest[] {
+  get requests(): readonly ScheduledRequest[] {
     return [...this.#requests];
   }
 
-  add(request: ActiveRequest): void {
+  add(request: ScheduledRequest): void {
     this.#requests.add(request);
   }
 
   /** Takes out a request that is done. Its pages go when `release` is called. */
-  remove(request: ActiveRequest): void {
+  remove(request: ScheduledRequest): void {
     request.state = "done";
     this.#requests.delete(request);
   }
 
   /** Gives up the pages of a request; what has been written stays cached. */
-  release(request: ActiveRequest): void {
+  release(request: ScheduledRequest): void {
     if (request.sequence === null) return;
     this.#cache.close(request.sequence, request.tokens);
     request.sequence = null;
@@ -70,9 +70,9 @@ export class Roster {
   }
 
   /** Chooses the rows of the next step: how many of each request; empty when nothing can run. */
-  plan(): Map<ActiveRequest, number> {
+  plan(): Map<ScheduledRequest, number> {
     const step = this.#nPlanned++;
-    const counts = new Map<ActiveRequest, number>();
+    const counts = new Map<ScheduledRequest, number>();
     for (const request of this.#decoding()) counts.set(request, 1);
     const { maxRows, prefillChunk, prefillChunkWhileDecoding } = this.#limits;
     const chunk = counts.size > 0 ? prefillChunkWhileDecoding : prefillChunk;
@@ -90,7 +90,7 @@ export class Roster {
   }
 
   /** Running requests that need one row to go on, with a page for it. */
-  #decoding(): ActiveRequest[] {
+  #decoding(): ScheduledRequest[] {
     const ready = this.#inState("running").filter(isDecoding);
     for (const request of ready) {
       while (request.sequence !== null && !this.#cache.reserve(request.sequence, request.tokens.length))
@@ -103,8 +103,8 @@ export class Roster {
    * Running requests with prompt rows to compute, those served longest ago first. One that is about to compute a page
    * which an older one computes already is left out: it will share that page.
    */
-  #prompts(): ActiveRequest[] {
-    const chosen: { request: ActiveRequest; sequence: NonNullable<ActiveRequest["sequence"]> }[] = [];
+  #prompts(): ScheduledRequest[] {
+    const chosen: { request: ScheduledRequest; sequence: NonNullable<ScheduledRequest["sequence"]> }[] = [];
     for (const request of this.#inState("running")) {
       const { sequence, tokens, shareLimit: limit } = request;
       if (sequence === null || isDecoding(request)) continue;
@@ -125,7 +125,7 @@ export class Roster {
   }
 
   /** Finds pages for all tokens of a request and the next one, at the expense of idle holders if need be. */
-  #providePages(request: ActiveRequest, nRunning: number): boolean {
+  #providePages(request: ScheduledRequest, nRunning: number): boolean {
     while (!this.#tryPages(request, nRunning)) {
       const holder = this.#idleHolder(request);
       if (holder === undefined) return false;
@@ -135,10 +135,10 @@ export class Roster {
   }
 
   /** Beside running requests, a page is left for each of them, which will need it soon. */
-  #tryPages(request: ActiveRequest, nRunning: number): boolean {
+  #tryPages(request: ScheduledRequest, nRunning: number): boolean {
     const nRows = Math.min(request.tokens.length + 1, this.#limits.contextLength);
     if (request.sequence !== null) return this.#cache.reserve(request.sequence, nRows);
-    const sequence = this.#cache.open(request.tokens, request.shareLimit, request.settings.cacheSalt);
+    const sequence = this.#cache.open(request.tokens, request.shareLimit, request.cacheSalt);
     const nMissing = Math.ceil(nRows / pageTokens) - sequence.pages.length;
     const isCrowded = nRunning > 0 && this.#cache.nObtainable < nMissing + nRunning;
     if (isCrowded || !this.#cache.reserve(sequence, nRows)) {
@@ -150,7 +150,7 @@ export class Roster {
     return true;
   }
 
-  #preempt(request: ActiveRequest): void {
+  #preempt(request: ScheduledRequest): void {
     this.release(request);
     if (request.state === "running") request.state = "waiting";
     request.notePreempted();
@@ -158,22 +158,22 @@ export class Roster {
   }
 
   /** The youngest request that holds pages without running, other than `request`. */
-  #idleHolder(request: ActiveRequest): ActiveRequest | undefined {
+  #idleHolder(request: ScheduledRequest): ScheduledRequest | undefined {
     return this.requests.findLast(
       (other) => other !== request && other.state !== "running" && other.sequence !== null,
     );
   }
 
-  #youngestRunning(): ActiveRequest | undefined {
+  #youngestRunning(): ScheduledRequest | undefined {
     return this.requests.findLast((request) => request.state === "running");
   }
 
-  #inState(state: ActiveRequest["state"]): ActiveRequest[] {
+  #inState(state: ScheduledRequest["state"]): ScheduledRequest[] {
     return this.requests.filter((request) => request.state === state);
   }
 }
 
 /** Whether only the row of the last generated token is missing. */
-function isDecoding(request: ActiveRequest): boolean {
+function isDecoding(request: ScheduledRequest): boolean {
   return request.nPending === 1 && request.tokens.length > request.nPrompt;
 }

@@ -153,6 +153,23 @@ describe("slow readers", () => {
     expect((await slow.result).ids).toHaveLength(20);
   });
 
+  test("a newcomer waits rather than take the page that a running request needs next", async () => {
+    const { scheduler } = setUp({ nPages: 4 });
+    const running = scheduler.generate(
+      Int32Array.from({ length: 60 }, (_, i) => i),
+      { seed: 1, maxTokens: 40 },
+    );
+    await running[Symbol.asyncIterator]().next();
+    // Two pages are left, and it would take both.
+    const newcomer = scheduler.generate(
+      Int32Array.from({ length: 50 }, (_, i) => 63 - i),
+      { seed: 1, maxTokens: 12 },
+    );
+    expect((await running.result).ids).toHaveLength(40);
+    expect((await newcomer.result).ids).toHaveLength(12);
+    expect(scheduler.stats().preemptions).toBe(0);
+  });
+
   test("give their pages to those who run, first of all", async () => {
     const { scheduler } = setUp({ nPages: 3, maxUnread: 4 });
     const slow = scheduler.generate(

@@ -9,10 +9,12 @@ import { onAbort } from "../base/abort.ts";
 import { BitNetError } from "../base/errors.ts";
 import { maxUninterruptedMs, nextTask } from "../base/event-loop.ts";
 import { PagedCache } from "../model/paged-cache.ts";
-import { type GenerateOptions, type GenerateSettings, parseGenerateOptions } from "./options.ts";
+import { EmbeddingRequest, type PooledText, type PoolingOptions } from "./embedding.ts";
+import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
 import { checkVocabularySize } from "./ranking.ts";
 import { ActiveRequest, type TextSource } from "./request.ts";
 import { Roster } from "./roster.ts";
+import type { ScheduledRequest } from "./scheduled.ts";
 import { type PlannedRows, planStep, RequestFault, type StepPlan } from "./step-plan.ts";
 import type { StopReason } from "./stop.ts";
 import { type Generation, PieceStream } from "./stream.ts";
@@ -53,7 +55,7 @@ export interface SchedulerStats {
 
 /** Rows of a request that a step has run: those before `end` count, and their heads' answers. */
 interface SettledRows {
-  readonly request: ActiveRequest;
+  readonly request: ScheduledRequest;
   readonly end: number;
   readonly heads: readonly HeadResult[];
   /** Why no token can be chosen. */
@@ -72,7 +74,7 @@ export class Scheduler {
   readonly #cache: PagedCache;
   readonly #roster: Roster;
   /** Ends the waiting for a request's signal. */
-  readonly #stopsWaiting = new Map<ActiveRequest, () => void>();
+  readonly #stopsWaiting = new Map<ScheduledRequest, () => void>();
   #inFlight: StepPlan | null = null;
   #pumping: Promise<void> | null = null;
   #disposal: Promise<void> | null = null;
@@ -115,7 +117,9 @@ export class Scheduler {
     this.#checkAlive();
     const { vocabSize } = this.#executable.program;
     const settings = parseGenerateOptions(options, vocabSize);
-    this.#checkRequest(promptIds, settings);
+    this.#checkPrompt(promptIds, "generate");
+    if (settings.stop.length > 0 && this.#tokenizer === null)
+      throw new BitNetError("INVALID_ARGUMENT", "generate: stop texts need a tokenizer");
     const stream = new PieceStream({
       onRead: () => this.#resume(request),
       onLeave: () => this.#end(request, "abort"),
@@ -128,19 +132,32 @@ export class Scheduler {
       text: this.#tokenizer,
       stream,
     });
-    this.#roster.add(request);
-    try {
-      this.#obeySignal(request);
-    } catch (error) {
-      this.#fail(request, error);
-    }
-    this.#wake();
+    this.#start(request);
     return stream;
+  }
+
+  /**
+   * Computes the embedding of a text: the states of its tokens, pooled.
+   * @param ids Token ids, at least one; copied.
+   * @throws BitNetError INVALID_ARGUMENT for an empty text or ids that are none, CONTEXT_EXCEEDED, BACKEND_UNAVAILABLE where the backend does
+   * not answer states, DISPOSED. Later failures reject the promise, an abort with ABORTED.
+   */
+  embed(ids: Int32Array, options: PoolingOptions): Promise<PooledText> {
+    this.#checkAlive();
+    this.#checkPrompt(ids, "embed");
+    if (!this.#executable.wants.includes("state"))
+      throw new BitNetError(
+        "BACKEND_UNAVAILABLE",
+        "embed: this backend does not give out states; take another one",
+      );
+    const request = new EmbeddingRequest({ order: this.#nextOrder++, ids, ...options });
+    this.#start(request);
+    return request.result;
   }
 
   stats(): SchedulerStats {
     this.#checkAlive();
-    const count = (state: ActiveRequest["state"]) =>
+    const count = (state: ScheduledRequest["state"]) =>
       this.#roster.requests.filter((request) => request.state === state).length;
     return {
       running: count("running"),
@@ -177,25 +194,34 @@ export class Scheduler {
     if (this.#disposal !== null) throw new BitNetError("DISPOSED", "scheduler: it has been disposed");
   }
 
-  #checkRequest(prompt: Int32Array, settings: GenerateSettings): void {
+  #start(request: ScheduledRequest): void {
+    this.#roster.add(request);
+    try {
+      this.#obeySignal(request);
+    } catch (error) {
+      this.#fail(request, error);
+    }
+    this.#wake();
+  }
+
+  #checkPrompt(prompt: Int32Array, where: "generate" | "embed"): void {
     const { vocabSize } = this.#executable.program;
     const fail = (message: string): never => {
-      throw new BitNetError("INVALID_ARGUMENT", `generate: ${message}`);
+      throw new BitNetError("INVALID_ARGUMENT", `${where}: ${message}`);
     };
     if (prompt.length === 0) fail("the prompt is empty; it needs at least one token");
     const wrong = prompt.findIndex((id) => !(id >= 0 && id < vocabSize));
     if (wrong >= 0) fail(`prompt token ${wrong} is ${prompt[wrong]}, expected an id in 0…${vocabSize - 1}`);
-    if (settings.stop.length > 0 && this.#tokenizer === null) fail("stop texts need a tokenizer");
     if (prompt.length <= this.contextLength) return;
     throw new BitNetError(
       "CONTEXT_EXCEEDED",
-      `generate: the prompt has ${prompt.length} tokens, but the context holds ${this.contextLength}; shorten the prompt`,
+      `${where}: the prompt has ${prompt.length} tokens, but the context holds ${this.contextLength}; shorten the prompt`,
       { details: { promptTokens: prompt.length, contextLength: this.contextLength } },
     );
   }
 
-  #obeySignal(request: ActiveRequest): void {
-    const { signal } = request.settings;
+  #obeySignal(request: ScheduledRequest): void {
+    const { signal } = request;
     if (signal === null) return;
     if (signal.aborted) {
       this.#end(request, "abort");
@@ -254,7 +280,7 @@ export class Scheduler {
   }
 
   /** Null when a request was at fault, which then has failed. */
-  #tryPlan(counts: ReadonlyMap<ActiveRequest, number>): StepPlan | null {
+  #tryPlan(counts: ReadonlyMap<ScheduledRequest, number>): StepPlan | null {
     try {
       return planStep(counts);
     } catch (error) {
@@ -321,7 +347,7 @@ export class Scheduler {
       if (error !== null) throw error.value;
       const reason = request.accept(end, heads);
       if (reason !== null) this.#end(request, reason);
-      else if (request.stream.nUnread >= this.#maxUnread) request.state = "paused";
+      else if (request.nUnread >= this.#maxUnread) request.state = "paused";
     } catch (error) {
       this.#fail(request, error);
     }
@@ -339,16 +365,16 @@ export class Scheduler {
     for (const request of this.#roster.requests) this.#fail(request, error);
   }
 
-  #fail(request: ActiveRequest, error: unknown): void {
-    if (this.#retire(request)) request.stream.fail(error);
+  #fail(request: ScheduledRequest, error: unknown): void {
+    if (this.#retire(request)) request.fail(error);
   }
 
-  #end(request: ActiveRequest, reason: StopReason): void {
-    if (this.#retire(request)) request.stream.finish(request.resultOf(reason));
+  #end(request: ScheduledRequest, reason: StopReason): void {
+    if (this.#retire(request)) request.finish(reason);
   }
 
   /** @returns false when the request was done before. */
-  #retire(request: ActiveRequest): boolean {
+  #retire(request: ScheduledRequest): boolean {
     if (request.state === "done") return false;
     this.#roster.remove(request);
     this.#leaveCaller(request);
@@ -360,10 +386,10 @@ export class Scheduler {
   }
 
   /** Lets go of what the caller gave; failures of it must not keep a request from ending. */
-  #leaveCaller(request: ActiveRequest): void {
+  #leaveCaller(request: ScheduledRequest): void {
     const stopWaiting = this.#stopsWaiting.get(request);
     this.#stopsWaiting.delete(request);
-    const tasks = [() => request.settings.mask?.dispose(), () => stopWaiting?.()];
+    const tasks = [() => request.dispose(), () => stopWaiting?.()];
     for (const task of tasks) {
       try {
         task();
@@ -373,8 +399,8 @@ export class Scheduler {
     }
   }
 
-  #resume(request: ActiveRequest): void {
-    if (request.state !== "paused" || request.stream.nUnread > this.#maxUnread / 2) return;
+  #resume(request: ScheduledRequest): void {
+    if (request.state !== "paused" || request.nUnread > this.#maxUnread / 2) return;
     request.state = "waiting";
     this.#wake();
   }

@@ -5,11 +5,11 @@
 import type { HeadRequest, Step } from "../backend/step.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { PagedSequence } from "../model/paged-cache.ts";
-import type { ActiveRequest } from "./request.ts";
+import type { ScheduledRequest } from "./scheduled.ts";
 
 /** Rows that a step runs of one request: positions `from … from + count)`. */
 export interface PlannedRows {
-  readonly request: ActiveRequest;
+  readonly request: ScheduledRequest;
   readonly sequence: PagedSequence;
   readonly from: number;
   readonly count: number;
@@ -26,15 +26,15 @@ export interface StepPlan {
 
 /** One request cannot say what it needs; the others can go on without it. */
 export class RequestFault extends Error {
-  readonly request: ActiveRequest;
+  readonly request: ScheduledRequest;
 
-  constructor(request: ActiveRequest, cause: unknown) {
+  constructor(request: ScheduledRequest, cause: unknown) {
     super("a request failed while it was planned", { cause });
     this.request = request;
   }
 }
 
-function headsOf(request: ActiveRequest, from: number, count: number, row: number): HeadRequest[] {
+function headsOf(request: ScheduledRequest, from: number, count: number, row: number): HeadRequest[] {
   try {
     return request.headRequests(from, count, row);
   } catch (error) {
@@ -46,7 +46,7 @@ function headsOf(request: ActiveRequest, from: number, count: number, row: numbe
  * @param counts Rows to run per request; every request holds pages for them.
  * @throws RequestFault when asking a request fails, such as in a caller's mask.
  */
-export function planStep(counts: ReadonlyMap<ActiveRequest, number>): StepPlan {
+export function planStep(counts: ReadonlyMap<ScheduledRequest, number>): StepPlan {
   const nRows = [...counts.values()].reduce((sum, count) => sum + count, 0);
   const tokens = new Int32Array(nRows);
   const positions = new Int32Array(nRows);

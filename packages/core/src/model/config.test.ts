@@ -66,6 +66,7 @@ const parsed: ModelConfig = {
   pairing: "half",
   activation: "relu2",
   isTied: null,
+  hasHead: true,
   weightScale: "multiplies",
   floatsAreMasters: true,
   attentionScale: Math.fround(1 / Math.sqrt(128)),
@@ -564,6 +565,7 @@ describe("the Llama shape", () => {
       normEps: 1e-6,
       ropeTheta: 10000,
       isTied: false,
+      hasHead: true,
     });
   });
 

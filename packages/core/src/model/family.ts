@@ -7,6 +7,9 @@ import type { FieldReader } from "./config-fields.ts";
 import type { DecoderTraits } from "./decoder.ts";
 import type { ModelConfig } from "./model-config.ts";
 
+/** Which states make the embedding of a text: the mean of all, that of the last token, or that of the first. */
+export type Pooling = "mean" | "last" | "cls";
+
 /** What a file may leave out; without a value the file must say it. */
 interface Defaults {
   normEps?: number;
@@ -48,6 +51,8 @@ export interface Family {
    * has to be said by the file (`quantization_config`).
    */
   readonly floatsAreMasters: boolean;
+  /** How embeddings are made where the files do not say; of models with norms inside their projections it is `last`. */
+  readonly pooling: Pooling;
   /** The chat template where the files have none. */
   readonly chatTemplate: "bitnet" | null;
   /** Weights of a layer by their GGUF names without "blk.N." and ".weight": their Hugging Face names within the layer, the usual one first. */

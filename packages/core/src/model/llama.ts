@@ -13,6 +13,7 @@ export const llama: Family = {
   isTied: false,
   ggufPairing: "adjacent",
   floatsAreMasters: false,
+  pooling: "mean",
   chatTemplate: null,
   layerNames: llamaNames,
   traits: { subNorms: false, headNorms: false, postNorms: false, biases: false },

@@ -36,6 +36,7 @@ const config: ModelConfig = {
   pairing: "half",
   activation: "relu2",
   isTied: null,
+  hasHead: true,
   weightScale: "multiplies",
   floatsAreMasters: true,
   attentionScale: Math.fround(1 / Math.sqrt(4)),

@@ -134,7 +134,7 @@ export async function bindModel(
  */
 export function recordModel({ tensors, weightName }: ModelDescription, config: ModelConfig): Recording {
   const has = (name: string) => tensors.has(weightName(name));
-  if (config.isTied === false && !has("output"))
+  if (config.isTied === false && config.hasHead && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,

@@ -18,6 +18,7 @@ export const minicpm: Family = {
   isTied: null,
   ggufPairing: "adjacent",
   floatsAreMasters: false,
+  pooling: "mean",
   chatTemplate: null,
   layerNames: llamaNames,
   traits: { subNorms: false, headNorms: false, postNorms: false, biases: false },

@@ -22,6 +22,8 @@ export interface ModelConfig {
   readonly activation: "relu2" | "silu" | "gelu";
   /** The embedding serves as head; null: so it is unless the file holds a head of its own. */
   readonly isTied: boolean | null;
+  /** False for a class without a head, whose embedding does not serve as one: such a model embeds texts and cannot continue them. */
+  readonly hasHead: boolean;
   /** How a separate `weight_scale` tensor relates to the weights: W = T · scale, or W = T / scale. */
   readonly weightScale: "multiplies" | "divides";
   /** Full-precision weights are masters, to be ternarised as in training; otherwise only products of trits and one scale are read. */

@@ -9,6 +9,7 @@ import { showValue } from "../base/show-value.ts";
 const maxListed = 8;
 
 const harmless: readonly RegExp[] = [
+  /^dense_[23]\.weight$/, // change embeddings (embedding-modules.ts)
   /(^|\.)rotary_emb\.inv_freq$/, // what old versions of transformers saved beside the configuration that it follows from
 ];
 

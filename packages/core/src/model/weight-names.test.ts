@@ -21,6 +21,7 @@ const recording = recordDecoder(
     pairing: "half",
     activation: "relu2",
     isTied: false,
+    hasHead: true,
     weightScale: "multiplies",
     floatsAreMasters: true,
     attentionScale: Math.fround(1 / Math.sqrt(4)),

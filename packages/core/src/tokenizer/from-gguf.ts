@@ -35,6 +35,7 @@ export interface GgufTokenizerFields {
   readonly eomId?: number | undefined; // eom_token_id
   readonly unknownId?: number | undefined; // unknown_token_id
   readonly addBos?: boolean | undefined; // add_bos_token
+  readonly addEos?: boolean | undefined; // add_eos_token
   readonly addSpacePrefix?: boolean | undefined; // add_space_prefix
 }
 
@@ -100,6 +101,7 @@ export function ggufTokenizerFields(metadata: { get(key: string): unknown }): Gg
     eomId: id("eom_token_id"),
     unknownId: id("unknown_token_id"),
     addBos: flag("add_bos_token"),
+    addEos: flag("add_eos_token"),
     addSpacePrefix: flag("add_space_prefix"),
   };
 }
@@ -138,6 +140,7 @@ export function tokenizerFromGguf(fields: GgufTokenizerFields): Tokenizer {
     added,
     bosId: fields.bosId ?? null,
     eosIds: readEos(fields, added),
+    endId: fields.addEos === true ? (fields.eosId ?? null) : null,
   };
   if (fields.model === "gpt2") return createTokenizer({ ...shared, ...readByteLevel(fields, kinds) });
   if (prefixesSpace !== undefined)

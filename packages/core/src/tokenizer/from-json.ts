@@ -56,8 +56,10 @@ export function tokenizerFromJson(files: TokenizerJsonFiles): Tokenizer {
   const table = readTokens(entries, added, byteFallback);
   const known = new Map(added.map((token) => [token.content, token.id]));
   const idOf = (content: string) => known.get(content) ?? table.idOf(content);
-  const firstId = readPostProcessor(root, idOf);
+  const { firstId, lastId } = readPostProcessor(root, idOf);
   const addBos = member(config, "add_bos_token");
+  const addEos = member(config, "add_eos_token").value;
+  const eosIds = readEos(config, [generation, modelConfig], idOf, added);
   return createTokenizer({
     name: "tokenizer.json",
     tokens: byteStringsFrom(table.tokens),
@@ -68,7 +70,8 @@ export function tokenizerFromJson(files: TokenizerJsonFiles): Tokenizer {
     decoding,
     model: kind === "Unigram" ? readUnigram(model, entries, table) : readBpe(model, idOf),
     bosId: readBos(config, [generation, modelConfig], idOf) ?? firstId,
-    eosIds: readEos(config, [generation, modelConfig], idOf, added),
+    eosIds,
+    endId: addEos === true ? (lastId ?? eosIds[0] ?? null) : addEos === false ? null : lastId,
     addBos: typeof addBos.value === "boolean" ? addBos.value : firstId !== null,
   });
 }

@@ -129,12 +129,15 @@ function readStrip(step: Located): LeadingSpace {
 export function readPostProcessor(
   root: Located,
   idOf: (content: string) => number | undefined,
-): number | null {
+): { firstId: number | null; lastId: number | null } {
   const steps = flatten(member(root, "post_processor"), "processors");
   const template = steps.find((step) => member(step, "type").value === "TemplateProcessing");
-  if (template === undefined) return null;
-  const [first] = elements(member(template, "single"));
-  if (first === undefined || !isRecord(first.value) || !("SpecialToken" in first.value)) return null;
-  const name = member(member(first, "SpecialToken"), "id");
-  return idOf(asString(name)) ?? mismatch(name, "a token of the vocabulary");
+  if (template === undefined) return { firstId: null, lastId: null };
+  const parts = elements(member(template, "single"));
+  const idAt = (part: Located | undefined): number | null => {
+    if (part === undefined || !isRecord(part.value) || !("SpecialToken" in part.value)) return null;
+    const name = member(member(part, "SpecialToken"), "id");
+    return idOf(asString(name)) ?? mismatch(name, "a token of the vocabulary");
+  };
+  return { firstId: idAt(parts[0]), lastId: parts.length > 1 ? idAt(parts.at(-1)) : null };
 }

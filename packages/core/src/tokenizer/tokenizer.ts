@@ -39,6 +39,8 @@ export interface Tokenizer {
   readonly eosIds: readonly number[];
   /** Whether the model expects the beginning-of-text token before every text. */
   readonly addBos: boolean;
+  /** The token that the model expects behind every whole text, such as one to embed, if there is one. */
+  readonly endId: number | null;
   /** Control tokens by their text. */
   readonly specialTokens: ReadonlyMap<string, number>;
   /**
@@ -100,6 +102,7 @@ export interface TokenizerParts {
   readonly bosId: number | null;
   readonly eosIds: readonly number[];
   readonly addBos: boolean;
+  readonly endId: number | null;
 }
 
 const utf8 = new TextEncoder();
@@ -125,10 +128,11 @@ export function createTokenizer(parts: TokenizerParts): Tokenizer {
     spelling === "plain"
       ? shownTokens(vocabulary, parts.decoding.showsSpaces, normalizedTexts(parts))
       : vocabulary.tokens;
-  const { bosId, eosIds } = parts;
+  const { bosId, eosIds, endId } = parts;
   return bindTokenizer(encoder, shown, parts.decoding.leading, {
     bosId,
     eosIds,
+    endId,
     addBos: parts.addBos && bosId !== null,
   });
 }
@@ -180,7 +184,7 @@ function bindTokenizer(
   encoder: Encoder,
   shown: ByteStrings,
   leading: LeadingSpace,
-  ends: Pick<Tokenizer, "bosId" | "eosIds" | "addBos">,
+  ends: Pick<Tokenizer, "bosId" | "eosIds" | "addBos" | "endId">,
 ): Tokenizer {
   const { vocabulary } = encoder;
   const added = [...encoder.added.values()];
@@ -232,8 +236,9 @@ function withoutLeading(
   return text.includes(visibleSpace) ? utf8.encode(text.replaceAll(visibleSpace, "")) : bytes;
 }
 
-function checkIds({ name, tokens, bosId, eosIds }: TokenizerParts): void {
-  for (const id of bosId === null ? eosIds : [bosId, ...eosIds]) {
+function checkIds({ name, tokens, bosId, eosIds, endId }: TokenizerParts): void {
+  for (const id of [bosId, endId, ...eosIds]) {
+    if (id === null) continue;
     if (Number.isInteger(id) && id >= 0 && id < tokens.count) continue;
     throw new BitNetError(
       "TOKENIZER_INVALID",

@@ -1,5 +1,5 @@
 // The engine without any runtime around it: small models in memory through engine.h, prefill and decode on every instruction set of this
-// machine with one and two threads, compared bit for bit with the scalar kernels on one thread; then the pool.
+// machine with one and two threads, compared bit for bit with the scalar kernels on one thread; the pool; and the bounds of the screened head.
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -7,6 +7,7 @@
 
 #include "../engine.h"
 #include "pool-test.h"
+#include "screen-test.h"
 #include "small-model.h"
 
 namespace bitnet::test {
@@ -115,6 +116,7 @@ int testMain(bool isShort) {
     }
   }
   testPool(report);
+  testScreen(tables, report);
   testModel(tables, "scale of a tensor, f16", {ScaleKind::Tensor, DenseType::F16}, report);
   if (!isShort) {
     testModel(tables, "scales of rows, bf16", {ScaleKind::Row, DenseType::BF16}, report);

@@ -1,6 +1,6 @@
 /** Anthropic's messages: whole, streamed, and the count of their tokens. */
 import { randomUUID } from "node:crypto";
-import type { ChatMessage, ToolCall } from "@bitnet.ts/core";
+import type { ChatMessage, Tool, ToolCall, ToolChoice } from "@bitnet.ts/core";
 import {
   type ChatAnswer,
   type ChatEvent,
@@ -14,7 +14,6 @@ import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields, isObject } from "../fields.ts";
 import { checkPromptSize } from "../prompts.ts";
-import type { Tool, ToolChoice } from "../tools.ts";
 import { readFunction } from "./openai-messages.ts";
 import { defined, noneBelow, positiveShare, refuseForeign } from "./openai-options.ts";
 

@@ -43,7 +43,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
     ids,
     options: { ...options, maxTokens, ...(nProbs > 0 ? { logprobs: nProbs } : {}) },
   };
-  reserveFor(exchange, [plan]);
+  await reserveFor(exchange, [plan]);
   const finish = (result: GenerationResult) => ({
     stop: true,
     stop_type: stopType(result),

@@ -92,7 +92,7 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     ids,
     options: { ...options, maxTokens: maxTokensFor(maxTokens, serving.settings) },
   };
-  reserveFor(exchange, [plan]);
+  await reserveFor(exchange, [plan]);
   const line = (response: string) => ({ model, created_at: new Date().toISOString(), response });
   const done = (result: GenerationResult) => ({
     ...doneFields(result, { lease }),

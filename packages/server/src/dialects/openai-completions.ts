@@ -58,7 +58,7 @@ export async function completions(exchange: Exchange): Promise<void> {
       },
     })),
   );
-  reserveFor(exchange, plans);
+  await reserveFor(exchange, plans);
   const head = {
     id: `cmpl-${randomUUID()}`,
     object: "text_completion",

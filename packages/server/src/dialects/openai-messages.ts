@@ -1,8 +1,7 @@
 /** Messages and tools of a request in OpenAI's chat dialect. */
-import type { ChatMessage, ToolCall } from "@bitnet.ts/core";
+import type { ChatMessage, Tool, ToolCall, ToolChoice } from "@bitnet.ts/core";
 import { invalid, ServeError } from "../errors.ts";
 import { Fields } from "../fields.ts";
-import type { Tool, ToolChoice } from "../tools.ts";
 
 const roles = ["system", "developer", "user", "assistant", "tool", "function"] as const;
 const maxMessages = 4096;

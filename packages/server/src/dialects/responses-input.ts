@@ -18,6 +18,14 @@ export interface ResponsesRequest {
   isStored: boolean;
 }
 
+/** Ids of earlier answers and items that a request speaks of. */
+export function referredIds(body: Fields): string[] {
+  const input = body.raw("input");
+  const items = Array.isArray(input) ? (input as { type?: unknown; id?: unknown }[]) : [];
+  const references = items.filter((item) => item?.type === "item_reference").map((item) => item.id);
+  return [body.raw("previous_response_id"), ...references].filter((id) => typeof id === "string");
+}
+
 export function readResponses(body: Fields, store: AnswerStore, tenant: string): ResponsesRequest {
   const given = body.raw("input");
   const listed: unknown[] =

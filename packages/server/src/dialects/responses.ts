@@ -5,7 +5,7 @@ import { type ChatAnswer, type ChatEvent, prepareChat, runChat } from "../chat-c
 import { ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { callId } from "./openai-chat.ts";
-import { type ResponsesRequest, readResponses } from "./responses-input.ts";
+import { type ResponsesRequest, readResponses, referredIds } from "./responses-input.ts";
 
 type Item = StoredItem & Record<string, unknown>;
 type Send = (event: { type: string } & Record<string, unknown>) => Promise<void>;
@@ -14,6 +14,7 @@ const newId = (prefix: string) => `${prefix}_${randomUUID().replaceAll("-", "")}
 
 export async function createResponse(exchange: Exchange): Promise<void> {
   const { body, client, serving } = exchange;
+  await serving.answers.fetch(referredIds(body), client.tenant);
   const request = readResponses(body, serving.answers, client.tenant);
   const isStream = body.boolean("stream") ?? false;
   const chat = await prepareChat(exchange, request.chat);
@@ -57,11 +58,11 @@ export async function createResponse(exchange: Exchange): Promise<void> {
 }
 
 export async function getResponse(exchange: Exchange): Promise<void> {
-  exchange.sendJson(findStored(exchange).response);
+  exchange.sendJson((await findStored(exchange)).response);
 }
 
 export async function listInputItems(exchange: Exchange): Promise<void> {
-  const { input } = findStored(exchange);
+  const { input } = await findStored(exchange);
   const data = input.map((item, index) => ({ id: `item_${index}`, ...(item as object) }));
   exchange.sendJson({
     object: "list",
@@ -73,13 +74,14 @@ export async function listInputItems(exchange: Exchange): Promise<void> {
 }
 
 export async function deleteResponse(exchange: Exchange): Promise<void> {
-  const { id } = findStored(exchange);
+  const { id } = await findStored(exchange);
   exchange.serving.answers.delete(id, exchange.client.tenant);
   exchange.sendJson({ id, object: "response", deleted: true });
 }
 
-function findStored(exchange: Exchange) {
+async function findStored(exchange: Exchange) {
   const { id = "" } = exchange.request.params as { id?: string };
+  await exchange.serving.answers.fetch([id], exchange.client.tenant);
   const found = exchange.serving.answers.find(id, exchange.client.tenant);
   if (found !== undefined) return found;
   throw new ServeError("NOT_FOUND", `the response ${JSON.stringify(id.slice(0, 80))} is not kept here`);

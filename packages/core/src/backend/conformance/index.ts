@@ -9,6 +9,7 @@ import type { ConformanceCase } from "./case.ts";
 import { drawCases } from "./draw-cases.ts";
 import { headCases } from "./head-cases.ts";
 import { rowCases } from "./row-cases.ts";
+import { stateCases } from "./state-cases.ts";
 
 export type { ConformanceCase } from "./case.ts";
 export { checkConformance } from "./compare.ts";
@@ -24,6 +25,7 @@ export function conformanceCases(): ConformanceCase[] {
     ...attention,
     ...headCases(),
     ...drawCases(),
+    ...stateCases(),
     ...[...rows, ...attention.slice(1, 4)].flatMap(expandedCase),
   ];
 }

@@ -83,12 +83,12 @@ function readHead(reader: Reader, row: number): HeadResult {
   if (!hasRest) reader.passOver(4);
   const logSumExp = reader.float();
   reader.passOver(1); // fills up a pair of words
-  const result: HeadResult = {
-    row,
-    ids: reader.ints(nIds),
-    logits: reader.floats(nLogits),
-    apartLogits: reader.floats(nApart),
-  };
+  const ids = reader.ints(nIds);
+  const values = reader.floats(nLogits);
+  const apartLogits = reader.floats(nApart);
+  const isState = (flags & 4) !== 0;
+  const result: HeadResult = { row, ids, logits: isState ? new Float32Array() : values, apartLogits };
+  if (isState) result.state = values;
   if ((flags & 1) !== 0) result.logSumExp = logSumExp;
   if (rest) result.rest = rest;
   return result;

@@ -12,6 +12,7 @@ const wants: Readonly<Record<HeadWantKind, number>> = {
   all: 3,
   mass: 4,
   draw: 5,
+  state: 6,
 };
 const drawWords = 11;
 
@@ -94,7 +95,7 @@ function putHead(words: Int32Array, at: number, { row, want, logSumExp, allow, a
 function numberOf(want: HeadWant): number {
   if (want.kind === "top") return Math.min(want.k, 2 ** 31 - 1);
   if (want.kind === "above") return bitsOf(want.margin);
-  return want.kind === "all" ? 0 : bitsOf(want.temperature);
+  return want.kind === "all" || want.kind === "state" ? 0 : bitsOf(want.temperature);
 }
 
 /** `topK`, `nBest`, the three shares as f64, the three penalties as f32. */

@@ -3,13 +3,14 @@
  * docs/numerics.md decides them.
  */
 import { expF32, logF32 } from "../../base/elementary.ts";
+import { BitNetError } from "../../base/errors.ts";
 import { gumbel, type NoisePoint } from "../../base/noise.ts";
 import type { HeadRequest, HeadResult, HeadWant, HeadWantKind } from "../step.ts";
 import { draw } from "./draw.ts";
 import { foldStripes } from "./rows.ts";
 
 /** Every kind there is. */
-export const headWants: readonly HeadWantKind[] = ["top", "above", "winner", "all", "mass", "draw"];
+export const headWants: readonly HeadWantKind[] = ["top", "above", "winner", "all", "mass", "draw", "state"];
 
 const f32 = Math.fround;
 /** The fewest and the most candidates that a request for a share of the mass is answered with, where there are so many. */
@@ -17,6 +18,11 @@ const leastListed = 64;
 const mostListed = 1024;
 /** More than the rounding of the weights and of their sum. */
 const massSlack = 1e-9;
+
+/** A request for the state itself. */
+export function answerState(row: number, state: Float32Array): HeadResult {
+  return { row, ids: new Int32Array(), logits: new Float32Array(), apartLogits: new Float32Array(), state };
+}
 
 /** `logits` [vocab] are finite. */
 export function answerHead(request: HeadRequest, logits: Float32Array): HeadResult {
@@ -33,6 +39,7 @@ export function answerHead(request: HeadRequest, logits: Float32Array): HeadResu
 
 function answerTo(want: HeadWant, request: HeadRequest, logits: Float32Array) {
   if (want.kind === "mass") return mass(request, logits, want);
+  if (want.kind === "state") throw new BitNetError("INTERNAL", "head: a state is not answered from logits");
   if (want.kind !== "draw") return candidates(request, want, logits);
   const best = [...logits.keys()].sort(rankedBy(logits)).slice(0, want.nBest);
   const winner = draw(want, request, logits);
@@ -58,7 +65,7 @@ interface Listed {
 
 function candidates(
   request: HeadRequest,
-  want: Exclude<HeadWant, { kind: "mass" | "draw" }>,
+  want: Exclude<HeadWant, { kind: "mass" | "draw" | "state" }>,
   logits: Float32Array,
 ): Listed {
   if (want.kind === "all") return { ids: new Int32Array(), logits: logits.slice() };

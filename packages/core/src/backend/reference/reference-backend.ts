@@ -21,7 +21,7 @@ import type { BufferOutput, HeadResult, Step, StepResult } from "../step.ts";
 import { validateStep } from "../validate.ts";
 import { validateProgram } from "../validate-program.ts";
 import { attend, KvLayer } from "./attention.ts";
-import { answerHead, headWants } from "./head.ts";
+import { answerHead, answerState, headWants } from "./head.ts";
 import {
   absMaxBits,
   activate,
@@ -123,7 +123,7 @@ class ReferenceExecutable implements Executable {
     validateStep(this.program, this.options, step);
     const result = this.queue.then(() => {
       this.checkAlive();
-      this.nHeads += step.heads.length;
+      this.nHeads += step.heads.filter(({ want }) => want.kind !== "state").length;
       return new StepRun(this.program, this.weights, this.kv, step).run();
     });
     this.queue = result.catch(() => {});
@@ -281,7 +281,12 @@ class StepRun {
         add(this.f32(op.x), this.f32(op.y));
         return;
       case "head":
-        this.heads = this.step.heads.map((request) => answerHead(request, this.logits(op, request.row)));
+        this.heads = this.step.heads.map((request) => {
+          const state = this.state(op, request.row);
+          if (request.want.kind !== "state") return answerHead(request, this.logits(op, request.row, state));
+          if (!isFiniteBits(absMaxBits(state))) throw notFinite(request.row, "head");
+          return answerState(request.row, state);
+        });
         return;
       default:
         unreachable(op, "reference backend");
@@ -334,10 +339,16 @@ class StepRun {
       layer.write(this.table(i), this.step.positions[i] ?? 0, this.row(k, i), this.row(v, i));
   }
 
-  private logits(op: OpOf<"head">, row: number): Float32Array {
+  /** What the table is multiplied with. */
+  private state(op: OpOf<"head">, row: number): Float32Array {
+    const weight = this.vector(op.weight);
+    const x = new Float32Array(weight.length);
+    rmsNorm(this.row(op.x, row), weight, op.eps, x);
+    return x;
+  }
+
+  private logits(op: OpOf<"head">, row: number, x: Float32Array): Float32Array {
     const table = this.dense(op.table);
-    const x = new Float32Array(table.cols);
-    rmsNorm(this.row(op.x, row), this.vector(op.weight), op.eps, x);
     const logits = new Float32Array(table.rows);
     const weightRow = new Float32Array(table.cols);
     for (let id = 0; id < table.rows; id++) {

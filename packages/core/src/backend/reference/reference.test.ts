@@ -22,6 +22,13 @@ describe("reference rows", () => {
     });
   });
 
+  it("rounds ties to even", () => {
+    const x = Float32Array.of(127, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, -126.5);
+    const q = new Int8Array(x.length);
+    expect(quantise(x, q)).toBe(1);
+    expect(Array.from(q)).toEqual([127, 0, 2, 2, 0, -2, -2, -126]);
+  });
+
   it("refuses rows that are not finite", () => {
     expect(quantise(Float32Array.of(1, Number.NaN), new Int8Array(2))).toBeNull();
     expect(quantise(Float32Array.of(Number.NEGATIVE_INFINITY), new Int8Array(1))).toBeNull();

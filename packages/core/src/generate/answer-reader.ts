@@ -2,8 +2,7 @@
  * Takes an answer apart while it comes: thoughts, text and calls of tools. One parser for all dialects. What may be the beginning of a tag
  * is held back until that is decided.
  */
-import { isObject } from "./fields.ts";
-import { callBegin, callEnd } from "./tools.ts";
+import { callBegin, callEnd } from "../tokenizer/tool-text.ts";
 
 export type AnswerEvent =
   | { readonly kind: "text"; readonly text: string }
@@ -32,8 +31,8 @@ export class AnswerReader {
   #held = "";
   #nCalls = 0;
   #mayThink: boolean;
-  /** White space around tags belongs to nobody. */
-  #trimsStart = false;
+  /** White space around tags, and before an answer, belongs to nobody. */
+  #trimsStart = true;
 
   constructor(options: ReaderOptions) {
     this.#options = options;
@@ -133,11 +132,12 @@ export class AnswerReader {
     } catch {
       return null;
     }
-    if (!isObject(value) || typeof value.name !== "string" || !this.#options.names.has(value.name))
-      return null;
-    const given = value.arguments ?? value.parameters ?? {};
+    if (typeof value !== "object" || value === null) return null;
+    const called = value as { name?: unknown; arguments?: unknown; parameters?: unknown };
+    if (typeof called.name !== "string" || !this.#options.names.has(called.name)) return null;
+    const given = called.arguments ?? called.parameters ?? {};
     const text = typeof given === "string" ? given : JSON.stringify(given);
-    return { kind: "call", index: this.#nCalls++, name: value.name, arguments: text };
+    return { kind: "call", index: this.#nCalls++, name: called.name, arguments: text };
   }
 }
 

@@ -1,9 +1,8 @@
 /**
  * Functions that a model may call: how they are told to models whose template knows nothing of them, and how earlier calls and results
- * are written there. The same tags are what answer-reader.ts looks for.
+ * are written there. Answers are taken apart by the same tags.
  */
-import type { ChatMessage, ToolCall } from "@bitnet.ts/core";
-import type { BitNet } from "bitnet.ts";
+import type { ChatMessage, ToolCall } from "./chat-messages.ts";
 
 /** A function as OpenAI's interface describes it; the other dialects are turned into this. */
 export interface Tool {
@@ -22,8 +21,8 @@ export const callBegin = "<tool_call>";
 export const callEnd = "</tool_call>";
 
 /** Templates that print tools name the variable. */
-export function hasToolTemplate(model: BitNet): boolean {
-  return /\btools\b/.test(model.template.source);
+export function hasToolTemplate(template: { readonly source: string }): boolean {
+  return /\btools\b/.test(template.source);
 }
 
 const instructions = `Call functions with ${callBegin}{"name": …, "arguments": {…}}${callEnd}:`;

@@ -1,0 +1,128 @@
+/** The flags of `bitnet serve` for those who run it: what it keeps, how it works on batches, what it tells those who watch it. */
+import { BitNetError, suggestion } from "@bitnet.ts/core";
+import { defaultSettings, type ServerOptions } from "@bitnet.ts/server";
+import type { Command } from "commander";
+import { option } from "./options.ts";
+import { collect, parseInteger } from "./values.ts";
+
+export interface OperationFlags {
+  data?: string;
+  redis?: string;
+  maxFile: number;
+  maxStored: number;
+  batchParallel: number;
+  batchTokens?: number;
+  monitorInterval: number;
+  alert?: readonly string[];
+  alertWebhook?: string;
+  logFormat: "text" | "json";
+}
+
+export function addOperationOptions(command: Command): void {
+  const { batches, monitor } = defaultSettings;
+  command
+    .addOption(
+      option(
+        "--data <folder>",
+        "keep files, batches and the monitor's history here (default: nothing is kept)",
+      ),
+    )
+    .addOption(
+      option(
+        "--redis <url>",
+        "share limits, kept answers and batches with other servers through Redis or Valkey",
+      ),
+    )
+    .addOption(
+      option("--max-file <bytes>", "largest file that may be uploaded")
+        .argParser(parseInteger(1))
+        .default(batches.maxFileBytes),
+    )
+    .addOption(
+      option("--max-stored <bytes>", "room for all files together")
+        .argParser(parseInteger(1))
+        .default(batches.maxStoredBytes),
+    )
+    .addOption(
+      option("--batch-parallel <n>", "lines of batches that run at once, in places that nobody waits for")
+        .argParser(parseInteger(1, 512))
+        .default(batches.parallel),
+    )
+    .addOption(
+      option(
+        "--batch-tokens <n>",
+        "tokens that one client's unfinished batches may take (default: any number)",
+      ).argParser(parseInteger(1)),
+    )
+    .addOption(
+      option("--monitor-interval <s>", "seconds between two snapshots of the monitor")
+        .argParser(parseInteger(1, 3600))
+        .default(monitor.intervalMs / 1000),
+    )
+    .addOption(
+      option(
+        "--alert <name=value>",
+        `threshold of an alert, or "off"; repeatable (default: ${thresholdNames.map((name) => `${name}=${monitor.thresholds[name]}`).join(", ")})`,
+      ).argParser(collect),
+    )
+    .addOption(option("--alert-webhook <url>", "POST alerts there when they begin and end"))
+    .addOption(
+      option("--log-format <format>", "json: a line of JSON for every request on standard error")
+        .choices(["text", "json"])
+        .default("text"),
+    );
+}
+
+const thresholdNames = Object.keys(
+  defaultSettings.monitor.thresholds,
+) as (keyof typeof defaultSettings.monitor.thresholds)[];
+
+function thresholdsOf(flags: readonly string[] | undefined) {
+  const thresholds = { ...defaultSettings.monitor.thresholds };
+  for (const text of (flags ?? []).flatMap((each) => each.split(","))) {
+    const [given = "", value = ""] = text.split("=");
+    const name = thresholdNames.find((each) => each === given.trim());
+    if (name === undefined)
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `--alert ${JSON.stringify(text)}: no such alert${suggestion(given, thresholdNames)}; there are ${thresholdNames.join(", ")}`,
+      );
+    const number = /^\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : null;
+    if (number === null && value.trim() !== "off")
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `--alert ${JSON.stringify(text)}: expected ${name}=<number> or ${name}=off`,
+      );
+    thresholds[name] = number;
+  }
+  return thresholds;
+}
+
+function webhookOf(url: string | undefined): string | null {
+  if (url === undefined) return null;
+  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) return url;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    "--alert-webhook: expected a URL that begins with http:// or https://",
+  );
+}
+
+export function operationSettings(flags: OperationFlags): Partial<ServerOptions> {
+  return {
+    dataFolder: flags.data ?? null,
+    redis: flags.redis ?? null,
+    monitor: {
+      intervalMs: flags.monitorInterval * 1000,
+      thresholds: thresholdsOf(flags.alert),
+      webhook: webhookOf(flags.alertWebhook),
+    },
+    ...(flags.logFormat === "json" ? { logStream: process.stderr } : {}),
+    batches: {
+      ...defaultSettings.batches,
+      maxFileBytes: flags.maxFile,
+      maxStoredBytes: flags.maxStored,
+      parallel: flags.batchParallel,
+      maxQueuedTokens: flags.batchTokens ?? null,
+    },
+  };
+}

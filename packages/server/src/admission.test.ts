@@ -1,0 +1,82 @@
+import { expect, it } from "vitest";
+import { Admission } from "./admission.ts";
+
+const limits = { parallel: 2, maxQueued: 3, maxQueuedBytes: 1000, queueTimeoutMs: 60_000 };
+const { signal } = new AbortController();
+const settled = async () => {
+  for (let i = 0; i < 5; i++) await Promise.resolve();
+};
+
+/** Enters, and notes under a name when it has its place. */
+function enter(admission: Admission, order: string[], name: string, isBackground = false) {
+  const entered = admission.enter(1, signal, isBackground);
+  void entered.then(() => order.push(name));
+  return entered;
+}
+
+it("gives places in order of arrival, and refuses when too many wait", async () => {
+  const admission = new Admission(limits);
+  const order: string[] = [];
+  const first = await enter(admission, order, "a");
+  for (const name of ["b", "c", "d", "e"]) void enter(admission, order, name);
+  await settled();
+  expect(order).toEqual(["a", "b"]);
+  await expect(admission.enter(1, signal)).rejects.toMatchObject({ code: "QUEUE_FULL" });
+  first.release();
+  first.release();
+  await settled();
+  expect(order).toEqual(["a", "b", "c"]);
+});
+
+it("work in the background takes what is left and holds up nobody", async () => {
+  const admission = new Admission(limits);
+  const order: string[] = [];
+  const lines = [enter(admission, order, "line 1", true), enter(admission, order, "line 2", true)];
+  void enter(admission, order, "line 3", true);
+  await settled();
+  expect(order).toEqual(["line 1", "line 2"]);
+  // Both places are taken by lines, and still nobody waits.
+  const ask = [enter(admission, order, "a"), enter(admission, order, "b")];
+  void enter(admission, order, "c");
+  await settled();
+  expect(order).toEqual(["line 1", "line 2", "a", "b"]);
+  expect(admission.stats).toMatchObject({ running: 2, background: 2, queued: 1 });
+  (await lines[0])?.release();
+  (await lines[1])?.release();
+  await settled();
+  expect(order).toHaveLength(4);
+  (await ask[0])?.release();
+  await settled();
+  expect(order.at(-1)).toBe("c");
+  (await ask[1])?.release();
+  await settled();
+  expect(order.at(-1)).toBe("line 3");
+});
+
+it("beside others, the background has a quarter of what is left", async () => {
+  const admission = new Admission({ ...limits, parallel: 9 });
+  const order: string[] = [];
+  const ticket = await enter(admission, order, "a");
+  for (let i = 0; i < 12; i++) void enter(admission, order, `line ${i}`, true);
+  await settled();
+  expect(admission.stats).toMatchObject({ running: 1, background: 2 });
+  ticket.release();
+  await settled();
+  expect(admission.stats).toMatchObject({ running: 0, background: 9 });
+});
+
+it("waits in the background for as long as it takes, or until it is told to stop", async () => {
+  const admission = new Admission({ ...limits, queueTimeoutMs: 0, maxQueued: 0 });
+  const tickets = [await admission.enter(1, signal), await admission.enter(1, signal)];
+  const controller = new AbortController();
+  const waiting = admission.enter(1, controller.signal, true);
+  let isIdle = false;
+  void admission.idle().then(() => {
+    isIdle = true;
+  });
+  controller.abort();
+  await expect(waiting).rejects.toMatchObject({ code: "ABORTED" });
+  for (const ticket of tickets) ticket.release();
+  await settled();
+  expect([isIdle, admission.stats.background]).toEqual([true, 0]);
+});

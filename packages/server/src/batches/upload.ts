@@ -1,0 +1,84 @@
+/**
+ * A multipart upload, spooled to disk as it comes in: clients send the file before the fields that say what it is for. Whatever goes
+ * wrong, nothing of it is left behind.
+ */
+import { createWriteStream } from "node:fs";
+import { rm } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { Busboy, type BusboyHeaders } from "@fastify/busboy";
+import { invalid, ServeError } from "../errors.ts";
+
+export interface Upload {
+  readonly filename: string;
+  readonly bytes: number;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
+interface UploadOptions {
+  readonly headers: BusboyHeaders;
+  /** Where the content goes. */
+  readonly path: string;
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/** @throws ServeError INVALID_INPUT for what is no multipart form with one file, TOO_LARGE, ABORTED when the client leaves. */
+export async function receiveUpload(body: Readable, options: UploadOptions): Promise<Upload> {
+  const { path, signal } = options;
+  try {
+    return await receive(body, options);
+  } catch (error) {
+    await rm(path, { force: true });
+    if (error instanceof ServeError) throw error;
+    if (signal.aborted) throw new ServeError("ABORTED", "the client has left");
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOSPC" || code === "EDQUOT")
+      throw new ServeError("TOO_LARGE", "there is no room on the disk for this file");
+    if (code !== undefined) throw error;
+    throw new ServeError("INVALID_INPUT", "the body is not a valid multipart form", { cause: error });
+  }
+}
+
+async function receive(body: Readable, { headers, path, maxBytes, signal }: UploadOptions): Promise<Upload> {
+  const parser = new Busboy({
+    headers,
+    limits: {
+      files: 1,
+      fileSize: maxBytes,
+      fields: 16,
+      fieldSize: 1024,
+      fieldNameSize: 100,
+      headerPairs: 32,
+    },
+  });
+  const fields: Record<string, string> = {};
+  let file: { filename: string; written: Promise<number> } | null = null;
+  let problem: ServeError | null = null;
+  parser.on("field", (name, value) => {
+    fields[name] = value;
+  });
+  parser.on("file", (name, stream, filename) => {
+    if (name !== "file") {
+      problem ??= invalid("file", "the file in the field of this name");
+      stream.resume();
+      return;
+    }
+    let bytes = 0;
+    stream.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+    });
+    stream.once("limit", () => {
+      problem ??= new ServeError("TOO_LARGE", `the file is larger than ${maxBytes} bytes`);
+    });
+    const written = pipeline(stream, createWriteStream(path, { flags: "wx", mode: 0o600 })).then(() => bytes);
+    written.catch((error) => parser.destroy(error));
+    file = { filename: filename ?? "", written };
+  });
+  await pipeline(body, parser, { signal });
+  const received = file as { filename: string; written: Promise<number> } | null;
+  const bytes = await received?.written;
+  if (problem !== null) throw problem;
+  if (received === null || bytes === undefined) throw invalid("file", "a file; it is missing");
+  return { filename: received.filename.slice(0, 255), bytes, fields };
+}

@@ -1,0 +1,132 @@
+/**
+ * Alerts: begin when a value passes its threshold and end when it has come back by a tenth, so that one that hovers there does not
+ * raise a new alert every minute. Kept for six hours after their end. Knows nothing of clocks or networks.
+ */
+import type { Snapshot } from "./snapshot.ts";
+
+const alertNames = ["memory", "cpu", "errors", "latency", "throughput"] as const;
+export type AlertName = (typeof alertNames)[number];
+export type Thresholds = Readonly<Record<AlertName, number | null>>;
+
+export interface Alert {
+  readonly type: AlertName;
+  readonly severity: "warning" | "critical";
+  readonly message: string;
+  readonly threshold: number;
+  /** Milliseconds since 1970. */
+  readonly start: number;
+  end: number | null;
+  /** The worst so far. */
+  peak: number;
+}
+
+export const keptMs = 6 * 3600 * 1000;
+const maxAlerts = 1000;
+
+/** MiB, per cent, per cent, milliseconds, tokens a second; null: no alert. */
+export const defaultThresholds: Thresholds = {
+  memory: 1024,
+  cpu: 80,
+  errors: 5,
+  latency: 5000,
+  throughput: 5,
+};
+
+interface Rule {
+  readonly severity: Alert["severity"];
+  readonly side: "above" | "below";
+  /** Null: nothing was measured, which is no reason for an alert. */
+  value(snapshot: Snapshot, wasActive: boolean): number | null;
+  message(value: number, threshold: number): string;
+}
+
+const rules: Readonly<Record<AlertName, Rule>> = {
+  memory: {
+    severity: "warning",
+    side: "above",
+    value: ({ memory_mb }) => memory_mb,
+    message: (value, threshold) => `memory is ${value.toFixed(0)} MiB, above ${threshold} MiB`,
+  },
+  cpu: {
+    severity: "warning",
+    side: "above",
+    value: ({ cpu_percent }) => cpu_percent,
+    message: (value, threshold) => `the processors are ${value.toFixed(0)} % busy, above ${threshold} %`,
+  },
+  errors: {
+    severity: "critical",
+    side: "above",
+    value: ({ error_rate }) => (error_rate === null ? null : 100 * error_rate),
+    message: (value, threshold) => `${value.toFixed(1)} % of requests failed, above ${threshold} %`,
+  },
+  latency: {
+    severity: "warning",
+    side: "above",
+    value: ({ latency_ms }) => latency_ms,
+    message: (value, threshold) => `requests take ${value.toFixed(0)} ms, above ${threshold} ms`,
+  },
+  throughput: {
+    severity: "warning",
+    side: "below",
+    // A request that has just begun, or just ended, says nothing about the time between.
+    value: ({ tokens_per_second, active }, wasActive) => (active > 0 && wasActive ? tokens_per_second : null),
+    message: (value, threshold) =>
+      `${value.toFixed(1)} tokens a second while requests run, below ${threshold}`,
+  },
+};
+
+export class Alerts {
+  readonly #thresholds: Thresholds;
+  #alerts: Alert[];
+  #wasActive = false;
+
+  /** @param kept Of an earlier run. */
+  constructor(thresholds: Thresholds, kept: readonly Alert[] = []) {
+    this.#thresholds = thresholds;
+    this.#alerts = kept.map((alert) => ({ ...alert }));
+  }
+
+  get active(): readonly Alert[] {
+    return this.#alerts.filter((alert) => alert.end === null);
+  }
+
+  /** Those that hold and those of the last hours, oldest first. */
+  get list(): readonly Alert[] {
+    return this.#alerts;
+  }
+
+  /** @returns Alerts that have begun or ended. */
+  check(snapshot: Snapshot): Alert[] {
+    const changed: Alert[] = [];
+    for (const type of alertNames) {
+      const alert = this.#checkRule(type, snapshot);
+      if (alert !== null) changed.push(alert);
+    }
+    this.#wasActive = snapshot.active > 0;
+    const oldest = snapshot.time - keptMs;
+    this.#alerts = this.#alerts.filter(({ end }) => end === null || end > oldest).slice(-maxAlerts);
+    return changed;
+  }
+
+  #checkRule(type: AlertName, snapshot: Snapshot): Alert | null {
+    const rule = rules[type];
+    const threshold = this.#thresholds[type];
+    const value = rule.value(snapshot, this.#wasActive);
+    const held = this.#alerts.find((alert) => alert.type === type && alert.end === null);
+    const sign = rule.side === "above" ? 1 : -1;
+    if (held !== undefined) {
+      if (threshold === null || value === null || sign * (value - threshold * (1 - sign * 0.1)) < 0) {
+        held.end = snapshot.time;
+        return held;
+      }
+      if (sign * (value - held.peak) > 0) held.peak = value;
+      return null;
+    }
+    if (threshold === null || value === null || sign * (value - threshold) <= 0) return null;
+    const message = rule.message(value, threshold);
+    const { severity } = rule;
+    const alert: Alert = { type, severity, message, threshold, start: snapshot.time, end: null, peak: value };
+    this.#alerts.push(alert);
+    return alert;
+  }
+}

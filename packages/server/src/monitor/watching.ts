@@ -1,0 +1,99 @@
+/** What watches a server: counts, metrics and the monitor, opened with it and ended with it. */
+import { availableParallelism, hostname } from "node:os";
+import { join } from "node:path";
+import { openEnergyMeter } from "@bitnet.ts/core/node";
+import type { Admission } from "../admission.ts";
+import type { Models } from "../models.ts";
+import { Activity } from "./activity.ts";
+import { createMetrics, kvUsage, type Metrics } from "./metrics.ts";
+import { Monitor } from "./monitor.ts";
+import type { MonitorSettings } from "./settings.ts";
+import type { Reading } from "./snapshot.ts";
+import { Webhook } from "./webhook.ts";
+
+export interface Watching {
+  readonly activity: Activity;
+  readonly metrics: Metrics;
+  readonly monitor: Monitor;
+  close(): void;
+}
+
+interface WatchingParts {
+  readonly version: string;
+  readonly models: Models;
+  readonly admission: Admission;
+  /** Batches in the hands of the server. */
+  batches(): number;
+  readonly settings: MonitorSettings;
+  /** The data folder; null: nothing is kept. */
+  readonly folder: string | null;
+  /** Whether other servers use the folder, too. */
+  readonly isShared: boolean;
+  readonly port: number;
+  readonly log: (line: string) => void;
+}
+
+/** Counters of energy run round within minutes; they are read at least this often. */
+const energyMs = 60_000;
+
+export async function openWatching(parts: WatchingParts): Promise<Watching> {
+  const { models, admission, settings, folder, log } = parts;
+  const meter = openEnergyMeter();
+  const joules = () => meter?.joules() ?? null;
+  let monitor: Monitor | null = null;
+  const metrics = createMetrics({
+    version: parts.version,
+    models: () => models.list,
+    admission: () => admission.stats,
+    batches: parts.batches,
+    joules,
+    alerts() {
+      const active = monitor?.activeAlerts ?? [];
+      const count = (severity: string) => active.filter((alert) => alert.severity === severity).length;
+      return { warning: count("warning"), critical: count("critical") };
+    },
+  });
+  const activity = new Activity(metrics);
+  const read = (): Reading => {
+    const { user, system } = process.cpuUsage();
+    const { running, queued, background } = admission.stats;
+    const usages = models.list.map(({ model }) => (model === null ? 0 : kvUsage(model.stats())));
+    return {
+      time: Date.now(),
+      totals: { ...activity.totals },
+      cpuMicros: user + system,
+      joules: joules(),
+      memoryBytes: process.memoryUsage.rss(),
+      active: running,
+      queued,
+      batchLines: background,
+      kvUsage: Math.max(0, ...usages),
+    };
+  };
+  const webhook = settings.webhook === null ? null : new Webhook(settings.webhook, log);
+  const own = parts.isShared ? `monitor-${hostname()}-${parts.port}` : "monitor";
+  monitor = await Monitor.open({
+    read,
+    nCores: availableParallelism(),
+    intervalMs: settings.intervalMs,
+    thresholds: settings.thresholds,
+    folder: folder === null ? null : join(folder, own),
+    webhook,
+    log,
+  });
+  const watched = monitor;
+  const timer = setInterval(() => void watched.tick(), settings.intervalMs);
+  const energyTimer = setInterval(joules, energyMs);
+  timer.unref();
+  energyTimer.unref();
+  return {
+    activity,
+    metrics,
+    monitor,
+    close() {
+      clearInterval(timer);
+      clearInterval(energyTimer);
+      webhook?.close();
+    },
+  };
+}

@@ -1,0 +1,41 @@
+/** Answers that clients may refer to, kept in Redis for a day so that any server finds them. Those that are too large stay where they are. */
+import { createHash } from "node:crypto";
+import type { SharedAnswers, StoredAnswer } from "../answer-store.ts";
+import type { RedisLink } from "./redis.ts";
+
+const maxCharacters = 1 << 20;
+const keptSeconds = 24 * 3600;
+
+export function createSharedAnswers(link: RedisLink): SharedAnswers {
+  return {
+    keep(answer) {
+      const text = JSON.stringify(answer);
+      if (text.length > maxCharacters) return false;
+      void link.ask(async (redis) => {
+        const writes = redis.multi().set(answerKey(answer.id, answer.tenant), text, "EX", keptSeconds);
+        for (const item of answer.response.output)
+          writes.set(itemKey(item.id, answer.tenant), answer.id, "EX", keptSeconds);
+        await writes.exec();
+      });
+      return true;
+    },
+    async fetch(id, tenant) {
+      const text = await link.ask(async (redis) => {
+        const owner = await redis.get(itemKey(id, tenant));
+        return redis.get(answerKey(owner ?? id, tenant));
+      });
+      return typeof text === "string" ? (JSON.parse(text) as StoredAnswer) : text;
+    },
+    delete(answer) {
+      const items = answer.response.output.map((item) => itemKey(item.id, answer.tenant));
+      void link.ask((redis) => redis.del(answerKey(answer.id, answer.tenant), ...items));
+    },
+  };
+}
+
+/** Ids come from clients and may be of any length. */
+function digest(id: string, tenant: string): string {
+  return createHash("sha256").update(`${tenant}\n${id}`).digest("hex").slice(0, 40);
+}
+const answerKey = (id: string, tenant: string) => `answer:${digest(id, tenant)}`;
+const itemKey = (id: string, tenant: string) => `item:${digest(id, tenant)}`;

@@ -1,0 +1,119 @@
+/** A server that is killed again and again while it works on a batch: every line is answered exactly once, with the text it always has. */
+import { appendFile, mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { seededIntegers } from "./seeded.ts";
+import { type ServerProcess, startServerProcess } from "./server-process.ts";
+
+const nLines = 500;
+const nKills = 20;
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "bitnet-kill-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const input = Array.from({ length: nLines }, (_, i) => ({
+  custom_id: `line-${i}`,
+  method: "POST",
+  url: "/v1/completions",
+  // Every tenth is refused, so that the error file is a journal too.
+  body: { prompt: `Number ${i}`, max_tokens: 1 + (i % 7), seed: i, temperature: i % 10 === 9 ? -1 : 0.9 },
+}));
+
+async function createBatch(server: ServerProcess): Promise<string> {
+  const form = new FormData();
+  form.append("file", new File([input.map((line) => `${JSON.stringify(line)}\n`).join("")], "in.jsonl"));
+  form.append("purpose", "batch");
+  const file = (await (await fetch(`${server.url}/v1/files`, { method: "POST", body: form })).json()) as {
+    id: string;
+  };
+  const body = { input_file_id: file.id, endpoint: "/v1/completions", completion_window: "24h" };
+  return ((await (await server.post("/v1/batches", body)).json()) as { id: string }).id;
+}
+
+interface Batch {
+  status: string;
+  output_file_id?: string;
+  error_file_id?: string;
+  request_counts: { total: number; completed: number; failed: number };
+}
+
+async function untilEnded(server: ServerProcess, id: string): Promise<Batch> {
+  for (;;) {
+    const batch = (await (await server.get(`/v1/batches/${id}`)).json()) as Batch;
+    if (["completed", "failed", "expired", "cancelled"].includes(batch.status)) return batch;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** By custom_id: status and text. Fails on one that comes twice. */
+async function answers(server: ServerProcess, batch: Batch): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const id of [batch.output_file_id, batch.error_file_id]) {
+    const text = await (await server.get(`/v1/files/${id}/content`)).text();
+    for (const line of text.trimEnd().split("\n")) {
+      const { custom_id, response } = JSON.parse(line) as {
+        custom_id: string;
+        response: { status_code: number; body: { choices?: { text: string }[] } };
+      };
+      if (found.has(custom_id)) throw new Error(`${custom_id} was answered twice`);
+      found.set(custom_id, `${response.status_code} ${response.body.choices?.[0]?.text ?? ""}`);
+    }
+  }
+  return found;
+}
+
+/** The journals of the batch: the only files of the kind without a record beside them. */
+async function journals(): Promise<string[]> {
+  const [tenant = ""] = await readdir(join(folder, "files"));
+  const names = await readdir(join(folder, "files", tenant));
+  return names
+    .filter((name) => name.endsWith(".bin") && !names.includes(name.replace(".bin", ".json")))
+    .map((name) => join(folder, "files", tenant, name));
+}
+
+const totalSize = async () => {
+  let sum = 0;
+  for (const path of await journals()) sum += (await stat(path)).size;
+  return sum;
+};
+
+test("killed at twenty random moments, every line is answered exactly once", async () => {
+  const random = seededIntegers(19);
+  let server = await startServerProcess(["--data", folder]);
+  const id = await createBatch(server);
+  for (let kill = 0; kill < nKills; kill++) {
+    // Answers are some 350 bytes long, so that most kills come while lines are being written, a few right after the start.
+    const goal = (await totalSize()) + (random() % 8000);
+    while ((await totalSize()) < goal) await new Promise((resolve) => setImmediate(resolve));
+    await server.end("SIGKILL");
+    if (kill % 3 === 0)
+      for (const path of await journals()) await appendFile(path, '{"id":"batch_req_1","custom_id":"line-');
+    server = await startServerProcess(["--data", folder]);
+  }
+  const before = (await (await server.get(`/v1/batches/${id}`)).json()) as Batch;
+  expect(before.status).toBe("in_progress");
+  const batch = await untilEnded(server, id);
+  expect(batch).toMatchObject({
+    status: "completed",
+    request_counts: { total: nLines, completed: nLines * 0.9, failed: nLines * 0.1 },
+  });
+  const broken = await answers(server, batch);
+  expect(broken.size).toBe(nLines);
+  const whole = await answers(server, await untilEnded(server, await createBatch(server)));
+  expect([...broken].sort()).toEqual([...whole].sort());
+  await server.end();
+}, 300_000);
+
+test("a data folder has one server; that of a dead one is taken over", async () => {
+  const first = await startServerProcess(["--data", folder]);
+  await expect(startServerProcess(["--data", folder])).rejects.toThrow(
+    /another server uses this data folder/,
+  );
+  await first.end("SIGKILL");
+  const second = await startServerProcess(["--data", folder]);
+  expect(await second.end("SIGTERM")).toBe(143);
+  expect(await readdir(folder)).not.toContain("lock");
+});

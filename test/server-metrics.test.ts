@@ -1,0 +1,111 @@
+/** What a server tells those who watch it; Prometheus' own tool reads the metrics and the rules. */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type ServerProcess, startServerProcess } from "./server-process.ts";
+
+const rules = fileURLToPath(new URL("../packages/server/prometheus/rules.yml", import.meta.url));
+const isMissing = spawnSync("promtool", ["--version"]).error !== undefined;
+if (isMissing && process.env.BITNET_REQUIRE_ALL === "1")
+  throw new Error("promtool is missing (Debian: prometheus)");
+if (isMissing)
+  console.warn("promtool is missing (Debian: prometheus): metrics and rules are not checked with it");
+
+function promtool(args: readonly string[], input = ""): string {
+  const { status, stdout, stderr } = spawnSync("promtool", args, { input, encoding: "utf8" });
+  return `${status} ${stdout}${stderr}`;
+}
+
+let server: ServerProcess;
+beforeAll(async () => {
+  server = await startServerProcess([
+    "--monitor-interval",
+    "1",
+    "--log-format",
+    "json",
+    "--alert",
+    "memory=1",
+  ]);
+});
+afterAll(() => server?.end());
+
+const metrics = async () => (await server.get("/metrics")).text();
+const metricOf = (text: string, name: string) => {
+  const line = text.split("\n").find((each) => each.startsWith(`${name} `) || each.startsWith(`${name}{`));
+  return line === undefined ? null : Number(line.slice(line.lastIndexOf(" ")));
+};
+
+test("counts requests, tokens, reasons and times, under labels of fixed sets", async () => {
+  const body = { prompt: "Hello there, how are you today, my dear friend of old?", max_tokens: 9, seed: 1 };
+  for (let i = 0; i < 3; i++) await (await server.post("/v1/completions", body)).json();
+  await server.post("/v1/completions", { ...body, model: "a name that clients make up" });
+  await server.get("/a path that clients make up");
+  const text = await metrics();
+  const labels = '{model_name="tiny"}';
+  expect(metricOf(text, `bitnet_generation_tokens_total${labels}`)).toBe(27);
+  expect(metricOf(text, "bitnet_request_success_total")).toBe(3);
+  expect(text).toContain('bitnet_request_success_total{model_name="tiny",finished_reason="length"} 3');
+  expect(text).toContain('bitnet_http_requests_total{route="/v1/completions",code="200"} 3');
+  expect(text).toContain('bitnet_http_requests_total{route="/v1/completions",code="404"} 1');
+  for (const name of ["time_to_first_token", "e2e_request_latency", "request_queue_time"])
+    expect(metricOf(text, `bitnet_${name}_seconds_count${labels}`)).toBe(3);
+  expect(metricOf(text, `bitnet_inter_token_latency_seconds_count${labels}`)).toBe(24);
+  expect(metricOf(text, `bitnet_prefix_cache_hits_total${labels}`)).toBeGreaterThan(0);
+  expect(metricOf(text, "bitnet_num_requests_running")).toBe(0);
+  expect(text).not.toContain("make up");
+});
+
+test.skipIf(isMissing)("promtool finds nothing wrong with the metrics", async () => {
+  expect(promtool(["check", "metrics"], await metrics())).toBe("0 ");
+});
+
+test.skipIf(isMissing)("promtool finds nothing wrong with the rules, and they do what they say", () => {
+  expect(promtool(["check", "rules", rules])).toMatch(/^0 [\s\S]*SUCCESS: 12 rules found/);
+  expect(promtool(["test", "rules", rules.replace("rules.yml", "rules.test.yml")])).toMatch(
+    /^0 [\s\S]*SUCCESS/,
+  );
+});
+
+test("the rules speak of metrics that there are", async () => {
+  const text = await metrics();
+  const names = new Set(readFileSync(rules, "utf8").match(/\b(bitnet_\w+|process_\w+)/g));
+  expect(names.size).toBeGreaterThan(8);
+  for (const name of names) expect(text).toMatch(new RegExp(`^# TYPE ${name.replace(/_bucket$/, "")} `, "m"));
+});
+
+test("summary, history, alerts and export", async () => {
+  const json = async (path: string) => (await server.get(path)).json() as Promise<Record<string, unknown>>;
+  let summary = await json("/monitor/summary?hours=1");
+  while ((summary.snapshots as number) < 1) summary = await json("/monitor/summary?hours=1");
+  expect(summary).toMatchObject({ success_rate: expect.any(Number), alerts: 1 });
+  expect(await json("/monitor/alerts")).toMatchObject({
+    alerts: [{ type: "memory", active: true, severity: "warning" }],
+  });
+  const [head, first] = (await (await server.get("/monitor/export?format=csv")).text()).split("\r\n");
+  expect(head?.split(",").slice(0, 3)).toEqual(["time", "memory_mb", "cpu_percent"]);
+  expect(first?.split(",").length).toBe(head?.split(",").length);
+  expect((await json("/monitor/export")).snapshots).toEqual(
+    (await json("/monitor/history?hours=24")).snapshots,
+  );
+  for (const wrong of ["hours=0", "hours=25", "hours=x", "format=xml"])
+    expect([wrong, (await server.get(`/monitor/export?${wrong}`)).status]).toEqual([wrong, 400]);
+});
+
+test("the log has a line of JSON for every request under its id, and nothing of its text", async () => {
+  const response = await server.post("/v1/completions?secret=1", {
+    prompt: "very private words",
+    max_tokens: 1,
+  });
+  await response.json();
+  const id = response.headers.get("x-request-id");
+  const lines = () =>
+    server
+      .log()
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as { reqId?: string; res?: { statusCode: number } });
+  while (!lines().some((line) => line.reqId === id && line.res?.statusCode === 200))
+    await new Promise((resolve) => setImmediate(resolve));
+  expect(server.log()).not.toMatch(/private|secret/);
+});
