@@ -15,6 +15,7 @@ export const benches: readonly BenchEntry[] = [
   { name: "batch", question: "What do sequences that decode together gain?" },
   { name: "embed", question: "How fast are texts embedded, alone and together?" },
   { name: "head", question: "What does screening the head gain, and how many rows does it compute exactly?" },
+  { name: "wasm", question: "What of the native speed is left in WebAssembly?" },
   { name: "load", question: "How long is it from opening the file to the first token?" },
   { name: "memory", question: "What memory does a model take, empty and in use?" },
   {

@@ -1,6 +1,6 @@
 /**
  * Which module and which kernels: what the engine computes wrongly or does not know is passed over with a reason, and of two kinds of dots that
- * are right the faster one is taken. Done once for each set of places, in a machine that the first program may then have.
+ * are right the faster one is taken. Done once for each module.
  */
 import { BitNetError, type Isa, type RejectedVariant, type WasmIsa } from "@bitnet.ts/core";
 import type { Places } from "#host";
@@ -10,6 +10,9 @@ import { compileModule, type ModuleKind, offersRelaxed } from "./modules.ts";
 
 /** Of 4 GiB, the most that 32-bit addresses reach. */
 export const mostPages = 65536;
+
+/** Enough for the samples of the known-answer test. */
+const proverPages = 256;
 
 export interface Choice {
   isa: Isa;
@@ -27,7 +30,8 @@ interface Prover {
   reasonAgainst(variant: number): Promise<string | null>;
 }
 
-const provers = new WeakMap<Places, Map<ModuleKind, Promise<Prover>>>();
+/** By the module and where it is. */
+const provers = new Map<string, Promise<Prover>>();
 
 const dots = { i32: 1, i16: 2, madd: 4 } as const;
 
@@ -83,34 +87,40 @@ async function inOrder(places: Places): Promise<readonly Isa[]> {
   const kind = chooseModule();
   if (kind === "plain") return wasmIsas;
   const { dotMs } = (await proverOf(places, kind)).proofs;
-  const timeOf = (isa: WasmIsa) => dotMs[isa.split("-")[1] as keyof typeof dotMs] ?? Number.POSITIVE_INFINITY;
+  // Plain dots are never the faster ones.
+  const timeOf = (isa: WasmIsa) => dotMs[isa.split("-")[1] as keyof typeof dotMs] ?? Number.MAX_VALUE;
   const sorted = (kind: "madd" | "exact") =>
     wasmIsas.filter((isa) => isa.endsWith(kind)).sort((a, b) => timeOf(a) - timeOf(b));
   return [...sorted("madd"), ...sorted("exact")];
 }
 
 function proverOf(places: Places, kind: ModuleKind): Promise<Prover> {
-  const known = provers.get(places) ?? new Map<ModuleKind, Promise<Prover>>();
-  provers.set(places, known);
-  const prover = known.get(kind) ?? startProver(places, kind);
-  known.set(kind, prover);
+  const key = `${kind} ${places.wasmUrl?.[kind] ?? ""}`;
+  const prover = provers.get(key) ?? startProver(places, kind);
+  provers.set(key, prover);
   // What failed for want of memory or of a file may succeed later.
-  prover.catch(() => known.delete(kind));
+  prover.catch(() => provers.delete(key));
   return prover;
 }
 
 async function startProver(places: Places, kind: ModuleKind): Promise<Prover> {
   const module = await compileModule(kind, places);
-  const options = { places, maximumPages: 256, threads: 1 };
-  const prove = async (): Promise<{ machine: Machine; proofs: Proofs }> => {
-    const { machine } = await Machine.start(module, options);
-    return { machine, proofs: await machine.ask({ kind: "prove" }) };
+  const inMachine = async <T>(work: (machine: Machine) => Promise<T>): Promise<T> => {
+    const { machine } = await Machine.start(module, { places, maximumPages: proverPages, threads: 1 });
+    try {
+      return await work(machine);
+    } finally {
+      machine.end();
+    }
   };
-  const { machine, proofs } = await prove();
+  const proofs = await inMachine((machine) => machine.ask({ kind: "prove" }));
   const reasons = new Map<number, Promise<string | null>>();
   const reasonAgainst = (variant: number) => {
-    const reason = reasons.get(variant) ?? machine.ask({ kind: "check", variant });
+    const { proved } = proofs;
+    const reason =
+      reasons.get(variant) ?? inMachine((machine) => machine.ask({ kind: "check", variant, proved }));
     reasons.set(variant, reason);
+    reason.catch(() => reasons.delete(variant));
     return reason;
   };
   return { module, proofs, reasonAgainst };

@@ -15,8 +15,8 @@ export type Request =
   | { kind: "start"; module: WebAssembly.Module; maximumPages: number }
   /** Which relaxed instructions the engine computes as it should, and how fast its dots are. */
   | { kind: "prove" }
-  /** Whether a variant passes its known-answer test. */
-  | { kind: "check"; variant: number }
+  /** Whether a variant passes its known-answer test, given what has been proved. */
+  | { kind: "check"; variant: number; proved: number }
   | { kind: "create"; variant: number; program: Omit<EncodedProgram, "paths">; limits: Int32Array }
   /** Bytes to where they belong: those given, or a part of a file. */
   | { kind: "fill"; source: number; offset: number; part: Uint8Array | FilePart }
@@ -38,8 +38,8 @@ export interface Proofs {
   proved: number;
   /** Names of all variants; their indices are what `check` and `create` take. */
   variants: string[];
-  /** Milliseconds that a fixed product takes with the dots of each kind; null where they are not right. */
-  dotMs: { i32: number | null; i16: number | null; plain: number };
+  /** Milliseconds that a fixed product takes with the dots of each kind; equal where not both are right. */
+  dotMs: { i32: number; i16: number };
 }
 
 export interface Answers {
