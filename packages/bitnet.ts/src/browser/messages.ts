@@ -16,7 +16,7 @@ type ClonedLoadOptions = Omit<
   BitNetLoadOptions,
   "onProgress" | "onNotice" | "onDownload" | "signal" | "worker"
 >;
-export type ClonedAnswerOptions = Omit<AnswerOptions, "signal" | "mask">;
+type ClonedAnswerOptions = Omit<AnswerOptions, "signal" | "mask">;
 export type ClonedSendOptions = Omit<SendOptions, "signal" | "mask">;
 /** What is asked once and answered once. */
 export type Question =
