@@ -21,6 +21,10 @@ export default defineConfig({
       },
       { find: /^bitnet\.ts$/, replacement: source("./packages/bitnet.ts/src/index.ts") },
       { find: /^bitnet\.ts\/hub$/, replacement: source("./packages/bitnet.ts/src/hub/index.ts") },
+      {
+        find: /^bitnet\.ts\/strategies$/,
+        replacement: source("./packages/bitnet.ts/src/strategies/index.ts"),
+      },
       { find: /^@bitnet\.ts\/train$/, replacement: source("./packages/train/src/index.ts") },
       { find: /^@bitnet\.ts\/eval$/, replacement: source("./packages/eval/src/index.ts") },
       {

@@ -22,5 +22,9 @@ export const benches: readonly BenchEntry[] = [
     name: "scaling",
     question: "Does the time per token follow the bytes of the model, and what would 100B need?",
   },
+  {
+    name: "train",
+    question: "How many tokens a second are trained on, and how much of a step are its bare matrix products?",
+  },
   { name: "peers", question: "How much faster is this than node-llama-cpp on the same machine?" },
 ];

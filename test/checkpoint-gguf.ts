@@ -30,6 +30,8 @@ export interface GgufChoices {
   /** Default: as the family has it. */
   architecture?: "bitnet-25";
   alignment?: number;
+  /** f32 vectors that are written as well. */
+  extra?: Readonly<Record<string, Float32Array>>;
   /** Replaces or, where undefined, removes metadata. */
   metadata?: Readonly<Record<string, GgufValue | undefined>>;
 }
@@ -183,6 +185,8 @@ function tensorsOf(
   });
   tensors.push(norm("output_norm.weight", outputNorm));
   if (head !== null) tensors.push(dense("output.weight", headType, head));
+  for (const [name, values] of Object.entries(choices.extra ?? {}))
+    tensors.push({ name, shape: [values.length], type: "f32", data: () => encodeFloats("f32", values) });
   return tensors;
 }
 
@@ -239,10 +243,14 @@ function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore)
   };
 }
 
-/** Weights whose mean magnitude is the scale: half of them are zero, a quarter each 1.5 and 2.5 times the scale. */
+/**
+ * Weights whose mean magnitude is the scale: half of them are zero, a quarter each 1.5 and 2.5 times the scale; or, where none is zero, half
+ * each 0.5 and 1.5 times.
+ */
 export function masterWeights({ trits, scale }: TernaryMatrix): Float64Array {
+  const [small, large] = trits.includes(0) ? [1.5, 2.5] : [0.5, 1.5];
   let nSeen = 0;
-  return Float64Array.from(trits, (trit) => trit * scale * (trit !== 0 && nSeen++ % 2 === 0 ? 1.5 : 2.5));
+  return Float64Array.from(trits, (trit) => trit * scale * (trit !== 0 && nSeen++ % 2 === 0 ? small : large));
 }
 
 function canHold(packing: PackingId, shape: { rows: number; cols: number }): boolean {

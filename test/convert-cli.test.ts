@@ -1,4 +1,5 @@
 /** `bitnet convert` and `bitnet perplexity` as users run them. */
+import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
   cpSync,
@@ -43,6 +44,30 @@ function llamaFolder(target: string, { isTrained }: { isTrained: boolean }): voi
 }
 
 describe("convert", () => {
+  test.skipIf(process.platform === "win32")(
+    "a write that fails in the middle leaves nothing, and what was there stays",
+    async () => {
+      writeFileSync(out("there.gguf"), "what was there");
+      for (const [name, args] of [
+        ["there.gguf", ["convert", tinyModel, "-o", out("there.gguf"), "--to", "tq2_0"]],
+        ["folder", ["convert", tinyModel, "-o", out("folder"), "--to", "hf-packed"]],
+        [
+          "rows.npy",
+          ["embed", "-m", tinyModel, "-o", out("rows.npy"), ...Array.from({ length: 700 }, () => "text")],
+        ],
+      ] as const) {
+        // The shell lets no file grow beyond 400 blocks of 512 or 1024 bytes: writing fails as on a full disk.
+        const entry = join(goldenFolder, "..", "..", "packages", "cli", "bin", "bitnet.js");
+        const command = ["-c", 'ulimit -f 400; exec "$@"', "sh", process.execPath, entry, ...args];
+        const { status, stderr } = spawnSync("sh", command, { encoding: "utf8" });
+        expect([name, status]).toEqual([name, 1]);
+        expect(stderr).toMatch(/cannot be written \(EFBIG\); nothing was left behind/);
+      }
+      expect(readdirSync(folder)).toEqual(["there.gguf"]);
+      expect(readFileSync(out("there.gguf"), "utf8")).toBe("what was there");
+    },
+  );
+
   test("writes, verifies, and the result answers as the source does", async () => {
     const args = ["convert", tinyModel, "-o", out("packed"), "--to", "hf-packed", "--verify"];
     const report = await bitnetJson<{ verified: Record<string, unknown> }>(args);

@@ -21,6 +21,8 @@ export function encodeFloats(type: FloatType, values: ArrayLike<number>): Uint8A
 export function encodeDense(type: DenseType, matrix: DenseMatrix): Uint8Array {
   if (type === "q8_0" || type === "q4_0") return encodeBlocks32(type, matrix);
   if (type === "q6_k") return encodeQ6(matrix);
+  if (type === "q4_k") return encodeQ4K(matrix);
+  if (type === "trits") throw new Error("tables of trits are written as packings");
   return encodeFloats(
     type,
     Float64Array.from(matrix.integers, (_, i) => denseValue(matrix, i)),
@@ -65,6 +67,40 @@ function encodeQ6({ integers, units }: DenseMatrix): Uint8Array {
       const high = at + 128 + 32 * half + l;
       out[low] = (out[low] ?? 0) | ((code & 15) << (k < 2 ? 0 : 4));
       out[high] = (out[high] ?? 0) | ((code >> 4) << (2 * k));
+    }
+  }
+  return out;
+}
+
+/**
+ * Blocks of 256: f16 d and dmin, 12 bytes of scales and minima, 128 bytes of halves. Integers are stored 8 higher, and 8 units are taken off
+ * again as the minimum. Run 2k has the low halves of bytes 32k … 32k + 31, run 2k + 1 the high ones.
+ */
+function encodeQ4K({ integers, units }: DenseMatrix): Uint8Array {
+  const nBlocks = integers.length / 256;
+  const out = new Uint8Array(nBlocks * 144);
+  const view = new DataView(out.buffer);
+  for (let block = 0; block < nBlocks; block++) {
+    const at = block * 144;
+    const own = units.subarray(8 * block, 8 * block + 8);
+    const smallest = Math.min(...own);
+    view.setUint16(at, f32ToF16(smallest), true);
+    view.setUint16(at + 2, f32ToF16(8 * smallest), true);
+    own.forEach((unit, run) => {
+      const six = unit / smallest; // both the scale and, of 8 units, the minimum
+      if (run < 4) {
+        out[at + 4 + run] = (out[at + 4 + run] ?? 0) | six;
+        out[at + 8 + run] = (out[at + 8 + run] ?? 0) | six;
+      } else {
+        out[at + 8 + run] = (six & 15) | ((six & 15) << 4);
+        out[at + run] = (out[at + run] ?? 0) | ((six >> 4) << 6);
+        out[at + 4 + run] = (out[at + 4 + run] ?? 0) | ((six >> 4) << 6);
+      }
+    });
+    for (let i = 0; i < 256; i++) {
+      const code = (integers[256 * block + i] ?? 0) + 8;
+      const to = at + 16 + 32 * (i >> 6) + (i & 31);
+      out[to] = (out[to] ?? 0) | (code << (i & 32 ? 4 : 0));
     }
   }
   return out;

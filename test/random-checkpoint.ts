@@ -14,6 +14,8 @@ export interface CheckpointShape {
   factors?: { embedding: number; residual: number; logits: number };
   /** A scale for each 128 columns, of weights and of activations; the embedding is ternary, too. */
   isGrouped?: boolean;
+  /** No weight is zero. */
+  isBinary?: boolean;
   /** YaRN: factor, and the context of training. */
   yarn?: { factor: number; original: number };
   hidden: number;
@@ -89,10 +91,10 @@ export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoi
   const { hidden, ffn, heads, kvHeads, headDim, vocab } = shape;
   const dense = () =>
     shape.isGrouped
-      ? ternaryDense(vocab, hidden, random)
+      ? ternaryDense(vocab, hidden, random, shape.isBinary)
       : randomDense(vocab, hidden, shape.embeddingBits, random);
   const ternary = (rows: number, cols: number): TernaryMatrix => {
-    const matrix = randomTernary(rows, cols, random);
+    const matrix = randomTernary(rows, cols, random, shape.isBinary);
     if (!shape.isGrouped) return matrix;
     const unit = 2 ** Math.round(Math.log2(matrix.scale)); // f16 holds all scales
     const scales = Float64Array.from(
@@ -140,9 +142,10 @@ export function randomCheckpoint(shape: CheckpointShape, seed: number): Checkpoi
  * Exactly half of the weights are zero, so that masters of magnitude 2 · scale have the mean `scale`. The scale keeps the variance
  * and has six bits, so that bf16 and f16 hold it; its mantissa is below √2, so that some f32 has it as reciprocal.
  */
-function randomTernary(rows: number, cols: number, random: Random): TernaryMatrix {
+function randomTernary(rows: number, cols: number, random: Random, isBinary = false): TernaryMatrix {
   const n = rows * cols;
-  const trits = Int8Array.from({ length: n }, (_, i) => (i % 2 === 0 ? 0 : 1 - 2 * (random() & 1)));
+  const sign = () => 1 - 2 * (random() & 1);
+  const trits = Int8Array.from({ length: n }, (_, i) => (i % 2 === 0 && !isBinary ? 0 : sign()));
   for (let i = n - 1; i > 0; i--) {
     const j = random() % (i + 1);
     [trits[i], trits[j]] = [trits[j] ?? 0, trits[i] ?? 0];
@@ -152,12 +155,14 @@ function randomTernary(rows: number, cols: number, random: Random): TernaryMatri
 }
 
 /** A table of trits, each 128 columns with a scale of their own. */
-function ternaryDense(rows: number, cols: number, random: Random): DenseMatrix {
+function ternaryDense(rows: number, cols: number, random: Random, isBinary = false): DenseMatrix {
   const scales = Float64Array.from({ length: (rows * cols) / 128 }, () => (32 + (random() % 32)) / 256);
   return {
     rows,
     cols,
-    integers: Int8Array.from({ length: rows * cols }, () => (random() % 3) - 1),
+    integers: Int8Array.from({ length: rows * cols }, () =>
+      isBinary ? 1 - 2 * (random() & 1) : (random() % 3) - 1,
+    ),
     units: Float64Array.from({ length: (rows * cols) / 32 }, (_, i) => scales[i >> 2] ?? 0),
   };
 }

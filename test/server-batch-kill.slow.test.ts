@@ -3,6 +3,7 @@ import { appendFile, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { hasRedis, startRedis } from "./redis-process.ts";
 import { seededIntegers } from "./seeded.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
@@ -106,6 +107,47 @@ test("killed at twenty random moments, every line is answered exactly once", asy
   expect([...broken].sort()).toEqual([...whole].sort());
   await server.end();
 }, 300_000);
+
+test.skipIf(!hasRedis)(
+  "two servers with one Redis, either killed at twenty random moments, and Redis twice: the same",
+  async () => {
+    const own = await mkdtemp(join(tmpdir(), "bitnet-kill-"));
+    const redis = await startRedis(own);
+    const start = () => startServerProcess(["--redis", redis.url, "--data", join(own, "data")]);
+    const servers = [await start(), await start()] as [ServerProcess, ServerProcess];
+    const random = seededIntegers(20);
+    const id = await createBatch(servers[0]);
+    const progress = async () => {
+      const { request_counts: counts, status } = (await (
+        await servers[0].get(`/v1/batches/${id}`)
+      ).json()) as Batch;
+      return status === "completed" ? Number.POSITIVE_INFINITY : counts.completed + counts.failed;
+    };
+    for (let kill = 0; kill < nKills; kill++) {
+      const goal = (await progress()) + (random() % 20);
+      while ((await progress()) < goal) await new Promise((resolve) => setImmediate(resolve));
+      if (kill % 8 === 7) {
+        await redis.kill();
+        await redis.start();
+      }
+      const at = (random() % 2) as 0 | 1;
+      await servers[at].end("SIGKILL");
+      servers[at] = await start();
+    }
+    const batch = await untilEnded(servers[0], id);
+    expect(batch).toMatchObject({
+      status: "completed",
+      request_counts: { total: nLines, completed: nLines * 0.9 },
+    });
+    const broken = await answers(servers[0], batch);
+    const whole = await answers(servers[1], await untilEnded(servers[1], await createBatch(servers[1])));
+    expect([...broken].sort()).toEqual([...whole].sort());
+    for (const server of servers) await server.end();
+    await redis.kill();
+    await rm(own, { recursive: true, force: true });
+  },
+  600_000,
+);
 
 test("a data folder has one server; that of a dead one is taken over", async () => {
   const first = await startServerProcess(["--data", folder]);

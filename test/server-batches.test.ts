@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { bitnet } from "./cli-process.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 import { checkWire } from "./server-wire.ts";
 
@@ -204,4 +205,64 @@ test("what a batch must be made of is said", async () => {
   }
   for (const id of ["batch_..%2f..%2fx", "batch_1", "..%2f..%2fetc"])
     expect((await server.get(`/v1/batches/${id}`)).status).toBe(404);
+});
+
+test("files and batches of one tenant do not exist for another", async () => {
+  const own = await mkdtemp(join(tmpdir(), "bitnet-tenants-"));
+  const keys = join(own, "keys.json");
+  const create = async (name: string) =>
+    (await bitnet(["keys", "create", name, "--keys", keys])).stdout.trim();
+  const [ada, bob] = [await create("Ada"), await create("Bob")];
+  const shared = await startServerProcess(["--data", join(own, "data"), "--keys", keys]);
+  try {
+    const clientOf = (apiKey: string) => new OpenAI({ baseURL: `${shared.url}/v1`, apiKey, maxRetries: 0 });
+    const [a, b] = [clientOf(ada), clientOf(bob)];
+    const file = await a.files.create({
+      file: await toFile(Buffer.from(jsonl([chatLine("a")])), "in.jsonl"),
+      purpose: "batch",
+    });
+    const wanted = {
+      input_file_id: file.id,
+      endpoint: "/v1/chat/completions",
+      completion_window: "24h",
+    } as const;
+    const batch = await a.batches.create(wanted);
+    const notFound = { status: 404 };
+    await expect(b.files.retrieve(file.id)).rejects.toMatchObject(notFound);
+    await expect(b.files.content(file.id)).rejects.toMatchObject(notFound);
+    await expect(b.files.delete(file.id)).rejects.toMatchObject(notFound);
+    await expect(b.batches.retrieve(batch.id)).rejects.toMatchObject(notFound);
+    await expect(b.batches.cancel(batch.id)).rejects.toMatchObject(notFound);
+    await expect(b.batches.create(wanted)).rejects.toMatchObject({ status: 400, param: "input_file_id" });
+    expect([(await b.files.list()).data, (await b.batches.list()).data]).toEqual([[], []]);
+    expect((await a.batches.list()).data.map(({ id }) => id)).toEqual([batch.id]);
+    // Whoever is not known gets nothing, not even a number guessed for the server's own requests.
+    const headers = { "x-bitnet-inner": "00000000-0000-4000-8000-000000000000" };
+    expect((await shared.get("/v1/files", headers)).status).toBe(401);
+  } finally {
+    await shared.end();
+    await rm(own, { recursive: true, force: true });
+  }
+});
+
+test("room is limited for all files together, and comes back", async () => {
+  const own = await mkdtemp(join(tmpdir(), "bitnet-room-"));
+  const small = await startServerProcess(["--data", own, "--max-stored", "100"]);
+  try {
+    const send = (bytes: number) => {
+      const form = new FormData();
+      form.append("file", new File([new Uint8Array(bytes)], "x"));
+      form.append("purpose", "batch");
+      return fetch(`${small.url}/v1/files`, { method: "POST", body: form });
+    };
+    const first = (await (await send(60)).json()) as { id: string };
+    expect((await send(60)).status).toBe(413);
+    expect((await send(30)).status).toBe(200);
+    await fetch(`${small.url}/v1/files/${first.id}`, { method: "DELETE" });
+    expect((await send(60)).status).toBe(200);
+  } finally {
+    await small.end();
+    await rm(own, { recursive: true, force: true });
+  }
+  expect((await fetch(`${server.url}/v1/files`, { method: "POST", body: "x" })).status).toBe(400);
 });

@@ -12,6 +12,8 @@ export interface ServerProcess {
   readonly child: ChildProcess;
   /** What it has written to standard error so far. */
   log(): string;
+  /** The same of standard output. */
+  stdout(): string;
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
   get(path: string, headers?: Record<string, string>): Promise<Response>;
   /** Sends a signal and waits for the end; the exit status or the signal's name. */
@@ -19,13 +21,16 @@ export interface ServerProcess {
 }
 
 /** Starts a server on the embedded model and a free port, and waits until it is ready. */
-export async function startServerProcess(args: readonly string[] = []): Promise<ServerProcess> {
+export async function startServerProcess(
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith("BITNET_") || name === "BITNET_BACKEND" || name === "BITNET_ISA",
   );
   const model = args.includes("--model") ? [] : ["--model", tinyModel];
   const child = spawn(process.execPath, [entry, "serve", "--port", "0", ...model, ...args], {
-    env: Object.fromEntries(kept),
+    env: { ...Object.fromEntries(kept), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let log = "";
@@ -33,8 +38,8 @@ export async function startServerProcess(args: readonly string[] = []): Promise<
     log += text;
   });
   const ended = once(child, "exit") as Promise<[number | null, string | null]>;
+  let output = "";
   const url = await new Promise<string>((resolve, reject) => {
-    let output = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       output += text;
       const found = /listening on (\S+)\n[\s\S]*ready\n/.exec(output);
@@ -47,6 +52,7 @@ export async function startServerProcess(args: readonly string[] = []): Promise<
     port: Number(new URL(url).port),
     child,
     log: () => log,
+    stdout: () => output,
     post: (path, body, headers = {}) =>
       fetch(url + path, {
         method: "POST",

@@ -53,12 +53,12 @@ async function batchUntil(
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
-async function createBatch(server: ServerProcess, nLines: number): Promise<string> {
+async function createBatch(server: ServerProcess, nLines: number, max_tokens = 20): Promise<string> {
   const lines = Array.from({ length: nLines }, (_, i) => ({
     custom_id: `line-${i}`,
     method: "POST",
     url: "/v1/completions",
-    body: { prompt: `Number ${i}`, max_tokens: 20, seed: i, ignore_eos: true },
+    body: { prompt: `Number ${i}`, max_tokens, seed: i, ignore_eos: true },
   }));
   const form = new FormData();
   form.append("file", new File([lines.map((line) => `${JSON.stringify(line)}\n`).join("")], "in.jsonl"));
@@ -78,7 +78,7 @@ async function idsOf(server: ServerProcess, batch: Batch): Promise<string[]> {
 }
 const allIds = (n: number) => Array.from({ length: n }, (_, i) => `line-${i}`).sort();
 
-test.skipIf(!hasRedis)("limits hold together: requests, tokens, requests at once", async () => {
+test.skipIf(!hasRedis)("limits hold together: requests and tokens a minute", async () => {
   const servers = [await start("--requests-per-minute", "6"), await start("--requests-per-minute", "6")];
   const statuses = await Promise.all(
     Array.from({ length: 20 }, async (_, i) => {
@@ -102,6 +102,32 @@ test.skipIf(!hasRedis)("limits hold together: requests, tokens, requests at once
   expect([fitting.status, fitting.headers.get("x-ratelimit-remaining-tokens")]).toEqual([200, "20"]);
   for (const server of others) await server.end("SIGTERM");
 });
+
+test.skipIf(!hasRedis)(
+  "requests at once are counted together, and a place that is left is free again",
+  async () => {
+    const keys = join(folder, "keys.json");
+    const made = await bitnet(["keys", "create", "Ada", "--keys", keys, "--concurrent", "1"]);
+    const headers = { authorization: `Bearer ${made.stdout.trim()}` };
+    const [a, b] = [await start("--keys", keys), await start("--keys", keys)];
+    const body = { prompt: "Hello", max_tokens: 2000, ignore_eos: true, stream: true };
+    const controller = new AbortController();
+    const held = await fetch(`${a.url}/v1/completions`, {
+      method: "POST",
+      body: JSON.stringify(body),
+      headers,
+      signal: controller.signal,
+    });
+    expect(held.status).toBe(200);
+    const ask = () => b.post("/v1/completions", { prompt: "Hello", max_tokens: 1 }, headers);
+    expect((await ask()).status).toBe(429);
+    controller.abort();
+    await held.text().catch(() => {});
+    while ((await ask()).status === 429) await new Promise((resolve) => setImmediate(resolve));
+    expect((await ask()).status).toBe(200);
+    for (const server of [a, b]) await server.end("SIGTERM");
+  },
+);
 
 test.skipIf(!hasRedis)(
   "an answer that one server keeps is found by the other, until it is deleted",
@@ -146,9 +172,9 @@ test.skipIf(!hasRedis)("a batch goes on when the server that works on it is kill
 test.skipIf(!hasRedis)(
   "without Redis generation goes on, limits are local, batches pause and resume",
   async () => {
-    const nLines = 200;
-    const server = await start("--requests-per-minute", "1000");
-    const id = await createBatch(server, nLines);
+    const nLines = 300;
+    const server = await start("--requests-per-minute", "5");
+    const id = await createBatch(server, nLines, 100);
     await batchUntil(server, id, (batch) => batch.request_counts.completed >= 5);
     let at = server.log().length;
     await redis.kill();
@@ -158,6 +184,10 @@ test.skipIf(!hasRedis)(
       200,
       expect.objectContaining({ object: "text_completion" }),
     ]);
+    // A file, a batch and this request have been counted here, too.
+    const statuses: number[] = [];
+    for (let i = 0; i < 4; i++) statuses.push((await complete(server)).status);
+    expect(statuses).toEqual([200, 200, 429, 429]);
     // The lease runs out within seconds, and the batch is put down.
     while (!/bitnet_num_batches 0/.test(await (await server.get("/metrics")).text()))
       await new Promise((resolve) => setImmediate(resolve));

@@ -184,3 +184,16 @@ test("auto leaves the choice to the model, none takes the tools away", async () 
   });
   expect(bad.status).toBe(400);
 });
+
+test("a request that fails after its grammar was compiled leaves the compiler free", async () => {
+  for (let i = 0; i < 4; i++) {
+    const bad = await server.post("/v1/chat/completions", {
+      messages,
+      guided_choice: [`never ${i}`],
+      logit_bias: { 99999999: 1 },
+    });
+    expect(bad.status).toBe(400);
+  }
+  const good = await server.post("/v1/chat/completions", { messages, guided_choice: ["still here"] });
+  expect(((await good.json()) as OpenAI.ChatCompletion).choices[0]?.message.content).toBe("still here");
+});

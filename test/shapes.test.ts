@@ -162,6 +162,31 @@ const q4: Format[] = [
   { name: "GGUF I2_S, q4_0 embedding", gguf: { ternary: packed("i2_s"), embedding: "q4_0" } },
 ];
 
+const q4k: Format[] = [
+  { name: "GGUF TQ2_0", gguf: { ternary: packed("tq2_0"), embedding: "f32" } },
+  { name: "GGUF TQ2_0, q4_k embedding and head", gguf: { ternary: packed("tq2_0"), embedding: "q4_k" } },
+  { name: "GGUF TQ1_0, q4_k head", gguf: { ternary: packed("tq1_0"), embedding: "q4_0", head: "q4_k" } },
+];
+/** Binary weights, a scale for each 128. */
+const binaryGroups: Format[] = (["pq2_0", "q1_0", "q2_0", "ptq1_0"] as const).map((packing) => ({
+  name: `GGUF ${packing}`,
+  gguf: { ternary: packed(packing) },
+}));
+/** Binary masters say that a weight has one bit. */
+const binaryMasters: Format[] = [
+  { name: "GGUF I2_S", gguf: { ternary: packed("i2_s") } },
+  ...(["f32", "bf16"] as const).map((floats) => ({
+    name: `HF ${floats} masters`,
+    hf: {
+      ternary: "masters",
+      floats,
+      config: {
+        quantization_config: { quant_method: "bitnet", quantization_mode: "online", weight_bits: 1 },
+      },
+    } as const,
+  })),
+];
+
 interface Case {
   name: string;
   shape: CheckpointShape;
@@ -213,6 +238,24 @@ const cases: Case[] = [
     shape: { ...blocky, family: "qwen3", isGrouped: true },
     formats: groups,
     ...{ tokenSeed: 4, nTokens: 12 },
+  },
+  {
+    name: "llama, GGUF of llama-quantize: hidden 256, ffn 768, own head",
+    shape: { ...llamaBlocky, embeddingBits: 4 },
+    formats: q4k,
+    ...{ tokenSeed: 1, nTokens: 12 },
+  },
+  {
+    name: "qwen3 with binary weights and tables: hidden 256, ffn 768",
+    shape: { ...blocky, family: "qwen3", isGrouped: true, isBinary: true },
+    formats: binaryGroups,
+    ...{ tokenSeed: 4, nTokens: 12 },
+  },
+  {
+    name: "bitnet of 1bitLLM with binary masters: hidden 192, ffn 200",
+    shape: { ...narrow, family: "bitnet", isBinary: true },
+    formats: binaryMasters,
+    ...{ tokenSeed: 1, nTokens: 12 },
   },
   ...families.flatMap(([name, shape, tokenSeed]) =>
     [true, false].map((isGguf) => ({

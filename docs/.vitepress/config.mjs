@@ -37,6 +37,8 @@ export default defineConfig({
           page("Streaming", "/guide/streaming"),
           page("Abort and errors", "/guide/abort-and-errors"),
           page("Many conversations", "/guide/many-conversations"),
+          page("Ways to run a model", "/guide/engines"),
+          page("Deployment", "/guide/deployment"),
           page("Samplers and seeds", "/guide/samplers-and-seeds"),
           page("Log-probabilities", "/guide/log-probabilities"),
           page("Embeddings", "/guide/embeddings"),

@@ -12,6 +12,8 @@ export interface RequestPlan {
   bytes: number;
   n: number;
   isStream: boolean;
+  /** Work that has time, such as a line of a batch. */
+  isBackground: boolean;
   options: GenerateOptions & { maxTokens: number; seed: number };
   reader: ReaderPlan;
 }
@@ -91,6 +93,7 @@ function request(
     bytes: prompt.length * 4,
     n: chance.one(1, 1, 1, 2, 3),
     isStream: !chance.oneIn(3),
+    isBackground: chance.oneIn(6),
     options: {
       maxTokens: chance.int(1, 24),
       seed: chance.int(0, 2 ** 31 - 1),

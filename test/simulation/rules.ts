@@ -8,13 +8,21 @@ import type { Visit, World } from "./simulate.ts";
 /** Asked whenever nothing can happen without time passing. */
 export function checkQuiet(world: World): void {
   const { admission, scheduler, backend, plan, visits } = world;
-  const running = visits.filter(({ state }) => state === "running");
-  const asking = visits.filter(({ state }) => state === "asking");
-  const { running: nRunning, queued, queuedBytes } = admission.stats;
+  const inState = (wanted: Visit["state"], isBackground: boolean) =>
+    visits.filter(({ state, plan: { isBackground: is } }) => state === wanted && is === isBackground);
+  const [running, asking] = [inState("running", false), inState("asking", false)];
+  const [behind, patient] = [inState("running", true), inState("asking", true)];
+  const { running: nRunning, queued, queuedBytes, background } = admission.stats;
   if (running.length > plan.server.parallel)
     world.violate(`${running.length} requests run at once, ${plan.server.parallel} may`);
   if (nRunning !== running.length)
     world.violate(`admission counts ${nRunning} running, there are ${running.length}`);
+  if (background !== behind.length)
+    world.violate(`admission counts ${background} in the background, there are ${behind.length}`);
+  if (background > plan.server.parallel)
+    world.violate(`${background} run in the background, ${plan.server.parallel} may run in all`);
+  if (patient.length > 0 && nRunning + background + queued === 0)
+    world.violate("work in the background waits although nothing runs");
   if (queued !== asking.length)
     world.violate(`admission counts ${queued} waiting, there are ${asking.length}`);
   const bytes = asking.reduce((sum, visit) => sum + visit.plan.bytes, 0);
@@ -22,11 +30,16 @@ export function checkQuiet(world: World): void {
     world.violate(`admission counts ${queuedBytes} bytes waiting, there are ${bytes}`);
   if (queued > plan.server.maxQueued) world.violate(`${queued} requests wait, ${plan.server.maxQueued} may`);
   if (queued > 0 && nRunning < plan.server.parallel) world.violate("a request waits although there is room");
-  if (world.drainingSince !== null && !world.isDrained && running.length + asking.length === 0)
+  if (
+    world.drainingSince !== null &&
+    !world.isDrained &&
+    running.length + asking.length + behind.length === 0
+  )
     world.violate("the end is waited for although nothing runs");
   for (const early of asking)
     for (const late of world.entered)
-      if (late.order > early.order) world.violate(`r${late.index} has overtaken r${early.index}`);
+      if (late.order > early.order && !late.plan.isBackground)
+        world.violate(`r${late.index} has overtaken r${early.index}`);
   world.entered = [];
   const stats = scheduler.stats();
   const { preemptions, rowsSkipped } = stats;
@@ -37,7 +50,7 @@ export function checkQuiet(world: World): void {
   });
   if (!backend.isBusy && stats.running + stats.waiting > 0)
     world.violate(`nothing runs, although ${stats.running} texts run and ${stats.waiting} wait`);
-  const nBehind = running.filter(({ socket }) => socket.isBehind).length;
+  const nBehind = [...running, ...behind].filter(({ socket }) => socket.isBehind).length;
   if (stats.paused > 0 && nBehind === 0) world.violate("a text is paused although every reader is ready");
   const { pagesInUse, pagesCached, pagesFree } = stats;
   if (pagesInUse < 0 || pagesInUse + pagesCached + pagesFree !== plan.backend.nPages)
@@ -141,15 +154,21 @@ function readStream(text: string, n: number): number[][] {
   return answers;
 }
 
-/** Texts begin in the order in which they were asked for. */
+/** Texts begin in the order in which they were asked for; those in the background let others go first. */
 function checkOrder(world: World): void {
   const begun = world.visits
-    .flatMap(({ index, generations }) => generations.map((generation) => ({ index, ...generation })))
+    .flatMap(({ index, plan, generations }) => {
+      const isBackground = "isBackground" in plan && plan.isBackground === true;
+      return generations.map((generation) => ({ index, isBackground, ...generation }));
+    })
     .flatMap((each) =>
       each.result === null ? [] : [{ ...each, admitted: each.started + each.result.timings.queuedMs }],
     );
   const overtakes = (early: (typeof begun)[number], late: (typeof begun)[number]) =>
-    early.order < late.order && early.admitted > late.admitted && (late.result?.ids.length ?? 0) > 0;
+    early.order < late.order &&
+    (late.isBackground || !early.isBackground) &&
+    early.admitted > late.admitted &&
+    (late.result?.ids.length ?? 0) > 0;
   for (const early of begun)
     for (const late of begun)
       if (overtakes(early, late))

@@ -5,6 +5,7 @@
  */
 import { type Generation, type GenerationResult, Scheduler } from "@bitnet.ts/core";
 import { Admission } from "#server/admission.ts";
+import { AnswerCache } from "#server/answer-cache.ts";
 import { endExchanges } from "#server/drain.ts";
 import { ServeError, toServeError } from "#server/errors.ts";
 import { Exchange } from "#server/exchange.ts";
@@ -101,6 +102,8 @@ export class World {
       state: "ready",
       models: { resolve: () => "fake", acquire: async () => this.#lease() },
       watching: { activity: { follow: () => followed } },
+      cache: new AnswerCache({ maxBytes: 0, maxAgeMs: 1 }),
+      security: { hidesTokens: false, output: () => null },
     } as unknown as Serving;
     this.visits = this.plan.requests.map((plan, index) => ({
       ...{ index, plan, socket: new SimulatedSocket(this.clock, { ...plan.reader, kind: "fast" }) },
@@ -161,13 +164,19 @@ export class World {
     if (client === undefined) throw new Error("a request without a client");
     const exchange = new Exchange({
       serving: this.#serving,
-      request: { id: `r${visit.index}`, body: new Uint8Array(plan.bytes) } as unknown as Exchange["request"],
+      request: {
+        id: `r${visit.index}`,
+        body: new Uint8Array(plan.bytes),
+        headers: {},
+      } as unknown as Exchange["request"],
       reply: replyOn(visit.socket),
       dialect: "openai",
       client: {
+        id: client.tenant,
         tenant: client.tenant,
         name: client.tenant,
         account: this.#accounts.of(client.tenant, client.limits),
+        ...(plan.isBackground ? { background: { signal: new AbortController().signal } } : {}),
       },
     });
     visit.exchange = exchange;
@@ -212,9 +221,11 @@ export class World {
     }));
     const nTokens = plan.n * (plan.prompt.length + plan.options.maxTokens);
     const mustRefuseTokens = ledger?.refusesTokens(this.second, nTokens) ?? false;
-    reserveFor(exchange, plans);
+    const reserving = reserveFor(exchange, lease, plans);
+    // Its account has been asked by now; a refusal arrives later.
+    if (!mustRefuseTokens) visit.grant = ledger?.grant(this.second, nTokens) ?? null;
+    await reserving;
     if (mustRefuseTokens) this.violate(`r${visit.index} was given tokens beyond the limit`);
-    visit.grant = ledger?.grant(this.second, nTokens) ?? null;
     this.#current = visit;
     if (plan.isStream) {
       const writer = exchange.openStream("sse");
@@ -278,7 +289,9 @@ export class World {
   #judgeFullness(visit: Visit): void {
     const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.plan.server;
     if (this.clock.now - visit.askedAt >= queueTimeoutMs) return;
-    const others = this.visits.filter(({ state, order }) => state === "asking" && order < visit.order);
+    const others = this.visits.filter(
+      ({ plan, state, order }) => state === "asking" && order < visit.order && !plan.isBackground,
+    );
     const bytes = others.reduce((sum, { plan }) => sum + plan.bytes, 0);
     if (others.length < maxQueued && bytes + visit.plan.bytes <= maxQueuedBytes)
       this.violate(`r${visit.index} was refused although the queue had room`);

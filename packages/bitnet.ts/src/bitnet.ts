@@ -20,6 +20,7 @@ import {
   listTensorTypes,
   type ModelConfig,
   openModelFiles,
+  type Program,
   pageTokens,
   readEmbeddingModules,
   readTokenizer,
@@ -37,6 +38,7 @@ import {
   foreignOptions,
   openLocation,
 } from "#platform";
+import { checkAdapters, openAdapters } from "./adapters.ts";
 import {
   type AnswerOptions,
   FormedGeneration,
@@ -58,7 +60,7 @@ import {
   type TextToEmbed,
 } from "./embed.ts";
 import { describedSource, type Generation, type GenerationSource, SingleGeneration } from "./generation.ts";
-import { checkKnown } from "./known-options.ts";
+import { checkKnown, kindOf } from "./known-options.ts";
 import {
   bytesPerToken,
   describeHead,
@@ -93,6 +95,7 @@ export class BitNet {
   private readonly templateSource: TemplateSource;
   private readonly usualTemplate: "bitnet" | null;
   private compiledTemplate: ChatTemplate | null = null;
+  private readonly usualAdapter: string | null;
   private readonly executable: Executable;
   private readonly scheduler: Scheduler;
   /** How its files want states to become embeddings, or why they cannot be followed. */
@@ -108,6 +111,7 @@ export class BitNet {
     tokenizer: Tokenizer;
     chatTemplate: TemplateSource;
     usualTemplate: "bitnet" | null;
+    usualAdapter: string | null;
     executable: Executable;
     scheduler: Scheduler;
     modules: EmbeddingModules | BitNetError;
@@ -119,6 +123,7 @@ export class BitNet {
     this.tokenizer = parts.tokenizer;
     this.templateSource = parts.chatTemplate;
     this.usualTemplate = parts.usualTemplate;
+    this.usualAdapter = parts.usualAdapter;
     this.executable = parts.executable;
     this.scheduler = parts.scheduler;
     this.modules = parts.modules;
@@ -165,6 +170,7 @@ export class BitNet {
         ...(options.isa ? { isa: options.isa } : {}),
         ...(options.threads ? { threads: options.threads } : {}),
         ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
+        ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
       const nPages = choosePages(config, weightBytes(model.tensors), kvType, {
@@ -175,11 +181,19 @@ export class BitNet {
       const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
       const onProgress = options.onProgress ?? (() => {});
       const signal = options.signal ? { signal: options.signal } : {};
-      const program = await bindModel(model, config, {
-        onProgress: (fraction) => onProgress(fraction * bindShare),
-        streams: backend.streams ?? false,
-        ...signal,
-      });
+      const adapters = await openAdapters(options.adapters ?? {}, config, options.signal);
+      let program: Program;
+      try {
+        program = await bindModel(model, config, {
+          onProgress: (fraction) => onProgress(fraction * bindShare),
+          adapters: [...adapters.values()],
+          streams: backend.streams ?? false,
+          ...signal,
+        });
+        await checkAdapters(adapters, program, name);
+      } finally {
+        for (const adapter of adapters.values()) await adapter.close();
+      }
       const executable = await backend.load(program, {
         kvType,
         nPages,
@@ -192,7 +206,10 @@ export class BitNet {
       try {
         onProgress(1);
         throwIfAborted(options.signal);
-        const scheduler = new Scheduler(executable, { tokenizer, nPages, maxRows });
+        const scheduler = new Scheduler(executable, {
+          ...{ tokenizer, nPages, maxRows },
+          adapters: [...adapters.keys()],
+        });
         const info = Object.freeze({
           ...describeConfig(model.config),
           source: name,
@@ -201,6 +218,7 @@ export class BitNet {
           tensorTypes: listTensorTypes(model.tensors),
           ...describeBackend(backend),
           kvType,
+          adapters: Object.freeze([...adapters.keys()]),
           canGenerate: config.hasHead,
           pooling: modules instanceof BitNetError ? null : modules.pooling,
           embeddingSize:
@@ -215,6 +233,7 @@ export class BitNet {
           tokenizer,
           chatTemplate: model.chatTemplate,
           usualTemplate: model.defaultChatTemplate,
+          usualAdapter: options.adapter ?? null,
           executable,
           scheduler,
           modules,
@@ -269,7 +288,8 @@ export class BitNet {
     const { tokenizer } = this;
     // Ids beyond the vocabulary (padding of an embedding) have no text.
     const textOf = (id: number) => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : "");
-    return describedSource(this.scheduler.generate(ids, options), ids, textOf);
+    const given = this.usualAdapter === null ? options : { adapter: this.usualAdapter, ...options };
+    return describedSource(this.scheduler.generate(ids, given), ids, textOf);
   }
 
   /** Begins when the grammar of the form is there. */
@@ -406,6 +426,7 @@ export class BitNet {
 
 const choices = {
   kvType: ["f16", "f32"],
+  activations: ["int8", "f32"],
   i2sLayout: ["128/32", "64/16", "rows4"],
 } as const;
 
@@ -415,8 +436,11 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   backend: true,
   isa: true,
   kvType: true,
+  activations: true,
   cacheTokens: true,
   screening: true,
+  adapters: true,
+  adapter: true,
   i2sLayout: true,
   worker: true,
   wasmUrl: true,
@@ -452,7 +476,21 @@ function checkOptions(options: BitNetLoadOptions): void {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
     throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
   }
-  for (const name of ["kvType", "i2sLayout"] as const) {
+  const { adapters = {} } = options;
+  const areAdapters =
+    typeof adapters === "object" &&
+    adapters !== null &&
+    !Array.isArray(adapters) &&
+    Object.entries(adapters).every(([name, path]) => name !== "" && typeof path === "string" && path !== "");
+  if (!areAdapters)
+    throw new BitNetError("INVALID_ARGUMENT", "adapters: expected an object of names and paths");
+  const { adapter } = options;
+  if (adapter !== undefined && !Object.hasOwn(adapters, adapter))
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `adapter: expected one of the adapters' names, found ${kindOf(adapter)}`,
+    );
+  for (const name of ["kvType", "i2sLayout", "activations"] as const) {
     const value = options[name];
     if (value === undefined || choices[name].some((choice) => choice === value)) continue;
     throw new BitNetError(

@@ -12,7 +12,6 @@ import type {
   StopReason,
 } from "@bitnet.ts/core";
 import { BitNetError } from "@bitnet.ts/core/base";
-import type { ParsedToolCall } from "./tool-calls.ts";
 
 /** A token with its log-probability: log-softmax of the logits before penalties, biases and temperature. */
 export interface TopLogprob {
@@ -41,6 +40,14 @@ export interface TokenPiece {
   /** With `logprobs`, except in the piece of a token that ended the generation. */
   logprob?: number;
   top?: readonly TopLogprob[];
+}
+
+/** A call that the model has made, with arguments that satisfy the schema of the tool. */
+export interface ParsedToolCall {
+  /** Unique within its conversation. */
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
 }
 
 /** Plain data: what `JSON.stringify` makes of it, `JSON.parse` gives back. */

@@ -40,6 +40,7 @@ export type {
 export type {
   Generation,
   GenerationResult,
+  ParsedToolCall,
   TokenLogprob,
   TokenPiece,
   TopLogprob,
@@ -53,8 +54,9 @@ export {
   type InferenceServiceOptions,
   type InferenceStats,
 } from "./inference-service.ts";
+export { type ModelMemory, measureModel } from "./measure-model.ts";
 export type { FromSchema, JsonSchema } from "./schema-type.ts";
-export type { ChatTool, ParsedToolCall, ToolOptions, ToolResult } from "./tool-calls.ts";
+export type { ChatTool, ToolOptions, ToolResult } from "./tool-calls.ts";
 export type {
   BackendReport,
   BitNetLoadOptions,

@@ -261,7 +261,7 @@ export class InferenceService {
   }
 }
 
-/** Whether a model answers: it generates ten tokens greedily. Never rejects. */
+/** Whether a model answers: it generates ten tokens greedily, or embeds a text if it can do no more. Never rejects. */
 export async function checkHealth(model: BitNet, timeoutMs: number): Promise<HealthReport> {
   const start = performance.now();
   const report = (tokensGenerated: number, error: string | null): HealthReport => ({
@@ -276,6 +276,10 @@ export async function checkHealth(model: BitNet, timeoutMs: number): Promise<Hea
     const bos = tokenizer.bosId;
     const ids = [...(tokenizer.addBos && bos !== null ? [bos] : []), ...tokenizer.encode("Hello")];
     const signal = AbortSignal.timeout(timeoutMs);
+    if (!model.info.canGenerate) {
+      await model.embed([ids], { signal });
+      return report(0, null);
+    }
     const options = { maxTokens: 10, temperature: 0, ignoreEos: true, signal };
     const result = await model.generate(ids, options).result;
     if (result.stopReason === "abort") return report(result.ids.length, `no answer within ${timeoutMs} ms`);

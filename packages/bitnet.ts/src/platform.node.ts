@@ -17,6 +17,8 @@ import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
 import type { BackendReport, BackendRequest, LocationRequest } from "./types.ts";
 
+export { openFileSource };
+
 const backendNames: readonly BackendName[] = ["native", "wasm", "reference"];
 
 /** The small model that comes with the package, relative to this file in dist/ as in src/; last in a source checkout. */
@@ -82,7 +84,8 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
       `backend "${forced}" does not exist; valid names: ${backendNames.join(", ")}`,
     );
   }
-  if (forced === "reference") return reference();
+  if (request.activations === "f32" && forced !== "reference") throw onlyReference();
+  if (forced === "reference") return reference(request.activations);
   const isa = request.isa ?? (process.env.BITNET_ISA || undefined);
   const options = {
     ...(request.threads === undefined ? {} : { threads: request.threads }),
@@ -134,8 +137,15 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function reference(): Backend {
-  return createReferenceBackend({ openFile: openFileSource });
+function reference(activations: BackendRequest["activations"] = "int8"): Backend {
+  return createReferenceBackend({ openFile: openFileSource, activations });
+}
+
+function onlyReference(): BitNetError {
+  return new BitNetError(
+    "INVALID_ARGUMENT",
+    'activations: only the reference backend leaves them in f32; ask for it as well (backend "reference")',
+  );
 }
 
 /** Compiles the forms that answers may have; loaded when the first one is asked for. */

@@ -5,6 +5,7 @@
 import {
   type Backend,
   BitNetError,
+  type ByteSource,
   createReferenceBackend,
   type FileRoot,
   type Tokenizer,
@@ -38,14 +39,25 @@ export async function openLocation(location: string, request: LocationRequest): 
   );
 }
 
+/** For weights that a program names by path; here none does. */
+export async function openFileSource(path: string): Promise<ByteSource> {
+  throw new BitNetError("FILE_NOT_FOUND", `${path}: files need Node`);
+}
+
 /**
  * The backend that was asked for, else WebAssembly, else (with a notice of why) the slow reference.
  * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
  */
 export async function createBackend(request: BackendRequest): Promise<Backend> {
-  const { name, isa, onNotice } = request;
+  const { name, isa, activations = "int8", onNotice } = request;
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
-  if (name === "reference") return createReferenceBackend();
+  if (name === "reference") return createReferenceBackend({ activations });
+  if (activations === "f32") {
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      'activations: only the reference backend leaves them in f32; ask for it as well (backend "reference")',
+    );
+  }
   try {
     return await wasmBackend(request);
   } catch (error) {

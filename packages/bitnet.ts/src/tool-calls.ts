@@ -1,7 +1,7 @@
 /** Functions that a model may call in a conversation: reads the options, and takes calls out of answers. */
 import { AnswerReader, BitNetError, callBegin, callEnd, type Tool } from "@bitnet.ts/core";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
-import type { GenerationResult, GenerationSource, TokenPiece } from "./generation.ts";
+import type { GenerationResult, GenerationSource, ParsedToolCall, TokenPiece } from "./generation.ts";
 import { kindOf } from "./known-options.ts";
 import type { JsonSchema } from "./schema-type.ts";
 
@@ -21,14 +21,6 @@ export interface ToolOptions {
   toolChoice?: "auto" | "none" | "required" | { readonly name: string };
   /** Whether one answer may hold several calls. Default true. */
   parallelToolCalls?: boolean;
-}
-
-/** A call that the model has made, with arguments that satisfy the schema of the tool. */
-export interface ParsedToolCall {
-  /** Unique within its conversation. */
-  readonly id: string;
-  readonly name: string;
-  readonly arguments: Readonly<Record<string, unknown>>;
 }
 
 /** What a call came to. */

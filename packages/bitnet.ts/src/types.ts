@@ -20,6 +20,11 @@ export interface BitNetLoadOptions {
   backend?: BackendName;
   /** Force an instruction set of the native backend, or a variant of wasm; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
+  /**
+   * "f32" leaves activations as they are, to see what rounding them to int8 costs: far slower, and another function than the model was made for
+   * unless its activations were 16 bit in training. Only the reference backend does it. Default "int8".
+   */
+  activations?: "int8" | "f32";
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
   /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short. */
@@ -30,6 +35,13 @@ export interface BitNetLoadOptions {
    * reference backend never does it.
    */
   screening?: boolean;
+  /**
+   * Adapters (LoRA) by name, each the path of a PEFT folder or of a GGUF adapter; a generation chooses one by `adapter`. Without any,
+   * nothing is computed for them.
+   */
+  adapters?: Readonly<Record<string, string>>;
+  /** The adapter of generations that do not say; default: none. */
+  adapter?: string;
   /** How I2_S tensors are laid out; published files are "128/32" (default). */
   i2sLayout?: I2sLayout;
   /**
@@ -102,6 +114,8 @@ export interface ModelInfo {
   readonly isa: Isa;
   readonly threads: number;
   readonly kvType: KvType;
+  /** Names of the loaded adapters. */
+  readonly adapters: readonly string[];
   /** False for a model without a head, which only embeds texts. */
   readonly canGenerate: boolean;
   /** How its texts are embedded, and dimensions of an embedding; null where its files ask for something unknown. */
@@ -123,6 +137,7 @@ export interface BackendRequest {
   isa?: Isa;
   threads?: number;
   wasmUrl?: string;
+  activations?: "int8" | "f32";
   onNotice: (line: string) => void;
 }
 

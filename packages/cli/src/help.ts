@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 
 const groups: readonly [title: string, flags: readonly string[]][] = [
-  ["Model:", ["--model", "--ctx-size", "--kv", "--i2s-layout", "--screening"]],
+  ["Model:", ["--model", "--ctx-size", "--kv", "--i2s-layout", "--screening", "--activations", "--adapter"]],
   ["Machine:", ["--threads", "--backend", "--isa"]],
   [
     "Sampling:",
@@ -25,6 +25,12 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   chat: ["bitnet chat model.gguf", 'bitnet chat -m tiny -sys "Answer in one sentence." --no-history'],
   inspect: ["bitnet inspect -m model.gguf --tensors"],
   tokenize: ['bitnet tokenize "Hello, world"', 'bitnet tokenize --decode "128000 9906"'],
+  batch: ["bitnet batch requests.jsonl -o answers.jsonl"],
+  top: ["bitnet top", "bitnet top --url http://10.0.0.5:8080 --once"],
+  finetune: [
+    "bitnet finetune tiny --data facts.jsonl -o runs/facts --epochs 10 --rate 1e-3",
+    "bitnet run tiny --adapter runs/facts/adapter.gguf -p 'Where does Zorbo live?'",
+  ],
   embed: [
     'bitnet embed -m model.gguf "a cat" "a dog"',
     "bitnet embed -m model.gguf -f texts.txt -o embeddings.npy",

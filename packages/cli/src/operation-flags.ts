@@ -1,6 +1,6 @@
 /** The flags of `bitnet serve` for those who run it: what it keeps, how it works on batches, what it tells those who watch it. */
 import { BitNetError, suggestion } from "@bitnet.ts/core";
-import { defaultSettings, type ServerOptions } from "@bitnet.ts/server";
+import { defaultSettings, type ServerOptions, traceSettingsOf } from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { option } from "./options.ts";
 import { collect, parseInteger } from "./values.ts";
@@ -70,6 +70,10 @@ export function addOperationOptions(command: Command): void {
       option("--log-format <format>", "json: a line of JSON for every request on standard error")
         .choices(["text", "json"])
         .default("text"),
+    )
+    .addHelpText(
+      "after",
+      "\nTraces go to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names (OpenTelemetry, HTTP with JSON).",
     );
 }
 
@@ -111,6 +115,7 @@ export function operationSettings(flags: OperationFlags): Partial<ServerOptions>
   return {
     dataFolder: flags.data ?? null,
     redis: flags.redis ?? null,
+    traces: traceSettingsOf(process.env),
     monitor: {
       intervalMs: flags.monitorInterval * 1000,
       thresholds: thresholdsOf(flags.alert),

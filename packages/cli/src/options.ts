@@ -2,6 +2,7 @@
  * The flags that several commands share, and what they mean to the library. Every flag is also an environment variable
  * BITNET_…; flags win.
  */
+import { basename } from "node:path";
 import {
   type BackendName,
   BitNetError,
@@ -56,9 +57,11 @@ export interface ModelFlags {
   ctxSize?: number;
   kv: KvType;
   screening: "on" | "off";
+  activations: "int8" | "f32";
   backend?: BackendName;
   isa?: Isa;
   i2sLayout: I2sLayout;
+  adapter?: string[];
 }
 
 export function modelOption(
@@ -77,9 +80,10 @@ export function jsonOption(what: string): Option {
   return option("--json", `print ${what} as one JSON object`);
 }
 
-export function addModelOptions(command: Command): Command {
+/** @param model The option that names the model, where a command takes several. */
+export function addModelOptions(command: Command, model: Option = modelOption()): Command {
   return command
-    .addOption(modelOption())
+    .addOption(model)
     .addOption(
       option("-t, --threads <n>", "compute threads (default: the cores available to the process)").argParser(
         parseInteger(1, 1024),
@@ -98,6 +102,11 @@ export function addModelOptions(command: Command): Command {
         .default("on"),
     )
     .addOption(
+      option("--activations <type>", "f32: leave them unrounded, with --backend reference only, to compare")
+        .choices(["int8", "f32"])
+        .default("int8"),
+    )
+    .addOption(
       option("--backend <name>", "force a backend (default: native where it runs, else wasm)").choices(
         backends,
       ),
@@ -107,7 +116,29 @@ export function addModelOptions(command: Command): Command {
         Object.keys(isas),
       ),
     )
-    .addOption(i2sLayoutOption());
+    .addOption(i2sLayoutOption())
+    .addOption(
+      option(
+        "--adapter <[name=]path>",
+        "LoRA adapter: a PEFT folder or a GGUF file; of several the first is used unless a request names another",
+      ).argParser(collect),
+    );
+}
+
+/** Names are given, or those of the files. */
+function adapterOptions(given: readonly string[]): Pick<BitNetLoadOptions, "adapters" | "adapter"> {
+  const named = given.map((text) => {
+    const match = /^([\w.-]+)=(.+)$/s.exec(text);
+    const path = match?.[2] ?? text;
+    return [match?.[1] ?? basename(path.replace(/[/\\]+$/, "")).replace(/\.gguf$/i, ""), path] as const;
+  });
+  const adapters = Object.fromEntries(named);
+  if (Object.keys(adapters).length < named.length)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      "--adapter: two adapters have the same name; give them as name=path",
+    );
+  return { adapters, adapter: named[0]?.[0] ?? "" };
 }
 
 /** What the library is told of the flags; nothing for those that were not given. */
@@ -120,6 +151,8 @@ export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
     ...(flags.backend === undefined ? {} : { backend: flags.backend }),
     ...(flags.isa === undefined ? {} : { isa: flags.isa }),
     ...(flags.screening === "off" ? { screening: false } : {}),
+    ...(flags.activations === "f32" ? { activations: "f32" } : {}),
+    ...(flags.adapter === undefined ? {} : adapterOptions(flags.adapter)),
   };
 }
 

@@ -17,6 +17,15 @@ export function parseInteger(lowest: number, highest = Number.MAX_SAFE_INTEGER):
     parse(text, `an integer ${range}`, (x) => Number.isInteger(x) && x >= lowest && x <= highest);
 }
 
+/** Bytes: a number, or one with a unit: "512M" is 512 MiB. */
+export function parseBytes(text: string): number {
+  const [, amount, unit = ""] = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?$/i.exec(text.trim()) ?? [];
+  const bytes = Number(amount) * 1024 ** (1 + "kmgt".indexOf(unit.toLowerCase()));
+  const value = unit === "" ? Number(amount) : bytes;
+  if (amount !== undefined && Number.isSafeInteger(Math.floor(value))) return Math.floor(value);
+  throw new InvalidArgumentError("Expected bytes, such as 536870912, 512M or 2G.");
+}
+
 /** Any finite number. */
 export function parseNumber(text: string): number {
   return parse(text, "a number", () => true);

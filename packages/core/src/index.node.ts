@@ -1,4 +1,5 @@
 /** The parts of core that need Node. */
-export { type EnergyMeter, openEnergyMeter } from "./base/energy.node.ts";
+
 export { openFileSource } from "./base/byte-source.node.ts";
+export { type EnergyMeter, openEnergyMeter } from "./base/energy.node.ts";
 export { openPath } from "./formats/model-files.node.ts";

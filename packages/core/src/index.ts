@@ -73,6 +73,14 @@ export { Scheduler, type SchedulerOptions, type SchedulerStats } from "./generat
 export type { StopReason } from "./generate/stop.ts";
 export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
 export type { ThinkingMarks } from "./generate/thinking.ts";
+export {
+  type Adapter,
+  type AdapterProjection,
+  adapterBaseFile,
+  adapterBaseKey,
+  checkBase,
+  openAdapter,
+} from "./model/adapter.ts";
 export { type EmbeddingModules, readEmbeddingModules } from "./model/embedding-modules.ts";
 export {
   applyDense,
@@ -85,8 +93,10 @@ export {
 export type { Pooling } from "./model/family.ts";
 export * from "./model/load-model.ts";
 export type { ModelConfig } from "./model/model-config.ts";
+export { ProgramWeights } from "./model/program-weights.ts";
 export { ropeTable } from "./model/rope-table.ts";
-export { denseByteLength } from "./packing/dense.ts";
+export { rowOrder } from "./model/row-order.ts";
+export { denseByteLength, widenRows } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
 export { isGroupPacking, packings } from "./packing/registry.ts";
 export { type TritHistogram, tritHistogram } from "./packing/trit-histogram.ts";

@@ -9,6 +9,13 @@ export type {
 } from "./models/eval-model.ts";
 export { type LocalModelOptions, localModel } from "./models/local-model.ts";
 export { type PerplexityReport, perplexityReport } from "./perplexity.ts";
+export {
+  type Counting,
+  type Perplexity,
+  perplexityOf,
+  type Window,
+  windowsOf,
+} from "./perplexity-windows.ts";
 export { harnessJson } from "./report/harness-json.ts";
 export { barsSvg, markdownTable } from "./report/tables.ts";
 export { type EvalOptions, runTask, type TaskResult } from "./run-eval.ts";

@@ -79,6 +79,7 @@ void Executable::markReaders() {
     if (op.kind == OpKind::RmsNormQuant || op.kind == OpKind::RmsNorm || op.kind == OpKind::Bias || op.kind == OpKind::Head) view(op.weight).isVector = true;
     if (op.kind == OpKind::RopeKv || op.kind == OpKind::Rope) view(op.table).isVector = true;
     if (op.kind == OpKind::Embed || op.kind == OpKind::Head) view(op.table).isInPlace = true;
+    if (op.kind == OpKind::Lora) view(op.a).isInPlace = view(op.b).isInPlace = true;
     if (op.kind != OpKind::BitLinear) continue;
     for (int32_t i = 0; i < op.nWeights; i++) {
       const int32_t weight = program_.lists[index(op.firstList + i)];
@@ -234,10 +235,12 @@ size_t Executable::stripScratch() const {
 }
 
 void Executable::layOutScratch(Layout& layout) {
-  size_t rowCols = 0, headCols = 0, group = 0, headDim = 0;
+  size_t rowCols = 0, headCols = 0, group = 0, headDim = 0, rank = 0;
   for (const Op& op : program_.ops) {
     if (op.kind == OpKind::RmsNormQuant) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.x).cols));
     if (op.kind == OpKind::Embed) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.out).cols));
+    if (op.kind == OpKind::Lora) rank = std::max(rank, static_cast<size_t>(program_.buffer(op.a).rows));
+    if (op.kind == OpKind::Lora) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.y).cols));
     if (op.kind == OpKind::Head) headCols = std::max(headCols, static_cast<size_t>(program_.buffer(op.x).cols));
     if (op.kind != OpKind::Attention) continue;
     const Buffer& kv = program_.buffer(op.kv);
@@ -253,6 +256,7 @@ void Executable::layOutScratch(Layout& layout) {
   const size_t stripBytes = stripScratch();
   for (Scratch& scratch : scratch_) {
     scratch.row = layout.take<float>(rowCols);
+    scratch.hidden = layout.take<float>(rank);
     scratch.acc = layout.take<int32_t>(accScratch);
     scratch.sums = layout.take<int32_t>(maxPanel);
     scratch.tensorScales = layout.take<float>(maxPanel);

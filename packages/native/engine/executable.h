@@ -66,7 +66,8 @@ struct Q8Rows {
 
 // What one thread works in.
 struct Scratch {
-  float* row;       // a normalised row
+  float* row;       // a normalised row, or what an adapter adds
+  float* hidden;    // of an adapter, rank floats
   int32_t* acc;     // accScratch sums
   int32_t* sums;    // a panel's sums of one group
   float* tensorScales;  // of a panel's rows

@@ -50,6 +50,7 @@ void runRow(const StepContext& c, const Op& op, int32_t opIndex, int32_t row) {
     case OpKind::Multiply: return multiplyRows(c, op, row);
     case OpKind::GatedActivation: return gatedActivation(c, op, row);
     case OpKind::Bias: return bias(c, op, row);
+    case OpKind::Lora: return lora(c, op, row);
     case OpKind::Scale: return scale(c, op, row);
     case OpKind::Residual: return residual(c, op, row);
     default: return;

@@ -7,7 +7,7 @@
 
 namespace bitnet::engine {
 
-enum class OpKind : int32_t { Embed, RmsNormQuant, RmsNorm, Quantise, BitLinear, RopeKv, Rope, WriteKv, Attention, GatedActivation, Activation, Multiply, Bias, Scale, Residual, Head };
+enum class OpKind : int32_t { Embed, RmsNormQuant, RmsNorm, Quantise, BitLinear, RopeKv, Rope, WriteKv, Attention, GatedActivation, Activation, Multiply, Bias, Lora, Scale, Residual, Head };
 
 // out = table[token]
 struct EmbedOp {
@@ -108,6 +108,16 @@ struct BiasOp {
   int32_t bias;
 };
 
+// y = y + scale · b · (a · x) in the rows whose adapter (Step.adapters) is this one; others stay as they are
+struct LoraOp {
+  int32_t x;
+  int32_t a;
+  int32_t b;
+  int32_t y;
+  float scale;
+  int32_t adapter;
+};
+
 // x = x · factor
 struct ScaleOp {
   int32_t x;
@@ -145,6 +155,7 @@ struct Operation {
     ActivationOp activation;
     MultiplyOp multiply;
     BiasOp bias;
+    LoraOp lora;
     ScaleOp scale;
     ResidualOp residual;
     HeadOp head;
@@ -157,7 +168,7 @@ static_assert(static_cast<int32_t>(GateFn::Relu2) == 0);
 static_assert(static_cast<int32_t>(GateFn::Silu) == 1);
 static_assert(static_cast<int32_t>(GateFn::Gelu) == 2);
 
-constexpr int32_t nSizeNames = 9;
+constexpr int32_t nSizeNames = 11;
 
 constexpr FieldSpec fieldSpecs[] = {
     // embed
@@ -220,6 +231,13 @@ constexpr FieldSpec fieldSpecs[] = {
     // bias
     FieldSpec::operand(offsetof(BiasOp, x), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
     FieldSpec::operand(offsetof(BiasOp, bias), BufferKind::Dense, false, {0, {-1, -1}}, {1, {4, -1}}, ~0u),
+    // lora
+    FieldSpec::operand(offsetof(LoraOp, x), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
+    FieldSpec::operand(offsetof(LoraOp, a), BufferKind::Dense, false, {1, {9, -1}}, {1, {4, -1}}, 1u << static_cast<int32_t>(DenseType::F32) | 1u << static_cast<int32_t>(DenseType::F16) | 1u << static_cast<int32_t>(DenseType::BF16)),
+    FieldSpec::operand(offsetof(LoraOp, b), BufferKind::Dense, false, {1, {5, -1}}, {1, {9, -1}}, 1u << static_cast<int32_t>(DenseType::F32) | 1u << static_cast<int32_t>(DenseType::F16) | 1u << static_cast<int32_t>(DenseType::BF16)),
+    FieldSpec::operand(offsetof(LoraOp, y), BufferKind::F32, false, anySize, {1, {5, -1}}, ~0u),
+    FieldSpec::real(offsetof(LoraOp, scale), 0.0, true, INFINITY),
+    FieldSpec::integer(offsetof(LoraOp, adapter), 10, 0, 65535),
     // scale
     FieldSpec::operand(offsetof(ScaleOp, x), BufferKind::F32, false, anySize, {1, {4, -1}}, ~0u),
     FieldSpec::real(offsetof(ScaleOp, factor), 0.0, true, INFINITY),
@@ -248,11 +266,12 @@ constexpr OperationSpec operationSpecs[] = {
     {"activation", 39, 3, true, anySize, anySize},
     {"multiply", 42, 3, true, anySize, anySize},
     {"bias", 45, 2, true, anySize, anySize},
-    {"scale", 47, 2, true, anySize, anySize},
-    {"residual", 49, 2, true, anySize, anySize},
-    {"head", 51, 4, false, anySize, anySize},
+    {"lora", 47, 6, true, anySize, anySize},
+    {"scale", 53, 2, true, anySize, anySize},
+    {"residual", 55, 2, true, anySize, anySize},
+    {"head", 57, 4, false, anySize, anySize},
 };
-constexpr int32_t nOperations = 16;
+constexpr int32_t nOperations = 17;
 // Where each operation's members begin.
 constexpr size_t operationMembers = offsetof(Operation, embed);
 

@@ -73,7 +73,7 @@ class Decoder {
         return inSource(buffer, ternaryRowBytes(buffer.cols)) && decodeScale(buffer);
       case BufferKind::Dense: {
         const int32_t type = words_.next();
-        if (type < 0 || type > static_cast<int32_t>(DenseType::Q4_0)) return invalid("unknown dense type");
+        if (type < 0 || type > static_cast<int32_t>(DenseType::Q4_K)) return invalid("unknown dense type");
         buffer.type = static_cast<DenseType>(type);
         if (!decodeTensor(buffer)) return invalid("a dense tensor is out of range");
         return inSource(buffer, denseRowBytes(buffer.type, buffer.cols));
@@ -377,6 +377,9 @@ class Decoder {
       case OpKind::Bias:
         to.x = from.bias.x, to.weight = from.bias.bias;
         return;
+      case OpKind::Lora:
+        to.x = from.lora.x, to.a = from.lora.a, to.b = from.lora.b, to.y = from.lora.y, to.real = from.lora.scale, to.adapter = from.lora.adapter;
+        return;
       case OpKind::Scale:
         to.x = from.scale.x, to.real = from.scale.factor;
         return;
@@ -413,6 +416,8 @@ size_t denseRowBytes(DenseType type, int32_t cols) {
     case DenseType::Q8_0: return n % 32 == 0 ? n / 32 * 34 : 0;
     case DenseType::Q4_0: return n % 32 == 0 ? n / 32 * 18 : 0;
     case DenseType::Q6_K: return n % 256 == 0 ? n / 256 * 210 : 0;
+    case DenseType::Trits: return n % 128 == 0 ? n / 128 * 34 : 0;
+    case DenseType::Q4_K: return n % 256 == 0 ? n / 256 * 144 : 0;
   }
   return 0;
 }

@@ -40,6 +40,7 @@ inline bool isRowWise(OpKind kind) { return operationSpecs[static_cast<size_t>(k
 struct Op {
   OpKind kind;
   int32_t x, y, weight, table, out;
+  int32_t a, b, adapter;
   int32_t q, k, v, kv, nHeads;
   int32_t gate, up;
   int32_t firstList, nWeights;  // bitLinear: Program::lists holds nWeights weights, then nWeights outs

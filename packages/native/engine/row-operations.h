@@ -35,6 +35,9 @@ void cache(const StepContext& c, const float* x, int32_t n, uint8_t* out);
 void gatedActivation(const StepContext& c, const Op& op, int32_t row);
 void activation(const StepContext& c, const Op& op, int32_t row);
 
+// lora.cc
+void lora(const StepContext& c, const Op& op, int32_t row);
+
 // residual.cc
 void residual(const StepContext& c, const Op& op, int32_t row);
 void bias(const StepContext& c, const Op& op, int32_t row);

@@ -20,6 +20,7 @@ class Decoder {
     const int32_t nHeads = words_.next();
     const int32_t nInputs = words_.next();
     step_.nOutputs = words_.next();
+    const bool hasAdapters = words_.next() != 0;
     if (step_.nRows < 1 || step_.nRows > limits_.maxRows) return invalid("the number of rows is out of range", step_.nRows);
     if (nHeads < 0 || nHeads > step_.nRows || (nHeads > 0 && !program_.hasHead)) return invalid("the number of head requests is out of range", nHeads);
     const int64_t nWords = static_cast<int64_t>(step_.words.size());
@@ -30,6 +31,7 @@ class Decoder {
     step_.tokens = words_.take(step_.nRows);
     step_.positions = words_.take(step_.nRows);
     step_.sequences = words_.take(step_.nRows);
+    if (hasAdapters) step_.adapters = words_.take(step_.nRows);
     for (PageTable& table : step_.tables) {
       table.nPages = words_.next();
       table.pages = words_.take(table.nPages);

@@ -52,6 +52,7 @@ struct Step {
   const int32_t* tokens = nullptr;
   const int32_t* positions = nullptr;
   const int32_t* sequences = nullptr;
+  const int32_t* adapters = nullptr;  // null: no row has one
   Array<PageTable> tables;
   const int32_t* copies = nullptr;  // pairs
   int32_t nCopies = 0;

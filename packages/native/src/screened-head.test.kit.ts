@@ -60,6 +60,7 @@ export function headCases(): HeadCase[] {
     ...shapes.map(([vocabSize, cols], i) => named("plain", types[i % 3] ?? "f32", vocabSize, cols, plain)),
     ...(["q8_0", "q4_0"] as const).map((type) => named("blocks", type, 400, 96, plain)),
     named("blocks", "q6_k", 300, 256, plain),
+    named("trits", "trits", 300, 256, plain),
     named("equal rows", "f16", 900, 64, (row, col) => sign(Math.imul(row % 7, 1000) + col) / 8),
     named("all rows alike", "bf16", 900, 64, (_row, col) => sign(col) / 4),
     named("nearly alike", "f32", 1200, 80, (row, col) => sign(col) / 4 + ((row * 7919) % 1200) * 1e-7),
@@ -116,6 +117,7 @@ const blockBytes: Partial<Record<DenseType, readonly [elements: number, bytes: n
   q8_0: [32, 34, 0],
   q4_0: [32, 18, 0],
   q6_k: [256, 210, 208],
+  trits: [128, 34, 0],
 };
 
 function tableBytes(

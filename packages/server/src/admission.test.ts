@@ -1,8 +1,10 @@
+import { setMaxListeners } from "node:events";
 import { expect, it } from "vitest";
 import { Admission } from "./admission.ts";
 
 const limits = { parallel: 2, maxQueued: 3, maxQueuedBytes: 1000, queueTimeoutMs: 60_000 };
 const { signal } = new AbortController();
+setMaxListeners(0, signal);
 const settled = async () => {
   for (let i = 0; i < 5; i++) await Promise.resolve();
 };

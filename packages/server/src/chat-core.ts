@@ -15,11 +15,13 @@ import {
 } from "@bitnet.ts/core";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
 import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { AnswerPlan } from "./answer-plan.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
-import { type AnswerPlan, generateAnswers, reserveFor } from "./generating.ts";
+import { compileForm, generateAnswers, reserveFor } from "./generating.ts";
 import type { Lease } from "./models.ts";
 import { checkPromptSize, checkRoom, encodeMessages } from "./prompts.ts";
+import { screenChat } from "./security/screen-prompts.ts";
 import type { ServerSettings } from "./settings.ts";
 
 export interface ChatRequest {
@@ -83,7 +85,8 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
   if (request.n > settings.maxAnswers)
     throw new ServeError("INVALID_INPUT", `n: at most ${settings.maxAnswers} answers`, { param: "n" });
   const lease = await exchange.start(request.model);
-  const { ids, text } = encodeChatRequest(lease.model, request);
+  const screened = screenChat(exchange, request);
+  const { ids, text } = encodeChatRequest(lease.model, screened);
   checkRoom(lease.model, ids);
   const options = {
     ...request.options,
@@ -92,8 +95,8 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
       lease.model.info.contextLength - ids.length,
     ),
   };
-  const plans = await planAnswers(lease, request, ids, options);
-  await reserveFor(exchange, plans);
+  const plans = await planAnswers(exchange, lease, request, { ids, options });
+  await reserveFor(exchange, lease, plans);
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
 
@@ -130,21 +133,22 @@ function promptCharacters({ messages, tools }: ChatRequest): number {
 }
 
 async function planAnswers(
+  exchange: Exchange,
   lease: Lease,
   request: ChatRequest,
-  ids: Int32Array,
-  options: GenerateOptions,
+  { ids, options }: { ids: Int32Array; options: GenerateOptions },
 ): Promise<AnswerPlan[]> {
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const spec = grammarFor(request);
-  const grammar = spec === null ? null : await lease.grammars.compile(spec);
+  const grammar = spec === null ? null : await compileForm(exchange, lease, spec);
   // What ends an answer is the grammar's to say.
   const { ignoreEos: _, ...rest } = options;
   const base = grammar === null ? options : rest;
   return Array.from({ length: request.n }, (__, choice) => ({
     ids,
     options: { ...base, seed, choice },
-    ...(grammar === null ? {} : { grammar }),
+    hasSeed: options.seed !== undefined,
+    ...(grammar === null || spec === null ? {} : { form: spec, grammar }),
   }));
 }
 

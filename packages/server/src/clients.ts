@@ -5,6 +5,8 @@ import type { KeyLimits, KeyRing } from "./keys.ts";
 import type { Account, Accounts } from "./rate-limit.ts";
 
 export interface Client {
+  /** That of its key, or its address. */
+  readonly id: string;
   /** Separates caches and stored answers of different clients; "" without keys. */
   readonly tenant: string;
   /** The name of the key. */
@@ -26,12 +28,10 @@ export async function identify(
   request: FastifyRequest,
   { keys, accounts, limits }: { keys: KeyRing | null; accounts: Accounts; limits: KeyLimits },
 ): Promise<Client> {
-  if (keys === null)
-    return {
-      tenant: "",
-      name: "anonymous",
-      account: accounts.of(`address ${addressOf(request.ip)}`, limits),
-    };
+  if (keys === null) {
+    const id = `address ${addressOf(request.ip)}`;
+    return { id, tenant: "", name: "anonymous", account: accounts.of(id, limits) };
+  }
   const key = presentedKey(request);
   if (key === null)
     throw new ServeError(
@@ -41,7 +41,7 @@ export async function identify(
   const record = await keys.find(key);
   if (record === null) throw new ServeError("UNAUTHENTICATED", "the API key is not valid");
   const own = Object.keys(record.limits).length > 0 ? record.limits : limits;
-  return { tenant: record.tenant, name: record.name, account: accounts.of(record.id, own) };
+  return { id: record.id, tenant: record.tenant, name: record.name, account: accounts.of(record.id, own) };
 }
 
 /** A household has a whole /64 of IPv6. */

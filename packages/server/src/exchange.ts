@@ -7,6 +7,7 @@ import type { Client } from "./clients.ts";
 import { type Dialect, errorBody, ServeError, statusIn, toServeError } from "./errors.ts";
 import { Fields, parseBody } from "./fields.ts";
 import type { Lease } from "./models.ts";
+import type { EndedAnswer } from "./monitor/activity.ts";
 import type { Serving } from "./serving.ts";
 import { StreamWriter } from "./stream-writer.ts";
 
@@ -29,7 +30,10 @@ export class Exchange {
   #body: Fields | null = null;
   #stream: { writer: StreamWriter; kind: StreamKind } | null = null;
   #usedTokens = 0;
+  #nPrompt = 0;
   queuedMs = 0;
+  /** Those that have ended. */
+  readonly answers: EndedAnswer[] = [];
   /** As the client has named it; known once it has started. */
   modelName: string | undefined;
   /** What it has failed with, if it has. */
@@ -109,10 +113,19 @@ export class Exchange {
       serving.settings.timeoutMs,
     );
     this.onEnd(() => clearTimeout(timer));
-    const lease = await serving.models.acquire(modelName);
+    const lease = await this.#acquire(modelName);
     this.onEnd(() => lease.release());
     this.throwIfAborted();
     return lease;
+  }
+
+  /** Whoever leaves while a model is being loaded does not wait for it. */
+  #acquire(modelName: string | undefined): Promise<Lease> {
+    const lease = this.serving.models.acquire(modelName);
+    return this.whileOpen(lease).catch((error: unknown) => {
+      lease.then((unused) => unused.release()).catch(() => {});
+      throw error;
+    });
   }
 
   /** Reserves the tokens that answers may take. To be asked before anything of the answer is sent. */
@@ -122,11 +135,32 @@ export class Exchange {
     this.onEnd(() => settle(this.#usedTokens));
   }
 
+  /** What has been computed for it so far. */
+  get tokens(): { prompt_tokens: number; completion_tokens: number } {
+    return { prompt_tokens: this.#nPrompt, completion_tokens: this.#usedTokens - this.#nPrompt };
+  }
+
+  /** Waits for what cannot be aborted, but no longer than the exchange lasts. */
+  async whileOpen<T>(work: Promise<T>): Promise<T> {
+    this.throwIfAborted();
+    let stop = () => {};
+    const ended = new Promise<never>((_, reject) => {
+      stop = () => reject(this.signal.reason as ServeError);
+      this.signal.addEventListener("abort", stop, { once: true });
+    });
+    try {
+      return await Promise.race([work, ended]);
+    } finally {
+      this.signal.removeEventListener("abort", stop);
+    }
+  }
+
   countTokens(nPrompt: number, nCompletion: number): void {
     const { usage } = this.client.account;
     usage.prompt_tokens += nPrompt;
     usage.completion_tokens += nCompletion;
     this.#usedTokens += nPrompt + nCompletion;
+    this.#nPrompt += nPrompt;
   }
 
   sendJson(value: object, status = 200): void {

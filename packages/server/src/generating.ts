@@ -1,23 +1,51 @@
 /**
  * Runs the answers of one request side by side and hands on their pieces as they come. Whatever ends one ends all.
  */
-import type { Grammar } from "@bitnet.ts/grammar";
+import type { Grammar, GrammarSpec } from "@bitnet.ts/grammar";
 import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { KeptAnswer } from "./answer-cache.ts";
+import type { AnswerPlan } from "./answer-plan.ts";
+import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
 import { prefixKey } from "./prefix-key.ts";
 
-export interface AnswerPlan {
-  readonly ids: Int32Array;
-  readonly options: GenerateOptions;
-  /** What the answer must look like. */
-  readonly grammar?: Grammar;
+/** The grammar of a form; a request that has ended does not wait for it. */
+export function compileForm(exchange: Exchange, lease: Lease, spec: GrammarSpec): Promise<Grammar> {
+  return exchange.whileOpen(lease.grammars.compile(spec));
 }
 
-/** Reserves what the answers may take at most. */
-export async function reserveFor(exchange: Exchange, plans: readonly AnswerPlan[]): Promise<void> {
+/** Answers of the cache, by the plan that they are for, and keys for those that are not there yet. */
+const found = new WeakMap<AnswerPlan, KeptAnswer>();
+const keys = new WeakMap<AnswerPlan, string>();
+
+/** Looks for kept answers, and reserves what the others may take at most. */
+export async function reserveFor(
+  exchange: Exchange,
+  lease: Lease,
+  plans: readonly AnswerPlan[],
+): Promise<void> {
+  const { cache } = exchange.serving;
+  const request = {
+    tenant: exchange.client.tenant,
+    identity: lease.identity,
+    cacheControl: exchange.request.headers["cache-control"],
+  };
+  const showsTokens = plans.some(({ options }) => (options.logprobs ?? options.promptLogprobs) !== undefined);
+  if (showsTokens && exchange.serving.security.hidesTokens)
+    throw new ServeError("INVALID_INPUT", "logprobs: not supported while answers are filtered", {
+      param: "logprobs",
+    });
   let nTokens = 0;
-  for (const { ids, options } of plans) nTokens += ids.length + (options.maxTokens ?? 0);
+  for (const plan of plans) {
+    const key = cache.keyOf(request, plan);
+    const kept = key === null ? undefined : cache.find(key);
+    if (key !== null) keys.set(plan, key);
+    if (kept !== undefined) found.set(plan, kept);
+    else nTokens += plan.ids.length + (plan.options.maxTokens ?? 0);
+  }
+  if (plans.every((plan) => keys.has(plan)))
+    exchange.reply.header("x-bitnet-cache", plans.every((plan) => found.has(plan)) ? "hit" : "miss");
   const [first] = plans;
   const model = exchange.serving.models.resolve(exchange.modelName);
   if (first !== undefined)
@@ -40,29 +68,35 @@ export async function generateAnswers(
   const cacheSalt = exchange.client.tenant;
   const counts: Promise<void>[] = [];
   try {
-    const generations = plans.map(({ ids, options, grammar }) =>
-      lease.model.generate(ids, {
-        ...options,
-        cacheSalt,
-        signal,
-        ...(grammar === undefined ? {} : { mask: grammar.createMask() }),
-      }),
+    const background = exchange.client.background !== undefined;
+    const generations = plans.map((plan) =>
+      found.has(plan) ? null : begin(lease, plan, { cacheSalt, signal, background }),
     );
-    counts.push(...generations.map((generation) => count(exchange, generation)));
+    for (const generation of generations) if (generation !== null) counts.push(count(exchange, generation));
     const results = await Promise.all(
       generations.map(async (generation, index) => {
+        const plan = plans[index];
+        const kept = plan === undefined ? undefined : found.get(plan);
+        if (generation === null || kept !== undefined)
+          return replay(exchange, kept, (piece) => onPiece(index, piece));
+        const pieces: TokenPiece[] = [];
+        const key = plan === undefined ? undefined : keys.get(plan);
         const isBackground = exchange.client.background !== undefined;
         const followed = exchange.serving.watching.activity.follow(lease.name, isBackground);
         try {
-          for await (const piece of generation) {
-            followed.token();
-            await onPiece(index, piece);
-          }
+          await readScreened(exchange, recorded(generation, pieces, key), (piece, isToken) => {
+            if (isToken) followed.token();
+            return onPiece(index, piece);
+          });
         } finally {
           const result = await generation.result.catch(() => null);
-          if (result !== null) followed.end(result, exchange.queuedMs);
+          if (result !== null) exchange.answers.push(followed.end(result, exchange.queuedMs));
         }
-        return generation.result;
+        const result = await generation.result;
+        // An answer that was cut off is nobody else's.
+        if (key !== undefined && result.stopReason !== "abort")
+          exchange.serving.cache.keep(key, { pieces, result });
+        return result;
       }),
     );
     exchange.throwIfAborted();
@@ -73,6 +107,64 @@ export async function generateAnswers(
     // Those that had to end because another one failed have taken tokens as well.
     await Promise.all(counts);
   }
+}
+
+function begin({ model }: Lease, { ids, options, grammar }: AnswerPlan, shared: GenerateOptions): Generation {
+  const mask = grammar?.createMask();
+  try {
+    return model.generate(ids, { ...options, ...shared, ...(mask === undefined ? {} : { mask }) });
+  } catch (error) {
+    // Its thread would wait for it for ever.
+    mask?.dispose();
+    throw error;
+  }
+}
+
+/** Reads an answer through the content filter; what it held back at the end comes as a piece that is no token. */
+async function readScreened(
+  exchange: Exchange,
+  pieces: AsyncIterable<TokenPiece>,
+  onPiece: (piece: TokenPiece, isToken: boolean) => Promise<void> | void,
+): Promise<void> {
+  const screen = exchange.serving.security.output(exchange);
+  let last: TokenPiece | null = null;
+  for await (const piece of pieces) {
+    last = piece;
+    await onPiece(screen === null ? piece : { ...piece, text: screen.push(piece.text) }, true);
+  }
+  const rest = screen?.end() ?? "";
+  if (rest !== "" && last !== null) await onPiece({ id: last.id, text: rest }, false);
+}
+
+/** The same pieces, remembered where the answer is going to be kept: as they are before any filter. */
+async function* recorded(
+  generation: Generation,
+  pieces: TokenPiece[],
+  key: string | undefined,
+): AsyncIterable<TokenPiece> {
+  for await (const piece of generation) {
+    if (key !== undefined) pieces.push(piece);
+    yield piece;
+  }
+}
+
+/** A kept answer, as if it came anew. */
+async function replay(
+  exchange: Exchange,
+  kept: KeptAnswer | undefined,
+  onPiece: (piece: TokenPiece) => Promise<void> | void,
+): Promise<GenerationResult> {
+  if (kept === undefined) throw new ServeError("GENERATION_ERROR", "internal error");
+  async function* pieces(): AsyncIterable<TokenPiece> {
+    for (const piece of kept?.pieces ?? []) {
+      exchange.throwIfAborted();
+      yield piece;
+    }
+  }
+  await readScreened(exchange, pieces(), onPiece);
+  const { result } = kept;
+  const timings = { ...result.timings, queuedMs: 0, promptMs: 0, firstTokenMs: 0, decodeMs: 0 };
+  return { ...result, cachedTokens: result.promptTokens, timings };
 }
 
 async function count(exchange: Exchange, generation: Generation): Promise<void> {

@@ -86,6 +86,22 @@ export async function statistics(exchange: Exchange): Promise<void> {
       loaded_at: loadedAt?.toISOString() ?? null,
       ...(model === null ? {} : { engine: model.stats() }),
     })),
+    answer_cache: serving.cache.stats,
     memory: { rss_bytes: process.memoryUsage.rss() },
+  });
+}
+
+/** What guards the server, and what it has kept out. */
+export async function showSecurity(exchange: Exchange): Promise<void> {
+  const { security, settings } = exchange.serving;
+  exchange.sendJson({
+    ...security.counters.report(),
+    configuration: {
+      keys: settings.keysFile !== null,
+      limits: settings.limits,
+      max_prompt_characters: settings.maxPromptCharacters,
+      max_output_tokens: settings.maxOutputTokens,
+      ...security.configuration,
+    },
   });
 }

@@ -1,32 +1,49 @@
 /**
  * The models of a server: by what names they are asked for, and which are loaded. The first is loaded at the start, others when they are
- * first asked for; those that nobody uses make room for them. Knows nothing of HTTP.
+ * first asked for. Within a budget of memory those that have rested longest make room for them, once nobody uses them. Knows nothing of
+ * HTTP.
  */
 import { readFile, stat } from "node:fs/promises";
 import { GrammarCompiler } from "@bitnet.ts/grammar";
-import { BitNet } from "bitnet.ts";
+import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
 import { ServeError } from "./errors.ts";
+import { type MemoryNeed, needOf } from "./memory-need.ts";
 import type { ServedModel } from "./settings.ts";
 
 /** A model in use; to be given back. */
 export interface Lease {
   readonly name: string;
   readonly model: BitNet;
+  /** The same as long as the model's file and options are. */
+  readonly identity: string;
   /** Made when first asked for. */
   readonly grammars: GrammarCompiler;
   /** Milliseconds that loading took for this very use; 0 when the model was there. */
   readonly loadMs: number;
+  /** Unload the model when nobody has used it for so long; null: keep it. Holds until the next who says otherwise. */
+  keepAlive(ms: number | null): void;
   release(): void;
+}
+
+interface Loaded {
+  readonly model: BitNet;
+  readonly identity: string;
+  readonly bytes: number;
+  readonly at: Date;
+  grammars: GrammarCompiler | null;
 }
 
 interface Slot {
   readonly served: ServedModel;
-  loading: Promise<BitNet> | null;
-  model: BitNet | null;
-  grammars: GrammarCompiler | null;
+  loaded: Loaded | null;
+  loading: Promise<Loaded> | null;
+  /** To be unloaded as soon as nobody uses it: whoever asks for it waits until there is room again. */
+  isLeaving: boolean;
   nUsers: number;
   lastUse: number;
-  loadedAt: Date | null;
+  keepAliveMs: number | null;
+  expiry: NodeJS.Timeout | null;
+  expiresAt: Date | null;
 }
 
 export interface LoadedModel {
@@ -34,35 +51,50 @@ export interface LoadedModel {
   readonly model: BitNet | null;
   readonly loadedAt: Date | null;
   readonly source: string;
+  /** When it will be unloaded if nobody uses it; null: not by itself. */
+  readonly expiresAt: Date | null;
+  /** What it takes at most, KV cache included; 0 while it is not loaded. */
+  readonly bytes: number;
 }
+
+/** Timers of Node wrap around beyond this. */
+const longestTimerMs = 2 ** 31 - 1;
 
 export class Models {
   readonly #slots: readonly Slot[];
   readonly #aliases: readonly string[];
-  /** How many may be loaded at once. */
-  readonly #maxLoaded: number;
+  /** Of all loaded models together; null: no limit. */
+  readonly #maxBytes: number | null;
+  /** One load after the other, since each decides about memory. */
+  #lastLoad: Promise<unknown> = Promise.resolve();
+  #onRelease: (() => void) | null = null;
   #nUses = 0;
+  #isDisposed = false;
 
-  constructor(served: readonly ServedModel[], aliases: readonly string[], maxLoaded: number) {
+  constructor(served: readonly ServedModel[], aliases: readonly string[], maxBytes: number | null) {
     this.#slots = served.map((each) => ({
       served: each,
+      loaded: null,
       loading: null,
-      model: null,
-      grammars: null,
+      isLeaving: false,
       nUsers: 0,
       lastUse: 0,
-      loadedAt: null,
+      keepAliveMs: null,
+      expiry: null,
+      expiresAt: null,
     }));
     this.#aliases = aliases;
-    this.#maxLoaded = Math.max(1, maxLoaded);
+    this.#maxBytes = maxBytes;
   }
 
   get list(): readonly LoadedModel[] {
-    return this.#slots.map(({ served, model, loadedAt }) => ({
+    return this.#slots.map(({ served, loaded, expiresAt }) => ({
       name: served.name,
       source: served.source,
-      model,
-      loadedAt,
+      model: loaded?.model ?? null,
+      loadedAt: loaded?.at ?? null,
+      expiresAt,
+      bytes: loaded?.bytes ?? 0,
     }));
   }
 
@@ -78,42 +110,68 @@ export class Models {
 
   /**
    * Takes a model into use, loading it if need be.
-   * @throws ServeError MODEL_NOT_FOUND; whatever loading ends in.
+   * @throws ServeError MODEL_NOT_FOUND, OUT_OF_MEMORY; whatever loading ends in.
    */
   async acquire(name: string | undefined): Promise<Lease> {
     const slot = this.#find(name);
     const start = performance.now();
-    const isLoaded = slot.model !== null;
+    slot.lastUse = ++this.#nUses;
+    const isThere = slot.loaded !== null && !slot.isLeaving;
+    while (slot.loaded === null || slot.isLeaving) await this.#load(slot);
+    // Nothing is waited for between finding it loaded and counting its user.
+    const { loaded } = slot;
     slot.nUsers++;
-    try {
-      slot.lastUse = ++this.#nUses;
-      const model = slot.model ?? (await this.#load(slot));
-      let isReleased = false;
-      return {
-        name: slot.served.name,
-        model,
-        get grammars() {
-          slot.grammars ??= new GrammarCompiler(model.tokenizer, { vocabSize: model.info.vocabSize });
-          return slot.grammars;
-        },
-        loadMs: isLoaded ? 0 : performance.now() - start,
-        release() {
-          if (!isReleased) slot.nUsers--;
-          isReleased = true;
-        },
-      };
-    } catch (error) {
-      slot.nUsers--;
-      throw error;
-    }
+    this.#stopExpiry(slot);
+    const loadMs = isThere ? 0 : performance.now() - start;
+    const release = () => this.#release(slot);
+    let isReleased = false;
+    return {
+      name: slot.served.name,
+      model: loaded.model,
+      identity: loaded.identity,
+      get grammars() {
+        loaded.grammars ??= new GrammarCompiler(loaded.model.tokenizer, {
+          vocabSize: loaded.model.info.vocabSize,
+        });
+        return loaded.grammars;
+      },
+      loadMs,
+      keepAlive(ms) {
+        slot.keepAliveMs = ms;
+      },
+      release() {
+        if (!isReleased) release();
+        isReleased = true;
+      },
+    };
   }
 
   async dispose(): Promise<void> {
-    for (const slot of this.#slots) {
-      const model = slot.model ?? (await slot.loading?.catch(() => null)) ?? null;
-      await slot.grammars?.dispose();
-      await model?.dispose();
-    }
+    this.#isDisposed = true;
+    this.#onRelease?.();
+    await this.#lastLoad;
+    for (const slot of this.#slots) await this.#unload(slot);
+  }
+
+  #release(slot: Slot): void {
+    slot.nUsers--;
+    slot.lastUse = ++this.#nUses;
+    this.#onRelease?.();
+    const { keepAliveMs } = slot;
+    if (slot.nUsers > 0 || keepAliveMs === null || slot.loaded === null) return;
+    this.#stopExpiry(slot);
+    slot.expiresAt = new Date(Date.now() + keepAliveMs);
+    if (keepAliveMs > longestTimerMs) return;
+    slot.expiry = setTimeout(() => {
+      if (slot.nUsers === 0) void this.#inTurn(() => this.#unload(slot));
+    }, keepAliveMs);
+    slot.expiry.unref();
+  }
+
+  #stopExpiry(slot: Slot): void {
+    if (slot.expiry !== null) clearTimeout(slot.expiry);
+    slot.expiry = null;
+    slot.expiresAt = null;
   }
 
   #find(name: string | undefined): Slot {
@@ -129,40 +187,65 @@ export class Models {
     throw new ServeError("MODEL_NOT_FOUND", `the model ${shown} does not exist here`, { param: "model" });
   }
 
-  #load(slot: Slot): Promise<BitNet> {
-    slot.loading ??= this.#loadNow(slot).finally(() => {
+  #load(slot: Slot): Promise<Loaded> {
+    slot.loading ??= this.#inTurn(() => this.#loadNow(slot)).finally(() => {
       slot.loading = null;
     });
     return slot.loading;
   }
 
-  async #loadNow(slot: Slot): Promise<BitNet> {
-    await this.#makeRoom(slot);
-    const model = await BitNet.load(slot.served.source, slot.served.options);
-    slot.model = model;
-    slot.loadedAt = new Date();
-    return model;
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#lastLoad.then(work);
+    this.#lastLoad = turn.catch(() => {});
+    return turn;
   }
 
-  /** Unloads the model that has rested longest, where there are too many. */
-  async #makeRoom(wanted: Slot): Promise<void> {
-    const loaded = this.#slots.filter(
-      (slot) => slot !== wanted && (slot.model !== null || slot.loading !== null),
-    );
-    if (loaded.length < this.#maxLoaded) return;
-    const idle = loaded.filter((slot) => slot.nUsers === 0 && slot.model !== null);
-    idle.sort((a, b) => a.lastUse - b.lastUse);
-    const [victim] = idle;
-    if (victim === undefined)
-      throw new ServeError("OUT_OF_MEMORY", "all loaded models are in use; try again later", {
-        retryAfterMs: 2000,
-      });
-    const { model } = victim;
-    await victim.grammars?.dispose();
-    victim.grammars = null;
-    victim.model = null;
-    victim.loadedAt = null;
-    await model?.dispose();
+  async #loadNow(slot: Slot): Promise<Loaded> {
+    if (slot.loaded !== null && !slot.isLeaving) return slot.loaded;
+    if (this.#isDisposed) throw new ServeError("DRAINING", "the server is about to end");
+    const { source, options } = slot.served;
+    const need = await needOf(source, options, this.#maxBytes);
+    await this.#makeRoom(slot, need);
+    const { bytes, modified } = await describeFile(source);
+    const loadOptions: BitNetLoadOptions = { ...options, ...need.options };
+    const model = await BitNet.load(source, loadOptions);
+    const { kvType, contextLength } = model.info;
+    const identity = JSON.stringify([source, bytes, modified.getTime(), kvType, contextLength]);
+    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), grammars: null };
+    return slot.loaded;
+  }
+
+  /** Unloads what has rested longest until the model fits; waits for those who still use it. */
+  async #makeRoom(wanted: Slot, need: MemoryNeed): Promise<void> {
+    if (this.#maxBytes === null) return;
+    for (;;) {
+      if (this.#isDisposed) throw new ServeError("DRAINING", "the server is about to end");
+      const others = this.#slots.filter((slot) => slot !== wanted && slot.loaded !== null);
+      const used = others.reduce((sum, slot) => sum + (slot.loaded?.bytes ?? 0), 0);
+      if (used + need.bytes <= this.#maxBytes) return;
+      others.sort((a, b) => Number(a.nUsers > 0) - Number(b.nUsers > 0) || a.lastUse - b.lastUse);
+      const [victim] = others;
+      if (victim === undefined) throw new ServeError("OUT_OF_MEMORY", need.explain(this.#maxBytes));
+      victim.isLeaving = true;
+      try {
+        while (victim.nUsers > 0 && !this.#isDisposed)
+          await new Promise<void>((resolve) => {
+            this.#onRelease = resolve;
+          });
+        await this.#unload(victim);
+      } finally {
+        victim.isLeaving = false;
+      }
+    }
+  }
+
+  async #unload(slot: Slot): Promise<void> {
+    const { loaded } = slot;
+    if (loaded === null || (slot.nUsers > 0 && !this.#isDisposed)) return;
+    slot.loaded = null;
+    this.#stopExpiry(slot);
+    await loaded.grammars?.dispose();
+    await loaded.model.dispose();
   }
 }
 

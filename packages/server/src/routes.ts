@@ -2,6 +2,7 @@
 import { cancelBatch, createBatch, getBatch, listBatches } from "./batches/batch-routes.ts";
 import { createFile, deleteFile, getFile, listFiles, readFileContent } from "./batches/file-routes.ts";
 import { countTokens, messages } from "./dialects/anthropic.ts";
+import { ollamaEmbed, ollamaEmbeddings, openaiEmbeddings } from "./dialects/embeddings.ts";
 import { llamaCompletion } from "./dialects/llama-completion.ts";
 import { getModel, listModels } from "./dialects/models.ts";
 import { ollamaChat, ollamaGenerate } from "./dialects/ollama.ts";
@@ -11,7 +12,7 @@ import { completions } from "./dialects/openai-completions.ts";
 import { createResponse, deleteResponse, getResponse, listInputItems } from "./dialects/responses.ts";
 import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
 import type { Exchange } from "./exchange.ts";
-import { health, live, ownUsage, ready, statistics } from "./health.ts";
+import { health, live, ownUsage, ready, showSecurity, statistics } from "./health.ts";
 import {
   exportHistory,
   showAlerts,
@@ -41,6 +42,11 @@ const state = (method: Route["method"], path: string, handle: Route["handle"]): 
   needs: "state",
 });
 
+/** For those who run the server: on a port of their own where there is one. */
+export function isAdmin({ path }: Route): boolean {
+  return path.startsWith("/monitor/") || ["/metrics", "/stats", "/security"].includes(path);
+}
+
 export const routes: readonly Route[] = [
   ...model("POST", ["/v1/chat/completions", "/chat/completions"], chatCompletions),
   ...model("POST", ["/v1/completions", "/completions"], completions),
@@ -58,7 +64,9 @@ export const routes: readonly Route[] = [
   ...model("POST", ["/apply-template"], applyTemplate),
   ...model("GET", ["/tokenizer_info"], tokenizerInfo),
   ...model("GET", ["/props"], props),
-  ...model("POST", ["/v1/embeddings", "/embeddings", "/api/embed", "/api/embeddings"], notHere),
+  ...model("POST", ["/v1/embeddings", "/embeddings"], openaiEmbeddings),
+  ...model("POST", ["/api/embed"], ollamaEmbed),
+  ...model("POST", ["/api/embeddings"], ollamaEmbeddings),
   ...model("GET", ["/slots"], notHere),
   ...model("POST", ["/api/chat"], ollamaChat),
   ...model("POST", ["/api/generate"], ollamaGenerate),
@@ -81,6 +89,7 @@ export const routes: readonly Route[] = [
   state("GET", "/monitor/live", showLive),
   state("GET", "/monitor/alerts", showAlerts),
   state("GET", "/monitor/export", exportHistory),
+  state("GET", "/security", showSecurity),
   { method: "GET", path: "/api/version", handle: version, needs: "state" },
   { method: "GET", path: "/health", handle: health, needs: "state", isPublic: true },
   { method: "GET", path: "/health/live", handle: live, needs: "state", isPublic: true },

@@ -4,11 +4,12 @@ import type { AddressInfo } from "node:net";
 import { BitNetError } from "@bitnet.ts/core";
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { Admission } from "./admission.ts";
+import { AnswerCache } from "./answer-cache.ts";
 import { AnswerStore } from "./answer-store.ts";
 import { acceptUploads } from "./batches/file-routes.ts";
 import { InnerClients } from "./batches/inner-clients.ts";
 import { openBatching } from "./batches/open-batching.ts";
-import { type Client, identify } from "./clients.ts";
+import { addressOf, type Client, identify } from "./clients.ts";
 import { endExchanges } from "./drain.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
@@ -20,7 +21,8 @@ import { createRequestLog } from "./monitor/request-log.ts";
 import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
 import { Accounts } from "./rate-limit.ts";
-import { type Route, routes } from "./routes.ts";
+import { isAdmin, type Route, routes } from "./routes.ts";
+import { Security } from "./security/security.ts";
 import type { Serving } from "./serving.ts";
 import { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";
 import { openShared } from "./store/sharing.ts";
@@ -28,6 +30,8 @@ import { openShared } from "./store/sharing.ts";
 export interface RunningServer {
   /** Where it listens, such as "http://127.0.0.1:8080". */
   readonly url: string;
+  /** Where those who run it find what is theirs; null: at `url` as well. */
+  readonly adminUrl: string | null;
   /** Resolves when the first model has been loaded, rejects when that failed. */
   readonly ready: Promise<void>;
   /** Takes no new requests, lets running ones end within the time of the settings, then ends. */
@@ -41,31 +45,45 @@ export type ServerOptions = Partial<ServerSettings> & { models: readonly ServedM
  * @throws BitNetError INVALID_ARGUMENT for settings that would be unsafe, IO_FAILED when the address cannot be had.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { app, serving, exchanges } = await prepareServer(options);
+  const { app, admin, serving, exchanges } = await prepareServer(options);
   const { settings } = serving;
+  const apps = admin === null ? [app] : [app, admin];
   try {
-    await app.listen({ host: settings.host, port: settings.port });
-  } catch (cause) {
+    await listen(app, settings.host, settings.port);
+    if (admin !== null) await listen(admin, settings.adminHost, settings.adminPort ?? 0);
+  } catch (error) {
     await serving.batching?.close();
-    throw new BitNetError(
-      "IO_FAILED",
-      `server: cannot listen on ${settings.host}:${settings.port}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
+    for (const each of apps) await each.close();
+    throw error;
   }
   let closing: Promise<void> | null = null;
   return {
     url: urlOf(app),
+    adminUrl: admin === null ? null : urlOf(admin),
     ready: warmUp(serving),
     close() {
-      closing ??= drain(app, serving, exchanges);
+      closing ??= drain(apps, serving, exchanges);
       return closing;
     },
   };
 }
 
+async function listen(app: FastifyInstance, host: string, port: number): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    throw new BitNetError(
+      "IO_FAILED",
+      `server: cannot listen on ${host}:${port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+}
+
 interface PreparedServer {
   app: FastifyInstance;
+  /** Null where all routes are on one port. */
+  admin: FastifyInstance | null;
   serving: Serving;
   exchanges: Set<Exchange>;
 }
@@ -77,10 +95,12 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
   if (requestLog !== null) settings.log = (line) => requestLog.warn(line);
   if (settings.models.length === 0)
     throw new BitNetError("INVALID_ARGUMENT", "server: it needs at least one model");
-  if (!isLoopbackAddress(settings.host) && settings.keysFile === null)
+  const hosts = settings.adminPort === null ? [settings.host] : [settings.host, settings.adminHost];
+  const open = hosts.find((host) => !isLoopbackAddress(host));
+  if (open !== undefined && settings.keysFile === null)
     throw new BitNetError(
       "INVALID_ARGUMENT",
-      `server: ${settings.host} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
+      `server: ${open} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
     );
   const keys = settings.keysFile === null ? null : await KeyRing.open(settings.keysFile);
   if (keys?.size === 0)
@@ -88,7 +108,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       "INVALID_ARGUMENT",
       `server: ${settings.keysFile} holds no key; make one with "bitnet keys create"`,
     );
-  const models = new Models(settings.models, settings.aliases, settings.models.length);
+  const models = new Models(settings.models, settings.aliases, settings.memoryLimitBytes);
   const admission = new Admission(settings);
   const version = options.version ?? "0";
   const shared = settings.redis === null ? null : await openShared(settings.redis, settings.log);
@@ -106,10 +126,13 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       folder: settings.dataFolder,
       isShared: shared !== null,
       port: settings.port,
+      traces: settings.traces,
       log: settings.log,
     }),
     keys,
     accounts: new Accounts(shared?.limits),
+    cache: new AnswerCache(settings.cache),
+    security: await Security.open(settings.security, settings.log),
     answers: new AnswerStore(shared?.answers),
     startedAt: new Date(),
     version,
@@ -119,13 +142,15 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
     state: "loading",
   };
   const exchanges = new Set<Exchange>();
-  const app = createApp(serving, exchanges);
+  const hasAdmin = settings.adminPort !== null;
+  const app = createApp(serving, exchanges, hasAdmin ? routes.filter((route) => !isAdmin(route)) : routes);
+  const admin = hasAdmin ? createApp(serving, exchanges, routes.filter(isAdmin)) : null;
   if (settings.dataFolder !== null)
     serving.batching = await openBatching(app, serving, {
       path: settings.dataFolder,
       leases: shared?.leases ?? null,
     });
-  return { app, serving, exchanges };
+  return { app, admin, serving, exchanges };
 }
 
 function urlOf(app: FastifyInstance): string {
@@ -139,14 +164,16 @@ export async function warmUp(serving: Serving): Promise<void> {
   try {
     const { tokenizer } = lease.model;
     const id = tokenizer.bosId ?? 0;
-    await lease.model.generate([id], { maxTokens: 1, temperature: 0 }).result;
+    if (lease.model.info.canGenerate)
+      await lease.model.generate([id], { maxTokens: 1, temperature: 0 }).result;
+    else await lease.model.embed([[id]]);
     if (serving.state === "loading") serving.state = "ready";
   } finally {
     lease.release();
   }
 }
 
-function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance {
+function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly Route[]): FastifyInstance {
   const { settings } = serving;
   const app = Fastify({
     ...(serving.requestLog === null ? {} : { loggerInstance: serving.requestLog }),
@@ -169,8 +196,12 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
     reply.header("x-content-type-options", "nosniff");
     if (serving.state === "draining") reply.header("connection", "close");
   });
-  const denied = (request: FastifyRequest, reply: FastifyReply, error: unknown) =>
-    sendError(reply, dialectOf(request.url), toServeError(error), request.id);
+  const denied = (request: FastifyRequest, reply: FastifyReply, thrown: unknown) => {
+    const error = toServeError(thrown);
+    const route = request.routeOptions.url ?? "none";
+    serving.security.refused(error, { id: request.id, address: `address ${addressOf(request.ip)}`, route });
+    sendError(reply, dialectOf(request.url), error, request.id);
+  };
   app.setErrorHandler((error, request, reply) => denied(request, reply, error));
   app.setNotFoundHandler((request, reply) => {
     const path = JSON.stringify(request.url.split("?")[0]?.slice(0, 100));
@@ -192,7 +223,7 @@ function createApp(serving: Serving, exchanges: Set<Exchange>): FastifyInstance 
     reply.header("access-control-max-age", "600");
     reply.code(204).send();
   });
-  for (const route of routes) addRoute(app, route, serving, exchanges);
+  for (const route of served) addRoute(app, route, serving, exchanges);
   addPage(app);
   return app;
 }
@@ -229,12 +260,19 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
       } finally {
         exchanges.delete(exchange);
         exchange.end();
+        if (!isProbe(route)) serving.security.ended(exchange, route.path, performance.now() - start);
         serving.watching.activity.request({
           route: route.path,
           status: exchange.failure?.status ?? reply.statusCode,
           ms: performance.now() - start,
           isAnswer: route.needs === "model" && route.method === "POST",
           isBackground: client.background !== undefined,
+          id: exchange.id,
+          method: route.method,
+          traceparent: request.headers.traceparent as string | undefined,
+          endedAt: Date.now(),
+          errorCode: exchange.failure?.code ?? null,
+          answers: exchange.answers,
         });
       }
       return reply;
@@ -247,22 +285,27 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving, exchange
  * again and again meanwhile, since clients keep them open.
  */
 async function drain(
-  app: FastifyInstance,
+  apps: readonly FastifyInstance[],
   serving: Serving,
   exchanges: ReadonlySet<Exchange>,
 ): Promise<void> {
   serving.state = "draining";
   await serving.batching?.close();
-  serving.watching.close();
+  await serving.watching.close();
   serving.shared?.close();
-  const closeIdle = setInterval(() => app.server.closeIdleConnections(), 50);
+  const closeIdle = setInterval(() => {
+    for (const app of apps) app.server.closeIdleConnections();
+  }, 50);
   try {
     await endExchanges(serving, exchanges);
-    const closed = app.close();
-    const cut = setTimeout(() => app.server.closeAllConnections(), 2000);
+    const closed = Promise.all(apps.map((app) => app.close()));
+    const cut = setTimeout(() => {
+      for (const app of apps) app.server.closeAllConnections();
+    }, 2000);
     await closed;
     clearTimeout(cut);
     await serving.models.dispose();
+    await serving.security.audit?.close();
   } finally {
     clearInterval(closeIdle);
   }

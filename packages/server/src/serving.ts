@@ -1,6 +1,7 @@
 /** What all requests of a server share. */
 import type { FastifyBaseLogger } from "fastify";
 import type { Admission } from "./admission.ts";
+import type { AnswerCache } from "./answer-cache.ts";
 import type { AnswerStore } from "./answer-store.ts";
 import type { Batching } from "./batches/batching.ts";
 import type { InnerClients } from "./batches/inner-clients.ts";
@@ -8,6 +9,7 @@ import type { KeyRing } from "./keys.ts";
 import type { Models } from "./models.ts";
 import type { Watching } from "./monitor/watching.ts";
 import type { Accounts } from "./rate-limit.ts";
+import type { Security } from "./security/security.ts";
 import type { ServerSettings } from "./settings.ts";
 import type { Shared } from "./store/sharing.ts";
 
@@ -21,6 +23,8 @@ export interface Serving {
   readonly keys: KeyRing | null;
   readonly accounts: Accounts;
   readonly answers: AnswerStore;
+  readonly cache: AnswerCache;
+  readonly security: Security;
   readonly startedAt: Date;
   readonly version: string;
   /** Null where the server has no data folder. */

@@ -1,8 +1,11 @@
 /** The settings of a server and their defaults. */
 import type { BitNetLoadOptions } from "bitnet.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
+import { type CacheSettings, defaultCacheSettings } from "./cache-settings.ts";
 import type { KeyLimits } from "./keys.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
+import type { TraceSettings } from "./monitor/trace-exporter.ts";
+import { defaultSecuritySettings, type SecuritySettings } from "./security/settings.ts";
 
 export interface ServedModel {
   /** Name under which clients ask for it. */
@@ -57,8 +60,18 @@ export interface ServerSettings {
   redis: string | null;
   batches: BatchSettings;
   monitor: MonitorSettings;
+  /** Collector of OpenTelemetry that gets traces; null: nobody does. */
+  traces: TraceSettings | null;
   /** Takes the log as lines of JSON, requests included; null: `log` gets what goes wrong, as text. */
   logStream: { write(line: string): unknown } | null;
+  /** Bytes that all loaded models may take together; null: any number. */
+  memoryLimitBytes: number | null;
+  /** Answers that are kept for equal requests. */
+  cache: CacheSettings;
+  security: SecuritySettings;
+  /** Port of the routes for those who run the server, which are then nowhere else; null: they stand beside the others. */
+  adminPort: number | null;
+  adminHost: string;
   /** One line of the log. */
   log: (line: string) => void;
 }
@@ -88,5 +101,11 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   redis: null,
   batches: defaultBatchSettings,
   monitor: defaultMonitorSettings,
+  traces: null,
   logStream: null,
+  memoryLimitBytes: null,
+  cache: defaultCacheSettings,
+  security: defaultSecuritySettings,
+  adminPort: null,
+  adminHost: "127.0.0.1",
 };

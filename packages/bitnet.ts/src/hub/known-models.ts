@@ -48,9 +48,11 @@ interface Entry {
 
 const computeBits = 2;
 
+// Their repositories hold the same weights in several packings; PQ2_0 is the smallest.
 const bonsai = { family: "Ternary Bonsai", license: "Apache-2.0", fileBits: 2.125, denseBits: 2.125 };
-const falcon3 = { family: "Falcon3", license: "Falcon LLM 2.0", fileBits: 2, denseBits: 16 };
+const falcon3 = { family: "Falcon3", license: "TII Falcon License 2.0", fileBits: 2, denseBits: 16 };
 const falcon3Shape = { hidden: 3072, heads: 12, kvHeads: 4, headDim: 256, vocab: 131_072, isTied: false };
+const embedding = { family: "BitNet embedding", license: "MIT", fileBits: 2, denseBits: 16 };
 const first = { family: "BitNet b1.58 (reproduction)", license: "MIT", fileBits: 32, denseBits: 32 };
 
 const entries: readonly Entry[] = [
@@ -146,7 +148,7 @@ const entries: readonly Entry[] = [
   },
   {
     alias: "bonsai-1.7b",
-    source: "prism-ml/Ternary-Bonsai-1.7B-gguf",
+    source: "prism-ml/Ternary-Bonsai-1.7B-gguf:Ternary-Bonsai-1.7B-PQ2_0.gguf",
     ...bonsai,
     shape: {
       hidden: 2048,
@@ -161,7 +163,7 @@ const entries: readonly Entry[] = [
   },
   {
     alias: "bonsai-4b",
-    source: "prism-ml/Ternary-Bonsai-4B-gguf",
+    source: "prism-ml/Ternary-Bonsai-4B-gguf:Ternary-Bonsai-4B-PQ2_0.gguf",
     ...bonsai,
     shape: {
       hidden: 2560,
@@ -176,7 +178,7 @@ const entries: readonly Entry[] = [
   },
   {
     alias: "bonsai-8b",
-    source: "prism-ml/Ternary-Bonsai-8B-gguf",
+    source: "prism-ml/Ternary-Bonsai-8B-gguf:Ternary-Bonsai-8B-PQ2_0.gguf",
     ...bonsai,
     shape: {
       hidden: 4096,
@@ -187,6 +189,36 @@ const entries: readonly Entry[] = [
       headDim: 128,
       vocab: 151_936,
       isTied: false,
+    },
+  },
+  {
+    alias: "embedding-0.6b",
+    source: "microsoft/bitnet-embedding-0.6b:bitnet-embeddings-0.6b-bf16-i2_s.gguf",
+    ...embedding,
+    shape: {
+      hidden: 1024,
+      ffn: 3072,
+      layers: 28,
+      heads: 16,
+      kvHeads: 8,
+      headDim: 128,
+      vocab: 151_936,
+      isTied: true,
+    },
+  },
+  {
+    alias: "embedding-270m",
+    source: "microsoft/bitnet-embedding-270m:bitnet-embeddings-270m-bf16-i2_s.gguf",
+    ...embedding,
+    shape: {
+      hidden: 640,
+      ffn: 2048,
+      layers: 18,
+      heads: 4,
+      kvHeads: 1,
+      headDim: 256,
+      vocab: 262_144,
+      isTied: true,
     },
   },
 ];

@@ -3,11 +3,15 @@
  * same tokens on the backend in use and on the reference. Exit status 1 when something is broken.
  */
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { describePlan, type ProfileName } from "@bitnet.ts/server";
 import { type BackendReport, BitNet, backendReport, embeddedModelPath } from "bitnet.ts";
 import type { Command } from "commander";
 import { formatBytes, formatMs, formatTable, plural } from "../format.ts";
+import { modelSource } from "../load-model.ts";
 import { jsonOption } from "../options.ts";
+import { planFor, profileOption } from "../profile.ts";
 import type { Session } from "../session.ts";
+import { addEngineOptions, checkEngineFlags, type EngineFlags, examineEngines } from "./doctor-engines.ts";
 
 interface ModelCheck {
   path: string | null;
@@ -35,21 +39,45 @@ interface DoctorReport {
   ok: boolean;
 }
 
+interface DoctorFlags {
+  json?: boolean;
+  profile?: ProfileName;
+  model?: string;
+}
+
 const prompt = "The people of the United States";
 const checkTokens = 10;
 
 export function registerDoctor(program: Command, session: Session): void {
-  program
+  const command = program
     .command("doctor")
     .description("check this machine and installation")
     .addOption(jsonOption("the report"))
-    .action((flags: { json?: boolean }) => doctor(flags, session));
+    .addOption(profileOption());
+  addEngineOptions(command);
+  command.action(async (flags: DoctorFlags & EngineFlags) => {
+    checkEngineFlags(flags, command);
+    await (flags.engines ? examineEngines(flags, session) : doctor(flags, session));
+  });
 }
 
-async function doctor(flags: { json?: boolean }, session: Session): Promise<void> {
+async function doctor(flags: DoctorFlags, session: Session): Promise<void> {
+  if (flags.profile !== undefined) return showProfile(flags.profile, flags, session);
   const report = await examine(session);
   await session.write(`${flags.json ? JSON.stringify(report, null, 2) : describe(report)}\n`);
   if (!report.ok) session.fail();
+}
+
+/** What `serve --profile` would run with. */
+async function showProfile(name: ProfileName, { json, model }: DoctorFlags, session: Session): Promise<void> {
+  const source = modelSource(model === undefined ? {} : { model });
+  const plan = await planFor(name, source, {
+    kv: "f16",
+    screening: "on",
+    i2sLayout: "128/32",
+    activations: "int8",
+  });
+  await session.write(`${json ? JSON.stringify(plan, null, 2) : describePlan(plan)}\n`);
 }
 
 async function examine(session: Session): Promise<DoctorReport> {

@@ -1,17 +1,11 @@
 /** `bitnet perplexity`: how well a model predicts a text, in llama.cpp's way of counting or, with --stride, in Hugging Face's. */
 import { BitNetError } from "@bitnet.ts/core";
+import type { Counting, Perplexity, Window } from "@bitnet.ts/eval";
 import type { BitNet } from "bitnet.ts";
 import type { Command } from "commander";
 import { formatCount, plural } from "../format.ts";
 import { loadModel } from "../load-model.ts";
 import { addModelOptions, jsonOption, type ModelFlags, option } from "../options.ts";
-import {
-  type Counting,
-  type Perplexity,
-  perplexityOf,
-  type Window,
-  windowsOf,
-} from "../perplexity-windows.ts";
 import { readTextFile } from "../read-input.ts";
 import type { Session } from "../session.ts";
 import { startStatus } from "../terminal.ts";
@@ -46,6 +40,8 @@ export function registerPerplexity(program: Command, session: Session): void {
 
 async function run(flags: PerplexityFlags, session: Session): Promise<void> {
   const text = await readTextFile(flags.file);
+  // Only this command pays for loading it.
+  const library = await import("@bitnet.ts/eval");
   const counting: Counting = flags.stride === undefined ? "llama.cpp" : "huggingface";
   const contextLength = flags.ctxSize ?? usualContext;
   if (contextLength < 2)
@@ -55,8 +51,13 @@ async function run(flags: PerplexityFlags, session: Session): Promise<void> {
     const { tokenizer } = model;
     const ids = tokenizer.encode(text, { bos: tokenizer.addBos });
     const bosId = tokenizer.addBos ? tokenizer.bosId : null;
-    const windows = windowsOf(ids, { counting, contextLength, stride: flags.stride ?? contextLength, bosId });
-    const result = await score(model, windows, session);
+    const windows = library.windowsOf(ids, {
+      counting,
+      contextLength,
+      stride: flags.stride ?? contextLength,
+      bosId,
+    });
+    const result = await score(model, windows, library.perplexityOf, session);
     await report(
       result,
       { counting, contextLength, flags, nWindows: windows.length, textTokens: ids.length },
@@ -67,7 +68,12 @@ async function run(flags: PerplexityFlags, session: Session): Promise<void> {
   }
 }
 
-async function score(model: BitNet, windows: readonly Window[], session: Session): Promise<Perplexity> {
+async function score(
+  model: BitNet,
+  windows: readonly Window[],
+  perplexityOf: (sums: { sum: number; squares: number; nTokens: number }) => Perplexity,
+  session: Session,
+): Promise<Perplexity> {
   const sums = { sum: 0, squares: 0, nTokens: 0 };
   const status = startStatus();
   try {

@@ -5,6 +5,10 @@ import { BitNetError } from "@bitnet.ts/core";
 import {
   defaultKeysFile,
   defaultSettings,
+  describePlan,
+  type ProfileName,
+  type ProfilePlan,
+  programBytes,
   type ServedModel,
   type ServerOptions,
   startServer,
@@ -12,11 +16,18 @@ import {
 import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
 import { addOperationOptions, type OperationFlags, operationSettings } from "../operation-flags.ts";
-import { addModelOptions, loadOptions, type ModelFlags, option } from "../options.ts";
+import { addModelOptions, loadOptions, type ModelFlags, modelOption, option } from "../options.ts";
+import { planFor, plannedOptions, profileOption } from "../profile.ts";
+import { addSecurityOptions, type SecurityFlags, securitySettings } from "../security-flags.ts";
 import type { Session } from "../session.ts";
-import { collect, parseInteger } from "../values.ts";
+import { collect, parseBytes, parseInteger } from "../values.ts";
 
-interface ServeFlags extends ModelFlags {
+interface ServeFlags extends Omit<ModelFlags, "model"> {
+  model?: readonly string[];
+  profile?: ProfileName;
+  memoryLimit?: number;
+  cacheBytes: number;
+  cacheAge: number;
   host: string;
   port?: number;
   alias?: readonly string[];
@@ -38,7 +49,7 @@ interface ServeFlags extends ModelFlags {
   stallTimeout: number;
 }
 
-type AllFlags = ServeFlags & OperationFlags;
+type AllFlags = ServeFlags & OperationFlags & SecurityFlags;
 
 const ollamaPort = 11_434;
 
@@ -109,28 +120,58 @@ export function registerServe(program: Command, version: string, session: Sessio
       ),
     );
   addOperationOptions(command);
-  addModelOptions(command).action((flags: AllFlags) => serve(flags, version, session));
+  addSecurityOptions(command);
+  command
+    .addOption(profileOption())
+    .addOption(
+      option(
+        "--memory-limit <bytes>",
+        "what all loaded models may take; those that rest make room",
+      ).argParser(parseBytes),
+    )
+    .addOption(
+      option(
+        "--cache-bytes <bytes>",
+        "room for answers that a seed or temperature 0 determines; 0: none are kept",
+      )
+        .argParser(parseBytes)
+        .default(d.cache.maxBytes),
+    )
+    .addOption(number("--cache-age <s>", "how long they are kept", 1, 31_536_000, d.cache.maxAgeMs / 1000));
+  const model = modelOption().argParser(collect);
+  model.description = model.description.replace(
+    "GGUF file",
+    "repeatable, NAME=MODEL to give it a name; the first is loaded at the start: GGUF file",
+  );
+  addModelOptions(command, model).action((flags: AllFlags) =>
+    // A flag at its default has not been given, so that a profile may choose.
+    serve(flags, givenOf(command, flags), version, session),
+  );
 }
 
 function number(flags: string, description: string, lowest: number, highest: number, byDefault: number) {
   return option(flags, description).argParser(parseInteger(lowest, highest)).default(byDefault);
 }
 
-async function serve(flags: AllFlags, version: string, session: Session): Promise<void> {
-  const source = modelSource(flags);
+async function serve(flags: AllFlags, given: GivenFlags, version: string, session: Session): Promise<void> {
+  const models = servedModels(flags, session);
+  const planned = await applyProfile(given, models, session);
   const server = await startServer({
     ...settingsOf(flags, session),
+    ...planned,
+    ...securitySettings(flags),
     ...operationSettings(flags),
-    models: [servedModel(source, flags, session)],
+    models,
     version,
   });
   await session.write(`listening on ${server.url}\n`);
+  if (server.adminUrl !== null) await session.write(`admin on ${server.adminUrl}\n`);
   try {
     await Promise.race([server.ready, untilEnded(session.signal)]);
     if (!session.signal.aborted) await session.write("ready\n");
     await untilEnded(session.signal);
   } catch (error) {
-    throw namingSource(error, source);
+    throw namingSource(error, models[0]?.source ?? "");
   } finally {
     if (session.endedBy !== null) session.note("bitnet: ending; a second signal ends at once");
     await server.close();
@@ -138,8 +179,63 @@ async function serve(flags: AllFlags, version: string, session: Session): Promis
   // A server that was told to end, and did so in order, has not failed.
 }
 
-export function servedModel(source: string, flags: ModelFlags, session: Session): ServedModel {
+export function servedModel(source: string, flags: Omit<ModelFlags, "model">, session: Session): ServedModel {
   return { name: nameOf(source), source, options: { ...loadOptions(flags), onNotice: session.note } };
+}
+
+type GivenFlags = Omit<ServeFlags, "parallel" | "maxQueued" | "maxTokens"> &
+  Partial<Pick<ServeFlags, "parallel" | "maxQueued" | "maxTokens">>;
+
+function givenOf(command: Command, flags: ServeFlags): GivenFlags {
+  const { parallel, maxQueued, maxTokens, ...rest } = flags;
+  const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+  return {
+    ...rest,
+    ...(isGiven("parallel") ? { parallel } : {}),
+    ...(isGiven("maxQueued") ? { maxQueued } : {}),
+    ...(isGiven("maxTokens") ? { maxTokens } : {}),
+  };
+}
+
+/** Every model is planned for the whole memory, in which they take turns; the server's own settings are those for the first. */
+async function applyProfile(
+  flags: GivenFlags,
+  models: readonly ServedModel[],
+  session: Session,
+): Promise<Partial<ServerOptions>> {
+  if (flags.profile === undefined) return {};
+  const plans: ProfilePlan[] = [];
+  for (const model of models) {
+    const plan = await planFor(flags.profile, model.source, flags);
+    model.options = { ...model.options, ...plannedOptions(plan) };
+    plans.push(plan);
+    await session.write(`${models.length > 1 ? `${model.name}: ` : ""}${describePlan(plan)}\n`);
+  }
+  const [first] = plans;
+  if (first === undefined) return {};
+  return {
+    parallel: first.parallel,
+    maxQueued: flags.maxQueued ?? first.maxQueued,
+    maxOutputTokens: flags.maxTokens ?? first.maxOutputTokens,
+    memoryLimitBytes: first.memoryBytes - programBytes,
+  };
+}
+
+function servedModels({ model: given, ...flags }: ServeFlags, session: Session): ServedModel[] {
+  if (given === undefined) return [servedModel(modelSource({}), flags, session)];
+  const models = given.map((text) => {
+    const [, name, path] = (existsSync(text) ? null : /^([\w.:/-]{1,128})=(.+)$/.exec(text)) ?? [];
+    const served = servedModel(modelSource({ model: path ?? text }), flags, session);
+    return name === undefined ? served : { ...served, name };
+  });
+  const names = models.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `--model: two models have the name ${JSON.stringify(twice)}; give them names, NAME=MODEL`,
+    );
+  return models;
 }
 
 /** The file's name, the way clients will ask for it. */
@@ -172,6 +268,8 @@ function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "m
     keysFile: keysFileOf(flags),
     trustedHops: flags.trustProxy,
     stallMs: flags.stallTimeout * 1000,
+    memoryLimitBytes: flags.memoryLimit ?? null,
+    cache: { maxBytes: flags.cacheBytes, maxAgeMs: flags.cacheAge * 1000 },
     limits: {
       ...(flags.requestsPerMinute === undefined ? {} : { requestsPerMinute: flags.requestsPerMinute }),
       ...(flags.tokensPerMinute === undefined ? {} : { tokensPerMinute: flags.tokensPerMinute }),

@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
-import type { Kernels, LogEntry, OpenRun, Recipe } from "@bitnet.ts/train";
+import type { OpenRun, Recipe } from "@bitnet.ts/train";
 import type { Command } from "commander";
 import { formatBytes, formatCount } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
+import { chooseKernels, type Library, plotBytes, progressOf } from "../training.ts";
 import { parseInteger } from "../values.ts";
 
 interface TrainFlags {
@@ -18,6 +19,7 @@ interface TrainFlags {
   embedding: "f16" | "f32";
   reference?: boolean;
   fresh?: boolean;
+  watch?: boolean;
   showLabels?: number;
   exportOnly?: boolean;
   json?: boolean;
@@ -57,6 +59,7 @@ export function registerTrain(program: Command, session: Session): void {
         .choices(["f16", "f32"])
         .default("f16"),
     )
+    .addOption(option("--watch", "draw the loss on the terminal, again and again"))
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(option("--fresh", "refuse to start where there is a checkpoint, rather than go on with it"))
     .addOption(
@@ -107,7 +110,7 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
     if (flags.exportOnly) return await report();
     const plot = () =>
       library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, recipe.name)]);
-    const reporter = createReporter(trainer.settings.schedule.steps, session);
+    const reporter = progressOf(library, flags, trainer.settings.schedule.steps, session);
     await trainer.run({
       signal: session.signal,
       onEntry: (entry) => {
@@ -122,8 +125,6 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
     kernels.dispose();
   }
 }
-
-type Library = typeof import("@bitnet.ts/train");
 
 async function readRecipe(path: string): Promise<unknown> {
   if (!path.endsWith(".json")) {
@@ -163,49 +164,6 @@ function override(recipe: unknown, { tokens, form }: TrainFlags): unknown {
     model: form === undefined ? model : { ...model, form },
     ...(tokens === undefined ? {} : { tokens }),
   };
-}
-
-function chooseKernels(library: Library, { reference, threads }: TrainFlags, session: Session): Kernels {
-  if (reference) return library.referenceKernels("f32");
-  try {
-    return library.nativeKernels(threads === undefined ? {} : { threads });
-  } catch (error) {
-    if (!(error instanceof BitNetError) || error.code !== "BACKEND_UNAVAILABLE") throw error;
-    session.note(`bitnet: ${error.message}; the slow reference kernels serve`);
-    return library.referenceKernels("f32");
-  }
-}
-
-const reportEveryMs = 5000;
-
-/** A line now and then, and one for every evaluation. */
-function createReporter(steps: number, session: Session): (entry: LogEntry) => void {
-  let last = 0;
-  let mean: number | null = null;
-  return (entry) => {
-    if (entry.kind === "evaluation")
-      session.note(`step ${entry.step}: evaluation loss ${entry.loss.toFixed(4)}`);
-    if (entry.kind !== "step") return;
-    mean = mean === null ? entry.loss : mean + (entry.loss - mean) * 0.1;
-    const now = performance.now();
-    if (now - last < reportEveryMs && entry.step !== steps) return;
-    last = now;
-    const perStep = entry.tokens / entry.step;
-    const left = ((steps - entry.step) * perStep) / Math.max(1, entry.tokensPerSecond);
-    session.note(
-      `step ${entry.step}/${steps}: loss ${mean.toFixed(4)}, rate ${entry.rate.toExponential(2)}, ` +
-        `${formatCount(entry.tokensPerSecond)} tok/s, ${formatTime(left)} left`,
-    );
-  };
-}
-
-function formatTime(seconds: number): string {
-  const minutes = Math.round(seconds / 60);
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-function plotBytes(library: Library, folder: string, name: string): Uint8Array {
-  return new TextEncoder().encode(library.plotLog(library.readLog(join(folder, "log.jsonl")), name));
 }
 
 interface TrainResult {

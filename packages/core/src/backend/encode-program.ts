@@ -21,7 +21,7 @@ export interface EncodedProgram {
 
 const bufferKinds = { ternary: 0, dense: 1, kv: 2, f32: 3, q8: 4 } as const;
 const scaleKinds = { tensor: 0, row: 1, group: 2 } as const;
-const denseTypes = { f32: 0, f16: 1, bf16: 2, q8_0: 3, q6_k: 4, q4_0: 5 } as const;
+const denseTypes = { f32: 0, f16: 1, bf16: 2, q8_0: 3, q6_k: 4, q4_0: 5, trits: 6, q4_k: 7 } as const;
 
 const maxInt32 = 2 ** 31 - 1;
 

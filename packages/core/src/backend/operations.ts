@@ -137,6 +137,19 @@ export const operations = {
     fields: { x: modified("n"), bias: vector("n") },
     runs: "rows",
   },
+  lora: {
+    does: "y = y + scale · b · (a · x) in the rows whose adapter (Step.adapters) is this one; others stay as they are",
+    fields: {
+      x: read("n"),
+      a: { role: "reads", takes: "dense", types: ["f32", "f16", "bf16"], rows: ["rank"], cols: ["n"] },
+      b: { role: "reads", takes: "dense", types: ["f32", "f16", "bf16"], rows: ["width"], cols: ["rank"] },
+      y: modified("width"),
+      scale: { role: "attribute", type: "real", least: 0, isOpen: true, below: Number.POSITIVE_INFINITY },
+      adapter: { role: "attribute", type: "integer", least: 0, most: 65535 },
+    },
+    distinct: [["x", "y"]],
+    runs: "rows",
+  },
   scale: {
     does: "x = x · factor",
     fields: {

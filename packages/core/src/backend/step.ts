@@ -11,6 +11,8 @@ export interface Step {
   positions: Int32Array;
   /** [nRows] index into `pageTables`. */
   sequences: Int32Array;
+  /** [nRows] the adapter of each row, by the number that its `lora` operations have; −1: none. Without it no row has one. */
+  adapters?: Int32Array;
   /** Per sequence the arena pages that hold its positions in order: position p lies in page `table[⌊p / pageTokens⌋]`. */
   pageTables: readonly Int32Array[];
   /** Pairs (from, to) of pages to copy, all layers, before any row is written. */

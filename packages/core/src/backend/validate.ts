@@ -39,6 +39,8 @@ export function validateStep(program: Program, options: LoadOptions, step: Step)
   if (nRows < 1 || nRows > options.maxRows) fail(`${nRows} rows, expected 1…${options.maxRows}`);
   if (step.positions.length !== nRows || step.sequences.length !== nRows)
     fail("tokens, positions and sequences differ in length");
+  if (step.adapters !== undefined && step.adapters.length !== nRows)
+    fail(`adapters holds ${step.adapters.length} values, expected ${nRows}`);
   validateRows(program, step, fail);
   step.pageTables.forEach((table, s) => {
     for (const page of table)

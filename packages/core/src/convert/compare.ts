@@ -4,8 +4,8 @@ import { f16ToF32, f32ToF16 } from "../base/float16.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelConfig } from "../model/model-config.ts";
+import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import type { Scale } from "../packing/packing.ts";
-import { isRotated, reorderRows, rowOrder } from "./row-order.ts";
 import { type ConversionSource, describeSource, type SourceOptions, type SourceWeight } from "./source.ts";
 import { readTernary, widenedSlices } from "./weights.ts";
 

@@ -35,11 +35,63 @@ export function ggufConfig(config: ModelConfig, fileType: number | undefined): M
         ] as const)),
     [key("attention.layer_norm_rms_epsilon"), f32(config.normEps)],
     [key("rope.freq_base"), f32(config.ropeTheta)],
+    ...windowOf(config).map(([name, value]) => [key(name), value] as const),
+    ...scalingOf(config).map(([name, value]) => [key(name), value] as const),
+    ...factorsOf(config).map(([name, value]) => [key(name), value] as const),
     ...(fileType === undefined ? [] : ([["general.file_type", u32(fileType)]] as const)),
   ]);
   const fields = new Map(Array.from(metadata, ([name, { value }]) => [name, value]));
   checkSame(config, parseGgufConfig(fields, config.name, config.vocabSize));
   return metadata;
+}
+
+type Entries = (readonly [string, GgufValue])[];
+
+/** The last of every `pattern` layers sees everything; what is otherwise is found to be lost below. */
+function windowOf({ slidingWindow }: ModelConfig): Entries {
+  if (slidingWindow === null) return [];
+  const pattern = slidingWindow.layers.indexOf(false) + 1;
+  return [
+    ["attention.sliding_window", u32(slidingWindow.size)],
+    ...(pattern > 0 ? ([["attention.sliding_window_pattern", u32(pattern)]] as const) : []),
+    ["rope.freq_base_swa", f32(slidingWindow.ropeTheta)],
+  ];
+}
+
+function scalingOf({ ropeScaling }: ModelConfig): Entries {
+  if (ropeScaling?.type !== "linear" && ropeScaling?.type !== "yarn") return [];
+  const { type, factor } = ropeScaling;
+  return [
+    ["rope.scaling.type", text(type)],
+    ["rope.scaling.factor", f32(factor)],
+    ...(type === "yarn"
+      ? ([
+          ["rope.scaling.original_context_length", u32(ropeScaling.originalContext)],
+          ["rope.scaling.yarn_beta_fast", f32(ropeScaling.betaFast)],
+          ["rope.scaling.yarn_beta_slow", f32(ropeScaling.betaSlow)],
+        ] as const)
+      : []),
+  ];
+}
+
+function factorsOf({ architecture, embeddingScale, residualScale, headScale }: ModelConfig): Entries {
+  if (architecture !== "minicpm") return [];
+  return [
+    ["embedding_scale", f32(embeddingScale)],
+    ["residual_scale", f32(residualScale)],
+    ["logit_scale", f32(reciprocal(headScale))],
+  ];
+}
+
+/** The f32 whose reciprocal, rounded to f32, is `value`, where there is one near. */
+function reciprocal(value: number): number {
+  const near = new Float32Array([1 / value]);
+  const bits = new Int32Array(near.buffer);
+  for (const step of [0, 1, -2]) {
+    bits[0] = (bits[0] ?? 0) + step;
+    if (Math.fround(1 / (near[0] ?? 1)) === value) return near[0] ?? 1;
+  }
+  return 1 / value;
 }
 
 const activationNames = { relu2: "relu2", silu: "silu", gelu: "gelu_pytorch_tanh" } as const;
@@ -119,8 +171,11 @@ const ownToFiles: readonly string[] = [
   "pairing",
   "weightScale",
   "floatsAreMasters",
+  "masters",
+  "hasHead",
   "activationGroup",
   "hasInnerNorms",
+  "normShift", // the weights themselves are shifted
 ];
 
 function checkSame(before: ModelConfig, after: ModelConfig): void {

@@ -5,11 +5,11 @@ import { bf16ToF32, f16ToF32, f32ToBf16 } from "../base/float16.ts";
 import { readSafetensors } from "../formats/safetensors/read-safetensors.ts";
 import { writeSafetensors } from "../formats/safetensors/write-safetensors.ts";
 import { readTensor } from "../formats/tensor.ts";
+import { reorderRows, rowOrder } from "../model/row-order.ts";
 import { denseByteLength, widenRows } from "../packing/dense.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import { ternarise } from "../packing/ternarise.ts";
 import { masterWeights } from "./master-weights.ts";
-import { reorderRows, rowOrder } from "./row-order.ts";
 
 test("rows of a head: neighbours become halves and back", () => {
   expect([...rowOrder(8, 4, "half", "adjacent")]).toEqual([0, 2, 1, 3, 4, 6, 5, 7]);

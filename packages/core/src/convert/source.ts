@@ -9,6 +9,7 @@ import type { WeightFiles } from "../model/bind-weights.ts";
 import { describeModel, type ModelDescription, recordModel, weightFilesOf } from "../model/load-model.ts";
 import type { ModelConfig } from "../model/model-config.ts";
 import { refuseUnread } from "../model/unread-tensors.ts";
+import { ggufWeightName } from "../model/weight-names.ts";
 
 export interface SourceWeight {
   /** As `WeightFiles.fileName` takes it. */
@@ -80,6 +81,7 @@ function rawFiles(files: ModelFiles): WeightFiles {
     weightScale: "multiplies",
     floatsMayBeProducts: true,
     floatsAreMasters: false,
+    masters: "ternary",
   };
 }
 
@@ -117,7 +119,7 @@ function hfWeights(files: WeightFiles, model: ModelDescription | null): SourceWe
       );
     return {
       name,
-      ggufName: `${name}.weight`,
+      ggufName: ggufWeightName(name),
       kind,
       rows,
       cols,

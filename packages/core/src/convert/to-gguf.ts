@@ -2,7 +2,11 @@
 import { BitNetError } from "../base/errors.ts";
 import type { GgufValue } from "../formats/gguf/values.ts";
 import { type GgufTensorInput, writeGguf } from "../formats/gguf/write-gguf.ts";
+import type { HfFiles } from "../formats/model-files.ts";
+import { readEmbeddingModules } from "../model/embedding-modules.ts";
 import { familyOf } from "../model/families.ts";
+import type { ModelDescription } from "../model/load-model.ts";
+import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import type { DenseType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
@@ -10,7 +14,6 @@ import type { Conversion, ConversionOptions } from "./conversion.ts";
 import { f16RoundingOf, fitScale } from "./fit-scale.ts";
 import { ggufConfig, repackedMetadata } from "./model-facts.ts";
 import { narrowestExact } from "./narrow-type.ts";
-import { isRotated, reorderRows, rowOrder } from "./row-order.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { fileTypes, type GgufTarget, groupSizes } from "./targets.ts";
 import { ggufTokenizer, rightTemplate } from "./tokenizer-files.ts";
@@ -21,13 +24,16 @@ export async function toGguf(
   target: GgufTarget,
   options: ConversionOptions,
 ): Promise<Conversion> {
-  const metadata = metadataOf(source, target);
+  const metadata = await metadataOf(source, target);
   const tensors: GgufTensorInput[] = [];
   for (const weight of source.weights) tensors.push(await planTensor(source, weight, target, options));
   return { kind: "file", files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }] };
 }
 
-function metadataOf({ files, config, model }: ConversionSource, target: GgufTarget): Map<string, GgufValue> {
+async function metadataOf(
+  { files, config, model }: ConversionSource,
+  target: GgufTarget,
+): Promise<Map<string, GgufValue>> {
   const usual = model?.defaultChatTemplate ?? null;
   if (files.kind === "gguf") {
     const metadata = repackedMetadata(files.gguf.metadata, fileTypes[target]);
@@ -41,7 +47,26 @@ function metadataOf({ files, config, model }: ConversionSource, target: GgufTarg
   }
   if (config === null)
     throw new BitNetError("INTERNAL", "convert: a Hugging Face folder without a configuration");
-  return new Map([...ggufConfig(config, fileTypes[target]), ...ggufTokenizer(files, usual)]);
+  return new Map([
+    ...ggufConfig(config, fileTypes[target]),
+    ...(await poolingOf(files, model)),
+    ...ggufTokenizer(files, usual),
+  ]);
+}
+
+const poolingTypes = { mean: 1, cls: 2, last: 3 } as const;
+
+/** How states become embeddings, where the folder says it. Dense layers and prompts have no place in the file. */
+async function poolingOf(files: HfFiles, model: ModelDescription | null): Promise<[string, GgufValue][]> {
+  if (model === null || files.modules === undefined) return [];
+  const { pooling, dense } = await readEmbeddingModules(files, model);
+  if (dense.length > 0)
+    throw new BitNetError(
+      "FORMAT_UNSUPPORTED",
+      "modules.json: dense layers behind the pooling cannot be carried over to a GGUF file yet",
+    );
+  const [architecture = ""] = familyOf(model.config).gguf;
+  return [[`${architecture}.pooling_type`, { type: "u32", value: poolingTypes[pooling] }]];
 }
 
 async function planTensor(
@@ -59,8 +84,14 @@ async function planTensor(
     isTable && options.embeddings !== undefined
       ? options.embeddings
       : await usualType(source, weight, stored, isTable);
-  if (type === stored) return { name, shape, type, data: storedSlices(tensor) };
-  return { name, shape, type, data: encoded(weight, type) };
+  const shift = shiftOf(source, weight);
+  if (type === stored && shift === 0) return { name, shape, type, data: storedSlices(tensor) };
+  return { name, shape, type, data: encoded(weight, type, shift) };
+}
+
+/** Folders of some families hold what norms are beyond 1; GGUF files hold what they are. */
+function shiftOf({ files, config }: ConversionSource, { ggufName }: SourceWeight): number {
+  return files.kind === "hf" && /norm(_in)?\.weight$/.test(ggufName) ? (config?.normShift ?? 0) : 0;
 }
 
 /** A GGUF file's own types stay. From Hugging Face: norms in f32, tables in f16 where that loses nothing, as published files have it. */
@@ -75,8 +106,9 @@ async function usualType(
   return narrowestExact([weight], ["f16", stored]);
 }
 
-async function* encoded(weight: SourceWeight, type: DenseType): AsyncGenerator<Uint8Array> {
-  for await (const values of widenedSlices(weight.tensor, weight)) yield encodeDense(type, values);
+async function* encoded(weight: SourceWeight, type: DenseType, shift: number): AsyncGenerator<Uint8Array> {
+  for await (const values of widenedSlices(weight.tensor, weight))
+    yield encodeDense(type, shift === 0 ? values : values.map((value) => value + shift));
 }
 
 async function packed(

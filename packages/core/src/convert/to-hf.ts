@@ -5,6 +5,7 @@ import { type SafetensorsInput, writeSafetensors } from "../formats/safetensors/
 import { isPackingId, readTensor } from "../formats/tensor.ts";
 import { familyOf } from "../model/families.ts";
 import { readTokenizer } from "../model/load-model.ts";
+import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import { hfWeightName } from "../model/weight-names.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import type { DenseType, Scale } from "../packing/packing.ts";
@@ -14,7 +15,6 @@ import { fitScale } from "./fit-scale.ts";
 import { masterWeights } from "./master-weights.ts";
 import { hfConfig, hfQuantization } from "./model-facts.ts";
 import { narrowestExact } from "./narrow-type.ts";
-import { isRotated, reorderRows, rowOrder } from "./row-order.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { hfTokenizer } from "./tokenizer-files.ts";
 import { denseTypeOf, readTernary, storedSlices, widenedSlices } from "./weights.ts";
@@ -38,6 +38,11 @@ export async function toHf(
     throw new BitNetError(
       "INVALID_ARGUMENT",
       `${target} holds embeddings in f16 or bf16, not in ${options.embeddings}`,
+    );
+  if (source.weights.some(({ ggufName }) => ggufName === "rope_freqs.weight"))
+    throw new BitNetError(
+      "FORMAT_UNSUPPORTED",
+      "rope_freqs.weight: a Hugging Face folder says by rules how rotations are stretched, not by a table of divisors",
     );
   const dense = source.weights.filter(({ kind }) => kind === "dense");
   const float =

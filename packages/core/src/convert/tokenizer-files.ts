@@ -1,6 +1,6 @@
 /**
  * The tokenizer in the other kind of file: GGUF metadata from tokenizer.json and its companions, and those from GGUF metadata. Byte-level
- * BPE only; both directions are checked by reading the result back.
+ * BPE, and SentencePiece BPE into GGUF; both directions are checked by reading the result back.
  */
 import { byteStringsFrom, stringAt } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
@@ -11,6 +11,7 @@ import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.t
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import { knownPatterns, type SplitRule } from "../tokenizer/split.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { isSentencePieceBpe, sentencePieceFields } from "./sentencepiece-files.ts";
 
 type Json = Record<string, unknown>;
 
@@ -30,9 +31,31 @@ export function ggufTokenizer(files: HfFiles, usualTemplate: "bitnet" | null): M
     generationConfig: files.generationConfig,
   });
   const json = files.tokenizerJson as Json;
+  const u32 = (value: number): GgufValue => ({ type: "u32", value });
+  const [eos, eot, ...more] = tokenizer.eosIds;
+  const metadata = isSentencePieceBpe(json)
+    ? sentencePieceFields(json, tokenizer.vocabSize)
+    : byteLevelFields(json, tokenizer.vocabSize);
+  if (tokenizer.bosId !== null) metadata.set("tokenizer.ggml.bos_token_id", u32(tokenizer.bosId));
+  if (eos !== undefined) metadata.set("tokenizer.ggml.eos_token_id", u32(eos));
+  if (eot !== undefined) metadata.set("tokenizer.ggml.eot_token_id", u32(eot));
+  metadata.set("tokenizer.ggml.add_bos_token", { type: "bool", value: tokenizer.addBos });
+  if (tokenizer.endId !== null) metadata.set("tokenizer.ggml.add_eos_token", { type: "bool", value: true });
+  const source = chatTemplateSource(files.tokenizerConfig);
+  if (source instanceof BitNetError) throw source;
+  const template = rightTemplate(source, usualTemplate);
+  if (template !== null) metadata.set("tokenizer.chat_template", { type: "string", value: template });
+  checkSame(
+    tokenizer,
+    tokenizerFromGguf(ggufTokenizerFields({ get: (key) => metadata.get(key)?.value })),
+    more,
+  );
+  return metadata;
+}
+
+function byteLevelFields(json: Json, count: number): Map<string, GgufValue> {
   const model = json.model as Json;
-  if (model.byte_fallback === true || !Array.isArray(model.merges)) refuseKind("tokenizer.json");
-  const count = tokenizer.vocabSize;
+  if (!Array.isArray(model.merges)) refuseKind("tokenizer.json");
   const tokens: string[] = Array.from({ length: count }, (_, id) => `[PAD${id}]`);
   const types = new Int32Array(count).fill(ggufTokenTypes.unused);
   for (const [token, id] of Object.entries(model.vocab as Record<string, number>)) {
@@ -50,34 +73,18 @@ export function ggufTokenizer(files: HfFiles, usualTemplate: "bitnet" | null): M
   const merges = (model.merges as (string | string[])[]).map((merge) =>
     Array.isArray(merge) ? merge.join(" ") : merge,
   );
-  const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const strings = (value: string[]): GgufValue => ({
     type: "array",
     of: "string",
     value: byteStringsFrom(value),
   });
-  const [eos, eot, ...more] = tokenizer.eosIds;
-  const metadata = new Map<string, GgufValue>([
+  return new Map<string, GgufValue>([
     ["tokenizer.ggml.model", { type: "string", value: "gpt2" }],
     ["tokenizer.ggml.pre", { type: "string", value: splitRuleNames[splitRuleOf(json)] }],
     ["tokenizer.ggml.tokens", strings(tokens)],
     ["tokenizer.ggml.token_type", { type: "array", of: "i32", value: types }],
     ["tokenizer.ggml.merges", strings(merges)],
   ]);
-  if (tokenizer.bosId !== null) metadata.set("tokenizer.ggml.bos_token_id", u32(tokenizer.bosId));
-  if (eos !== undefined) metadata.set("tokenizer.ggml.eos_token_id", u32(eos));
-  if (eot !== undefined) metadata.set("tokenizer.ggml.eot_token_id", u32(eot));
-  metadata.set("tokenizer.ggml.add_bos_token", { type: "bool", value: tokenizer.addBos });
-  const source = chatTemplateSource(files.tokenizerConfig);
-  if (source instanceof BitNetError) throw source;
-  const template = rightTemplate(source, usualTemplate);
-  if (template !== null) metadata.set("tokenizer.chat_template", { type: "string", value: template });
-  checkSame(
-    tokenizer,
-    tokenizerFromGguf(ggufTokenizerFields({ get: (key) => metadata.get(key)?.value })),
-    more,
-  );
-  return metadata;
 }
 
 const rulesByName: Readonly<Record<string, SplitRule>> = {
@@ -94,7 +101,7 @@ const rulesByName: Readonly<Record<string, SplitRule>> = {
 function refuseKind(where: string): never {
   throw new BitNetError(
     "FORMAT_UNSUPPORTED",
-    `${where}: SentencePiece tokenizers cannot be carried over to the other kind of file yet; only byte-level BPE can`,
+    `${where}: this kind of tokenizer cannot be carried over to the other kind of file yet; only byte-level BPE can, and SentencePiece BPE from folders to GGUF`,
   );
 }
 
@@ -144,7 +151,10 @@ export function hfTokenizer(
       added_tokens: added,
       normalizer: null,
       pre_tokenizer: preTokenizer(rule),
-      post_processor: bos !== null && tokenizer.addBos ? bosProcessor(bos) : null,
+      post_processor: textProcessor(
+        tokenizer.addBos ? bos : null,
+        tokenizer.endId === null ? null : { id: tokenizer.endId, content: text(tokenizer.endId) },
+      ),
       decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
       model: {
         type: "BPE",
@@ -204,14 +214,27 @@ function preTokenizer(rule: SplitRule): Json {
   return { type: "Sequence", pretokenizers: [split, byteLevel(false)] };
 }
 
-function bosProcessor({ id, content }: { id: number; content: string }): Json {
-  const special = (typeId: number) => ({ SpecialToken: { id: content, type_id: typeId } });
-  const sequence = (name: string, typeId: number) => ({ Sequence: { id: name, type_id: typeId } });
+interface NamedId {
+  id: number;
+  content: string;
+}
+
+/** Puts the tokens before and behind every text that it is to have. */
+function textProcessor(bos: NamedId | null, end: NamedId | null): Json | null {
+  if (bos === null && end === null) return null;
+  const around = (name: string, typeId: number) => [
+    ...(bos === null ? [] : [{ SpecialToken: { id: bos.content, type_id: typeId } }]),
+    { Sequence: { id: name, type_id: typeId } },
+    ...(end === null ? [] : [{ SpecialToken: { id: end.content, type_id: typeId } }]),
+  ];
+  const special = [bos, end].flatMap((token) => token ?? []);
   return {
     type: "TemplateProcessing",
-    single: [special(0), sequence("A", 0)],
-    pair: [special(0), sequence("A", 0), special(1), sequence("B", 1)],
-    special_tokens: { [content]: { id: content, ids: [id], tokens: [content] } },
+    single: around("A", 0),
+    pair: [...around("A", 0), ...around("B", 1)],
+    special_tokens: Object.fromEntries(
+      special.map(({ id, content }) => [content, { id: content, ids: [id], tokens: [content] }]),
+    ),
   };
 }
 
@@ -224,6 +247,9 @@ const probes = [
   "Hello, world! It's 12345 o'clock.\n\n  x",
   "naïve café — 日本語 🙂\t\u0000\u00a0",
   "<|eot_id|> <|begin_of_text|>",
+  "  two spaces, and unbelievably antidisestablishmentarian words: straßenbahn, übergrößenträger",
+  "for (let i = 0; i < 10; i++) { return [i]; }\r\n",
+  "Привет, мир! مرحبا بالعالم नमस्ते 안녕하세요",
 ];
 
 /** @throws BitNetError FORMAT_UNSUPPORTED when something did not survive. */
@@ -232,6 +258,7 @@ function checkSame(before: Tokenizer, after: Tokenizer, stopsToFind: readonly nu
   if (before.vocabSize !== after.vocabSize) problems.push(`${after.vocabSize} of ${before.vocabSize} tokens`);
   if (before.bosId !== after.bosId || before.addBos !== after.addBos)
     problems.push("the beginning-of-text token");
+  if (before.endId !== after.endId) problems.push("the token behind every text");
   const stops = (tokenizer: Tokenizer) => [...tokenizer.eosIds].sort((a, b) => a - b).join();
   if (stops(before) !== stops(after)) {
     const lost = stopsToFind.length > 0 ? " (the format holds two besides those known by name)" : "";

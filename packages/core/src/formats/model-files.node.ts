@@ -7,13 +7,14 @@ import { BitNetError } from "../base/errors.ts";
 import { type FileRoot, isPlainPath } from "./file-root.ts";
 
 /**
- * A GGUF file, a Hugging Face folder, or a folder with exactly one GGUF model (which may be split into parts).
+ * A GGUF file, a Hugging Face folder (a model or a PEFT adapter), or a folder with exactly one GGUF model (which may be split into parts).
  * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, INVALID_ARGUMENT (neither file nor folder).
  */
 export async function openPath(path: string): Promise<FileRoot> {
   if (!(await isFolder(path))) return fileRoot(path);
   const names = await namesIn(path);
-  if (names.includes("config.json")) return { kind: "folder", name: path, open: openerIn(path) };
+  if (names.includes("config.json") || names.includes("adapter_config.json"))
+    return { kind: "folder", name: path, open: openerIn(path) };
   const models = names.filter(
     (name) => name.toLowerCase().endsWith(".gguf") && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/.test(name),
   );

@@ -42,6 +42,8 @@ describe("generation options", () => {
       thinkingBudget: null,
       mask: null,
       cacheSalt: "",
+      background: false,
+      adapter: null,
       signal: null,
     });
   });

@@ -60,6 +60,10 @@ export interface GenerateOptions extends SamplingOptions {
   mask?: TokenMask;
   /** Prefixes are shared in the cache only among generations of equal salt, so that one tenant cannot time another's. Default "". */
   cacheSalt?: string;
+  /** It has time: while others run, it takes part in every fourth step only, and gives its memory up to them. The text is the same. Default false. */
+  background?: boolean;
+  /** The adapter to generate with, by the name that it was loaded under; null: the model alone, which is the default. */
+  adapter?: string | null;
   signal?: AbortSignal;
 }
 
@@ -93,6 +97,8 @@ export interface GenerateSettings {
   thinkingBudget: number | null;
   mask: TokenMask | null;
   cacheSalt: string;
+  background: boolean;
+  adapter: string | null;
   signal: AbortSignal | null;
 }
 
@@ -127,6 +133,8 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   thinkingBudget: true,
   mask: true,
   cacheSalt: true,
+  background: true,
+  adapter: true,
   signal: true,
 };
 
@@ -161,6 +169,8 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     thinkingBudget: read.budget(),
     mask: read.mask(),
     cacheSalt: read.salt(),
+    background: read.flag("background"),
+    adapter: read.adapter(),
     signal: read.signal(),
   };
   read.finish();
@@ -316,6 +326,12 @@ class OptionReader {
     const value = this.#values.cacheSalt;
     if (value === undefined || (typeof value === "string" && value.length <= 256)) return value ?? "";
     return this.#reject("cacheSalt", "a text of at most 256 characters", value, "");
+  }
+
+  adapter(): string | null {
+    const value = this.#values.adapter ?? undefined;
+    if (value === undefined || (typeof value === "string" && value !== "")) return value ?? null;
+    return this.#reject("adapter", "the name of a loaded adapter", value, null);
   }
 
   signal(): AbortSignal | null {

@@ -30,6 +30,8 @@ interface RequestParts {
   order: number;
   prompt: Int32Array;
   settings: GenerateSettings;
+  /** Its number in steps; −1: none. */
+  adapter: number;
   limits: SamplerLimits;
   /** Null when tokens stay without text. */
   text: TextSource | null;
@@ -39,6 +41,7 @@ interface RequestParts {
 export class ActiveRequest implements ScheduledRequest {
   readonly order: number;
   readonly settings: GenerateSettings;
+  readonly adapter: number;
   readonly stream: PieceStream;
   readonly clock = new RequestClock();
   /** Prompt and generated tokens. */
@@ -74,9 +77,10 @@ export class ActiveRequest implements ScheduledRequest {
   /** The token that its answer gave, once it is known. */
   #chosen: number | null = null;
 
-  constructor({ order, prompt, settings, limits, text, stream }: RequestParts) {
+  constructor({ order, prompt, settings, adapter, limits, text, stream }: RequestParts) {
     this.order = order;
     this.settings = settings;
+    this.adapter = adapter;
     this.stream = stream;
     this.tokens = Array.from(prompt);
     this.nPrompt = prompt.length;
@@ -111,6 +115,10 @@ export class ActiveRequest implements ScheduledRequest {
   /** The pages are lost, and their rows will be computed again. */
   notePreempted(): void {
     this.#wasPreempted = true;
+  }
+
+  get isBackground(): boolean {
+    return this.settings.background;
   }
 
   get cacheSalt(): string {

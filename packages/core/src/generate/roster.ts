@@ -1,7 +1,7 @@
 /**
  * Who runs next: admits requests in order of arrival while pages are obtainable, divides the rows of a step, and takes
  * pages back when they run out, first from requests that wait for a reader, then from the youngest. The oldest running
- * request never loses its pages to another, so there is always progress. Acts between steps only.
+ * request that is not in the background never loses its pages to another, so there is always progress. Acts between steps only.
  */
 import { pageTokens } from "../backend/backend.ts";
 import type { PagedCache } from "../model/paged-cache.ts";
@@ -18,6 +18,9 @@ interface RosterLimits {
   /** Positions of a sequence; the arena holds at least so many. */
   contextLength: number;
 }
+
+/** While others run, requests in the background take part in one of so many steps. */
+const backgroundShare = 4;
 
 export class Roster {
   readonly #cache: PagedCache;
@@ -58,26 +61,37 @@ export class Roster {
     request.sequence = null;
   }
 
-  /** Lets waiting requests run, the oldest first, until one does not find its pages. */
+  /** Lets waiting requests run, the oldest first and those in the background last, until one does not find its pages. */
   admit(): void {
-    let nRunning = this.#inState("running").length;
-    for (const request of this.#inState("waiting")) {
-      if (nRunning >= this.#limits.maxRows || !this.#providePages(request, nRunning)) return;
+    const waiting = this.#inState("waiting");
+    waiting.sort((a, b) => Number(a.isBackground) - Number(b.isBackground));
+    for (const request of waiting) {
+      const nRunning = this.#inState("running").length;
+      if (nRunning >= this.#limits.maxRows || !this.#providePages(request)) return;
       request.state = "running";
       request.clock.markAdmitted();
-      nRunning++;
     }
   }
 
   /** Chooses the rows of the next step: how many of each request; empty when nothing can run. */
   plan(): Map<ScheduledRequest, number> {
     const step = this.#nPlanned++;
+    const isTurn =
+      step % backgroundShare === 0 || !this.#inState("running").some((each) => !each.isBackground);
+    let counts = this.#chooseRows((request) => isTurn || !request.isBackground);
+    // The others may just have lost their pages.
+    if (counts.size === 0 && !isTurn) counts = this.#chooseRows(() => true);
+    for (const request of counts.keys()) request.lastServed = step;
+    return counts;
+  }
+
+  #chooseRows(mayRun: (request: ScheduledRequest) => boolean): Map<ScheduledRequest, number> {
     const counts = new Map<ScheduledRequest, number>();
-    for (const request of this.#decoding()) counts.set(request, 1);
+    for (const request of this.#decoding(mayRun)) counts.set(request, 1);
     const { maxRows, prefillChunk, prefillChunkWhileDecoding } = this.#limits;
     const chunk = counts.size > 0 ? prefillChunkWhileDecoding : prefillChunk;
     const room = Math.min(maxRows - counts.size, chunk);
-    const prompts = this.#prompts();
+    const prompts = this.#prompts(mayRun);
     const shares = shareRows(
       prompts.map((request) => request.nPending),
       room,
@@ -85,13 +99,12 @@ export class Roster {
     prompts.forEach((request, i) => {
       if (shares[i]) counts.set(request, shares[i]);
     });
-    for (const request of counts.keys()) request.lastServed = step;
     return counts;
   }
 
   /** Running requests that need one row to go on, with a page for it. */
-  #decoding(): ScheduledRequest[] {
-    const ready = this.#inState("running").filter(isDecoding);
+  #decoding(mayRun: (request: ScheduledRequest) => boolean): ScheduledRequest[] {
+    const ready = this.#inState("running").filter((request) => isDecoding(request) && mayRun(request));
     for (const request of ready) {
       while (request.sequence !== null && !this.#cache.reserve(request.sequence, request.tokens.length))
         this.#preempt(this.#idleHolder(request) ?? this.#youngestRunning() ?? request);
@@ -103,11 +116,11 @@ export class Roster {
    * Running requests with prompt rows to compute, those served longest ago first. One that is about to compute a page
    * which an older one computes already is left out: it will share that page.
    */
-  #prompts(): ScheduledRequest[] {
+  #prompts(mayRun: (request: ScheduledRequest) => boolean): ScheduledRequest[] {
     const chosen: { request: ScheduledRequest; sequence: NonNullable<ScheduledRequest["sequence"]> }[] = [];
     for (const request of this.#inState("running")) {
       const { sequence, tokens, shareLimit: limit } = request;
-      if (sequence === null || isDecoding(request)) continue;
+      if (sequence === null || isDecoding(request) || !mayRun(request)) continue;
       const before = sequence.written;
       this.#cache.shareFull(sequence, tokens, limit);
       const next = { sequence, tokens, limit };
@@ -124,10 +137,11 @@ export class Roster {
     return chosen.map(({ request }) => request);
   }
 
-  /** Finds pages for all tokens of a request and the next one, at the expense of idle holders if need be. */
-  #providePages(request: ScheduledRequest, nRunning: number): boolean {
-    while (!this.#tryPages(request, nRunning)) {
-      const holder = this.#idleHolder(request);
+  /** Finds pages for all tokens of a request and the next one, at the expense of idle holders, and of those in the background, if need be. */
+  #providePages(request: ScheduledRequest): boolean {
+    while (!this.#tryPages(request)) {
+      const holder =
+        this.#idleHolder(request) ?? (request.isBackground ? undefined : this.#youngestInBackground());
       if (holder === undefined) return false;
       this.#preempt(holder);
     }
@@ -135,10 +149,13 @@ export class Roster {
   }
 
   /** Beside running requests, a page is left for each of them, which will need it soon. */
-  #tryPages(request: ScheduledRequest, nRunning: number): boolean {
+  #tryPages(request: ScheduledRequest): boolean {
+    const nRunning = this.#inState("running").length;
     const nRows = Math.min(request.tokens.length + 1, this.#limits.contextLength);
     if (request.sequence !== null) return this.#cache.reserve(request.sequence, nRows);
-    const sequence = this.#cache.open(request.tokens, request.shareLimit, request.cacheSalt);
+    // Keys and values depend on the adapter.
+    const salt = `${request.adapter} ${request.cacheSalt}`;
+    const sequence = this.#cache.open(request.tokens, request.shareLimit, salt);
     const nMissing = Math.ceil(nRows / pageTokens) - sequence.pages.length;
     const isCrowded = nRunning > 0 && this.#cache.nObtainable < nMissing + nRunning;
     if (isCrowded || !this.#cache.reserve(sequence, nRows)) {
@@ -165,7 +182,11 @@ export class Roster {
   }
 
   #youngestRunning(): ScheduledRequest | undefined {
-    return this.requests.findLast((request) => request.state === "running");
+    return this.#youngestInBackground() ?? this.requests.findLast((request) => request.state === "running");
+  }
+
+  #youngestInBackground(): ScheduledRequest | undefined {
+    return this.requests.findLast((request) => request.state === "running" && request.isBackground);
   }
 
   #inState(state: ScheduledRequest["state"]): ScheduledRequest[] {

@@ -16,6 +16,10 @@ export interface ScheduledRequest {
   readonly clock: RequestClock;
   /** Prefixes are shared among requests of equal salt only. */
   readonly cacheSalt: string;
+  /** It has time, and others come first. */
+  readonly isBackground: boolean;
+  /** The adapter of its rows, by its number in the program; −1: none. */
+  readonly adapter: number;
   readonly signal: AbortSignal | null;
   state: "waiting" | "running" | "paused" | "done";
   /** Its pages, while it holds any. */

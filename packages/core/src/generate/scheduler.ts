@@ -8,6 +8,7 @@ import type { HeadResult } from "../backend/step.ts";
 import { onAbort } from "../base/abort.ts";
 import { BitNetError } from "../base/errors.ts";
 import { maxUninterruptedMs, nextTask } from "../base/event-loop.ts";
+import { suggestion } from "../base/suggestion.ts";
 import { PagedCache } from "../model/paged-cache.ts";
 import { EmbeddingRequest, type PooledText, type PoolingOptions } from "./embedding.ts";
 import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
@@ -24,6 +25,8 @@ export interface SchedulerOptions {
   nPages: number;
   /** Turns tokens into text and knows the end-of-sequence tokens. Without it all text is empty. */
   tokenizer?: TextSource;
+  /** Names of the program's adapters, in the order of their numbers. */
+  adapters?: readonly string[];
   /** The most rows of a step, at most `LoadOptions.maxRows`, and the most requests that run at once. Default 512. */
   maxRows?: number;
   /** The most prompt rows of a step. Default 512. */
@@ -70,6 +73,7 @@ export class Scheduler {
   readonly contextLength: number;
   readonly #executable: Executable;
   readonly #tokenizer: TextSource | null;
+  readonly #adapters: readonly string[];
   readonly #maxUnread: number;
   readonly #cache: PagedCache;
   readonly #roster: Roster;
@@ -100,11 +104,22 @@ export class Scheduler {
     checkVocabularySize(executable.program.vocabSize);
     this.#executable = executable;
     this.#tokenizer = options.tokenizer ?? null;
+    this.#adapters = options.adapters ?? [];
     this.#maxUnread = maxUnread;
     this.contextLength = Math.min(executable.program.contextLength, nPages * pageTokens);
     this.#cache = new PagedCache(nPages);
     const limits = { maxRows, prefillChunk, prefillChunkWhileDecoding, contextLength: this.contextLength };
     this.#roster = new Roster(this.#cache, limits);
+  }
+
+  #adapterNumber(name: string | null): number {
+    const number = name === null ? -1 : this.#adapters.indexOf(name);
+    if (name === null || number >= 0) return number;
+    const known = this.#adapters.length === 0 ? "none is loaded" : `loaded: ${this.#adapters.join(", ")}`;
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `adapter: there is no "${name.slice(0, 100)}" (${known}${suggestion(name, this.#adapters)})`,
+    );
   }
 
   /**
@@ -128,6 +143,7 @@ export class Scheduler {
       order: this.#nextOrder++,
       prompt: promptIds,
       settings,
+      adapter: this.#adapterNumber(settings.adapter),
       limits: { vocabSize, contextLength: this.contextLength, wants: this.#executable.wants },
       text: this.#tokenizer,
       stream,

@@ -51,6 +51,8 @@ export function planStep(counts: ReadonlyMap<ScheduledRequest, number>): StepPla
   const tokens = new Int32Array(nRows);
   const positions = new Int32Array(nRows);
   const sequences = new Int32Array(nRows);
+  const hasAdapters = [...counts.keys()].some(({ adapter }) => adapter >= 0);
+  const adapters = hasAdapters ? { adapters: new Int32Array(nRows).fill(-1) } : {};
   const pageTables: Int32Array[] = [];
   const pageCopies: number[] = [];
   const heads: HeadRequest[] = [];
@@ -64,6 +66,7 @@ export function planStep(counts: ReadonlyMap<ScheduledRequest, number>): StepPla
     const ownHeads = headsOf(request, from, count, row);
     parts.push({ request, sequence, from, count, firstRow: row, nHeads: ownHeads.length });
     for (const head of ownHeads) heads.push(head);
+    adapters.adapters?.fill(request.adapter, row, row + count);
     for (let i = 0; i < count; i++, row++) {
       tokens[row] = request.tokens[from + i] ?? 0;
       positions[row] = from + i;
@@ -73,7 +76,7 @@ export function planStep(counts: ReadonlyMap<ScheduledRequest, number>): StepPla
     if (sequence.copy !== null) pageCopies.push(sequence.copy.from, sequence.copy.to);
   }
   const copies = pageCopies.length > 0 ? { pageCopies: Int32Array.from(pageCopies) } : {};
-  return { step: { tokens, positions, sequences, pageTables, heads, ...copies }, parts };
+  return { step: { tokens, positions, sequences, ...adapters, pageTables, heads, ...copies }, parts };
 }
 
 /**

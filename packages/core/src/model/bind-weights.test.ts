@@ -59,6 +59,7 @@ function filesOf(tensors: readonly TensorInfo[], rest: Partial<WeightFiles> = {}
     weightScale: "multiplies",
     floatsMayBeProducts: false,
     floatsAreMasters: true,
+    masters: "ternary",
     ...rest,
   };
 }
@@ -164,7 +165,7 @@ describe("a weight that does not fit", () => {
       );
       expect(error.code).toBe("FORMAT_UNSUPPORTED");
       expect(error.message).toBe(
-        `tensor "w.weight" is stored as ${type}, expected one of f32, f16, bf16, q8_0, q6_k, q4_0`,
+        `tensor "w.weight" is stored as ${type}, expected one of f32, f16, bf16, q8_0, q6_k, q4_0, q4_k`,
       );
     },
   );

@@ -12,7 +12,7 @@ import type {
   TernaryTensor,
 } from "../backend/program.ts";
 import { BitNetError, throwIfAborted } from "../base/errors.ts";
-import { bf16ToF32, f16ToF32, f32ToF16 } from "../base/float16.ts";
+import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
 import {
   checkReadable,
   isPackingId,
@@ -27,8 +27,10 @@ import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
 import type { DenseType, PackingId, Scale, TernaryShape } from "../packing/packing.ts";
 import { isGroupPacking, packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
+import { tritsTable } from "../packing/trits-table.ts";
 import type { ModelConfig } from "./model-config.ts";
 import type { Recording, WeightRequest } from "./recorder.ts";
+import type { RopeShape } from "./rope-scaling.ts";
 import { ropeTable } from "./rope-table.ts";
 import { refuseUnread } from "./unread-tensors.ts";
 
@@ -44,6 +46,7 @@ export interface WeightFiles {
   isTied?: boolean;
   /** Ternary weights in a float type that are no products are masters; otherwise they are refused. */
   floatsAreMasters: boolean;
+  masters: ModelConfig["masters"];
 }
 
 export interface BindOptions {
@@ -56,7 +59,15 @@ export interface BindOptions {
   streams?: boolean;
 }
 
-const denseTypes: readonly string[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"] satisfies DenseType[];
+const denseTypes: readonly string[] = [
+  "f32",
+  "f16",
+  "bf16",
+  "q8_0",
+  "q6_k",
+  "q4_0",
+  "q4_k",
+] satisfies DenseType[];
 const masterTypes: readonly string[] = ["f32", "f16", "bf16"] satisfies MasterType[];
 /** Elements of a RoPE table: 1 GiB. A context that needs a larger one is nothing that a model was trained with. */
 const maxRopeElements = 2 ** 28;
@@ -118,7 +129,7 @@ class Binder {
       case "ropeTable": {
         const { contextLength, headDim } = request.shape;
         if (contextLength * headDim > maxRopeElements) throw contextTooLong(contextLength, headDim);
-        const table = ropeTable(request.shape);
+        const table = ropeTable(await this.dividedShape(request));
         const source = this.addBytes(request.name, new Uint8Array(table.buffer));
         return { kind: "dense", type: "f32", source, offset: 0, rows: contextLength, cols: headDim };
       }
@@ -127,6 +138,39 @@ class Binder {
       case "ternary":
         return this.bindTernary(this.find(request), request.rows, request.cols);
     }
+  }
+
+  /** Frequencies divided by what llama.cpp's converter computed from the configuration, in place of that configuration. */
+  private async dividedShape({
+    shape,
+    divisors,
+  }: Extract<WeightRequest, { kind: "ropeTable" }>): Promise<RopeShape> {
+    if (divisors === null) return shape;
+    const half = shape.headDim / 2;
+    const tensor = this.find({ name: divisors, rows: 1, cols: half });
+    if (shape.scaling !== null)
+      throw new BitNetError(
+        "MODEL_UNSUPPORTED",
+        `tensor "${tensor.name}" divides rotations that the configuration stretches as well (${shape.scaling.type}); only one of them is supported`,
+      );
+    if (tensor.type !== "f32") throw wrongType(tensor, "f32");
+    const factors = new Float32Array(half);
+    widenRows("f32", await readTensor(tensor), half, 0, 1, factors);
+    const wrong = factors.findIndex((factor) => !(factor > 0 && Number.isFinite(factor)));
+    if (wrong >= 0)
+      throw new BitNetError(
+        "MODEL_INVALID",
+        `tensor "${tensor.name}": divisor ${wrong} is ${factors[wrong]}`,
+      );
+    const list = Array.from(factors);
+    const scaling = {
+      type: "longrope",
+      originalContext: shape.contextLength,
+      shortFactors: list,
+      longFactors: list,
+      attentionFactor: 1,
+    } as const;
+    return { ...shape, scaling };
   }
 
   private find({ name, rows, cols }: { name: string; rows: number; cols: number }): TensorInfo {
@@ -169,31 +213,24 @@ class Binder {
     return { kind: "dense", type: tensor.type, source, offset, rows, cols };
   }
 
-  /** A table of ternary weights (embeddings of Ternary Bonsai), widened to f16, which holds trits times f16 scales exactly. */
+  /**
+   * A table of ternary weights (embeddings of Ternary Bonsai). It stays ternary: where it lies, or in blocks of 128 with one scale each. A table
+   * whose scales are finer is widened to f16, which holds trits times f16 scales exactly.
+   */
   private async bindTernaryTable(
     tensor: TensorInfo,
     packing: PackingId,
     shape: TernaryShape,
   ): Promise<DenseTensor> {
     const { rows, cols } = shape;
+    if (packing === "pq2_0" || packing === "q2_0_128")
+      return { kind: "dense", type: "trits", ...(await this.refer(tensor)), rows, cols };
     const bytes = await readTensor(tensor);
     const scale = packings[packing].readScale(bytes, shape) ?? (await this.separateScale(tensor));
     checkScale(tensor, scale);
-    const values = scale.kind === "tensor" ? Float32Array.of(scale.value) : scale.values;
-    const size = scale.kind === "group" ? scale.size : scale.kind === "row" ? cols : rows * cols;
-    const widened = sharedBytes(2 * rows * cols);
-    const halves = new Uint16Array(widened.buffer);
-    const trits = new Int8Array(cols);
-    for (let row = 0; row < rows; row++) {
-      packings[packing].unpackRows(bytes, shape, row, 1, trits);
-      for (let from = 0; from < cols; from += size) {
-        const value = values[Math.floor((row * cols + from) / size)] as number;
-        const codes = Uint16Array.from([-value, 0, value, 2 * value], f32ToF16);
-        for (let i = from; i < Math.min(cols, from + size); i++)
-          halves[row * cols + i] = codes[(trits[i] as number) + 1] as number;
-      }
-    }
-    return { kind: "dense", type: "f16", source: this.addBytes(tensor.name, widened), offset: 0, rows, cols };
+    const table = tritsTable({ packing, bytes, shape, scale });
+    const { type } = table;
+    return { kind: "dense", type, source: this.addBytes(tensor.name, table.bytes), offset: 0, rows, cols };
   }
 
   private async bindTernary(tensor: TensorInfo, rows: number, cols: number): Promise<TernaryTensor> {
@@ -224,7 +261,10 @@ class Binder {
     const hasScale = this.tensor(scaleName(tensor)) !== undefined;
     const bytes = await readTensor(tensor);
     const ternarised = named(tensor, () =>
-      ternarise(type, bytes, shape, { mayBeProducts: this.files.floatsMayBeProducts || hasScale }),
+      ternarise(type, bytes, shape, {
+        mayBeProducts: this.files.floatsMayBeProducts || hasScale,
+        isBinary: this.files.masters === "binary",
+      }),
     );
     const { isProduct, scale, unpackRows } = ternarised;
     if (!isProduct && !this.files.floatsAreMasters) throw fullPrecision(tensor);
@@ -314,13 +354,6 @@ async function readNumber(scaleTensor: TensorInfo | undefined, weight: TensorInf
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (scaleTensor.type === "f32") return view.getFloat32(0, true);
   return (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
-}
-
-/** Memory that native backends use in place, where the engine has such. */
-function sharedBytes(length: number): Uint8Array {
-  return new Uint8Array(
-    typeof SharedArrayBuffer === "function" ? new SharedArrayBuffer(length) : new ArrayBuffer(length),
-  );
 }
 
 function scaleName({ name }: TensorInfo): string {

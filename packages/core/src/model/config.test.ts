@@ -69,6 +69,7 @@ const parsed: ModelConfig = {
   hasHead: true,
   weightScale: "multiplies",
   floatsAreMasters: true,
+  masters: "ternary",
   attentionScale: Math.fround(1 / Math.sqrt(128)),
   slidingWindow: null,
   activationGroup: null,
@@ -556,6 +557,7 @@ describe("the Llama shape", () => {
       pairing: "half",
       activation: "silu",
       floatsAreMasters: true,
+      masters: "ternary",
     });
   });
 

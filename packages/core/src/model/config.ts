@@ -62,6 +62,7 @@ export function parseGgufConfig(
     hasHead: true,
     weightScale: "multiplies",
     floatsAreMasters: family.floatsAreMasters,
+    masters: "ternary",
     ...usualExtras(headDim),
     hasInnerNorms: null,
     innerNormEps: normEps,
@@ -118,6 +119,7 @@ export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
     hasHead: !(/Model$/.test(String(architecture)) && json.tie_word_embeddings !== true),
     weightScale: readWeightScale(json.quantization_config ?? {}, problems),
     floatsAreMasters: family.floatsAreMasters || isRecord(json.quantization_config),
+    masters: readMasters(quantization.weight_bits ?? undefined, problems),
     ...usualExtras(headDim),
     hasInnerNorms: usesInnerNorms ? true : null,
     innerNormEps: usesInnerNorms
@@ -176,6 +178,15 @@ function readWeightScale(quantization: unknown, problems: string[]): ModelConfig
       );
   }
   return quantization.linear_class === "autobitlinear" ? "multiplies" : "divides";
+}
+
+/** Binary models say that a weight has one bit. */
+function readMasters(weightBits: unknown, problems: string[]): ModelConfig["masters"] {
+  if (weightBits !== undefined && weightBits !== 1 && weightBits !== 1.58 && weightBits !== 2)
+    problems.push(
+      `quantization_config.weight_bits ${show(weightBits)} is not supported; supported: 1 (binary), 1.58 and 2 (ternary)`,
+    );
+  return weightBits === 1 ? "binary" : "ternary";
 }
 
 function finish(fileName: string, problems: string[], config: ModelConfig): ModelConfig {

@@ -20,22 +20,38 @@ export interface DecoderTraits {
 /** Whether the files have a weight of this name ("blk.0.attn_q_norm_in", "output"). */
 export type HasWeight = (name: string) => boolean;
 
-export function recordDecoder(config: ModelConfig, has: HasWeight, traits: DecoderTraits): Recording {
-  return new Decoder(config, has, traits).record();
+/** Side paths of projections by name (`blk.0.attn_q`): y + scale · B(A x), A of so many rows. */
+export type SidePaths = ReadonlyMap<string, { readonly rank: number; readonly scale: number }>;
+
+/** The name under which a recording asks for a low-rank weight of an adapter. */
+export function adapterWeight(adapter: number, projection: string, part: "a" | "b"): string {
+  return `adapter.${adapter}.${projection}.lora_${part}`;
+}
+
+/** @param adapters Recorded beside the model, each for the rows that have it; without any, nothing of them is recorded. */
+export function recordDecoder(
+  config: ModelConfig,
+  has: HasWeight,
+  traits: DecoderTraits,
+  adapters: readonly SidePaths[] = [],
+): Recording {
+  return new Decoder(config, has, traits, adapters).record();
 }
 
 class Decoder {
   private readonly config: ModelConfig;
   private readonly has: HasWeight;
   private readonly traits: DecoderTraits;
+  private readonly adapters: readonly SidePaths[];
   private readonly m: Recorder;
   private readonly activations = new Map<string, BufferId>();
   private layer = 0;
 
-  constructor(config: ModelConfig, has: HasWeight, traits: DecoderTraits) {
+  constructor(config: ModelConfig, has: HasWeight, traits: DecoderTraits, adapters: readonly SidePaths[]) {
     this.config = config;
     this.has = has;
     this.traits = traits;
+    this.adapters = adapters;
     this.m = new Recorder(config);
   }
 
@@ -44,7 +60,8 @@ class Decoder {
     const { hiddenSize, vocabSize, normEps: eps } = config;
     const embedding = m.dense("token_embd", vocabSize, hiddenSize);
     const { slidingWindow, headDim, ropeTheta: theta, ropeScaling: scaling } = config;
-    const table = m.ropeTable("rope_table", { headDim, theta, scaling });
+    const divisors = this.has("rope_freqs") ? "rope_freqs" : null;
+    const table = m.ropeTable("rope_table", { headDim, theta, scaling }, divisors);
     const localTable = slidingWindow
       ? m.ropeTable("local_rope_table", { headDim, theta: slidingWindow.ropeTheta, scaling: null })
       : table;
@@ -128,24 +145,51 @@ class Decoder {
     const q8 = this.q8(`${name}Q`, cols);
     const layerNorm = norm === undefined ? undefined : this.layerNorm(norm, cols);
     const weights = outputs.map(({ weight, rows }) => m.ternary(this.named(weight), rows, cols));
+    const hasSidePaths = outputs.some(({ weight }) =>
+      this.adapters.some((paths) => paths.has(this.named(weight))),
+    );
+    // What side paths read: the rows that the projections are given, before they are quantised.
+    let plain = source.x;
     const innerNorms = outputs.map(({ weight }) => `${weight}_norm_in`);
     if (config.hasInnerNorms ?? innerNorms.some((inner) => this.has(this.named(inner)))) {
       const x = layerNorm === undefined ? source.x : this.f32(`${name} normed`, cols);
       if (layerNorm !== undefined) m.add({ op: "rmsNorm", weight: layerNorm, x: source.x, out: x, eps });
+      plain = x;
       outputs.forEach(({ out }, i) => {
         const weight = this.layerNorm(innerNorms[i] ?? "", cols);
         m.add({ op: "rmsNormQuant", x, weight, out: q8, eps: config.innerNormEps });
         m.add({ op: "bitLinear", x: q8, weights: weights.slice(i, i + 1), outs: [out] });
       });
     } else {
-      if (layerNorm === undefined) m.add({ op: "quantise", x: source.x, out: q8 });
+      if (layerNorm !== undefined && hasSidePaths) {
+        plain = this.f32(`${name} normed`, cols);
+        m.add({ op: "rmsNorm", weight: layerNorm, x: source.x, out: plain, eps });
+      }
+      if (layerNorm === undefined || hasSidePaths) m.add({ op: "quantise", x: plain, out: q8 });
       else m.add({ op: "rmsNormQuant", x: source.x, weight: layerNorm, out: q8, eps });
       m.add({ op: "bitLinear", x: q8, weights, outs: outputs.map(({ out }) => out) });
     }
-    if (!this.traits.biases) return;
+    if (this.traits.biases)
+      for (const { weight, out, rows } of outputs)
+        if (/^attn_[qkv]$/.test(weight))
+          m.add({ op: "bias", x: out, bias: m.dense(this.named(`${weight}.bias`), 1, rows) });
     for (const { weight, out, rows } of outputs)
-      if (/^attn_[qkv]$/.test(weight))
-        m.add({ op: "bias", x: out, bias: m.dense(this.named(`${weight}.bias`), 1, rows) });
+      this.sidePaths(plain, cols, { projection: this.named(weight), out, rows });
+  }
+
+  /** What adapters add to a projection. */
+  private sidePaths(
+    x: BufferId,
+    cols: number,
+    { projection, out, rows }: { projection: string; out: BufferId; rows: number },
+  ): void {
+    for (const [adapter, paths] of this.adapters.entries()) {
+      const path = paths.get(projection);
+      if (path === undefined) continue;
+      const a = this.m.dense(adapterWeight(adapter, projection, "a"), path.rank, cols);
+      const b = this.m.dense(adapterWeight(adapter, projection, "b"), rows, path.rank);
+      this.m.add({ op: "lora", x, a, b, y: out, scale: path.scale, adapter });
+    }
   }
 
   private scale(x: BufferId, factor: number): void {

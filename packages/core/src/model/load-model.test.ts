@@ -39,6 +39,7 @@ const config: ModelConfig = {
   hasHead: true,
   weightScale: "multiplies",
   floatsAreMasters: true,
+  masters: "ternary",
   attentionScale: Math.fround(1 / Math.sqrt(4)),
   slidingWindow: null,
   activationGroup: null,

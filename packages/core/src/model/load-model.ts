@@ -15,9 +15,10 @@ import {
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { Adapter } from "./adapter.ts";
 import { type BindOptions, bindWeights, type WeightFiles } from "./bind-weights.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
-import { recordDecoder } from "./decoder.ts";
+import { adapterWeight, recordDecoder } from "./decoder.ts";
 import { familyOf } from "./families.ts";
 import type { ModelConfig } from "./model-config.ts";
 import type { Recording } from "./recorder.ts";
@@ -123,31 +124,56 @@ export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): To
 export async function bindModel(
   model: ModelDescription,
   config: ModelConfig,
-  options: BindOptions = {},
+  options: BindModelOptions = {},
 ): Promise<Program> {
-  return bindWeights(recordModel(model, config), weightFilesOf(model, config), options);
+  const { adapters = [], ...rest } = options;
+  const recording = recordModel(model, config, adapters);
+  return bindWeights(recording, withAdapters(weightFilesOf(model, config), adapters), rest);
+}
+
+export interface BindModelOptions extends BindOptions {
+  /** Recorded beside the model; rows of a step choose one by its place in this list (`Step.adapters`). */
+  adapters?: readonly Adapter[];
+}
+
+/** The model's files with the weights of adapters among them. */
+function withAdapters(files: WeightFiles, adapters: readonly Adapter[]): WeightFiles {
+  if (adapters.length === 0) return files;
+  const tensors = new Map(files.tensors);
+  for (const [i, { projections }] of adapters.entries())
+    for (const [projection, { a, b }] of projections) {
+      tensors.set(adapterWeight(i, projection, "a"), a);
+      tensors.set(adapterWeight(i, projection, "b"), b);
+    }
+  const fileName = (name: string) => (name.startsWith("adapter.") ? name : files.fileName(name));
+  return { ...files, tensors, fileName };
 }
 
 /**
  * Records the architecture's Program, its weights by name only.
  * @throws BitNetError MODEL_INVALID when the head is missing.
  */
-export function recordModel({ tensors, weightName }: ModelDescription, config: ModelConfig): Recording {
+export function recordModel(
+  { tensors, weightName }: ModelDescription,
+  config: ModelConfig,
+  adapters: readonly Adapter[] = [],
+): Recording {
   const has = (name: string) => tensors.has(weightName(name));
   if (config.isTied === false && config.hasHead && !has("output"))
     throw new BitNetError(
       "MODEL_INVALID",
       `tensor "${weightName("output")}" is missing, and the embedding is not tied`,
     );
-  return recordDecoder(config, has, familyOf(config).traits);
+  const sidePaths = adapters.map(({ projections }) => projections);
+  return recordDecoder(config, has, familyOf(config).traits, sidePaths);
 }
 
 /** Where the weights are, as `bindWeights` wants to know. */
 export function weightFilesOf(
   { tensors, weightName, floatsMayBeProducts }: ModelDescription,
-  { weightScale, floatsAreMasters, isTied }: ModelConfig,
+  { weightScale, floatsAreMasters, masters, isTied }: ModelConfig,
 ): WeightFiles {
-  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters };
+  const scales = { weightScale, floatsMayBeProducts, floatsAreMasters, masters };
   return { tensors, fileName: weightName, ...scales, isTied: isTied === true };
 }
 

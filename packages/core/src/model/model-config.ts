@@ -28,6 +28,8 @@ export interface ModelConfig {
   readonly weightScale: "multiplies" | "divides";
   /** Full-precision weights are masters, to be ternarised as in training; otherwise only products of trits and one scale are read. */
   readonly floatsAreMasters: boolean;
+  /** What masters become: three values, or the two of the first BitNet ("Scaling 1-bit Transformers"). */
+  readonly masters: "ternary" | "binary";
   /** What attention multiplies scores with; an f32. */
   readonly attentionScale: number;
   /** Layers that see only the last `size` positions, with rotations of their own. */

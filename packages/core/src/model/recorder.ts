@@ -25,6 +25,8 @@ export type WeightRequest =
       kind: "ropeTable";
       name: string;
       shape: RopeShape;
+      /** A weight [headDim / 2] that the frequencies are divided by; null: none. */
+      divisors: string | null;
     };
 
 export interface Recording {
@@ -52,9 +54,10 @@ export class Recorder {
     return this.addBuffer({ class: "request", kind: "dense", name, rows, cols, plus, times });
   }
 
-  ropeTable(name: string, shape: Omit<RopeShape, "contextLength">): BufferId {
+  ropeTable(name: string, shape: Omit<RopeShape, "contextLength">, divisors: string | null = null): BufferId {
     const { contextLength } = this.recording;
-    return this.addBuffer({ class: "request", kind: "ropeTable", name, shape: { ...shape, contextLength } });
+    const whole = { ...shape, contextLength };
+    return this.addBuffer({ class: "request", kind: "ropeTable", name, shape: whole, divisors });
   }
 
   /** f32 activation [nRows, cols]. */

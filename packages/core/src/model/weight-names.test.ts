@@ -24,6 +24,7 @@ const recording = recordDecoder(
     hasHead: true,
     weightScale: "multiplies",
     floatsAreMasters: true,
+    masters: "ternary",
     attentionScale: Math.fround(1 / Math.sqrt(4)),
     slidingWindow: null,
     activationGroup: null,

@@ -6,6 +6,7 @@ const outer: Readonly<Record<string, string>> = {
   token_embd: "model.embed_tokens.weight",
   output_norm: "model.norm.weight",
   output: "lm_head.weight",
+  rope_freqs: "rope_freqs.weight", // only GGUF files have it
 };
 
 /** `blk.3.attn_q` → `blk.3.attn_q.weight`; biases are named in full. */

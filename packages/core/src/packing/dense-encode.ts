@@ -38,7 +38,17 @@ const encoders: Readonly<Record<DenseType, Encoder>> = {
   q8_0: encodeQ8,
   q4_0: encodeQ4,
   q6_k: encodeQ6,
+  trits: refuse,
+  q4_k: refuse,
 };
+
+/** Types that are read and not written: trits come from packings, Q4_K from llama-quantize. */
+function refuse(): never {
+  throw new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    "tables in trits or Q4_K are read here, not written; choose another type",
+  );
+}
 
 function halfOf(value: number): number {
   const bits = f32ToF16(value);

@@ -26,6 +26,22 @@ const definitions: Record<DenseType, (view: DataView, e: number) => number> = {
     const sub = v.getInt8(at + 192 + Math.floor((e % 256) / 16));
     return f16ToF32(v.getUint16(at + 208, true)) * sub * (low + 16 * high - 32);
   },
+  trits(v, e) {
+    const at = 34 * (e >> 7);
+    return (
+      f16ToF32(v.getUint16(at, true)) * (((v.getUint8(at + 2 + ((e % 128) >> 2)) >> (2 * (e % 4))) % 4) - 1)
+    );
+  },
+  q4_k(v, e) {
+    const at = 144 * (e >> 8);
+    const run = (e >> 5) % 8;
+    const packed = (i: number) => v.getUint8(at + 4 + i);
+    const scale = run < 4 ? packed(run) % 64 : (packed(run + 4) % 16) + 16 * (packed(run - 4) >> 6);
+    const least = run < 4 ? packed(run + 4) % 64 : (packed(run + 4) >> 4) + 16 * (packed(run) >> 6);
+    const byte = v.getUint8(at + 16 + 32 * Math.floor(run / 2) + (e % 32));
+    const q = run % 2 === 0 ? byte % 16 : byte >> 4;
+    return f16ToF32(v.getUint16(at, true)) * scale * q - f16ToF32(v.getUint16(at + 2, true)) * least;
+  },
 };
 
 const sizes: Record<DenseType, { cols: number; rowBytes: number }> = {
@@ -35,6 +51,8 @@ const sizes: Record<DenseType, { cols: number; rowBytes: number }> = {
   q8_0: { cols: 96, rowBytes: 102 },
   q4_0: { cols: 96, rowBytes: 54 },
   q6_k: { cols: 512, rowBytes: 420 },
+  trits: { cols: 384, rowBytes: 102 },
+  q4_k: { cols: 512, rowBytes: 288 },
 };
 
 describe.each(Object.keys(sizes) as DenseType[])("%s", (type) => {

@@ -1,6 +1,6 @@
 /**
  * Ordinary element types: their sizes and their exact widening to f32. A quantised weight is (d · sub) · q, each product
- * rounded to f32. Block layouts from llama.cpp. Knows nothing of names or files.
+ * rounded to f32, of Q4_K less a minimum dmin · min. Block layouts from llama.cpp. Knows nothing of names or files.
  */
 
 import { BitNetError } from "../base/errors.ts";
@@ -16,6 +16,8 @@ const blocks: Readonly<Record<DenseType, { elements: number; bytes: number }>> =
   q8_0: { elements: 32, bytes: 34 }, // f16 d, i8 q[32]
   q4_0: { elements: 32, bytes: 18 }, // f16 d, u4 q[32]
   q6_k: { elements: 256, bytes: 210 }, // u4 low[256], u2 high[256], i8 sub[16], f16 d
+  trits: { elements: 128, bytes: 34 }, // f16 d, u2 q[128]: as PQ2_0
+  q4_k: { elements: 256, bytes: 144 }, // f16 d, f16 dmin, u6 scales and minima [8], u4 q[256]
 };
 
 /**
@@ -70,6 +72,8 @@ const widen: Readonly<Record<DenseType, Widen>> = {
   q8_0: widenQ8,
   q4_0: widenQ4,
   q6_k: widenQ6,
+  trits: widenTrits,
+  q4_k: widenQ4K,
 };
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -142,6 +146,40 @@ function widenQ6(bytes: Uint8Array, out: Float32Array): void {
         const sub = view.getInt8(block + 192 + 8 * half + 2 * k + (l >> 4));
         out[i + 32 * k + l] = Math.fround(d * sub) * ((low | (high << 4)) - 32);
       }
+    }
+  }
+}
+
+/** Trits in pairs of bits, four to a byte, low bits first, code = trit + 1. */
+function widenTrits(bytes: Uint8Array, out: Float32Array): void {
+  const view = viewOf(bytes);
+  for (let i = 0; i < out.length; i += 128) {
+    const at = (i / 128) * 34;
+    const d = f16ToF32(view.getUint16(at, true));
+    for (let j = 0; j < 128; j++)
+      out[i + j] = d * ((((bytes[at + 2 + (j >> 2)] ?? 0) >> (2 * (j & 3))) & 3) - 1);
+  }
+}
+
+/**
+ * Q4_K: a block is eight runs of 32 weights, each with a scale and a minimum of six bits; runs 2k and 2k + 1 are the low and the high halves of
+ * bytes 32k … 32k + 31. All products are exact in f32, so that only the difference is rounded.
+ */
+function widenQ4K(bytes: Uint8Array, out: Float32Array): void {
+  const view = viewOf(bytes);
+  for (let i = 0; i < out.length; i += 32) {
+    const block = Math.floor(i / 256) * 144;
+    const run = (i / 32) % 8;
+    const six = (at: number) => bytes[block + 4 + at] ?? 0;
+    const [scale, least] =
+      run < 4
+        ? [six(run) & 63, six(run + 4) & 63]
+        : [(six(run + 4) & 15) | ((six(run - 4) >> 6) << 4), (six(run + 4) >> 4) | ((six(run) >> 6) << 4)];
+    const d = f16ToF32(view.getUint16(block, true)) * scale;
+    const minimum = f16ToF32(view.getUint16(block + 2, true)) * least;
+    for (let l = 0; l < 32; l++) {
+      const pair = bytes[block + 16 + 32 * (run >> 1) + l] ?? 0;
+      out[i + l] = d * (run % 2 === 0 ? pair & 15 : pair >> 4) - minimum;
     }
   }
 }

@@ -20,7 +20,7 @@ export type PackingId =
   | "hf_u8";
 
 /** Ordinary element types, for embeddings, heads and norms. */
-export type DenseType = "f32" | "f16" | "bf16" | "q8_0" | "q6_k" | "q4_0";
+export type DenseType = "f32" | "f16" | "bf16" | "q8_0" | "q6_k" | "q4_0" | "trits" | "q4_k";
 
 /**
  * How stored trits become weights: `W = T · value`. A tensor has one value, or one per row, or one per group of `size`

@@ -38,6 +38,15 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
     expect(scale).toBe(expected[type]);
   });
 
+  test("binary masters are told by their own mean, and have the scale of their magnitude", () => {
+    // Mean 0.5, mean magnitude 1: what lies at or below the mean is −1.
+    const weights = [2, 0.5, 1, -0.5, -0.5, 0.5, 1, 0, 2.5, -1, 1.5, -1];
+    expect(trits(type, weights, 2, { isBinary: true })).toEqual({
+      scale: 1,
+      trits: [1, -1, 1, -1, -1, -1, 1, -1, 1, -1, 1, -1],
+    });
+  });
+
   test("a tensor of zeros gives zeros and scale zero", () => {
     expect(trits(type, new Float32Array(6), 2)).toEqual({ scale: 0, trits: [0, 0, 0, 0, 0, 0] });
   });

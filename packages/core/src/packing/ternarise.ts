@@ -2,7 +2,8 @@
  * Master weights to trits (BitNet b1.58, "The Era of 1-bit LLMs", §2): m = mean |W| summed in f64 and rounded to f32,
  * T = clamp(round-half-even(W · f32(1 / max(m, 1e-5))), −1, 1). The scale that multiplies the trits is m rounded to the
  * checkpoint's own type, so that bf16 masters give the scale of the packed file. Weights that are products T · v already
- * are not masters: their mean would be v times the share of non-zeros.
+ * are not masters: their mean would be v times the share of non-zeros. Binary masters ("BitNet: Scaling 1-bit Transformers", §2.1) become +1
+ * where they are above their mean and else −1, with the same scale.
  */
 
 import { BitNetError } from "../base/errors.ts";
@@ -26,6 +27,8 @@ export interface Ternarised {
 export interface TernariseOptions {
   /** Take weights that are −v, 0 and v, and nothing else, for products: T = W / v, with the scale v. */
   mayBeProducts?: boolean;
+  /** Of binary models: two values, no zero. */
+  isBinary?: boolean;
 }
 
 /** Elements widened at a time. */
@@ -40,13 +43,14 @@ export function ternarise(
   type: MasterType,
   bytes: Uint8Array,
   shape: TernaryShape,
-  { mayBeProducts = false }: TernariseOptions = {},
+  { mayBeProducts = false, isBinary = false }: TernariseOptions = {},
 ): Ternarised {
   const nElements = shape.rows * shape.cols;
   const product = mayBeProducts ? singleMagnitude(type, bytes, nElements) : null;
   const scale = product ?? meanMagnitude(type, bytes, nElements);
   const inverse = Math.fround(1 / (product ?? Math.max(scale, Math.fround(1e-5))));
   const scratch = new Float32Array(Math.min(sliceElements, nElements));
+  const split = isBinary && product === null ? mean(type, bytes, nElements) : null;
   return {
     scale: { kind: "tensor", value: roundTo(type, scale) },
     isProduct: product !== null,
@@ -55,6 +59,10 @@ export function ternarise(
       const start = first * shape.cols;
       forEachSlice(type, bytes, start, start + count * shape.cols, scratch, (weights, at) => {
         for (let i = 0; i < weights.length; i++) {
+          if (split !== null) {
+            out[at - start + i] = (weights[i] ?? 0) > split ? 1 : -1;
+            continue;
+          }
           const x = Math.fround((weights[i] ?? 0) * inverse);
           // Half goes to the even neighbour, zero; everything beyond rounds to at least one and is clamped.
           out[at - start + i] = Number(x > 0.5) - Number(x < -0.5);
@@ -92,6 +100,21 @@ function meanMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): 
       `master weights (${type}) hold NaN or infinity; the file is damaged`,
     );
   }
+  return Math.fround(sum / nElements);
+}
+
+/** f32, summed as the magnitudes are. */
+function mean(type: MasterType, bytes: Uint8Array, nElements: number): number {
+  let sum = 0;
+  const scratch = new Float32Array(Math.min(sliceElements, nElements));
+  forEachSlice(type, bytes, 0, nElements, scratch, (weights) => {
+    const chains = [0, 0, 0, 0];
+    weights.forEach((weight, i) => {
+      chains[i & 3] = (chains[i & 3] ?? 0) + weight;
+    });
+    const [a = 0, b = 0, c = 0, d = 0] = chains;
+    sum += a + b + (c + d);
+  });
   return Math.fround(sum / nElements);
 }
 

@@ -41,6 +41,6 @@ export interface EvalModel {
 
 /**
  * `rolling`: every token once, in windows of the context, each of which but the first begins with the last token before it. `chunks`:
- * llama.cpp's, the beginning-of-text token before each chunk, of which only the second half counts.
+ * llama.cpp's way, as `bitnet perplexity` counts: the beginning-of-text token before each chunk, of which only the second half counts.
  */
 export type PerplexityMode = "rolling" | "chunks";

@@ -4,6 +4,7 @@
  */
 import { BitNetError, encodeChat } from "@bitnet.ts/core";
 import type { BitNet } from "bitnet.ts";
+import { rollingWindows, windowsOf } from "../perplexity-windows.ts";
 import type {
   AnswerRequest,
   EvalModel,
@@ -96,7 +97,15 @@ export function localModel(model: BitNet, options: LocalModelOptions = {}): Eval
       return text;
     },
     async perplexity(text: string, mode: PerplexityMode): Promise<WindowLikelihoods> {
-      const windows = perplexityWindows(tokenizer.encode(text), prefixId(tokenizer), contextLength, mode);
+      const windows =
+        mode === "rolling"
+          ? rollingWindows(tokenizer.encode(text), prefixId(tokenizer), contextLength)
+          : windowsOf(tokenizer.encode(text, { bos: tokenizer.addBos }), {
+              counting: "llama.cpp",
+              contextLength,
+              stride: contextLength,
+              bosId: tokenizer.addBos ? tokenizer.bosId : null,
+            });
       let [sum, nTokens] = [0, 0];
       for (const { ids, from } of windows) {
         const scored = await score({ ids, from });
@@ -112,26 +121,4 @@ async function inTurn<T, R>(items: readonly T[], task: (item: T) => Promise<R>):
   const results: R[] = [];
   for (const item of items) results.push(await task(item));
   return results;
-}
-
-/** @returns Windows of ids with the first position that counts. */
-export function perplexityWindows(
-  ids: Int32Array,
-  prefix: number,
-  contextLength: number,
-  mode: PerplexityMode,
-): EncodedPair[] {
-  const windows: EncodedPair[] = [];
-  const step = contextLength - 1;
-  for (let first = 0; first < ids.length; first += step) {
-    const window = ids.subarray(first, first + step);
-    if (mode === "rolling") {
-      const before = first === 0 ? prefix : (ids[first - 1] ?? prefix);
-      windows.push({ ids: Int32Array.from([before, ...window]), from: 1 });
-    } else if (window.length === step) {
-      // A last chunk that is not full has no part, as in llama.cpp.
-      windows.push({ ids: Int32Array.from([prefix, ...window]), from: 1 + Math.floor(step / 2) });
-    }
-  }
-  return windows;
 }

@@ -92,6 +92,63 @@ void widenQ6(const void* row, int n, float* out) {
   }
 }
 
+struct TritsBlock {
+  uint16_t d;
+  uint8_t q[32];  // element j at bits 2 · (j mod 4) of byte ⌊j / 4⌋; code − 1
+};
+static_assert(sizeof(TritsBlock) == 34);
+
+typedef float Quad __attribute__((vector_size(16)));
+
+// The four weights of every byte.
+struct TritTable {
+  Quad quads[256];
+  constexpr TritTable() : quads() {
+    for (int byte = 0; byte < 256; byte++)
+      quads[byte] = Quad{static_cast<float>((byte & 3) - 1), static_cast<float>((byte >> 2 & 3) - 1),
+                         static_cast<float>((byte >> 4 & 3) - 1), static_cast<float>((byte >> 6) - 1)};
+  }
+};
+constexpr TritTable tritTable;
+
+void widenTrits(const void* row, int n, float* out) {
+  for (int i = 0; i < n; i += 128) {
+    const auto block = blockAt<TritsBlock>(row, i / 128);
+    const float d = halfToFloat(block.d);
+    const Quad scale = {d, d, d, d};
+    for (int j = 0; j < 32; j++) {
+      const Quad values = scale * tritTable.quads[block.q[j]];
+      std::memcpy(out + i + 4 * j, &values, sizeof values);
+    }
+  }
+}
+
+struct Q4KBlock {
+  uint16_t d, dmin;
+  uint8_t six[12];  // scales and minima of eight runs
+  uint8_t q[128];
+};
+static_assert(sizeof(Q4KBlock) == 144);
+
+// Two runs of 32: the low and the high halves of 32 bytes.
+void widenQ4K(const void* row, int n, float* out) {
+  for (int i = 0; i < n; i += 256) {
+    const auto block = blockAt<Q4KBlock>(row, i / 256);
+    const float d = halfToFloat(block.d), dmin = halfToFloat(block.dmin);
+    for (int run = 0; run < 8; run++) {
+      const uint8_t* six = block.six;
+      const int scale = run < 4 ? six[run] & 63 : (six[run + 4] & 15) | (six[run - 4] >> 6) << 4;
+      const int least = run < 4 ? six[run + 4] & 63 : six[run + 4] >> 4 | (six[run] >> 6) << 4;
+      const F32x16 minimum = splat(dmin * static_cast<float>(least));
+      for (int j = 0; j < 32; j += lanes) {
+        const I32x16 bytes = loadUnsignedBytes(block.q + 32 * (run / 2) + j);
+        const I32x16 q = run % 2 == 0 ? andInt(bytes, splatInt(15)) : shiftRight<4>(bytes);
+        store(out + i + 32 * run + j, subtract(scaledInts(q, 0, d * static_cast<float>(scale)), minimum));
+      }
+    }
+  }
+}
+
 void widen(DenseType type, const void* row, int n, float* out) {
   switch (type) {
     case DenseType::F32:
@@ -106,6 +163,10 @@ void widen(DenseType type, const void* row, int n, float* out) {
       return widenQ6(row, n, out);
     case DenseType::Q4_0:
       return widenQ4(row, n, out);
+    case DenseType::Trits:
+      return widenTrits(row, n, out);
+    case DenseType::Q4_K:
+      return widenQ4K(row, n, out);
   }
 }
 

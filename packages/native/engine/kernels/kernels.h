@@ -7,7 +7,7 @@
 
 namespace bitnet {
 
-enum class DenseType : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q6_K = 4, Q4_0 = 5 };
+enum class DenseType : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q6_K = 4, Q4_0 = 5, Trits = 6, Q4_K = 7 };
 enum class KvType : int32_t { F32 = 0, F16 = 1 };
 enum class GateFn : int32_t { Relu2 = 0, Silu = 1, Gelu = 2 };
 enum class Pairing : int32_t { Half = 0, Adjacent = 1 };

@@ -188,16 +188,18 @@ void probeWiden(const Kernels& k, const Samples& s, int n, int shift, uint8_t* o
     k.widen(type, elementsOf(type, s, shift), n, to);
     to += n + 1;
   }
-  for (const DenseType type : {DenseType::Q8_0, DenseType::Q4_0, DenseType::Q6_K}) {
-    const int elements = roundUp(n, type == DenseType::Q6_K ? 256 : 32);
+  for (const DenseType type : {DenseType::Q8_0, DenseType::Q4_0, DenseType::Q6_K, DenseType::Trits, DenseType::Q4_K}) {
+    const bool isLarge = type == DenseType::Q6_K || type == DenseType::Q4_K;
+    const int elements = roundUp(n, isLarge ? 256 : type == DenseType::Trits ? 128 : 32);
     // Random bytes, with finite scales written into every block.
     alignas(2) uint8_t blocks[2048];
     const int used = elements < 512 ? elements : 512;
     const size_t bytes = denseRowBytes(type, used);
     std::memcpy(blocks + shift, s.bytes, bytes);
-    const size_t blockBytes = type == DenseType::Q8_0 ? 34 : type == DenseType::Q4_0 ? 18 : 210;
+    const size_t blockBytes = denseRowBytes(type, isLarge ? 256 : type == DenseType::Trits ? 128 : 32);
     for (size_t at = 0; at < bytes; at += blockBytes) {
       std::memcpy(blocks + shift + at + (type == DenseType::Q6_K ? 208 : 0), s.halves + at, 2);
+      if (type == DenseType::Q4_K) std::memcpy(blocks + shift + at + 2, s.halves + at + 2, 2);
     }
     k.widen(type, blocks + shift, used, to);
     to += used + 1;
@@ -404,6 +406,10 @@ size_t denseRowBytes(DenseType type, int n) {
       return elements / 32 * 18;
     case DenseType::Q6_K:
       return elements / 256 * 210;
+    case DenseType::Trits:
+      return elements / 128 * 34;
+    case DenseType::Q4_K:
+      return elements / 256 * 144;
   }
   return 0;
 }

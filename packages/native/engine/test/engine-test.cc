@@ -25,7 +25,7 @@ struct StepShape {
 std::vector<int32_t> stepWords(StepShape shape) {
   const auto [nRows, first] = shape;
   const int32_t nHeads = std::min(nRows, 3);
-  std::vector<int32_t> words = {nRows, 1, 0, nHeads, 0, 0};
+  std::vector<int32_t> words = {nRows, 1, 0, nHeads, 0, 0, 0};
   for (int32_t i = 0; i < nRows; i++) words.push_back((17 * (first + i) + 3) % SmallModel::vocab);
   for (int32_t i = 0; i < nRows; i++) words.push_back(first + i);
   words.insert(words.end(), static_cast<size_t>(nRows), 0);

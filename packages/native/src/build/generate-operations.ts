@@ -12,6 +12,8 @@ const denseTypes = {
   q8_0: "Q8_0",
   q6_k: "Q6_K",
   q4_0: "Q4_0",
+  trits: "Trits",
+  q4_k: "Q4_K",
 } as const;
 /** Sizes that the program or a kv buffer gives, in the order of `SizeName` in operation-table.h. */
 const givenSizes = ["vocabSize", "contextLength", "nKvHeads", "headDim"];

@@ -86,7 +86,7 @@ export async function runBatchFile(
       throw new BitNetError("ABORTED", "batch: it was interrupted; begun again, it goes on");
     return { ...queue.counts, usage: queue.usage };
   } finally {
-    serving.watching.close();
+    await serving.watching.close();
     await app.close();
     await serving.models.dispose();
   }

@@ -15,7 +15,13 @@ export class InnerClients {
   /** @param signal Ends the request. */
   enter(tenant: string, signal: AbortSignal): { token: string; leave(): void } {
     const token = randomUUID();
-    this.#open.set(token, { tenant, name: "batch", account: new Account({}), background: { signal } });
+    this.#open.set(token, {
+      id: "batch",
+      tenant,
+      name: "batch",
+      account: new Account({}),
+      background: { signal },
+    });
     return { token, leave: () => this.#open.delete(token) };
   }
 

@@ -39,8 +39,7 @@ export class Journal {
   }
 
   static async open(path: string, { idOf, fence = false, begins }: JournalOptions): Promise<Journal> {
-    if (fence) await replaceByCopy(path);
-    const handle = await open(path, "a+", 0o600);
+    const handle = await (fence ? openCopy(path) : open(path, "a+", 0o600));
     try {
       const ids = new Set<string>();
       const bytes = await readWholeLines(handle, (line) => {
@@ -107,14 +106,21 @@ export class Journal {
   }
 }
 
-async function replaceByCopy(path: string): Promise<void> {
+/** Opened before it gets its name: two that do this at the same time have a file each, and one of them the name. */
+async function openCopy(path: string): Promise<FileHandle> {
   const copy = `${path}.${randomBytes(6).toString("hex")}.part`;
+  let handle: FileHandle | null = null;
   try {
-    await copyFile(path, copy);
+    await copyFile(path, copy).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+    });
+    handle = await open(copy, "a+", 0o600);
     await rename(copy, path);
+    return handle;
   } catch (error) {
+    await handle?.close().catch(() => {});
     await rm(copy, { force: true });
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    throw error;
   }
 }
 

@@ -3,8 +3,9 @@ import type { GenerationResult } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
-import { generateAnswers, reserveFor } from "../generating.ts";
+import { compileForm, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, checkRoom } from "../prompts.ts";
+import { screenParts } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";
 import { readSampling } from "./openai-options.ts";
 
@@ -26,8 +27,9 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   );
   const lease = await exchange.start(body.string("model", 256));
   const { model } = lease;
+  const { hidesTokens } = serving.security;
   const { tokenizer } = model;
-  const texts = parts as (string | number)[];
+  const texts = screenParts(exchange, model, parts as (string | number)[]);
   const beginsWithText = typeof texts[0] === "string";
   const ids = tokenizer.encodeSegments([
     ...(beginsWithText && tokenizer.addBos && tokenizer.bosId !== null ? [tokenizer.bosId] : []),
@@ -37,13 +39,14 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   checkRoom(model, ids);
   const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
   const format = readFormat(body);
-  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
+  const grammar =
+    format === undefined ? {} : { form: format, grammar: await compileForm(exchange, lease, format) };
   const plan = {
     ...grammar,
     ids,
     options: { ...options, maxTokens, ...(nProbs > 0 ? { logprobs: nProbs } : {}) },
   };
-  await reserveFor(exchange, [plan]);
+  await reserveFor(exchange, lease, [plan]);
   const finish = (result: GenerationResult) => ({
     stop: true,
     stop_type: stopType(result),
@@ -72,7 +75,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
     exchange.sendJson({
       index: 0,
       content: text,
-      tokens: Array.from(result.ids),
+      tokens: hidesTokens ? [] : Array.from(result.ids),
       ...finish(result),
       ...(result.logprobs === undefined
         ? {}
@@ -88,7 +91,8 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   const writer = exchange.openStream("sse");
   const send = (value: object) => writer.write(`data: ${JSON.stringify(value)}\n\n`);
   const [result] = await generateAnswers(exchange, lease, [plan], async (_, piece) => {
-    if (piece.text !== "") await send({ index: 0, content: piece.text, tokens: [piece.id], stop: false });
+    if (piece.text !== "")
+      await send({ index: 0, content: piece.text, tokens: hidesTokens ? [] : [piece.id], stop: false });
   });
   if (result !== undefined) await send({ index: 0, content: "", tokens: [], ...finish(result) });
   writer.end();

@@ -27,7 +27,7 @@ export async function running(exchange: Exchange): Promise<void> {
   const models = await Promise.all(
     loaded.map(async (entry) => ({
       ...(await summarise(entry)),
-      expires_at: "9999-12-31T23:59:59Z",
+      expires_at: entry.expiresAt?.toISOString() ?? "9999-12-31T23:59:59Z",
       size_vram: 0,
       context_length: entry.model?.info.contextLength ?? 0,
     })),
@@ -59,7 +59,10 @@ export async function show(exchange: Exchange): Promise<void> {
       [`${info.architecture}.feed_forward_length`]: info.ffnSize,
       [`${info.architecture}.vocab_size`]: info.vocabSize,
     },
-    capabilities: ["completion", "tools"],
+    capabilities: [
+      ...(info.canGenerate ? ["completion", "tools"] : []),
+      ...(info.embeddingSize === null ? [] : ["embedding"]),
+    ],
   });
 }
 

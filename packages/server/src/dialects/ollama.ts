@@ -4,10 +4,12 @@ import { type ChatRequest, maxTokensFor, type PreparedChat, prepareChat, runChat
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields, isObject } from "../fields.ts";
-import { generateAnswers, reserveFor } from "../generating.ts";
+import { compileForm, generateAnswers, reserveFor } from "../generating.ts";
 import type { Lease } from "../models.ts";
 import { checkPromptSize, checkRoom, encodeMessages, encodeText } from "../prompts.ts";
+import { screenIds } from "../security/screen-prompts.ts";
 import { readOllamaFormat } from "./answer-format.ts";
+import { readKeepAlive } from "./keep-alive.ts";
 import { readMessages, readTools } from "./openai-messages.ts";
 import { defined, positiveShare } from "./openai-options.ts";
 
@@ -31,7 +33,9 @@ export async function ollamaChat(exchange: Exchange): Promise<void> {
     format: readOllamaFormat(body),
     templateArguments: readThink(body),
   };
+  const keepAlive = readKeepAlive(body);
   const chat = await prepareChat(exchange, request);
+  if (keepAlive !== undefined) chat.lease.keepAlive(keepAlive);
   const line = (message: object) => ({ model, created_at: new Date().toISOString(), message });
   if (!isStream) {
     const [answer] = await runChat(exchange, chat);
@@ -75,28 +79,40 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     throw invalid("images", "nothing: these models see no images");
   const format = readOllamaFormat(body);
   const context = body.list("context", 1_000_000);
+  const keepAlive = readKeepAlive(body);
   if (prompt === "" && !isRaw) return sendLoaded(exchange, model, { response: "" });
   checkPromptSize(prompt.length + (system?.length ?? 0), serving.settings);
   const lease = await exchange.start(model);
+  if (keepAlive !== undefined) lease.keepAlive(keepAlive);
+  const screen = (text: string) => serving.security.input(exchange, text);
   const messages = [
-    ...(system ? [{ role: "system", content: system }] : []),
-    { role: "user", content: prompt },
+    ...(system ? [{ role: "system", content: screen(system) }] : []),
+    { role: "user", content: screen(prompt) },
   ];
-  const fresh = isRaw ? encodeText(lease.model, prompt) : encodeMessages(lease.model, messages, {}).ids;
-  const ids = context === undefined || isRaw ? fresh : Int32Array.of(...checkIds(context), ...fresh);
+  const fresh = isRaw
+    ? encodeText(lease.model, messages.at(-1)?.content ?? "")
+    : encodeMessages(lease.model, messages, {}).ids;
+  const ids =
+    context === undefined || isRaw
+      ? fresh
+      : Int32Array.of(
+          ...screenIds(exchange, lease.model, checkIds(context, lease.model.info.vocabSize)),
+          ...fresh,
+        );
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(lease.model, ids);
-  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
+  const grammar =
+    format === undefined ? {} : { form: format, grammar: await compileForm(exchange, lease, format) };
   const plan = {
     ...grammar,
     ids,
     options: { ...options, maxTokens: maxTokensFor(maxTokens, serving.settings) },
   };
-  await reserveFor(exchange, [plan]);
+  await reserveFor(exchange, lease, [plan]);
   const line = (response: string) => ({ model, created_at: new Date().toISOString(), response });
   const done = (result: GenerationResult) => ({
     ...doneFields(result, { lease }),
-    ...(isRaw ? {} : { context: [...ids, ...result.ids] }),
+    ...(isRaw || serving.security.hidesTokens ? {} : { context: [...ids, ...result.ids] }),
   });
   if (!isStream) {
     let text = "";
@@ -114,21 +130,23 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
   writer.end();
 }
 
-function checkIds(list: readonly unknown[]): number[] {
-  if (!list.every((id) => Number.isSafeInteger(id) && (id as number) >= 0))
-    throw invalid("context", "token ids");
-  return list as number[];
+function checkIds(list: readonly unknown[], vocabSize: number): Int32Array {
+  const isId = (id: unknown) => Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+  if (!list.every(isId)) throw invalid("context", `token ids from 0 to ${vocabSize - 1}`);
+  return Int32Array.from(list as number[]);
 }
 
-/** A request without a prompt only loads the model. */
+/** A request without a prompt only loads the model, or lets go of it. */
 async function sendLoaded(exchange: Exchange, model: string, fields: object): Promise<void> {
-  await exchange.start(model);
+  const keepAlive = readKeepAlive(exchange.body);
+  const lease = await exchange.start(model);
+  if (keepAlive !== undefined) lease.keepAlive(keepAlive);
   exchange.sendJson({
     model,
     created_at: new Date().toISOString(),
     ...fields,
     done: true,
-    done_reason: "load",
+    done_reason: keepAlive === 0 ? "unload" : "load",
   });
 }
 

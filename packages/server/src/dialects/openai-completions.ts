@@ -3,12 +3,14 @@
  */
 import { randomUUID } from "node:crypto";
 import type { BitNet, GenerationResult, Tokenizer, TokenLogprob } from "bitnet.ts";
+import type { AnswerPlan } from "../answer-plan.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
-import { type AnswerPlan, generateAnswers, reserveFor } from "../generating.ts";
+import { compileForm, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, encodeText } from "../prompts.ts";
+import { screenIds } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";
 import { readStreamWish } from "./openai-chat.ts";
 import { readSampling } from "./openai-options.ts";
@@ -40,14 +42,20 @@ export async function completions(exchange: Exchange): Promise<void> {
   );
   const lease = await exchange.start(request.model);
   const { model } = lease;
-  const prompts = request.prompts.map((prompt, index) => encodePrompt(model, prompt, index));
+  const prompts = request.prompts.map((prompt, index) =>
+    typeof prompt === "string"
+      ? encodePrompt(model, serving.security.input(exchange, prompt), index)
+      : screenIds(exchange, model, encodePrompt(model, prompt, index)),
+  );
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const format = readFormat(body);
-  const grammar = format === undefined ? {} : { grammar: await lease.grammars.compile(format) };
+  const grammar =
+    format === undefined ? {} : { form: format, grammar: await compileForm(exchange, lease, format) };
   const plans: AnswerPlan[] = prompts.flatMap((ids) =>
     Array.from({ length: request.n }, (_, choice) => ({
       ids,
       ...grammar,
+      hasSeed: options.seed !== undefined,
       options: {
         ...options,
         seed,
@@ -58,7 +66,7 @@ export async function completions(exchange: Exchange): Promise<void> {
       },
     })),
   );
-  await reserveFor(exchange, plans);
+  await reserveFor(exchange, lease, plans);
   const head = {
     id: `cmpl-${randomUUID()}`,
     object: "text_completion",

@@ -26,14 +26,25 @@ export interface EndedRequest {
   /** Whether it asked for an answer of a model. */
   readonly isAnswer: boolean;
   readonly isBackground: boolean;
+  readonly id: string;
+  readonly method: string;
+  /** W3C's header, as the client has sent it. */
+  readonly traceparent: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly endedAt: number;
+  /** What it has failed with, if it has. */
+  readonly errorCode: string | null;
+  readonly answers: readonly EndedAnswer[];
 }
 
-interface EndedAnswer {
+export interface EndedAnswer {
   readonly model: string;
   readonly result: GenerationResult;
   /** In the server's queue, before the engine's. */
   readonly queuedMs: number;
   readonly isBackground: boolean;
+  /** Milliseconds since 1970. */
+  readonly endedAt: number;
 }
 
 /** Wants to hear of each single event. */
@@ -73,7 +84,7 @@ export class Activity {
   follow(
     model: string,
     isBackground: boolean,
-  ): { token(): void; end(result: GenerationResult, queuedMs: number): void } {
+  ): { token(): void; end(result: GenerationResult, queuedMs: number): EndedAnswer } {
     let last: number | null = null;
     let nPieces = 0;
     return {
@@ -90,7 +101,9 @@ export class Activity {
         this.totals.generatedTokens += result.ids.length - nPieces; // a last piece may stand for no token
         this.totals.promptTokens += result.promptTokens;
         this.totals.cachedTokens += result.cachedTokens;
-        this.#listener.answer({ model, result, queuedMs, isBackground });
+        const ended = { model, result, queuedMs, isBackground, endedAt: Date.now() };
+        this.#listener.answer(ended);
+        return ended;
       },
     };
   }

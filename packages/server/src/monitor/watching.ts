@@ -9,13 +9,15 @@ import { createMetrics, kvUsage, type Metrics } from "./metrics.ts";
 import { Monitor } from "./monitor.ts";
 import type { MonitorSettings } from "./settings.ts";
 import type { Reading } from "./snapshot.ts";
+import { TraceExporter, type TraceSettings } from "./trace-exporter.ts";
+import { spansOf } from "./trace-spans.ts";
 import { Webhook } from "./webhook.ts";
 
 export interface Watching {
   readonly activity: Activity;
   readonly metrics: Metrics;
   readonly monitor: Monitor;
-  close(): void;
+  close(): Promise<void>;
 }
 
 interface WatchingParts {
@@ -30,6 +32,7 @@ interface WatchingParts {
   /** Whether other servers use the folder, too. */
   readonly isShared: boolean;
   readonly port: number;
+  readonly traces: TraceSettings | null;
   readonly log: (line: string) => void;
 }
 
@@ -53,7 +56,15 @@ export async function openWatching(parts: WatchingParts): Promise<Watching> {
       return { warning: count("warning"), critical: count("critical") };
     },
   });
-  const activity = new Activity(metrics);
+  const exporter = parts.traces === null ? null : new TraceExporter(parts.traces, parts.version, log);
+  const activity = new Activity({
+    answer: metrics.answer,
+    gap: metrics.gap,
+    request(ended) {
+      metrics.request(ended);
+      if (exporter !== null && ended.isAnswer) exporter.add(spansOf(ended));
+    },
+  });
   const read = (): Reading => {
     const { user, system } = process.cpuUsage();
     const { running, queued, background } = admission.stats;
@@ -90,10 +101,11 @@ export async function openWatching(parts: WatchingParts): Promise<Watching> {
     activity,
     metrics,
     monitor,
-    close() {
+    async close() {
       clearInterval(timer);
       clearInterval(energyTimer);
       webhook?.close();
+      await exporter?.close();
     },
   };
 }

@@ -207,6 +207,14 @@ void add(const TrainKernels& k, const float* a, const float* b, float* out, size
   eachRun(n, elementsPerTask, [&](size_t first, size_t end) { k.add(a + first, b + first, out + first, end - first); });
 }
 
+void addScaled(const TrainKernels& k, const float* a, const float* b, float factor, float* out, size_t n) {
+  eachRun(n, elementsPerTask, [&](size_t first, size_t end) { k.addScaled(a + first, b + first, factor, out + first, end - first); });
+}
+
+void dropout(const TrainKernels& k, const Dropout& p, int rows) {
+  eachRows(rows, p.width, [&](int first, int end) { k.dropout(p, first, end); });
+}
+
 void crossEntropy(const TrainKernels& k, const CrossEntropy& p, int rows) {
   eachRows(rows, p.vocab, [&](int first, int end) { k.crossEntropy(p, first, end); });
 }

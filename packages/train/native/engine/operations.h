@@ -26,6 +26,8 @@ bool attention(const TrainKernels& k, const Attention& p, int nDocuments, bool i
 void gate(const TrainKernels& k, GateFn fn, const float* gate, const float* up, float* out, size_t n);
 void gateGradient(const TrainKernels& k, GateFn fn, const float* gate, const float* up, const float* dOut, float* dGate, float* dUp, size_t n);
 void add(const TrainKernels& k, const float* a, const float* b, float* out, size_t n);
+void addScaled(const TrainKernels& k, const float* a, const float* b, float factor, float* out, size_t n);
+void dropout(const TrainKernels& k, const Dropout& p, int rows);
 void crossEntropy(const TrainKernels& k, const CrossEntropy& p, int rows);
 void adamw(const TrainKernels& k, const Adamw& p, size_t n);
 

@@ -10,7 +10,7 @@ namespace bitnet::train {
 namespace {
 
 // Must equal that of src/kernels/native-kernels.ts. To be raised when a function's arguments change.
-constexpr int bindingVersion = 1;
+constexpr int bindingVersion = 2;
 
 const TrainKernels* kernels = nullptr;
 
@@ -193,6 +193,27 @@ double doAdd(Arguments& a) {
   return 1;
 }
 
+double doAddScaled(Arguments& a) {
+  const float *x = a.floats(), *y = a.floats();
+  const float factor = static_cast<float>(a.number());
+  float* out = a.out();
+  addScaled(*kernels, x, y, factor, out, a.length());
+  return 1;
+}
+
+double doDropout(Arguments& a) {
+  Dropout p = {};
+  p.x = a.floats();
+  const size_t n = a.length();
+  p.width = a.integer();
+  p.out = a.out();
+  for (uint32_t* each : {&p.seed, &p.step, &p.firstCounter, &p.firstRow, &p.threshold}) *each = static_cast<uint32_t>(a.number());
+  p.factor = static_cast<float>(a.number());
+  p.adds = a.flag();
+  dropout(*kernels, p, static_cast<int>(n / static_cast<size_t>(p.width)));
+  return 1;
+}
+
 double doCrossEntropy(Arguments& a) {
   CrossEntropy p = {};
   p.logits = a.out();
@@ -274,6 +295,8 @@ napi_value init(napi_env env, napi_value exports) {
       {"gate", exported<doGate>},
       {"gateGradient", exported<doGateGradient>},
       {"add", exported<doAdd>},
+      {"addScaled", exported<doAddScaled>},
+      {"dropout", exported<doDropout>},
       {"crossEntropy", exported<doCrossEntropy>},
       {"sumSquares", exported<doSumSquares>},
       {"adamw", exported<doAdamw>},

@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { referenceKernels } from "../kernels/reference/reference-kernels.ts";
 import type { Executor, MicroBatch } from "./executor.ts";
-import { smallBatch, smallExecutor } from "./small-model.test.kit.ts";
+import { smallBatch, smallExecutor, smallLora } from "./small-model.test.kit.ts";
 import type { TransformerShape } from "./transformer.ts";
 
 const f64 = referenceKernels("f64");
@@ -143,6 +143,97 @@ describe("gradients", () => {
     const batch = smallBatch([4]);
     batch.ids[2] = 19;
     expect(() => executor.loss(batch)).toThrow(/0…18/);
+  });
+});
+
+describe("side paths", () => {
+  const key = { seed: 5, step: 3, firstRow: 0 };
+  const trained = (executor: Executor) =>
+    executor.graph.parameters.flatMap(({ isFrozen }, id) => (isFrozen ? [] : [id]));
+  const run = (executor: Executor, batches: readonly MicroBatch[], firstRows: readonly number[]) => {
+    executor.clearGradients();
+    batches.forEach((batch, i) => {
+      executor.gradient(batch, 1, { ...key, firstRow: firstRows[i] ?? 0 });
+    });
+    return trained(executor).map((id) => Array.from(executor.gradients[id] ?? []));
+  };
+
+  it.each(variants)("have the gradients of finite differences, the same mask kept: %s", (_, variant) => {
+    const executor = smallExecutor(f64, { ...variant, form: "float" }, {}, smallLora);
+    const batch = smallBatch([7, 1, 5]);
+    const gradients = run(executor, [batch], [0]);
+    expect(gradients).toHaveLength(2 * 2 * 7);
+    trained(executor).forEach((id, at) => {
+      const weights = executor.parameters[id] ?? new Float64Array();
+      for (let i = 0; i < weights.length; i += Math.max(1, Math.floor(weights.length / 3))) {
+        const before = weights[i] ?? 0;
+        const lossAt = (x: number) => {
+          weights[i] = x;
+          return executor.gradient(batch, 0, key).sum;
+        };
+        const h = 1e-5;
+        const slope = (lossAt(before + h) - lossAt(before - h)) / (2 * h);
+        weights[i] = before;
+        const name = `${executor.graph.parameters[id]?.name}[${i}]`;
+        expect(Math.abs(slope - (gradients[at]?.[i] ?? 0)), name).toBeLessThan(1e-7 + 1e-6 * Math.abs(slope));
+      }
+    });
+  });
+
+  it("change nothing while B is 0, and leave the base as it is", () => {
+    const plain = smallExecutor(f32);
+    const executor = smallExecutor(f32, {}, {}, smallLora);
+    plain.graph.parameters.forEach(({ name }, id) => {
+      const other = executor.graph.parameters.findIndex((parameter) => parameter.name === name);
+      const { weights, scale } = plain.formed(id);
+      executor.parameters[other]?.set(weights);
+      executor.setFrozenScale(other, scale);
+    });
+    executor.graph.parameters.forEach(({ name }, id) => {
+      if (name.endsWith("lora_b")) executor.parameters[id]?.fill(0);
+    });
+    const batch = smallBatch([7, 6]);
+    expect(executor.loss(batch)).toEqual(plain.loss(batch));
+    expect(executor.losses).toEqual(plain.losses);
+  });
+
+  it("get the same bits recomputed, and wherever a step is cut into micro-batches", () => {
+    const options = { maxRows: 320 };
+    const shape = { contextLength: 64, nLayers: 2 };
+    const executor = smallExecutor(f32, shape, options, smallLora);
+    const recomputed = smallExecutor(f32, shape, { ...options, recomputes: true }, smallLora);
+    const whole = smallBatch([64, 64, 64, 64, 50]);
+    const cut = (first: number, end: number, starts: number[]) => ({
+      ids: whole.ids.subarray(first, end),
+      labels: whole.labels.subarray(first, end),
+      weights: whole.weights.subarray(first, end),
+      starts: Int32Array.from(starts),
+    });
+    const parts = [cut(0, 256, [0, 64, 128, 192, 256]), cut(256, 306, [0, 50])];
+    const once = run(executor, [whole], [0]);
+    expect(run(executor, parts, [0, 256])).toEqual(once);
+    expect(run(recomputed, [whole], [0])).toEqual(once);
+    expect(run(executor, parts, [0, 0])).not.toEqual(once); // the mask of a row follows its number in the step
+  });
+
+  it("drop a share of their inputs in training only", () => {
+    const x = new Float32Array(40_000).fill(1);
+    const out = new Float32Array(x.length);
+    f32.dropout({ x, width: 100, out, ...key, site: 0, share: 0.1 });
+    const dropped = out.filter((value) => value === 0).length / out.length;
+    expect(Math.abs(dropped - 0.1)).toBeLessThan(0.01);
+    expect(out.every((value) => value === 0 || value === Math.fround(1 / 0.9))).toBe(true);
+    const executor = smallExecutor(f32, {}, {}, smallLora);
+    const batch = smallBatch([9]);
+    const alone = executor.loss(batch).sum;
+    expect(executor.gradient(batch, 1, key).sum).not.toBe(alone);
+    expect(executor.loss(batch).sum).toBe(alone);
+  });
+
+  it("refuse what is no adapter", () => {
+    expect(() => smallExecutor(f32, {}, {}, { ...smallLora, rank: 0, dropout: 1 })).toThrow(
+      /rank is 0.*dropout is 1/,
+    );
   });
 });
 

@@ -32,6 +32,14 @@ export interface ExecutorOptions {
   recomputes?: boolean;
 }
 
+/** What dropout masks depend on, besides the place. */
+export interface DropoutKey {
+  seed: number;
+  step: number;
+  /** Number of the micro-batch's first row within the optimiser's step. */
+  firstRow: number;
+}
+
 /** Rows whose logits exist at a time: a multiple of `chainLength`, so that gradients do not depend on it. */
 const headRows = 2 * chainLength;
 
@@ -52,14 +60,22 @@ export class Executor {
   readonly #rope: Floats;
   readonly #maxRows: number;
   readonly #recomputes: boolean;
+  /** [maxRows, widest value], for side paths. */
+  readonly #scratch: readonly [Floats, Floats];
+  #dropout: DropoutKey | null = null;
 
   constructor(graph: Graph, kernels: Kernels, { maxRows, recomputes = false }: ExecutorOptions) {
     this.graph = graph;
     this.kernels = kernels;
     this.parameters = graph.parameters.map((parameter) => kernels.allocate(sizeOf(parameter)));
-    this.gradients = graph.parameters.map((parameter) => kernels.allocate(sizeOf(parameter)));
+    // Kernels write gradients of norms in any case.
+    this.gradients = graph.parameters.map((parameter) =>
+      kernels.allocate(parameter.isFrozen && parameter.shape.length > 1 ? 0 : sizeOf(parameter)),
+    );
     this.#formed = graph.parameters.map((parameter, id) =>
-      parameter.form === "float" ? (this.parameters[id] as Floats) : kernels.allocate(sizeOf(parameter)),
+      parameter.form === "float" || parameter.isFrozen
+        ? (this.parameters[id] as Floats)
+        : kernels.allocate(sizeOf(parameter)),
     );
     this.#scales = new Float64Array(graph.parameters.length).fill(1);
     this.#values = planValues(graph, kernels, maxRows, recomputes);
@@ -77,12 +93,15 @@ export class Executor {
     );
     this.#maxRows = maxRows;
     this.#recomputes = recomputes;
+    const hasSidePaths = graph.operations.some(({ kind }) => kind === "lora");
+    const widest = hasSidePaths ? Math.max(...graph.values.map(({ width }) => width)) : 0;
+    this.#scratch = [kernels.allocate(maxRows * widest), kernels.allocate(maxRows * widest)];
   }
 
   /** Ternarises (or binarises) the master weights for the passes to come. @throws BitNetError NUMERIC_FAILURE */
   formWeights(): void {
-    this.graph.parameters.forEach(({ form }, id) => {
-      if (form === "float") return;
+    this.graph.parameters.forEach(({ form, isFrozen }, id) => {
+      if (form === "float" || isFrozen) return;
       this.#scales[id] = this.kernels.formWeights(
         this.parameters[id] as Floats,
         form,
@@ -96,6 +115,11 @@ export class Executor {
     return { weights: this.#formed[id] as Floats, scale: this.#scales[id] ?? 1 };
   }
 
+  /** The scale of a frozen parameter's trits. */
+  setFrozenScale(id: ParameterId, scale: number): void {
+    this.#scales[id] = scale;
+  }
+
   clearGradients(): void {
     for (const gradient of this.gradients) gradient.fill(0);
   }
@@ -103,6 +127,7 @@ export class Executor {
   /** The loss alone. */
   loss(batch: MicroBatch): BatchLoss {
     const rows = this.#check(batch);
+    this.#dropout = null;
     this.graph.operations.forEach((op) => {
       if (op.kind === "head") this.#head(op, batch, rows, null);
       else this.#forward(op, batch, rows);
@@ -110,9 +135,29 @@ export class Executor {
     return sumLosses(this.losses, batch);
   }
 
-  /** The loss, and its gradient times `scale` added to `gradients`. */
-  gradient(batch: MicroBatch, scale: number): BatchLoss {
+  /** The forward pass; `logits` then gives those of its rows. */
+  forward(batch: MicroBatch): void {
     const rows = this.#check(batch);
+    this.#dropout = null;
+    for (const op of this.graph.operations) if (op.kind !== "head") this.#forward(op, batch, rows);
+  }
+
+  /** Logits [count, vocab] of rows of the last `forward`, at most `chainLength` of them; valid until the next call. */
+  logits(first: number, count: number): Floats {
+    const head = this.graph.operations.at(-1);
+    if (head?.kind !== "head") throw new BitNetError("INTERNAL", "training: a graph without a head");
+    const width = this.#width(head.x);
+    const x = this.#value(head.x, first + count).subarray(first * width);
+    const logits = this.#logits.subarray(0, count * this.graph.vocabSize);
+    const table = this.parameters[head.table] as Floats;
+    this.kernels.stripedProduct({ a: x, b: table, out: logits, m: count, n: this.graph.vocabSize, k: width });
+    return logits;
+  }
+
+  /** The loss, and its gradient times `scale` added to `gradients`. Without a key nothing is dropped. */
+  gradient(batch: MicroBatch, scale: number, dropout: DropoutKey | null = null): BatchLoss {
+    const rows = this.#check(batch);
+    this.#dropout = dropout;
     const { operations } = this.graph;
     for (const op of operations) if (op.kind !== "head") this.#forward(op, batch, rows);
     let computed = this.graph.segments.at(-1) ?? 0;
@@ -220,7 +265,53 @@ export class Executor {
       case "add":
         kernels.add(value(op.a), value(op.b), value(op.out));
         break;
+      case "lora": {
+        const { x, a, b, rank, inputs, outputs } = this.#sidePath(op, rows);
+        const [hidden, delta] = [value(op.hidden), this.#scratch[1].subarray(0, rows * outputs)];
+        kernels.stripedProduct({ a: x, b: a, out: hidden, m: rows, n: rank, k: inputs });
+        kernels.stripedProduct({ a: hidden, b, out: delta, m: rows, n: outputs, k: rank });
+        kernels.addScaled(value(op.y), delta, op.scale, value(op.out));
+        break;
+      }
     }
+  }
+
+  /** The factors of a side path, and its input with what dropout leaves of it. */
+  #sidePath(op: Operation & { kind: "lora" }, rows: number) {
+    const [rank, inputs] = this.#shapeOf(op.a);
+    const [outputs] = this.#shapeOf(op.b);
+    const plain = this.#value(op.x, rows);
+    const noise = op.dropout > 0 ? this.#dropout : null;
+    const x = noise === null ? plain : this.#scratch[0].subarray(0, rows * inputs);
+    if (noise !== null)
+      this.kernels.dropout({ x: plain, width: inputs, out: x, site: op.site, share: op.dropout, ...noise });
+    const [a, b] = [this.parameters[op.a] as Floats, this.parameters[op.b] as Floats];
+    return { x, a, b, rank, inputs, outputs, noise };
+  }
+
+  #sidePathGradient(op: Operation & { kind: "lora" }, dOut: Floats, rows: number): void {
+    const { kernels, gradients } = this;
+    const { x, a, b, rank, inputs, outputs, noise } = this.#sidePath(op, rows);
+    const hidden = this.#value(op.hidden, rows);
+    const [dA, dB] = [gradients[op.a] as Floats, gradients[op.b] as Floats];
+    const factor = op.scale;
+    const ofRows = { k: rows, transA: true, adds: true };
+    kernels.product({ a: dOut, b: hidden, out: dB, m: outputs, n: rank, factor, ...ofRows });
+    // The hidden rows have done their part.
+    kernels.product({ a: dOut, b, out: hidden, m: rows, n: rank, k: outputs, factor });
+    kernels.product({ a: hidden, b: x, out: dA, m: rank, n: inputs, ...ofRows });
+    const dX = this.#gradientOf(op.x, rows);
+    const toInput = { a: hidden, b: a, m: rows, n: inputs, k: rank };
+    if (noise === null) {
+      kernels.product({ ...toInput, out: dX, adds: true });
+      return;
+    }
+    const dropped = this.#scratch[1].subarray(0, rows * inputs);
+    kernels.product({ ...toInput, out: dropped });
+    kernels.dropout({
+      ...{ x: dropped, width: inputs, out: dX, site: op.site, share: op.dropout, adds: true },
+      ...noise,
+    });
   }
 
   #attention(op: Operation & { kind: "attention" }, starts: Int32Array, rows: number) {
@@ -241,6 +332,7 @@ export class Executor {
     const dOut = gradient(op.out);
     switch (op.kind) {
       case "embed":
+        if (graph.parameters[op.table]?.isFrozen) break;
         kernels.embedGradient(ids, dOut, this.#width(op.out), this.gradients[op.table] as Floats);
         break;
       case "rmsNorm": {
@@ -274,6 +366,7 @@ export class Executor {
           factor: scale,
           adds: true,
         });
+        if (graph.parameters[op.weight]?.isFrozen) break;
         const divisors = op.s === null ? {} : { innerDivisors: value(op.s) };
         const x = value(op.x);
         kernels.product({
@@ -316,6 +409,10 @@ export class Executor {
       case "add":
         this.#passOn(op.out, [op.a, op.b], rows);
         return;
+      case "lora":
+        this.#sidePathGradient(op, dOut, rows);
+        this.#passOn(op.out, [op.y], rows);
+        return;
     }
     pool.release(op.out);
   }
@@ -357,6 +454,7 @@ export class Executor {
       if (scale === null) continue;
       const dX = this.#gradientOf(op.x, rows).subarray(first * width, (first + count) * width);
       kernels.product({ a: logits, b: table, out: dX, m: count, n: width, k: vocab, adds: true });
+      if (this.graph.parameters[op.table]?.isFrozen) continue;
       kernels.product({
         a: logits,
         b: x,

@@ -16,6 +16,8 @@ export interface Parameter {
   readonly form: WeightForm;
   /** Whether weight decay applies: to matrices, not to norms. */
   readonly decays: boolean;
+  /** Not trained: its values are those that the forward pass multiplies with, and it has no gradient. */
+  readonly isFrozen: boolean;
 }
 
 export interface Value {
@@ -37,6 +39,21 @@ export type Operation =
   | { kind: "attention"; q: ValueId; k: ValueId; v: ValueId; out: ValueId; stats: ValueId }
   | { kind: "gate"; fn: GateFn; gate: ValueId; up: ValueId; out: ValueId }
   | { kind: "add"; a: ValueId; b: ValueId; out: ValueId }
+  /**
+   * out = y + scale · B(A · dropout(x)), the side path of a linear operation; A [rank, in], B [out, rank]. `site` numbers the dropouts.
+   */
+  | {
+      kind: "lora";
+      x: ValueId;
+      y: ValueId;
+      a: ParameterId;
+      b: ParameterId;
+      hidden: ValueId;
+      out: ValueId;
+      scale: number;
+      dropout: number;
+      site: number;
+    }
   /** Logits of x with the rows of a table, and their cross-entropy. The last operation. */
   | { kind: "head"; x: ValueId; table: ParameterId };
 
@@ -68,6 +85,8 @@ export function inputsOf(op: Operation): ValueId[] {
       return [op.gate, op.up];
     case "add":
       return [op.a, op.b];
+    case "lora":
+      return [op.x, op.y];
     default:
       return [op.x];
   }
@@ -84,6 +103,8 @@ export function outputsOf(op: Operation): ValueId[] {
       return [op.out, op.s];
     case "attention":
       return [op.out, op.stats];
+    case "lora":
+      return [op.out, op.hidden];
     default:
       return [op.out];
   }
@@ -95,4 +116,9 @@ export function sizeOf({ shape }: Parameter): number {
 
 export function countParameters(graph: Graph): number {
   return graph.parameters.reduce((sum, parameter) => sum + sizeOf(parameter), 0);
+}
+
+/** Those that training changes. */
+export function countTrainable(graph: Graph): number {
+  return graph.parameters.reduce((sum, parameter) => sum + (parameter.isFrozen ? 0 : sizeOf(parameter)), 0);
 }

@@ -2,7 +2,7 @@
 import { threefry } from "@bitnet.ts/core";
 import type { Kernels } from "../kernels/kernels.ts";
 import { Executor, type ExecutorOptions, type MicroBatch } from "./executor.ts";
-import { recordTransformer, type TransformerShape } from "./transformer.ts";
+import { type LoraShape, loraTargets, recordTransformer, type TransformerShape } from "./transformer.ts";
 
 export const smallShape: TransformerShape = {
   hiddenSize: 24,
@@ -21,6 +21,8 @@ export const smallShape: TransformerShape = {
   form: "b1.58",
 };
 
+export const smallLora: LoraShape = { rank: 3, alpha: 6, dropout: 0.25, targets: loraTargets };
+
 /** Uniform in [−1, 1). */
 export function noise(seed: number, index: number): number {
   return threefry(seed, 0, index, 0) / 2 ** 31 - 1;
@@ -30,13 +32,19 @@ export function smallExecutor(
   kernels: Kernels,
   shape: Partial<TransformerShape> = {},
   options: Partial<ExecutorOptions> = {},
+  lora: LoraShape | null = null,
 ): Executor {
-  const graph = recordTransformer({ ...smallShape, ...shape });
+  const graph = recordTransformer({ ...smallShape, ...shape }, lora);
   const executor = new Executor(graph, kernels, { maxRows: 40, ...options });
   executor.parameters.forEach((weights, id) => {
     const isNorm = graph.parameters[id]?.shape.length === 1;
     for (let i = 0; i < weights.length; i++)
       weights[i] = isNorm ? 1 + 0.3 * noise(id + 1, i) : 0.5 * noise(id + 1, i);
+  });
+  graph.parameters.forEach(({ form, isFrozen }, id) => {
+    if (!isFrozen || form === "float") return;
+    const masters = executor.parameters[id]?.slice() ?? kernels.allocate(0);
+    executor.setFrozenScale(id, kernels.formWeights(masters, form, executor.parameters[id] ?? masters));
   });
   executor.formWeights();
   return executor;

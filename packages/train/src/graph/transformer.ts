@@ -25,11 +25,34 @@ export interface TransformerShape {
   form: WeightForm;
 }
 
+/** The projections that may have a side path. */
+export const loraTargets = [
+  "attn_q",
+  "attn_k",
+  "attn_v",
+  "attn_output",
+  "ffn_gate",
+  "ffn_up",
+  "ffn_down",
+] as const;
+export type LoraTarget = (typeof loraTargets)[number];
+
+/** Low-rank side paths (Hu et al., 2021); everything else is frozen. */
+export interface LoraShape {
+  rank: number;
+  /** The side path counts alpha / rank. */
+  alpha: number;
+  /** Share of the input that training leaves out. */
+  dropout: number;
+  targets: readonly LoraTarget[];
+}
+
 /** @throws BitNetError INVALID_ARGUMENT for a shape that is none. */
-export function recordTransformer(shape: TransformerShape): Graph {
+export function recordTransformer(shape: TransformerShape, lora: LoraShape | null = null): Graph {
   checkShape(shape);
+  if (lora !== null) checkLora(lora);
   const { hiddenSize, ffnSize, nHeads, nKvHeads, headDim, vocabSize } = shape;
-  const record = new Recorder(shape);
+  const record = new Recorder(shape, lora);
   const [qWidth, kvWidth] = [nHeads * headDim, nKvHeads * headDim];
   const table = record.matrix("token_embd", vocabSize, hiddenSize, "float");
   let x = record.value("x", hiddenSize);
@@ -69,6 +92,8 @@ export function recordTransformer(shape: TransformerShape): Graph {
 interface LinearInput {
   x: ValueId;
   s: ValueId | null;
+  /** The rows before quantisation. */
+  plain: ValueId;
 }
 
 class Recorder {
@@ -78,9 +103,12 @@ class Recorder {
   readonly #values: Value[] = [];
   readonly #operations: Operation[] = [];
   readonly #segments: number[] = [];
+  readonly #lora: LoraShape | null;
+  #nSites = 0;
 
-  constructor(shape: TransformerShape) {
+  constructor(shape: TransformerShape, lora: LoraShape | null) {
     this.#shape = shape;
+    this.#lora = lora;
   }
 
   push(op: Operation): void {
@@ -93,11 +121,21 @@ class Recorder {
   }
 
   matrix(name: string, rows: number, cols: number, form: WeightForm): ParameterId {
-    return this.#parameters.push({ name, shape: [rows, cols], form, decays: true }) - 1;
+    return (
+      this.#parameters.push({
+        name,
+        shape: [rows, cols],
+        form,
+        decays: true,
+        isFrozen: this.#lora !== null,
+      }) - 1
+    );
   }
 
   norm(name: string, x: ValueId, width: number): ValueId {
-    const weight = this.#parameters.push({ name, shape: [width], form: "float", decays: false }) - 1;
+    const isFrozen = this.#lora !== null;
+    const weight =
+      this.#parameters.push({ name, shape: [width], form: "float", decays: false, isFrozen }) - 1;
     const out = this.value(name, width);
     this.push({ kind: "rmsNorm", x, weight, out, r: this.value(`${name}.r`, 1) });
     return out;
@@ -109,17 +147,42 @@ class Recorder {
 
   /** @param isLast Nobody else reads `x`, not even a gradient. */
   quantised(x: ValueId, width: number, isLast: boolean): LinearInput {
-    if (this.#shape.form === "float") return { x, s: null };
-    const out = this.value(`${this.#values[x]?.name}.q`, width, isLast ? x : null);
+    if (this.#shape.form === "float") return { x, s: null, plain: x };
+    // Side paths read the rows as they were.
+    const out = this.value(`${this.#values[x]?.name}.q`, width, isLast && this.#lora === null ? x : null);
     const s = this.value(`${this.#values[x]?.name}.s`, 1);
     this.push({ kind: "quantise", x, out, s });
-    return { x: out, s };
+    return { x: out, s, plain: x };
   }
 
-  linear(name: string, { x, s }: LinearInput, inputs: number, outputs: number): ValueId {
+  linear(name: string, { x, s, plain }: LinearInput, inputs: number, outputs: number): ValueId {
     const weight = this.matrix(name, outputs, inputs, this.#shape.form);
     const out = this.value(name, outputs);
     this.push({ kind: "linear", x, s, weight, out });
+    const target = loraTargets.find((each) => name.endsWith(`.${each}`));
+    const lora = this.#lora;
+    if (lora === null || target === undefined || !lora.targets.includes(target)) return out;
+    return this.#sidePath(name, lora, { x: plain, y: out, inputs, outputs });
+  }
+
+  #sidePath(
+    name: string,
+    { rank, alpha, dropout }: LoraShape,
+    { x, y, inputs, outputs }: { x: ValueId; y: ValueId; inputs: number; outputs: number },
+  ): ValueId {
+    const factor = (part: string, rows: number, cols: number) =>
+      this.#parameters.push({
+        name: `${name}.${part}`,
+        shape: [rows, cols],
+        form: "float",
+        decays: true,
+        isFrozen: false,
+      }) - 1;
+    const [a, b] = [factor("lora_a", rank, inputs), factor("lora_b", outputs, rank)];
+    const hidden = this.value(`${name}.hidden`, rank);
+    const out = this.value(`${name}.lora`, outputs, y);
+    const site = this.#nSites++;
+    this.push({ kind: "lora", x, y, a, b, hidden, out, scale: alpha / rank, dropout, site });
     return out;
   }
 
@@ -173,4 +236,18 @@ function checkShape(shape: TransformerShape): void {
     throw new BitNetError("INVALID_ARGUMENT", `model shape: ${problems.join("; ")}`, {
       details: { problems },
     });
+}
+
+function checkLora({ rank, alpha, dropout, targets }: LoraShape): void {
+  const problems: string[] = [];
+  if (!Number.isSafeInteger(rank) || rank < 1 || rank > 4096)
+    problems.push(`rank is ${rank}, expected an integer from 1 to 4096`);
+  if (!(alpha > 0 && Number.isFinite(alpha))) problems.push(`alpha is ${alpha}, expected a positive number`);
+  if (!(dropout >= 0 && dropout < 1)) problems.push(`dropout is ${dropout}, expected a number in [0, 1)`);
+  if (targets.length === 0) problems.push("targets: expected one at least");
+  for (const target of targets)
+    if (!loraTargets.includes(target))
+      problems.push(`targets: there is no "${target}", only ${loraTargets.join(", ")}`);
+  if (problems.length > 0)
+    throw new BitNetError("INVALID_ARGUMENT", `adapter: ${problems.join("; ")}`, { details: { problems } });
 }

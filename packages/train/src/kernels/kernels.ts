@@ -73,6 +73,22 @@ interface CrossEntropy {
   scale?: number;
 }
 
+interface Dropout {
+  x: Floats; // [rows, width]
+  width: number;
+  out: Floats; // as x
+  /** A row's mask depends on these and on its number within the optimiser's step, however the step is cut. */
+  seed: number;
+  step: number;
+  /** Which of the graph's dropouts. */
+  site: number;
+  firstRow: number;
+  /** Share that becomes 0; the rest is divided by 1 − share. */
+  share: number;
+  /** Add to `out` rather than replace it. */
+  adds?: boolean;
+}
+
 interface AdamwStep {
   weights: Floats;
   gradient: Floats;
@@ -129,6 +145,9 @@ export interface Kernels {
   gate(fn: GateFn, gate: Floats, up: Floats, out: Floats): void;
   gateGradient(p: { fn: GateFn; gate: Floats; up: Floats; dOut: Floats; dGate: Floats; dUp: Floats }): void;
   add(a: Floats, b: Floats, out: Floats): void;
+  /** out = a + b · factor, each rounded; `out` may be `a`. */
+  addScaled(a: Floats, b: Floats, factor: number, out: Floats): void;
+  dropout(p: Dropout): void;
   crossEntropy(p: CrossEntropy): void;
   /** Sum of squares, in f64. */
   sumSquares(x: Floats): number;

@@ -95,6 +95,27 @@ for (const [rows, width] of [
     });
 }
 
+for (const [rows, width] of [
+  [1, 1],
+  [3, 31],
+  [70, 48],
+  [5, 700],
+] as const) {
+  add(`dropout ${rows}×${width}`, (kernels) => {
+    const x = random(rows * width, 1);
+    const [out, added] = [new Float32Array(x.length), random(x.length, 2)];
+    const key = { seed: 0xdeadbeef, step: 7, site: 3, firstRow: 1000, share: 0.3 };
+    kernels.dropout({ x, width, out, ...key });
+    kernels.dropout({ x, width, out: added, ...key, adds: true });
+    return [out, added];
+  });
+  add(`scaled sum ${rows}×${width}`, (kernels) => {
+    const a = random(rows * width, 1);
+    kernels.addScaled(a, random(rows * width, 2), 0.7, a);
+    return [a];
+  });
+}
+
 for (const form of ["b1.58", "b1"] as const)
   for (const n of [1, 6, 2 ** 18 + 35])
     add(`weights ${form} ${n}`, (kernels) => {

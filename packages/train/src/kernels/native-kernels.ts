@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
 import type { AttentionForward, Floats, Kernels } from "./kernels.ts";
 import { powInt } from "./reference/products.ts";
+import { dropoutNumbers, dropoutPairs } from "./reference/rows.ts";
 
 type Call = (...args: (Floats | Int32Array | number | null)[]) => number;
 
@@ -18,7 +19,7 @@ type Binding = Readonly<Record<Exclude<keyof Kernels, "name" | "allocate" | "dis
 };
 
 /** Must equal that of native/node/addon.cc. */
-const bindingVersion = 1;
+const bindingVersion = 2;
 
 export interface NativeKernelOptions {
   /** Default: the cores available to this process. */
@@ -117,6 +118,16 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
     add(a, b, out) {
       check(a.length === b.length && out.length === a.length);
       call("add", a, b, out);
+    },
+    addScaled(a, b, factor, out) {
+      check(a.length === b.length && out.length === a.length);
+      call("addScaled", a, b, factor, out);
+    },
+    dropout({ x, width, out, seed, step, site, firstRow, share, adds }) {
+      check(x.length % width === 0 && out.length === x.length && width <= 2 * dropoutPairs);
+      const { threshold, factor } = dropoutNumbers(share);
+      const numbers = [seed, step, site * dropoutPairs, firstRow, threshold, factor, Number(adds ?? false)];
+      call("dropout", x, width, out, ...numbers);
     },
     crossEntropy({ logits, rows, vocab, labels, weights, losses, scale }) {
       check(

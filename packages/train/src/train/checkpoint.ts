@@ -112,19 +112,34 @@ export async function restoreNewest(
   onDamaged: (message: string) => void,
 ): Promise<TrainingState | null> {
   for (const step of listCheckpoints(folder)) {
-    const state = await readState(join(folder, nameOf(step)), onDamaged);
-    if (state === null) continue;
-    if (state.recipe !== recipe) {
-      throw new BitNetError(
-        "INVALID_ARGUMENT",
-        `${join(folder, nameOf(step))}: was made with another recipe or other data; choose another output folder, or go on with the recipe of before`,
-      );
-    }
-    readTensors(join(folder, nameOf(step), tensorFile), tensorsOf(executor, optimizer));
-    executor.formWeights();
-    return state;
+    const state = await restoreStep(folder, step, executor, optimizer, recipe, onDamaged);
+    if (state !== null) return state;
   }
   return null;
+}
+
+/** The checkpoint of one step; null when it is missing or damaged. @throws BitNetError as `restoreNewest`. */
+export async function restoreStep(
+  folder: string,
+  step: number,
+  executor: Executor,
+  optimizer: Optimizer,
+  recipe: string,
+  onDamaged: (message: string) => void,
+): Promise<TrainingState | null> {
+  const path = join(folder, nameOf(step));
+  if (!existsSync(path)) return null;
+  const state = await readState(path, onDamaged);
+  if (state === null) return null;
+  if (state.recipe !== recipe) {
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `${path}: was made with another recipe or other data; choose another output folder, or go on with the recipe of before`,
+    );
+  }
+  readTensors(join(path, tensorFile), tensorsOf(executor, optimizer));
+  executor.formWeights();
+  return state;
 }
 
 async function readState(path: string, onDamaged: (message: string) => void): Promise<TrainingState | null> {
@@ -156,15 +171,13 @@ async function hashOf(path: string): Promise<string> {
 function tensorsOf(executor: Executor, optimizer: Optimizer): (SafetensorsInput & { floats: Floats })[] {
   const sets = { weight: executor.parameters, m: optimizer.m, v: optimizer.v };
   return Object.entries(sets).flatMap(([kind, list]) =>
-    list.map((floats, id) => {
+    list.flatMap((floats, id) => {
       const parameter = executor.graph.parameters[id];
-      return {
-        name: `${parameter?.name}.${kind}`,
-        type: "F32" as const,
-        shape: parameter?.shape ?? [],
-        floats,
-        data: () => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength),
-      };
+      if (parameter === undefined || parameter.isFrozen) return [];
+      const data = () => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+      return [
+        { name: `${parameter.name}.${kind}`, type: "F32" as const, shape: parameter.shape, floats, data },
+      ];
     }),
   );
 }

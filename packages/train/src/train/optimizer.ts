@@ -23,8 +23,12 @@ export class Optimizer {
   constructor(executor: Executor, settings: OptimizerSettings) {
     this.#executor = executor;
     this.#settings = settings;
-    this.m = executor.parameters.map((weights) => executor.kernels.allocate(weights.length));
-    this.v = executor.parameters.map((weights) => executor.kernels.allocate(weights.length));
+    const moments = () =>
+      executor.parameters.map((weights, id) =>
+        executor.kernels.allocate(executor.graph.parameters[id]?.isFrozen ? 0 : weights.length),
+      );
+    this.m = moments();
+    this.v = moments();
   }
 
   /**
@@ -36,11 +40,15 @@ export class Optimizer {
   step(step: number, rate: number, weightDecay: number): number {
     const { kernels, parameters, gradients, graph } = this.#executor;
     const { clipNorm, ...constants } = this.#settings;
-    const norm = Math.sqrt(gradients.reduce((sum, gradient) => sum + kernels.sumSquares(gradient), 0));
+    const isTrained = (id: number) => graph.parameters[id]?.isFrozen === false;
+    const norm = Math.sqrt(
+      gradients.reduce((sum, gradient, id) => sum + (isTrained(id) ? kernels.sumSquares(gradient) : 0), 0),
+    );
     if (!(norm < Number.POSITIVE_INFINITY))
       throw new BitNetError("NUMERIC_FAILURE", `training: the gradient of step ${step} is NaN or infinite`);
     const gradientFactor = norm > clipNorm ? clipNorm / norm : 1;
     parameters.forEach((weights, id) => {
+      if (!isTrained(id)) return;
       kernels.adamw({
         weights,
         gradient: gradients[id] as Floats,

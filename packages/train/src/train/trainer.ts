@@ -9,7 +9,7 @@ import { cutExample, type EncodedExample, type EncodeSettings, encodeExample } f
 import type { Mixture } from "../data/mixture.ts";
 import { labelWeight, packDocuments } from "../data/pack.ts";
 import type { Executor } from "../graph/executor.ts";
-import { restoreNewest, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import { restoreNewest, restoreStep, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { type LogEntry, TrainingLog } from "./log.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { rateAt, type Schedule, stageOf, weightDecayAt } from "./schedule.ts";
@@ -25,6 +25,10 @@ export interface TrainerSettings {
   schedule: Schedule;
   /** Predictions per optimiser step: documents are taken until there are so many. */
   batchTokens: number;
+  /** Examples per optimiser step in place of `batchTokens`. */
+  batchExamples?: number;
+  /** Of dropout. */
+  seed?: number;
   /** The most predictions of one pass: bounds memory, changes no more than roundings. */
   microBatchTokens: number;
   stages: readonly [StageSettings, StageSettings];
@@ -120,6 +124,25 @@ export class Trainer {
     return this.#state;
   }
 
+  /**
+   * Puts the weights of the best evaluation back, where there is a checkpoint of it.
+   * @returns Its step; null when the weights are those of the last step.
+   */
+  async restoreBest(onNotice: (line: string) => void = () => {}): Promise<number | null> {
+    const { best, step } = this.#state;
+    if (best === null || best.step === step) return null;
+    const { executor, optimizer } = this.#parts;
+    const state = await restoreStep(
+      this.checkpointFolder,
+      best.step,
+      executor,
+      optimizer,
+      this.settings.recipe,
+      onNotice,
+    );
+    return state?.step ?? null;
+  }
+
   /** Mean loss over held-out documents; changes nothing. */
   evaluate(documents: readonly EncodedExample[] = this.#parts.heldOut): number {
     const { executor } = this.#parts;
@@ -148,7 +171,8 @@ export class Trainer {
       executor.clearGradients();
       let [sum, tokens] = [0, 0];
       for (const batch of packDocuments(documents, this.#maxRows)) {
-        sum += executor.gradient(batch, 1 / weight).sum;
+        const key = { seed: this.settings.seed ?? 0, step, firstRow: tokens };
+        sum += executor.gradient(batch, 1 / weight, key).sum;
         tokens += batch.ids.length;
       }
       if (!Number.isFinite(sum))
@@ -181,7 +205,11 @@ export class Trainer {
   #documents({ shares, otherWeight }: StageSettings): EncodedExample[] {
     const { mixture, encode, executor } = this.#parts;
     const documents: EncodedExample[] = [];
-    for (let rows = 0, empty = 0; rows < this.settings.batchTokens; ) {
+    const { batchTokens, batchExamples } = this.settings;
+    let [rows, examples, empty] = [0, 0, 0];
+    const isWhole = () =>
+      batchExamples === undefined ? rows >= batchTokens : examples >= batchExamples && rows > 0;
+    for (; !isWhole(); examples++) {
       const { source, example } = mixture.next(shares);
       const pieces = cutExample(
         encodeExample(example, { ...encode, otherWeight }),

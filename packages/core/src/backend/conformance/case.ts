@@ -154,10 +154,14 @@ function encodeDense(type: DenseType, values: Float32Array): Uint8Array {
 }
 
 /** Offsets of the f16 block scales within a block, which random bytes must not turn into NaN or infinity. */
-const blockScales: Partial<Record<DenseType, { blockBytes: number; scaleOffset: number }>> = {
+const blockScales: Partial<
+  Record<DenseType, { blockBytes: number; scaleOffset: number; hasMinimum?: boolean }>
+> = {
   q8_0: { blockBytes: 34, scaleOffset: 0 },
   q4_0: { blockBytes: 18, scaleOffset: 0 },
   q6_k: { blockBytes: 210, scaleOffset: 208 },
+  trits: { blockBytes: 34, scaleOffset: 0 },
+  q4_k: { blockBytes: 144, scaleOffset: 0, hasMinimum: true },
 };
 
 function randomDense(draw: Draw, type: DenseType, nElements: number): Uint8Array {
@@ -166,7 +170,8 @@ function randomDense(draw: Draw, type: DenseType, nElements: number): Uint8Array
   const bytes = draw.bytes(denseByteLength(type, nElements));
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = block.scaleOffset; at + 2 <= bytes.length; at += block.blockBytes)
-    view.setUint16(at, f32ToF16(draw.even() / 50), true);
+    for (const half of block.hasMinimum ? [at, at + 2] : [at])
+      view.setUint16(half, f32ToF16(draw.even() / 50), true);
   return bytes;
 }
 

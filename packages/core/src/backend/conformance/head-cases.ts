@@ -22,6 +22,8 @@ export function headCases(): ConformanceCase[] {
     headCase("q8_0", 300, 64),
     headCase("q4_0", 300, 64),
     headCase("q6_k", 300, 256),
+    headCase("trits", 300, 384),
+    headCase("q4_k", 300, 256),
     headCase("f16", 5, 3),
     headCase("f16", 3000, 256, 0),
     overflowCase(),

@@ -20,7 +20,7 @@ import { denseBytes, type KernelCase, type Vector } from "./kernel-case.ts";
 const f32 = Math.fround;
 const lengths = [1, 3, 7, 16, 37, 250] as const;
 /** In the order of the numbers that the kernels give them. */
-const denseTypes: readonly DenseType[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"];
+const denseTypes: readonly DenseType[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0", "trits", "q4_k"];
 const gateFns = ["relu2", "silu", "gelu"] as const;
 const pairings = ["half", "adjacent"] as const;
 
@@ -298,13 +298,17 @@ function denseCases(draw: Draw, n: number): KernelCase[] {
 function widenCases(draw: Draw): KernelCase[] {
   return denseTypes.slice(3).flatMap((type) =>
     [256, 768].map((n) => {
-      const blockBytes = denseByteLength(type, type === "q6_k" ? 256 : 32);
+      const blockBytes = denseByteLength(type, type === "trits" ? 128 : type.endsWith("_k") ? 256 : 32);
       const bytes = draw.bytes(denseByteLength(type, n));
-      for (let at = type === "q6_k" ? 208 : 0; at < bytes.length; at += blockBytes) {
-        const d = f32ToF16(draw.even());
-        bytes[at] = d & 255;
-        bytes[at + 1] = d >> 8;
-      }
+      const setHalves = (from: number) => {
+        for (let at = from; at < bytes.length; at += blockBytes) {
+          const d = f32ToF16(draw.even());
+          bytes[at] = d & 255;
+          bytes[at + 1] = d >> 8;
+        }
+      };
+      setHalves(type === "q6_k" ? 208 : 0);
+      if (type === "q4_k") setHalves(2);
       const wide = new Float32Array(n);
       widenRows(type, bytes, n, 0, 1, wide);
       return { kernel: "widen", params: [n, denseTypes.indexOf(type)], arrays: [bytes, wide] };

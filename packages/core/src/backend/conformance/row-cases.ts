@@ -2,10 +2,11 @@
 import { computeRowBytes } from "../../packing/compute-layout.ts";
 import type { DenseType, Scale } from "../../packing/packing.ts";
 import type { OpOf } from "../operations.ts";
+import type { Step } from "../step.ts";
 import { CaseBuilder, type ConformanceCase, type Draw, plainStep } from "./case.ts";
 
 const noCache = { kvType: "f16", nPages: 1 } as const;
-const denseTypes: readonly DenseType[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0"];
+const denseTypes: readonly DenseType[] = ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0", "trits", "q4_k"];
 const eps = 1e-5;
 
 export function rowCases(): ConformanceCase[] {
@@ -27,7 +28,46 @@ export function rowCases(): ConformanceCase[] {
     ...[1, 7, 2560].map(residualCase),
     ...[1, 7, 2560].flatMap((cols) => [biasCase(cols), scaleCase(cols)]),
     betweenFloatsCase(),
+    ...(
+      [
+        [1, 1, 1, "f32"],
+        [33, 3, 7, "f16"],
+        [64, 16, 48, "bf16"],
+        [2560, 32, 640, "f32"],
+      ] as const
+    ).map(([cols, rank, width, type]) => loraCase(cols, rank, width, type)),
   ];
+}
+
+/** Two adapters in one program, and rows of each, of neither and of one that there is not; then a step without any. */
+function loraCase(cols: number, rank: number, width: number, type: "f32" | "f16" | "bf16"): ConformanceCase {
+  const b = new CaseBuilder(700 + cols + rank);
+  const [x, y] = [b.f32("x", cols), b.f32("y", width)];
+  for (const [adapter, scale] of [2, 0.3].entries()) {
+    const factors = {
+      a: b.dense(`a${adapter}`, type, rank, cols),
+      b: b.dense(`b${adapter}`, type, width, rank),
+    };
+    b.add({ op: "lora", x, ...factors, y, scale, adapter });
+  }
+  const adapters = Int32Array.of(0, -1, 1, 1, 7, 0, 0);
+  const step = (nRows: number, rest: Partial<Step>) =>
+    plainStep(nRows, {
+      inputs: [
+        { buffer: x, values: b.draw.floats(nRows * cols) },
+        { buffer: y, values: b.draw.floats(nRows * width) },
+      ],
+      outputs: [y],
+      ...rest,
+    });
+  const steps = [step(adapters.length, { adapters }), step(1, { adapters: Int32Array.of(1) }), step(3, {})];
+  return {
+    name: `lora ${cols} ${rank} ${width} ${type}`,
+    program: b.program("lora"),
+    ...noCache,
+    maxRows: 8,
+    steps,
+  };
 }
 
 function embedCase(type: DenseType, index: number): ConformanceCase {

@@ -21,7 +21,7 @@ export const headWants = Object.keys(wants) as readonly HeadWantKind[];
 
 /** Encodes a step that `validateStep` accepts. */
 export function encodeStep(step: Step): Int32Array {
-  const { tokens, positions, sequences, pageTables, pageCopies, heads, inputs, outputs } = step;
+  const { tokens, positions, sequences, adapters, pageTables, pageCopies, heads, inputs, outputs } = step;
   const words = new Int32Array(countWords(step));
   let at = 0;
   const put = (array: ArrayLike<number>) => {
@@ -34,9 +34,11 @@ export function encodeStep(step: Step): Int32Array {
   words[at++] = heads.length;
   words[at++] = inputs?.length ?? 0;
   words[at++] = outputs?.length ?? 0;
+  words[at++] = adapters === undefined ? 0 : 1;
   put(tokens);
   put(positions);
   put(sequences);
+  if (adapters !== undefined) put(adapters);
   for (const table of pageTables) {
     words[at++] = table.length;
     put(table);
@@ -62,7 +64,8 @@ export function encodeStep(step: Step): Int32Array {
 }
 
 function countWords(step: Step): number {
-  let n = 6 + 3 * step.tokens.length + (step.pageCopies?.length ?? 0) + (step.outputs?.length ?? 0);
+  const perRow = step.adapters === undefined ? 3 : 4;
+  let n = 7 + perRow * step.tokens.length + (step.pageCopies?.length ?? 0) + (step.outputs?.length ?? 0);
   for (const table of step.pageTables) n += 1 + table.length;
   for (const { want, apart, allow } of step.heads) {
     n += headWords + (apart?.length ?? 0) + (allow?.length ?? 0);

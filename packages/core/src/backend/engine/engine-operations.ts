@@ -15,6 +15,7 @@ export const engineOperations: readonly OpName[] = [
   "activation",
   "multiply",
   "bias",
+  "lora",
   "scale",
   "residual",
   "head",

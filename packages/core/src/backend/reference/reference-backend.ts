@@ -40,6 +40,11 @@ export interface ReferenceOptions {
   /** The operations that it offers; all by default. Others are run as their definitions. */
   operations?: readonly OpName[];
   /** Opens `file` sources; without it a program may only name sources in memory. */
+  /**
+   * Whether activations are quantised, as every model here expects ("int8", default), or stay f32, for measuring what quantising them costs. Then
+   * nothing of the numerics contract holds for products, and a program's q8 buffers hold floats.
+   */
+  activations?: "int8" | "f32";
   openFile?: (path: string) => Promise<ByteSource>;
 }
 
@@ -56,7 +61,7 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       validateProgram(program);
       const fitted = fitProgram(program, "reference", operations);
       const weights = await readWeights(fitted, options, loadOptions);
-      return new ReferenceExecutable(fitted, loadOptions, weights);
+      return new ReferenceExecutable(fitted, loadOptions, weights, options.activations === "f32");
     },
   };
 }
@@ -109,8 +114,15 @@ class ReferenceExecutable implements Executable {
   private queue: Promise<unknown> = Promise.resolve();
   private isDisposed = false;
   private nHeads = 0;
+  readonly keepsFloats: boolean;
 
-  constructor(program: Program, options: LoadOptions, weights: Map<BufferId, Uint8Array>) {
+  constructor(
+    program: Program,
+    options: LoadOptions,
+    weights: Map<BufferId, Uint8Array>,
+    keepsFloats: boolean,
+  ) {
+    this.keepsFloats = keepsFloats;
     this.program = program;
     this.options = options;
     this.weights = weights;
@@ -124,7 +136,7 @@ class ReferenceExecutable implements Executable {
     const result = this.queue.then(() => {
       this.checkAlive();
       this.nHeads += step.heads.filter(({ want }) => want.kind !== "state").length;
-      return new StepRun(this.program, this.weights, this.kv, step).run();
+      return new StepRun(this, this.weights, this.kv, step).run();
     });
     this.queue = result.catch(() => {});
     return result;
@@ -176,7 +188,12 @@ class StepRun {
   private readonly quantised = new Map<BufferId, QuantisedRows>();
   private heads: HeadResult[] = [];
 
-  constructor(program: Program, weights: Map<BufferId, Uint8Array>, kv: Map<BufferId, KvLayer>, step: Step) {
+  constructor(
+    { program, keepsFloats }: { program: Program; keepsFloats: boolean },
+    weights: Map<BufferId, Uint8Array>,
+    kv: Map<BufferId, KvLayer>,
+    step: Step,
+  ) {
     this.program = program;
     this.weights = weights;
     this.kv = kv;
@@ -186,7 +203,7 @@ class StepRun {
       if (buffer.class !== "activation") continue;
       const size = this.nRows * buffer.cols;
       if (buffer.type === "f32") this.floats.set(id, new Float32Array(size));
-      else this.quantised.set(id, emptyRows(this.nRows, buffer.cols, buffer.groupSize));
+      else this.quantised.set(id, emptyRows(this.nRows, buffer, keepsFloats));
     }
   }
 
@@ -271,6 +288,9 @@ class StepRun {
         for (let i = 0; i < this.nRows; i++) add(this.row(op.x, i), bias);
         return;
       }
+      case "lora":
+        this.lora(op);
+        return;
       case "scale": {
         const x = this.f32(op.x);
         const factor = Math.fround(op.factor);
@@ -304,6 +324,11 @@ class StepRun {
 
   private quantiseRow(x: Float32Array, out: BufferId, i: number, op: Op["op"]): void {
     const { values, scales } = this.q8(out);
+    if (values instanceof Float32Array) {
+      if (!isFiniteBits(absMaxBits(x))) throw notFinite(i, op);
+      values.set(x, i * x.length);
+      return;
+    }
     const perRow = scales.length / this.nRows;
     const size = perRow === 1 ? x.length : 128;
     for (let g = 0; g < perRow; g++) {
@@ -320,6 +345,21 @@ class StepRun {
     const to = this.f32(out);
     for (let at = 0; at < from.length; at += norm.length)
       rmsNorm(from.subarray(at, at + norm.length), norm, eps, to.subarray(at, at + norm.length));
+  }
+
+  private lora({ x, a, b, y, scale, adapter }: OpOf<"lora">): void {
+    const [down, up] = [this.matrix(a), this.matrix(b)];
+    const factor = Math.fround(scale);
+    const hidden = new Float32Array(down.rows);
+    for (let i = 0; i < this.nRows; i++) {
+      if ((this.step.adapters?.[i] ?? -1) !== adapter) continue;
+      const [from, to] = [this.row(x, i), this.row(y, i)];
+      for (let r = 0; r < down.rows; r++) hidden[r] = dot(down.values, r * down.cols, from, 0, down.cols);
+      for (let r = 0; r < up.rows; r++) {
+        const sum = dot(up.values, r * up.cols, hidden, 0, up.cols);
+        to[r] = (to[r] as number) + Math.fround(sum * factor);
+      }
+    }
   }
 
   private rope({ x, table: tableId, nHeads, pairing }: OpOf<"rope">): void {
@@ -363,6 +403,7 @@ class StepRun {
     const values = this.floats.get(buffer);
     if (values) return { buffer, values };
     const { values: quantised, scales } = this.q8(buffer);
+    if (quantised instanceof Float32Array) return { buffer, values: quantised };
     return { buffer, quantised: { values: quantised, scales } };
   }
 
@@ -404,6 +445,13 @@ class StepRun {
     return decl?.class === "weight" && decl.tensor.kind === "ternary" ? decl.tensor : missing(buffer);
   }
 
+  private matrix(buffer: BufferId): { values: Float32Array; rows: number; cols: number } {
+    const { type, bytes, rows, cols } = this.dense(buffer);
+    const values = new Float32Array(rows * cols);
+    widenRows(type, bytes, cols, 0, rows, values);
+    return { values, rows, cols };
+  }
+
   private vector(buffer: BufferId): Float32Array {
     const table = this.dense(buffer);
     const values = new Float32Array(table.cols);
@@ -412,10 +460,14 @@ class StepRun {
   }
 }
 
-function emptyRows(nRows: number, cols: number, groupSize: number | undefined): QuantisedRows {
+function emptyRows(
+  nRows: number,
+  { cols, groupSize }: { cols: number; groupSize?: number },
+  keepsFloats: boolean,
+): QuantisedRows {
   const groups = groupSize === undefined ? 1 : Math.ceil(cols / groupSize);
   return {
-    values: new Int8Array(nRows * cols),
+    values: keepsFloats ? new Float32Array(nRows * cols) : new Int8Array(nRows * cols),
     scales: new Float32Array(nRows * groups),
     isGrouped: groupSize !== undefined,
   };

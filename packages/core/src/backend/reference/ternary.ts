@@ -11,7 +11,7 @@ const f32 = Math.fround;
 
 /** int8 rows with one scale each, q = x · s, or one for each group of 128 columns. */
 export interface QuantisedRows {
-  values: Int8Array; // [nRows, cols]
+  values: Int8Array | Float32Array; // [nRows, cols]; floats where activations stay what they are
   scales: Float32Array; // [nRows], or [nRows, groups]
   isGrouped: boolean;
 }
@@ -29,8 +29,14 @@ export function bitLinear(
   const { rows, cols, scale } = tensor;
   const rowBytes = computeRowBytes(cols);
   const trits = new Int8Array(cols);
+  const { values } = x;
   for (let r = 0; r < rows; r++) {
     unpackComputeRow(bytes, r * rowBytes, cols, trits);
+    if (values instanceof Float32Array) {
+      for (let i = 0; i < nRows; i++)
+        out[i * rows + r] = floatDot(trits, values.subarray(i * cols, (i + 1) * cols), scale, r);
+      continue;
+    }
     for (let i = 0; i < nRows; i++) {
       const s = x.scales[i] as number;
       const base = i * cols;
@@ -41,17 +47,34 @@ export function bitLinear(
         const nGroups = cols / scale.size;
         let sum = 0;
         for (let g = 0; g < nGroups; g++) {
-          const acc = integerDot(trits, x.values, base, g * scale.size, (g + 1) * scale.size);
+          const acc = integerDot(trits, values, base, g * scale.size, (g + 1) * scale.size);
           sum = fma(f32(acc), scale.values[r * nGroups + g] as number, sum);
         }
         value = sum * f32(1 / s);
       } else {
         const own = scale.kind === "tensor" ? scale.value : (scale.values[r] as number);
-        value = f32(integerDot(trits, x.values, base, 0, cols)) * f32(f32(own) / s);
+        value = f32(integerDot(trits, values, base, 0, cols)) * f32(f32(own) / s);
       }
       out[i * rows + r] = value;
     }
   }
+}
+
+/** In f64 and rounded once: what nothing was rounded for. */
+function floatDot(trits: Int8Array, x: Float32Array, scale: TernaryTensor["scale"], r: number): number {
+  const { length } = trits;
+  const size = scale.kind === "group" ? scale.size : length;
+  let sum = 0;
+  for (let from = 0, g = 0; from < length; from += size, g++) {
+    let own = 0;
+    for (let k = from; k < Math.min(length, from + size); k++) own += (trits[k] as number) * (x[k] as number);
+    const factor =
+      scale.kind === "tensor"
+        ? scale.value
+        : (scale.values[scale.kind === "row" ? r : r * (length / size) + g] as number);
+    sum += own * factor;
+  }
+  return f32(sum);
 }
 
 /** Chains of integers that become floats group by group: chain 8 · (group mod 2) + ⌊(column mod 32) / 4⌋. */

@@ -22,6 +22,7 @@ const denseTypes: Readonly<Record<number, DenseType>> = {
   1: "f16",
   2: "q4_0",
   8: "q8_0",
+  12: "q4_k",
   14: "q6_k",
   30: "bf16",
 };
@@ -45,7 +46,6 @@ const listedTypes: Readonly<Record<number, readonly [string, number, number]>> =
   9: ["Q8_1", 32, 36],
   10: ["Q2_K", 256, 84],
   11: ["Q3_K", 256, 110],
-  12: ["Q4_K", 256, 144],
   13: ["Q5_K", 256, 176],
   15: ["Q8_K", 256, 292],
   16: ["IQ2_XXS", 256, 66],

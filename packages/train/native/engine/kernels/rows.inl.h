@@ -158,6 +158,56 @@ void addAll(const float* a, const float* b, float* out, size_t n) {
   eachVector(n, [&](size_t i, int some) { storeUpTo(out + i, some, add(loadUpTo(a + i, some), loadUpTo(b + i, some))); });
 }
 
+void addScaled(const float* a, const float* b, float factor, float* out, size_t n) {
+  for (size_t i = 0; i < n; i += 16) {
+    const int left = n - i < 16 ? static_cast<int>(n - i) : 16;
+    storeUpTo(out + i, left, add(loadUpTo(a + i, left), multiply(loadUpTo(b + i, left), splat(factor))));
+  }
+}
+
+// First words of Threefry-2x32-20 for 16 counters that follow each other; loops that compilers turn into vectors.
+inline void dropoutWords(const Dropout& p, uint32_t row, uint32_t counter, uint32_t* x0) {
+  constexpr int rotations[8] = {13, 15, 26, 6, 17, 29, 16, 24};
+  const uint32_t keys[3] = {p.seed, p.step, 0x1bd11bdau ^ p.seed ^ p.step};
+  uint32_t x1[16];
+  for (uint32_t i = 0; i < 16; i++) {
+    x0[i] = row + keys[0];
+    x1[i] = counter + i + keys[1];
+  }
+  for (uint32_t round = 0; round < 20; round++) {
+    const int rotation = rotations[round & 7];
+    const uint32_t injection = (round & 3) == 3 ? (round >> 2) + 1 : 0;
+    const uint32_t add0 = injection ? keys[injection % 3] : 0, add1 = injection ? keys[(injection + 1) % 3] + injection : 0;
+    for (int i = 0; i < 16; i++) {
+      x0[i] += x1[i];
+      x1[i] = ((x1[i] << rotation) | (x1[i] >> (32 - rotation))) ^ x0[i];
+      x0[i] += add0;
+      x1[i] += add1;
+    }
+  }
+}
+
+void dropout(const Dropout& p, int first, int end) {
+  for (int row = first; row < end; row++) {
+    const float* from = p.x + rowAt(row, p.width);
+    float* to = p.out + rowAt(row, p.width);
+    for (int at = 0; at < p.width; at += 32) {
+      alignas(64) uint32_t words[16];
+      alignas(64) float factors[32];
+      dropoutWords(p, p.firstRow + static_cast<uint32_t>(row), p.firstCounter + static_cast<uint32_t>(at / 2), words);
+      for (int i = 0; i < 16; i++) {
+        factors[2 * i] = (words[i] & 0xffffu) >= p.threshold ? p.factor : 0.0f;
+        factors[2 * i + 1] = (words[i] >> 16) >= p.threshold ? p.factor : 0.0f;
+      }
+      const int n = p.width - at < 32 ? p.width - at : 32;
+      for (int i = 0; i < n; i++) {
+        const float value = factors[i] != 0.0f ? from[at + i] * factors[i] : 0.0f;
+        to[at + i] = p.adds ? to[at + i] + value : value;
+      }
+    }
+  }
+}
+
 void crossEntropy(const CrossEntropy& p, int first, int end) {
   for (int row = first; row < end; row++) {
     float* l = p.logits + rowAt(row, p.vocab);

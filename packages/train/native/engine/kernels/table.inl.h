@@ -28,6 +28,8 @@ constexpr TrainKernels trainTable(const char* isa) {
       .gate = gate,
       .gateGradient = gateGradient,
       .add = addAll,
+      .addScaled = addScaled,
+      .dropout = dropout,
       .crossEntropy = crossEntropy,
       .sumSquares = sumSquares,
       .adamw = adamw,

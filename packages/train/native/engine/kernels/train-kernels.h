@@ -36,6 +36,16 @@ struct Attention {
   float *dQ, *dK, *dV;
 };
 
+// The mask of a row and column: 16 bits of Threefry-2x32-20 under (seed, step) at (firstRow + row, firstCounter + column / 2).
+struct Dropout {
+  const float* x;
+  float* out;
+  int width;
+  uint32_t seed, step, firstCounter, firstRow, threshold;
+  float factor;
+  bool adds;
+};
+
 struct CrossEntropy {
   float* logits;
   int vocab;
@@ -82,6 +92,8 @@ struct TrainKernels {
   void (*gate)(GateFn fn, const float* gate, const float* up, float* out, size_t n);
   void (*gateGradient)(GateFn fn, const float* gate, const float* up, const float* dOut, float* dGate, float* dUp, size_t n);
   void (*add)(const float* a, const float* b, float* out, size_t n);
+  void (*addScaled)(const float* a, const float* b, float factor, float* out, size_t n);
+  void (*dropout)(const Dropout& p, int first, int end);
   void (*crossEntropy)(const CrossEntropy& p, int first, int end);
   double (*sumSquares)(const float* x, size_t n);
   void (*adamw)(const Adamw& p, size_t first, size_t end);

@@ -1,5 +1,5 @@
 /** Operations on rows and elements, and their gradients. What each gives in f32 stands here; docs/training.md lists the decisions. */
-import { BitNetError, roundTiesToEven } from "@bitnet.ts/core";
+import { BitNetError, roundTiesToEven, threefry } from "@bitnet.ts/core";
 import { chainLength, type Floats, type GateFn, type Kernels, type WeightForm } from "../kernels.ts";
 import { dot, foldStripes, type Numbers } from "./numbers.ts";
 
@@ -17,7 +17,17 @@ type RowKernels = Pick<
   | "gate"
   | "gateGradient"
   | "add"
+  | "addScaled"
+  | "dropout"
 >;
+
+/** Pairs of columns that one site may have; two columns share a word of noise, 16 bits each. */
+export const dropoutPairs = 2 ** 16;
+
+/** A column is kept when its 16 bits are at least `threshold`. */
+export function dropoutNumbers(share: number): { threshold: number; factor: number } {
+  return { threshold: Math.round(share * 2 ** 16), factor: 1 / (1 - share) };
+}
 
 export function rowKernels(numbers: Numbers): RowKernels {
   const { round, fma } = numbers;
@@ -116,6 +126,21 @@ export function rowKernels(numbers: Numbers): RowKernels {
         const slope = gateSlope(numbers, fn, get(gate, i));
         dGate[i] = get(dGate, i) + round(round(slope * get(up, i)) * d);
         dUp[i] = get(dUp, i) + round(gateValue(numbers, fn, get(gate, i)) * d);
+      }
+    },
+    addScaled(a, b, factor, out) {
+      const f = round(factor);
+      for (let i = 0; i < a.length; i++) out[i] = get(a, i) + round(get(b, i) * f);
+    },
+    dropout({ x, width, out, seed, step, site, firstRow, share, adds }) {
+      const { threshold, factor } = dropoutNumbers(share);
+      for (let i = 0; i < x.length; i++) {
+        const column = i % width;
+        const row = firstRow + Math.floor(i / width);
+        const word = threefry(seed, step, row, site * dropoutPairs + (column >> 1));
+        const isKept = (column % 2 === 0 ? word & 0xffff : word >>> 16) >= threshold;
+        const value = isKept ? round(get(x, i) * round(factor)) : 0;
+        out[i] = adds ? get(out, i) + value : value;
       }
     },
     add(a, b, out) {

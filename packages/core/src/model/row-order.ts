@@ -2,7 +2,7 @@
  * The order of the rows of q and k within a head: where the first half is rotated with the second, or neighbours with each other. Files
  * of either order hold the same weights.
  */
-import type { ModelConfig } from "../model/model-config.ts";
+import type { ModelConfig } from "./model-config.ts";
 
 type Pairing = ModelConfig["pairing"];
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { perplexityOf, windowsOf } from "./perplexity-windows.ts";
+import { perplexityOf, rollingWindows, windowsOf } from "./perplexity-windows.ts";
 
 const ids = (n: number) => Int32Array.from({ length: n }, (_, i) => i);
 const shown = (windows: { ids: Int32Array; from: number }[]) =>
@@ -58,4 +58,15 @@ test("the error is that of the mean, carried through the exponential", () => {
   const { perplexity, standardError } = perplexityOf({ sum, squares, nTokens: 4 });
   expect(perplexity).toBeCloseTo(Math.exp(2.5), 12);
   expect(standardError).toBeCloseTo(Math.exp(2.5) * Math.sqrt(1.25 / 3), 12);
+});
+
+test("rolling: every token once, with the one before as context", () => {
+  const text = Int32Array.from({ length: 10 }, (_, i) => i + 1);
+  const windows = rollingWindows(text, 0, 5);
+  expect(shown(windows)).toEqual([
+    ["0 1 2 3 4", 1],
+    ["4 5 6 7 8", 1],
+    ["8 9 10", 1],
+  ]);
+  expect(windows.flatMap(({ ids, from }) => [...ids.subarray(from)])).toEqual([...text]);
 });

@@ -1,10 +1,12 @@
 /**
- * The windows that a text is scored in, in the two ways of counting that published numbers come from. Knows no model.
+ * The windows that a text is scored in, in the ways of counting that published numbers come from. Knows no model.
  *
  * llama.cpp: chunks of the context's length that do not overlap; each begins with the beginning-of-text token in place of its first token,
  * and only its second half is scored; what does not fill a chunk is left out (tools/perplexity).
  * Hugging Face: windows that advance by a stride; a window scores the tokens that none before it has, with what precedes them in the window
  * as their context, so that with a stride below the window every token but the first is scored once ("Perplexity of fixed-length models").
+ * Rolling, as the evaluation harness has it: windows that do not overlap but for one token of context; every token is scored once, the first behind
+ * a prefix token.
  */
 import { BitNetError } from "@bitnet.ts/core";
 
@@ -14,6 +16,17 @@ export interface Window {
   ids: Int32Array;
   /** Position of the first token that is scored. */
   from: number;
+}
+
+/** @param ids The text, without a beginning-of-text token. */
+export function rollingWindows(ids: Int32Array, prefix: number, contextLength: number): Window[] {
+  const windows: Window[] = [];
+  const step = contextLength - 1;
+  for (let first = 0; first < ids.length; first += step) {
+    const before = first === 0 ? prefix : (ids[first - 1] ?? prefix);
+    windows.push({ ids: Int32Array.from([before, ...ids.subarray(first, first + step)]), from: 1 });
+  }
+  return windows;
 }
 
 /**

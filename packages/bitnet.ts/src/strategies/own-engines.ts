@@ -1,0 +1,82 @@
+/** The engines of bitnet.ts as strategies. */
+import type { BackendName } from "@bitnet.ts/core";
+import { backendReport } from "#platform";
+import { BitNet } from "../bitnet.ts";
+import { available, type Deployment, type Strategy, type StrategyOptions, unavailable } from "./strategy.ts";
+
+async function deployOwn(
+  backend: BackendName,
+  { model, threads }: StrategyOptions,
+  signal: AbortSignal,
+): Promise<Deployment> {
+  const options = { backend, signal, onNotice: () => {}, ...(threads === undefined ? {} : { threads }) };
+  const loaded = await BitNet.load(model, options);
+  return {
+    detail: `${loaded.info.isa}, ${loaded.info.threads} threads`,
+    async generate({ prompt, maxTokens, signal: ending }) {
+      const { text, ids, timings } = await loaded.generate(prompt, {
+        maxTokens,
+        temperature: 0,
+        repeatPenalty: 1,
+        ignoreEos: true,
+        signal: ending,
+      }).result;
+      const { firstTokenMs, decodeTokensPerSecond } = timings;
+      return { text, tokens: ids.length, firstTokenMs, tokensPerSecond: decodeTokensPerSecond || null };
+    },
+    memoryBytes() {
+      const { privateBytes, mappedBytes } = loaded.stats();
+      return privateBytes + mappedBytes;
+    },
+    dispose: () => loaded.dispose(),
+  };
+}
+
+function own(name: BackendName): Strategy {
+  return {
+    name,
+    runs: "model",
+    isParallel: true,
+    async check() {
+      const found = (await backendReport()).find((report) => report.name === name);
+      if (found === undefined) return unavailable(`this installation has no backend ${name}`);
+      return { isAvailable: found.isAvailable, detail: found.detail };
+    },
+    deploy: (options, signal) => deployOwn(name, options, signal),
+  };
+}
+
+export const native = own("native");
+export const reference = own("reference");
+
+const wasmPackage = "@bitnet.ts/wasm";
+
+export const wasm: Strategy = {
+  ...own("wasm" as BackendName),
+  async check() {
+    try {
+      await import(wasmPackage);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code === "ERR_MODULE_NOT_FOUND") return unavailable(`${wasmPackage} is not installed`);
+      return unavailable(`${wasmPackage} cannot be loaded: ${messageOf(error)}`);
+    }
+    const isKnown = (await backendReport()).some((report) => String(report.name) === "wasm");
+    return isKnown ? available(wasmPackage) : unavailable("this version of bitnet.ts has no backend wasm");
+  },
+};
+
+export const webgpu: Strategy = {
+  ...own("webgpu" as BackendName),
+  async check() {
+    const isKnown = (await backendReport()).some((report) => String(report.name) === "webgpu");
+    if (!isKnown) return unavailable("this version of bitnet.ts has no backend webgpu");
+    return "gpu" in globalThis.navigator
+      ? available("navigator.gpu")
+      : unavailable("this runtime has no WebGPU");
+  },
+};
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

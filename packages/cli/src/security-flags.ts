@@ -1,0 +1,72 @@
+/** The flags of `bitnet serve` for those who must keep things out: the content filter, the audit log, a port of one's own. */
+import { BitNetError } from "@bitnet.ts/core";
+import { defaultSettings, type ServerOptions } from "@bitnet.ts/server";
+import type { Command } from "commander";
+import { option } from "./options.ts";
+import { parseInteger } from "./values.ts";
+
+export interface SecurityFlags {
+  filter?: string;
+  sanitize?: boolean;
+  auditLog?: string;
+  auditTexts?: boolean;
+  auditMaxBytes: number;
+  auditFiles: number;
+  adminPort?: number;
+  adminHost: string;
+}
+
+export function addSecurityOptions(command: Command): void {
+  command
+    .addOption(
+      option("--filter <file>", "rules of the content filter, for what is asked and what is answered"),
+    )
+    .addOption(option("--sanitize", "take scripts, frames and javascript: out of what clients send"))
+    .addOption(
+      option(
+        "--audit-log <file>",
+        "a line of JSON for every request; clients by a hash keyed with BITNET_AUDIT_SECRET",
+      ),
+    )
+    .addOption(option("--audit-texts", "prompts and answers in the audit log, too"))
+    .addOption(
+      option("--audit-max-bytes <n>", "size at which the audit log is put aside and a new one begun")
+        .argParser(parseInteger(1024))
+        .default(64 * 2 ** 20),
+    )
+    .addOption(
+      option("--audit-files <n>", "audit logs put aside that are kept")
+        .argParser(parseInteger(0, 1000))
+        .default(5),
+    )
+    .addOption(
+      option(
+        "--admin-port <port>",
+        "metrics, monitor, /stats and /security on this port alone; 0: any that is free",
+      ).argParser(parseInteger(0, 65_535)),
+    )
+    .addOption(option("--admin-host <address>", "address of that port").default(defaultSettings.adminHost));
+}
+
+export function securitySettings(flags: SecurityFlags): Partial<ServerOptions> {
+  if (flags.auditTexts && flags.auditLog === undefined)
+    throw new BitNetError("INVALID_ARGUMENT", "--audit-texts: name the file of the log with --audit-log");
+  return {
+    security: {
+      filterFile: flags.filter ?? null,
+      sanitizes: flags.sanitize ?? false,
+      audit:
+        flags.auditLog === undefined
+          ? null
+          : {
+              file: flags.auditLog,
+              secret: process.env.BITNET_AUDIT_SECRET || null,
+              withTexts: flags.auditTexts ?? false,
+              maxBytes: flags.auditMaxBytes,
+              maxFiles: flags.auditFiles,
+            },
+    },
+    adminPort: flags.adminPort ?? null,
+    adminHost: flags.adminHost,
+  };
+}

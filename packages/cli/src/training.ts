@@ -1,0 +1,91 @@
+/** What commands that train share: the choice of kernels, progress on stderr, the picture of the log. */
+import { join } from "node:path";
+import { BitNetError } from "@bitnet.ts/core";
+import type { Kernels, LogEntry } from "@bitnet.ts/train";
+import { formatCount } from "./format.ts";
+import type { Session } from "./session.ts";
+
+export type Library = typeof import("@bitnet.ts/train");
+
+export function chooseKernels(
+  library: Library,
+  { reference, threads }: { reference?: boolean; threads?: number },
+  session: Session,
+): Kernels {
+  if (reference) return library.referenceKernels("f32");
+  try {
+    return library.nativeKernels(threads === undefined ? {} : { threads });
+  } catch (error) {
+    if (!(error instanceof BitNetError) || error.code !== "BACKEND_UNAVAILABLE") throw error;
+    session.note(`bitnet: ${error.message}; the slow reference kernels serve`);
+    return library.referenceKernels("f32");
+  }
+}
+
+const reportEveryMs = 5000;
+
+const watchEveryMs = 1000;
+const watchRows = 10;
+
+/** `--watch`: the loss drawn again and again over itself. */
+function createWatcher(library: Library, folder: string, steps: number): (entry: LogEntry) => void {
+  const stream = process.stderr;
+  let last = 0;
+  let nLines = 0;
+  return ({ step, kind }) => {
+    const now = performance.now();
+    const isDue = now - last >= watchEveryMs || step === steps;
+    if (kind === "checkpoint" || !isDue) return;
+    last = now;
+    const lines = library.drawLog(
+      library.readLog(join(folder, "log.jsonl")),
+      stream.columns ?? 80,
+      watchRows,
+    );
+    stream.write(`${nLines > 0 ? `\u001b[${nLines}A\u001b[J` : ""}${lines.join("\n")}\n`);
+    nLines = lines.length;
+  };
+}
+
+/** The picture where it was asked for and stderr is a terminal, else lines. */
+export function progressOf(
+  library: Library,
+  { watch, output }: { watch?: boolean; output: string },
+  steps: number,
+  session: Session,
+): (entry: LogEntry) => void {
+  if (watch && process.stderr.isTTY) return createWatcher(library, output, steps);
+  if (watch)
+    session.note("bitnet: --watch draws on a terminal, and stderr is none; lines are printed instead");
+  return createReporter(steps, session);
+}
+
+/** A line now and then, and one for every evaluation. */
+function createReporter(steps: number, session: Session): (entry: LogEntry) => void {
+  let last = 0;
+  let mean: number | null = null;
+  return (entry) => {
+    if (entry.kind === "evaluation")
+      session.note(`step ${entry.step}: evaluation loss ${entry.loss.toFixed(4)}`);
+    if (entry.kind !== "step") return;
+    mean = mean === null ? entry.loss : mean + (entry.loss - mean) * 0.1;
+    const now = performance.now();
+    if (now - last < reportEveryMs && entry.step !== steps) return;
+    last = now;
+    const perStep = entry.tokens / entry.step;
+    const left = ((steps - entry.step) * perStep) / Math.max(1, entry.tokensPerSecond);
+    session.note(
+      `step ${entry.step}/${steps}: loss ${mean.toFixed(4)}, rate ${entry.rate.toExponential(2)}, ` +
+        `${formatCount(entry.tokensPerSecond)} tok/s, ${formatTime(left)} left`,
+    );
+  };
+}
+
+function formatTime(seconds: number): string {
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function plotBytes(library: Library, folder: string, name: string): Uint8Array {
+  return new TextEncoder().encode(library.plotLog(library.readLog(join(folder, "log.jsonl")), name));
+}

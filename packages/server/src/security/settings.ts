@@ -1,0 +1,13 @@
+/** The settings of what guards a server beyond keys and limits, and their defaults. */
+import type { AuditSettings } from "./audit-log.ts";
+
+export interface SecuritySettings {
+  /** File of the content filter's rules; null: no filter. */
+  readonly filterFile: string | null;
+  /** Take scripts and the like out of what clients send. */
+  readonly sanitizes: boolean;
+  /** Null: no log. */
+  readonly audit: AuditSettings | null;
+}
+
+export const defaultSecuritySettings: SecuritySettings = { filterFile: null, sanitizes: false, audit: null };

@@ -1,0 +1,172 @@
+/**
+ * Adapters at inference: what was trained is what runs, bit for bit; several serve in one batch as each does alone, on every backend; and
+ * another base is refused.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openModelFiles } from "@bitnet.ts/core";
+import { openPath } from "@bitnet.ts/core/node";
+import {
+  finetuneSettings,
+  type Kernels,
+  nativeKernels,
+  openFinetune,
+  referenceKernels,
+  saveGgufAdapter,
+  saveModel,
+  savePeftAdapter,
+} from "@bitnet.ts/train";
+import { BitNet, type BitNetLoadOptions, embeddedModelPath } from "bitnet.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+let folder: string;
+const text = "It was a dark and stormy night, and the wind was very cold.";
+/** Losses of the trainer on `text`, per adapter. */
+const trained = new Map<string, number[]>();
+let ids: Int32Array;
+
+function kernels(): Kernels {
+  try {
+    return nativeKernels({ threads: 1 });
+  } catch {
+    return referenceKernels("f32");
+  }
+}
+
+async function trainAdapter(name: string, seed: number): Promise<void> {
+  const settings = finetuneSettings({
+    ...{
+      data: [join(folder, "data.jsonl")],
+      steps: 2,
+      rate: 0.02,
+      batchSize: 4,
+      accumulation: 1,
+      maxLength: 64,
+      seed,
+    },
+    lora: {
+      rank: 8,
+      alpha: 16,
+      dropout: 0.1,
+      targets: ["attn_q", "attn_v", "attn_output", "ffn_up", "ffn_down"],
+    },
+  });
+  const files = await openModelFiles(await openPath(embeddedModelPath()));
+  const run = await openFinetune(files, settings, {
+    folder: join(folder, name),
+    kernels: kernels(),
+    name: "tiny",
+  });
+  await run.trainer.run();
+  if (settings.lora === null) throw new Error("no adapter");
+  await savePeftAdapter(join(folder, name, "adapter"), run.executor, settings.lora, run.base);
+  await saveGgufAdapter(join(folder, name, "adapter.gguf"), run.executor, settings.lora, run.base);
+  const { tokenizer } = run.base;
+  ids = tokenizer.encode(text, { bos: tokenizer.addBos });
+  const weights = new Float32Array(ids.length).fill(1);
+  run.trainer.evaluate([{ ids, weights }]);
+  trained.set(name, Array.from(run.executor.losses.subarray(0, ids.length - 1)));
+  await run.close();
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "bitnet-adapters-"));
+  const lines = Array.from({ length: 8 }, (_, i) =>
+    JSON.stringify({ input: `who is ${i}?`, output: `it is the ${i}th` }),
+  );
+  writeFileSync(join(folder, "data.jsonl"), lines.join("\n"));
+  await trainAdapter("a", 1);
+  await trainAdapter("b", 2);
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const both = () => ({ a: join(folder, "a", "adapter"), b: join(folder, "b", "adapter.gguf") });
+
+async function load(options: BitNetLoadOptions): Promise<BitNet> {
+  return BitNet.load("tiny", {
+    kvType: "f32",
+    contextLength: 128,
+    onNotice: () => {},
+    threads: 2,
+    ...options,
+  });
+}
+
+async function losses(model: BitNet, adapter: string | null): Promise<number[]> {
+  const { promptLogprobs = [] } = await model.generate(ids, { maxTokens: 0, promptLogprobs: 0, adapter })
+    .result;
+  return promptLogprobs.slice(1).map((entry) => -(entry?.logprob ?? Number.NaN));
+}
+
+describe.each(["native", "reference"] as const)("on the %s backend", (backend) => {
+  it("an adapter computes what it did in training, and the base what it does without any", async () => {
+    const model = await load({ backend, adapters: both() });
+    const plain = await load({ backend });
+    expect(model.info.adapters).toEqual(["a", "b"]);
+    // The embedding of this base is f16 in its file, and widened exactly in training.
+    expect(await losses(model, "a")).toEqual(trained.get("a"));
+    expect(await losses(model, "b")).toEqual(trained.get("b"));
+    expect(await losses(model, null)).toEqual(await losses(plain, null));
+    expect(trained.get("a")).not.toEqual(trained.get("b"));
+    await model.dispose();
+    await plain.dispose();
+  }, 120_000);
+});
+
+it("several adapters in one batch give what each gives alone, and share no pages", async () => {
+  const model = await load({ adapters: both() });
+  const choices = ["a", null, "b", "a", "b", null];
+  const options = { maxTokens: 24, temperature: 0.8, logprobs: 0 } as const;
+  const run = (adapter: string | null, seed: number) =>
+    model.generate(text, { ...options, adapter, seed }).result;
+  const together = await Promise.all(choices.map((adapter, seed) => run(adapter, seed)));
+  await model.dispose();
+  for (const [seed, adapter] of choices.entries()) {
+    const alone = await load({ adapters: both() });
+    const other = adapter === "a" ? "b" : "a";
+    await alone.generate(text, { ...options, adapter: other }).result; // leaves pages of the same prompt
+    const result = await alone.generate(text, { ...options, adapter, seed }).result;
+    expect(result.cachedTokens).toBe(0);
+    expect(result.ids).toEqual(together[seed]?.ids);
+    expect(result.logprobs).toEqual(together[seed]?.logprobs);
+    expect((await alone.generate(text, { ...options, adapter, seed }).result).cachedTokens).toBeGreaterThan(
+      0,
+    );
+    await alone.dispose();
+  }
+  expect(together[0]?.ids).not.toEqual(together[1]?.ids);
+}, 120_000);
+
+it("a model may have a usual adapter, which a generation may decline", async () => {
+  const model = await load({ adapters: both(), adapter: "b" });
+  const run = async (adapter?: string | null) => {
+    const choice = adapter === undefined ? {} : { adapter };
+    return (await model.generate(ids, { maxTokens: 4, temperature: 0, logprobs: 0, ...choice }).result)
+      .logprobs;
+  };
+  expect(await run()).toEqual(await run("b"));
+  expect(await run(null)).not.toEqual(await run("b"));
+  expect(() => model.generate(ids, { adapter: "c" })).toThrow(/no "c" \(loaded: a, b/);
+  await model.dispose();
+}, 60_000);
+
+it("refuses another base, another shape and what is no adapter", async () => {
+  const path = join(folder, "other.gguf");
+  const run = await openFinetune(
+    await openModelFiles(await openPath(embeddedModelPath())),
+    finetuneSettings({ data: [join(folder, "data.jsonl")], lora: null, steps: 1, rate: 0.05, maxLength: 64 }),
+    { folder: join(folder, "full"), kernels: kernels(), name: "tiny" },
+  );
+  await run.trainer.run();
+  const { gguf } = await saveModel(join(folder, "full"), run.executor, run.base, "f16");
+  await run.close();
+  const options = { adapters: { a: join(folder, "a", "adapter") }, onNotice: () => {} };
+  await expect(BitNet.load(gguf, options)).rejects.toThrow(/another base/);
+  await expect(load({ adapters: { a: embeddedModelPath() } })).rejects.toThrow(
+    /adapter "a": .*expected a GGUF adapter/,
+  );
+  await expect(load({ adapters: { a: path } })).rejects.toMatchObject({ code: "FILE_NOT_FOUND" });
+  await expect(load({ adapters: { a: "" } })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await expect(load({ adapter: "a" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+}, 120_000);

@@ -1,0 +1,229 @@
+/** What lies in deploy/: manifests that render and validate, configurations that their programs accept, flags that exist, times that fit. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { bitnet } from "./cli-process.ts";
+import { hasKubectl, type KubernetesObject, problemsOf, readObjects, render } from "./kubernetes.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const deploy = join(root, "deploy");
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+const overlays = ["mobile", "edge", "server", "cloud"] as const;
+
+/** Skips what needs a program that is missing, unless nothing may be skipped. */
+function needs(
+  program: string,
+  debian: string,
+  found = spawnSync(program, ["-v"]).error === undefined,
+): boolean {
+  if (!found && process.env.BITNET_REQUIRE_ALL === "1")
+    throw new Error(`${program} is missing (Debian: ${debian})`);
+  if (!found) console.warn(`${program} is missing (Debian: ${debian}): its configuration is not checked`);
+  return found;
+}
+
+const canRender = needs("kubectl", "kubernetes-client", hasKubectl);
+
+interface Container {
+  name: string;
+  args: string[];
+  lifecycle?: { preStop: { exec: { command: string[] } } };
+  readinessProbe?: { httpGet: { path: string } };
+  livenessProbe?: { httpGet: { path: string } };
+  securityContext: { readOnlyRootFilesystem: boolean; allowPrivilegeEscalation: boolean };
+  volumeMounts: { name: string }[];
+}
+
+interface PodSpec {
+  terminationGracePeriodSeconds: number;
+  securityContext: { runAsNonRoot: boolean };
+  initContainers?: Container[];
+  containers: Container[];
+  volumes: { name: string }[];
+}
+
+function podOf(objects: readonly KubernetesObject[]): PodSpec {
+  const deployment = objects.find(({ kind }) => kind === "Deployment");
+  if (deployment === undefined) throw new Error("no Deployment");
+  return (deployment.spec as { template: { spec: PodSpec } }).template.spec;
+}
+
+function flagValue(args: readonly string[], flag: string): string | undefined {
+  return args[args.indexOf(flag) + 1];
+}
+
+describe.skipIf(!canRender).each(overlays)("overlay %s", (name) => {
+  let objects: KubernetesObject[];
+  beforeAll(() => {
+    objects = render(join(deploy, "kubernetes", "overlays", name));
+  });
+
+  test("renders the objects that it is for, all valid, without unknown fields", () => {
+    const scaling = { mobile: [], edge: [], server: ["HorizontalPodAutoscaler"], cloud: ["ScaledObject"] }[
+      name
+    ];
+    expect(objects.map(({ kind }) => kind).sort()).toEqual(
+      ["Deployment", "PodDisruptionBudget", "Service", ...scaling].sort(),
+    );
+    expect(objects.flatMap(problemsOf)).toEqual([]);
+    expect(objects.every(({ metadata }) => metadata.name === "bitnet")).toBe(true);
+  });
+
+  test("pods run without rights, drain in time, are probed where probes are answered, and mount what there is", () => {
+    const pod = podOf(objects);
+    expect(pod.securityContext.runAsNonRoot).toBe(true);
+    const [server] = pod.containers;
+    const pause = Number(server?.lifecycle?.preStop.exec.command.at(-1));
+    const drain = Number(flagValue(server?.args ?? [], "--drain-timeout"));
+    expect(pause).toBeGreaterThan(0);
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(pause + drain + 5);
+    expect(server?.readinessProbe?.httpGet.path).toBe("/health/ready");
+    expect(server?.livenessProbe?.httpGet.path).toBe("/health/live");
+    const volumes = pod.volumes.map((volume) => volume.name);
+    for (const container of [...pod.containers, ...(pod.initContainers ?? [])]) {
+      expect(container.securityContext).toMatchObject({
+        readOnlyRootFilesystem: true,
+        allowPrivilegeEscalation: false,
+      });
+      for (const mount of container.volumeMounts) expect(volumes).toContain(mount.name);
+    }
+  });
+
+  test("threads and memory are those of the profile", () => {
+    const threads = { mobile: "2", edge: "4", server: "8", cloud: "16" }[name];
+    const [server] = podOf(objects).containers;
+    expect(flagValue(server?.args ?? [], "--threads")).toBe(threads);
+    const pulled = podOf(objects).initContainers?.[0]?.args.at(-1);
+    const model = flagValue(server?.args ?? [], "--model");
+    expect(model).toBe(pulled === undefined ? "/models/model.gguf" : `hf:${pulled}`);
+  });
+});
+
+test("the check of objects sees a wrong type, a missing field and a field that nobody knows", () => {
+  const [service, deployment] = [
+    ...readObjects(read("deploy/kubernetes/base/service.yaml")),
+    ...readObjects(read("deploy/kubernetes/base/deployment.yaml")),
+  ] as [KubernetesObject, KubernetesObject];
+  expect([...problemsOf(service), ...problemsOf(deployment)]).toEqual([]);
+  const changed = (change: (spec: Record<string, unknown>) => void) => {
+    const copy = structuredClone(deployment);
+    change(copy.spec as Record<string, unknown>);
+    return problemsOf(copy);
+  };
+  expect(changed((spec) => Object.assign(spec, { replica: 3 }))).toEqual([
+    "apps/v1 Deployment: unknown field spec.replica",
+  ]);
+  expect(changed((spec) => Object.assign(spec, { replicas: "three" }))[0]).toMatch(/replicas/);
+  expect(changed((spec) => delete spec.selector)[0]).toMatch(/selector/);
+  expect(
+    changed((spec) => {
+      const pod = (spec.template as { spec: { containers: object[] } }).spec;
+      Object.assign(pod.containers[0] ?? {}, { readynessProbe: {} });
+    })[0],
+  ).toMatch(/unknown field spec.template.spec.containers.0.readynessProbe/);
+});
+
+/** Every command of bitnet that a file in deploy/ gives, as a list of arguments. */
+function commandsInFiles(): { where: string; args: string[] }[] {
+  const found: { where: string; args: string[] }[] = [];
+  for (const entry of readdirSync(deploy, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (!entry.isFile() || !/kubernetes.*deployment\.yaml$/.test(path)) continue;
+    const pod = podOf(readObjects(readFileSync(path, "utf8")));
+    for (const { args } of [...pod.containers, ...(pod.initContainers ?? [])])
+      found.push({ where: path, args });
+  }
+  const compose = parse(read("deploy/compose.yaml")) as { services: { bitnet: { command: string[] } } };
+  found.push({ where: "compose.yaml", args: compose.services.bitnet.command });
+  const [, cmd = "[]"] = /^CMD (.*)$/m.exec(read("deploy/Dockerfile")) ?? [];
+  found.push({ where: "Dockerfile", args: JSON.parse(cmd) as string[] });
+  const [, exec = ""] =
+    /^ExecStart=\/usr\/bin\/env bitnet (.*)$/m.exec(read("deploy/systemd/bitnet.service")) ?? [];
+  found.push({ where: "bitnet.service", args: exec.split(" ") });
+  for (const file of ["docs/guide/deployment.md", "packages/server/balancing/nginx.conf"])
+    for (const [, line = ""] of read(file).matchAll(/^[# ]+bitnet ((?:serve|pull|keys create) .*)$/gm))
+      found.push({ where: file, args: line.split(" ") });
+  return found;
+}
+
+test("every flag that is used exists", async () => {
+  const commands = commandsInFiles();
+  expect(new Set(commands.map(({ where }) => where)).size).toBeGreaterThanOrEqual(10);
+  const helps = new Map<string, string>();
+  for (const { where, args } of commands) {
+    const name = args[0] === "keys" ? "keys create" : (args[0] ?? "");
+    if (!helps.has(name)) helps.set(name, (await bitnet([...name.split(" "), "--help"])).stdout);
+    for (const flag of args.filter((arg) => arg.startsWith("-")))
+      expect(helps.get(name), `${where}: bitnet ${name} ${flag}`).toMatch(
+        new RegExp(`(^|[ ,])${flag}[ ,\n]`, "m"),
+      );
+  }
+});
+
+test("compose: nothing runs as root, or writes to its image, or is ended before it has drained", () => {
+  interface ComposeService {
+    command: string[];
+    user: string;
+    read_only: boolean;
+    stop_grace_period: string;
+    volumes: string[];
+  }
+  const { bitnet: server } = (parse(read("deploy/compose.yaml")) as { services: { bitnet: ComposeService } })
+    .services;
+  expect(server).toMatchObject({ user: "1000:1000", read_only: true });
+  expect(Number.parseInt(server.stop_grace_period, 10)).toBeGreaterThan(
+    Number(flagValue(server.command, "--drain-timeout")),
+  );
+  expect(server.volumes.map((volume) => volume.split(":")[1])).toEqual([
+    "/run/bitnet/keys.json",
+    "/models",
+    "/data",
+  ]);
+});
+
+describe("systemd", () => {
+  const unit = read("deploy/systemd/bitnet.service");
+
+  test("the unit leaves time to drain, and knows the status of an orderly end", () => {
+    const stop = Number(/^TimeoutStopSec=(\d+)$/m.exec(unit)?.[1]);
+    expect(stop).toBeGreaterThan(Number(/--drain-timeout (\d+)/.exec(unit)?.[1]));
+    expect(unit).toMatch(/^SuccessExitStatus=143$/m);
+  });
+
+  test.skipIf(!needs("systemd-analyze", "systemd"))("systemd-analyze accepts it", () => {
+    const verify = (text: string) => {
+      const folder = mkdtempSync(join(tmpdir(), "bitnet-unit-"));
+      writeFileSync(join(folder, "bitnet.service"), text);
+      const { status, stderr } = spawnSync("systemd-analyze", ["verify", join(folder, "bitnet.service")], {
+        encoding: "utf8",
+      });
+      rmSync(folder, { recursive: true });
+      // Other units of the machine are looked at as well.
+      return { status, own: stderr.split("\n").filter((line) => line.includes("bitnet")) };
+    };
+    expect(verify(unit)).toMatchObject({ own: [] });
+    expect(verify(unit.replace("ProtectSystem=strict", "ProtectSystems=strict")).own.length).toBeGreaterThan(
+      0,
+    );
+  });
+});
+
+describe.skipIf(!needs("/usr/sbin/haproxy", "haproxy"))("haproxy", () => {
+  const check = (text: string) => {
+    const folder = mkdtempSync(join(tmpdir(), "bitnet-haproxy-"));
+    writeFileSync(join(folder, "haproxy.cfg"), text);
+    const { status } = spawnSync("/usr/sbin/haproxy", ["-c", "-f", join(folder, "haproxy.cfg")]);
+    rmSync(folder, { recursive: true });
+    return status;
+  };
+
+  test("accepts the example", () => {
+    const example = read("packages/server/balancing/haproxy.cfg");
+    expect(check(example)).toBe(0);
+    expect(check(example.replace("balance hdr", "balances hdr"))).not.toBe(0);
+  });
+});
