@@ -14,6 +14,10 @@ export const benches: readonly BenchEntry[] = [
   { name: "prompt-length", question: "What do long prompts cost, and how fast is generation behind them?" },
   { name: "batch", question: "What do sequences that decode together gain?" },
   { name: "embed", question: "How fast are texts embedded, alone and together?" },
+  {
+    name: "serve",
+    question: "What does the server give many clients at once, and what do those wait who are too many?",
+  },
   { name: "head", question: "What does screening the head gain, and how many rows does it compute exactly?" },
   { name: "wasm", question: "What of the native speed is left in WebAssembly?" },
   { name: "load", question: "How long is it from opening the file to the first token?" },
