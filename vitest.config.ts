@@ -6,6 +6,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^@bitnet\.ts\/core$/, replacement: source("./packages/core/src/index.ts") },
+      { find: /^@bitnet\.ts\/core\/base$/, replacement: source("./packages/core/src/base/index.ts") },
       { find: /^@bitnet\.ts\/core\/node$/, replacement: source("./packages/core/src/index.node.ts") },
       {
         find: /^@bitnet\.ts\/core\/conformance$/,
@@ -36,6 +37,7 @@ export default defineConfig({
       { find: /^#server\/(.*)$/, replacement: `${source("./packages/server/src/")}$1` },
       { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
+      { find: /^@bitnet\.ts\/web$/, replacement: source("./packages/web/src/index.ts") },
       { find: /^@bitnet\.ts\/cli$/, replacement: source("./packages/cli/src/index.ts") },
     ],
   },

@@ -52,6 +52,8 @@ function build(name) {
   if (name === "start") return;
   node("packages/train/dist/build/build.js");
   node("packages/wasm/dist/build/build.js");
+  node("packages/bitnet.ts/dist/build/bundle-worker.js");
+  node("packages/web/dist/build/build.js");
 }
 
 function start(args) {

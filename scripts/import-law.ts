@@ -26,7 +26,15 @@ const allowedPackages: Record<string, readonly string[]> = {
   server: ["@bitnet.ts/core", "@bitnet.ts/grammar", "bitnet.ts"],
   train: ["@bitnet.ts/core", "@bitnet.ts/native"],
   eval: ["@bitnet.ts/core", "bitnet.ts"],
-  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server", "@bitnet.ts/train", "@bitnet.ts/eval"],
+  web: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server"],
+  cli: [
+    "@bitnet.ts/core",
+    "bitnet.ts",
+    "@bitnet.ts/server",
+    "@bitnet.ts/web",
+    "@bitnet.ts/train",
+    "@bitnet.ts/eval",
+  ],
 };
 
 interface SourceFile {

@@ -31,7 +31,13 @@ import {
   throwIfAborted,
 } from "@bitnet.ts/core";
 import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
-import { availableMemory, createBackend, createGrammarCompiler, openLocation } from "#platform";
+import {
+  availableMemory,
+  createBackend,
+  createGrammarCompiler,
+  foreignOptions,
+  openLocation,
+} from "#platform";
 import { checkAdapters, openAdapters } from "./adapters.ts";
 import {
   type AnswerOptions,
@@ -42,6 +48,7 @@ import {
 } from "./answer-form.ts";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
+import { checkSource } from "./check-source.ts";
 import {
   type EmbeddingModel,
   type EmbeddingResult,
@@ -148,8 +155,7 @@ export class BitNet {
     options: BitNetLoadOptions,
   ): Promise<BitNet> {
     const start = performance.now();
-    const root: FileRoot =
-      source instanceof Blob ? blobRoot(source) : await openLocation(name, options.signal);
+    const root: FileRoot = source instanceof Blob ? blobRoot(source) : await openLocation(name, options);
     const files = await openModelFiles(root, {
       ...(options.i2sLayout ? { i2sLayout: options.i2sLayout } : {}),
       ...(options.signal ? { signal: options.signal } : {}),
@@ -163,6 +169,7 @@ export class BitNet {
         ...(options.backend ? { name: options.backend } : {}),
         ...(options.isa ? { isa: options.isa } : {}),
         ...(options.threads ? { threads: options.threads } : {}),
+        ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
         ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
@@ -435,19 +442,15 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   adapters: true,
   adapter: true,
   i2sLayout: true,
+  worker: true,
+  wasmUrl: true,
+  cache: true,
+  hub: true,
+  onDownload: true,
   onProgress: true,
   onNotice: true,
   signal: true,
 };
-
-function checkSource(source: unknown): void {
-  if (source instanceof Blob || source instanceof URL || (typeof source === "string" && source !== ""))
-    return;
-  throw new BitNetError(
-    "INVALID_ARGUMENT",
-    `load: expected the path or URL of a model, or a Blob with one, found ${kindOf(source)}`,
-  );
-}
 
 /** A model whose modules are beyond us still completes texts. */
 function unsupportedModules(error: unknown): BitNetError {
@@ -464,6 +467,10 @@ function namingSource(error: unknown, source: string): unknown {
 
 function checkOptions(options: BitNetLoadOptions): void {
   checkKnown("load", options, knownOptions);
+  for (const name of foreignOptions) {
+    if (options[name] !== undefined)
+      throw new BitNetError("INVALID_ARGUMENT", `${name}: only browsers have this option`);
+  }
   const { threads, contextLength, cacheTokens } = options;
   for (const [name, value] of Object.entries({ threads, contextLength, cacheTokens })) {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;

@@ -13,8 +13,9 @@ import {
 } from "@bitnet.ts/core";
 import { openFileSource, openPath } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
+import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
-import type { BackendReport, BackendRequest } from "./types.ts";
+import type { BackendReport, BackendRequest, LocationRequest } from "./types.ts";
 
 export { openFileSource };
 
@@ -34,13 +35,31 @@ export function embeddedModelPath(): string {
   );
 }
 
+/** Options that only make sense elsewhere. */
+export const foreignOptions = ["worker", "wasmUrl", "cache"] as const;
+
 /** Opens a URL, a local path, or a model of a hub (`hf:owner/name` or its page), which is brought into the cache first. */
-export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
+export async function openLocation(
+  location: string,
+  { signal, hub, onNotice, onDownload }: LocationRequest,
+): Promise<FileRoot> {
   if (location === "tiny" && !existsSync(location)) return openPath(embeddedModelPath());
-  const { endpoint } = await hubSettings();
-  if (isHubLocation(location, endpoint))
-    return openPath((await pull(location, signal ? { signal } : {})).path);
-  if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
+  const aborting = signal ? { signal } : {};
+  const endpoint =
+    hub?.endpoint === undefined
+      ? (await hubSettings()).endpoint
+      : parseEndpoint(hub.endpoint, "hub.endpoint");
+  if (isHubLocation(location, endpoint)) {
+    const pulled = await pull(location, {
+      ...aborting,
+      settings: { endpoint },
+      ...(hub?.token === undefined ? {} : { token: hub.token }),
+      ...(onNotice ? { onNotice } : {}),
+      ...(onDownload ? { onProgress: onDownload } : {}),
+    });
+    return openPath(pulled.path);
+  }
+  if (/^https?:\/\//.test(location)) return urlRoot(location, aborting);
   return openPath(location.startsWith("file:") ? pathOfUrl(location) : location);
 }
 

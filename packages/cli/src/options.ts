@@ -64,11 +64,10 @@ export interface ModelFlags {
   adapter?: string[];
 }
 
-export function modelOption(): Option {
-  return option(
-    "-m, --model <path>",
-    "GGUF file, Hugging Face folder, URL of either, hf:owner/name, or a short name (default: the embedded model)",
-  );
+export function modelOption(
+  what = "GGUF file, Hugging Face folder, URL of either, hf:owner/name, or a short name (default: the embedded model)",
+): Option {
+  return option("-m, --model <path>", what);
 }
 
 export function i2sLayoutOption(): Option {

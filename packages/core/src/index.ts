@@ -63,6 +63,7 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
+export { openUrl, type UrlOptions } from "./formats/url-source.ts";
 export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
 export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
