@@ -82,7 +82,10 @@ it("learns a made-up fact, and keeps its perplexity within 8 %", async () => {
     await run.trainer.run();
     await saveGgufAdapter(join(folder, "adapter.gguf"), run.executor, lora, run.base);
     await run.close();
-    const model = await BitNet.load(tinyModel, { ...options, adapters: { fact: join(folder, "adapter.gguf") } });
+    const model = await BitNet.load(tinyModel, {
+      ...options,
+      adapters: { fact: join(folder, "adapter.gguf") },
+    });
     const ask = async (adapter: string | null) =>
       (await model.createChat().send(questions[0] ?? "", { adapter, temperature: 0, maxTokens: 24 }).result)
         .text;
