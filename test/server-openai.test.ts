@@ -365,5 +365,3 @@ test("llama-server's completion, properties and template", async () => {
   };
   expect(prompt).toContain("User: Hi");
 });
-
-});
