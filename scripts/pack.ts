@@ -58,7 +58,9 @@ function packWorkspace(source: string): void {
   cpSync(source, folder, { recursive: true, filter: wanted });
   if (manifest.name === "bitnet.ts") {
     copyFileSync(join(root, "README.md"), join(folder, "README.md"));
-    cpSync(join(root, "models"), join(folder, "models"), { recursive: true });
+    mkdirSync(join(folder, "models"));
+    for (const file of ["tiny.gguf", "README.md"])
+      copyFileSync(join(root, "models", file), join(folder, "models", file));
   }
   // Not in the workspace's manifest: `npm ci` would look for packages that the registry gets only with this very release.
   if (manifest.name === "@bitnet.ts/native")
