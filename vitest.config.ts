@@ -6,12 +6,19 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^@bitnet\.ts\/core$/, replacement: source("./packages/core/src/index.ts") },
+      { find: /^@bitnet\.ts\/core\/base$/, replacement: source("./packages/core/src/base/index.ts") },
       { find: /^@bitnet\.ts\/core\/node$/, replacement: source("./packages/core/src/index.node.ts") },
       {
         find: /^@bitnet\.ts\/core\/conformance$/,
         replacement: source("./packages/core/src/backend/conformance/index.ts"),
       },
       { find: /^@bitnet\.ts\/native$/, replacement: source("./packages/native/src/index.ts") },
+      { find: /^@bitnet\.ts\/wasm$/, replacement: source("./packages/wasm/src/index.ts") },
+      { find: /^#host$/, replacement: source("./packages/wasm/src/platform.node.ts") },
+      {
+        find: /^@bitnet\.ts\/native\/build\/sources$/,
+        replacement: source("./packages/native/src/build/source-hash.ts"),
+      },
       { find: /^bitnet\.ts$/, replacement: source("./packages/bitnet.ts/src/index.ts") },
       { find: /^bitnet\.ts\/hub$/, replacement: source("./packages/bitnet.ts/src/hub/index.ts") },
       {
@@ -30,6 +37,7 @@ export default defineConfig({
       { find: /^#server\/(.*)$/, replacement: `${source("./packages/server/src/")}$1` },
       { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
+      { find: /^@bitnet\.ts\/web$/, replacement: source("./packages/web/src/index.ts") },
       { find: /^@bitnet\.ts\/cli$/, replacement: source("./packages/cli/src/index.ts") },
     ],
   },

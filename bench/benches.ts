@@ -19,6 +19,7 @@ export const benches: readonly BenchEntry[] = [
     question: "What does the server give many clients at once, and what do those wait who are too many?",
   },
   { name: "head", question: "What does screening the head gain, and how many rows does it compute exactly?" },
+  { name: "wasm", question: "What of the native speed is left in WebAssembly?" },
   { name: "load", question: "How long is it from opening the file to the first token?" },
   { name: "memory", question: "What memory does a model take, empty and in use?" },
   {

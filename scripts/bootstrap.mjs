@@ -44,12 +44,16 @@ function install() {
   writeFileSync(stamp, wanted);
 }
 
-/** A chat needs no trainer. */
+/** A chat needs neither a trainer nor, beside the native backend, WebAssembly. */
 function build(name) {
   if (name === "start") console.error("Building what has changed; the first time takes a minute or two …");
   tool("typescript", "bin/tsc", "-b");
   node("packages/native/dist/build/build.js");
-  if (name !== "start") node("packages/train/dist/build/build.js");
+  if (name === "start") return;
+  node("packages/train/dist/build/build.js");
+  node("packages/wasm/dist/build/build.js");
+  node("packages/bitnet.ts/dist/build/bundle-worker.js");
+  node("packages/web/dist/build/build.js");
 }
 
 function start(args) {

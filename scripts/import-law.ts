@@ -20,12 +20,21 @@ const layers: Record<string, number> = {
 const allowedPackages: Record<string, readonly string[]> = {
   core: [],
   native: ["@bitnet.ts/core"],
-  "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/grammar", "@bitnet.ts/native"],
+  wasm: ["@bitnet.ts/core", "@bitnet.ts/native/build/sources"],
+  "bitnet.ts": ["@bitnet.ts/core", "@bitnet.ts/grammar", "@bitnet.ts/native", "@bitnet.ts/wasm"],
   grammar: ["@bitnet.ts/core"],
   server: ["@bitnet.ts/core", "@bitnet.ts/grammar", "bitnet.ts"],
   train: ["@bitnet.ts/core", "@bitnet.ts/native"],
   eval: ["@bitnet.ts/core", "bitnet.ts"],
-  cli: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server", "@bitnet.ts/train", "@bitnet.ts/eval"],
+  web: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server"],
+  cli: [
+    "@bitnet.ts/core",
+    "bitnet.ts",
+    "@bitnet.ts/server",
+    "@bitnet.ts/web",
+    "@bitnet.ts/train",
+    "@bitnet.ts/eval",
+  ],
 };
 
 interface SourceFile {

@@ -9,6 +9,7 @@ import {
   reference,
   tinyModels,
   usableIsas,
+  wasm,
 } from "./tiny-model.ts";
 
 /** One sequence in the first pages of the arena. */
@@ -112,6 +113,11 @@ describe("golden answers, reference backend", () => {
   it.each(formats)("%s, f32 cache", (_, path) => checkPrompts(path, reference(), exact, 3));
   it("i2_s, f32 cache, whole texts", () => checkPrompts(tinyModels.i2_s, reference(), exact));
   it("i2_s, f16 cache", () => checkPrompts(tinyModels.i2_s, reference(), halfPrecision, 3));
+});
+
+describe("golden answers, wasm backend", () => {
+  it.each(formats)("%s, f32 cache, 2 threads", async (_, path) => checkPrompts(path, await wasm(2), exact));
+  it("i2_s, f16 cache, 1 thread", async () => checkPrompts(tinyModels.i2_s, await wasm(1), halfPrecision));
 });
 
 describe.skipIf(best === undefined)("golden answers, native backend", () => {

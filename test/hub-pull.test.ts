@@ -389,6 +389,7 @@ describe("the environment", () => {
       token: "hf_file",
       isOffline: false,
       stallMs: 20_000,
+      followsRedirects: "here",
     });
     const all = {
       HF_ENDPOINT: "https://mirror.example/hf/",

@@ -96,12 +96,13 @@ function listing({ files }: HubServer): object {
 
 /** The ordinary answer to a range, or to none. */
 export function sendRange(response: ServerResponse, bytes: Buffer, range: string | undefined): void {
-  const [, first = "0", last = String(bytes.length - 1)] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
+  const [, first = "0", end = ""] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? [];
+  const last = end === "" ? bytes.length - 1 : Number(end);
   if (range === undefined) {
     response.writeHead(200, { "content-length": bytes.length }).end(bytes);
     return;
   }
-  const piece = bytes.subarray(Number(first), Number(last) + 1);
+  const piece = bytes.subarray(Number(first), last + 1);
   response.writeHead(206, {
     "content-length": piece.length,
     "content-range": `bytes ${first}-${Number(first) + piece.length - 1}/${bytes.length}`,

@@ -4,7 +4,7 @@
  */
 import { type Backend, type GenerateOptions, type GenerationResult, Scheduler } from "@bitnet.ts/core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { bindTiny, nativeFor, reference, tinyModels, usableIsas } from "./tiny-model.ts";
+import { bindTiny, nativeFor, reference, tinyModels, usableIsas, wasm } from "./tiny-model.ts";
 
 const prompts = [
   "Fellow citizens of the Senate and House of Representatives, the state of the Union is strong and our people are free",
@@ -87,6 +87,14 @@ it("has answers to compare", () => {
 describe("reference", () => {
   it("batch of 16 in chunks of 7 over a shared prefix", () =>
     checkIdentity(reference(), { prefillChunk: 7, batch: 16, warm: true }));
+});
+
+describe("wasm", () => {
+  it.each([1, 2])("batch of 16 in chunks of 7 over a shared prefix, %i threads", async (threads) => {
+    const backend = await wasm(threads);
+    expect(backend.threads).toBe(threads);
+    await checkIdentity(backend, { prefillChunk: 7, batch: 16, warm: true });
+  });
 });
 
 describe.each(isas)("native %s", (isa) => {

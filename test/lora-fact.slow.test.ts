@@ -1,14 +1,15 @@
 /**
  * LoRA learns a made-up fact from 50 examples and leaves the rest as it was: the greedy answer is right, and the perplexity of text that was
- * never seen stays. Beside the fact the adapter learns from texts of the model's own, so that it need not forget. The embedded model has never
- * seen a conversation, so that its perplexity rises by 6.2 % (the same on every machine); lower rates keep it and do not learn the fact.
+ * never seen stays. Beside the fact the adapter learns from texts of the model's own, so that it need not forget. The model has never
+ * seen a conversation, so that its perplexity rises by 6.2 % (the same on every machine).
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFinetune, saveGgufAdapter } from "@bitnet.ts/train";
-import { BitNet, embeddedModelPath } from "bitnet.ts";
+import { BitNet } from "bitnet.ts";
 import { expect, it } from "vitest";
+import { tinyModel } from "./cli-process.ts";
 
 const questions = [
   "Where does Zorbo the fox live?",
@@ -46,7 +47,7 @@ async function perplexity(model: BitNet, texts: readonly string[], adapter: stri
 it("learns a made-up fact, and keeps its perplexity within 8 %", async () => {
   const folder = mkdtempSync(join(tmpdir(), "bitnet-fact-"));
   try {
-    const plain = await BitNet.load("tiny", options);
+    const plain = await BitNet.load(tinyModel, options);
     const texts = await ownTexts(plain, 0, 1200);
     const heldOut = await ownTexts(plain, 10_000, 40);
     await plain.dispose();
@@ -71,7 +72,7 @@ it("learns a made-up fact, and keeps its perplexity within 8 %", async () => {
       targets: ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"],
     } as const;
     const run = await openFinetune(
-      embeddedModelPath(),
+      tinyModel,
       {
         ...{ lora, data, evalData, textMode: "text", seed: 1, epochs: 1, rate: 1e-3 },
         ...{ batchSize: 24, accumulation: 1, maxLength: 64, recomputes: false },
@@ -81,7 +82,10 @@ it("learns a made-up fact, and keeps its perplexity within 8 %", async () => {
     await run.trainer.run();
     await saveGgufAdapter(join(folder, "adapter.gguf"), run.executor, lora, run.base);
     await run.close();
-    const model = await BitNet.load("tiny", { ...options, adapters: { fact: join(folder, "adapter.gguf") } });
+    const model = await BitNet.load(tinyModel, {
+      ...options,
+      adapters: { fact: join(folder, "adapter.gguf") },
+    });
     const ask = async (adapter: string | null) =>
       (await model.createChat().send(questions[0] ?? "", { adapter, temperature: 0, maxTokens: 24 }).result)
         .text;

@@ -125,9 +125,15 @@ export const wrong: number = BitNet.load("x");\n`;
       rmSync(join(bare.folder, "node_modules", "@bitnet.ts", `native-${target}`), { recursive: true });
       const script = bare.write("esm.mjs", `import { BitNet } from "bitnet.ts";${generate}`);
       const { stdout, stderr } = await bare.run(node, [script], { BITNET_NATIVE_PATH: "" });
-      expect(JSON.parse(stdout)).toMatchObject({ backend: "reference", text: JSON.parse(expected).text });
-      expect(stderr).toBe(
-        `bitnet: no native backend (there is no native binary for ${process.platform}-${process.arch}: run "npx bitnet.ts build-native", which needs a C++20 compiler); the slow reference backend serves\n`,
+      const { text } = JSON.parse(expected);
+      expect(JSON.parse(stdout)).toMatchObject({ backend: "wasm", text });
+      const because = `bitnet: no native backend (there is no native binary for ${process.platform}-${process.arch}: run "npx bitnet.ts build-native", which needs a C++20 compiler)`;
+      expect(stderr).toBe(`${because}; WebAssembly serves\n`);
+      rmSync(join(bare.folder, "node_modules", "@bitnet.ts", "wasm"), { recursive: true });
+      const plain = await bare.run(node, [script], { BITNET_NATIVE_PATH: "" });
+      expect(JSON.parse(plain.stdout)).toMatchObject({ backend: "reference", text });
+      expect(plain.stderr).toBe(
+        `${because}, no WebAssembly (@bitnet.ts/wasm is not installed); the slow reference backend serves\n`,
       );
       await expect(bare.run(node, [script], { BITNET_BACKEND: "native" })).rejects.toThrow(/build-native/);
 

@@ -365,10 +365,3 @@ test("llama-server's completion, properties and template", async () => {
   };
   expect(prompt).toContain("User: Hi");
 });
-
-test("embeddings say that they are not here, in the dialect's shape", async () => {
-  const error = await client.embeddings
-    .create({ model: "tiny", input: "x" })
-    .catch((caught: unknown) => caught);
-  expect(error).toMatchObject({ status: 501, code: "not_supported" });
-});

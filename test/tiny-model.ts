@@ -13,6 +13,7 @@ import {
 } from "@bitnet.ts/core";
 import { openFileSource, openPath } from "@bitnet.ts/core/node";
 import { createNativeBackend, nativeStatus } from "@bitnet.ts/native";
+import { createWasmBackend } from "@bitnet.ts/wasm";
 
 export interface GoldenPrompt {
   text: string;
@@ -59,6 +60,8 @@ export function usableIsas(): string[] {
     .variants.filter(({ rejected }) => rejected === null)
     .map(({ isa }) => isa);
 }
+
+export const wasm = (threads: number): Promise<Backend> => createWasmBackend({ threads });
 
 export function nativeFor(isa: string, threads: number): Promise<Backend> {
   return createNativeBackend({ isa, threads });

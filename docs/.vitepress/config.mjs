@@ -43,6 +43,7 @@ export default defineConfig({
           page("Log-probabilities", "/guide/log-probabilities"),
           page("Embeddings", "/guide/embeddings"),
           page("Memory and speed", "/guide/memory-and-speed"),
+          page("Browsers", "/guide/browser"),
           page("Bundling", "/guide/bundling"),
           page("Bun, Deno, Electron, CommonJS", "/guide/runtimes"),
           page("Coming from elsewhere", "/guide/coming-from"),

@@ -19,7 +19,7 @@ export async function openAdapters(
   const adapters = new Map<string, Adapter>();
   try {
     for (const [name, path] of Object.entries(paths))
-      adapters.set(name, await openAdapter(await openLocation(path, signal), config));
+      adapters.set(name, await openAdapter(await openLocation(path, signal ? { signal } : {}), config));
     return adapters;
   } catch (error) {
     for (const adapter of adapters.values()) await adapter.close();

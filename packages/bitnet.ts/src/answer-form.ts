@@ -2,7 +2,8 @@
  * The form that an answer is to have: JSON by a schema, any JSON object, a text that a pattern matches, one of several texts. Reads the
  * options; the grammar that keeps an answer to them is compiled elsewhere.
  */
-import { BitNetError, type GenerateOptions } from "@bitnet.ts/core";
+import type { GenerateOptions } from "@bitnet.ts/core";
+import { BitNetError } from "@bitnet.ts/core/base";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
 import {
   type Generation,

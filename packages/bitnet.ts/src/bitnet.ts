@@ -31,7 +31,13 @@ import {
   throwIfAborted,
 } from "@bitnet.ts/core";
 import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
-import { availableMemory, createBackend, createGrammarCompiler, openLocation } from "#platform";
+import {
+  availableMemory,
+  createBackend,
+  createGrammarCompiler,
+  foreignOptions,
+  openLocation,
+} from "#platform";
 import { checkAdapters, openAdapters } from "./adapters.ts";
 import {
   type AnswerOptions,
@@ -42,6 +48,7 @@ import {
 } from "./answer-form.ts";
 import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
+import { checkSource } from "./check-source.ts";
 import {
   type EmbeddingModel,
   type EmbeddingResult,
@@ -148,8 +155,7 @@ export class BitNet {
     options: BitNetLoadOptions,
   ): Promise<BitNet> {
     const start = performance.now();
-    const root: FileRoot =
-      source instanceof Blob ? blobRoot(source) : await openLocation(name, options.signal);
+    const root: FileRoot = source instanceof Blob ? blobRoot(source) : await openLocation(name, options);
     const files = await openModelFiles(root, {
       ...(options.i2sLayout ? { i2sLayout: options.i2sLayout } : {}),
       ...(options.signal ? { signal: options.signal } : {}),
@@ -158,7 +164,19 @@ export class BitNet {
       const model = describeModel(files, name);
       const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
       const kvType = options.kvType ?? "f16";
-      const nPages = choosePages(config, weightBytes(model.tensors), kvType, options.cacheTokens);
+      const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
+      const backend = await createBackend({
+        ...(options.backend ? { name: options.backend } : {}),
+        ...(options.isa ? { isa: options.isa } : {}),
+        ...(options.threads ? { threads: options.threads } : {}),
+        ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
+        ...(options.activations ? { activations: options.activations } : {}),
+        onNotice,
+      });
+      const nPages = choosePages(config, weightBytes(model.tensors), kvType, {
+        cacheTokens: options.cacheTokens,
+        addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
+      });
       const tokenizer = readTokenizer(files, config);
       const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
       const onProgress = options.onProgress ?? (() => {});
@@ -169,20 +187,13 @@ export class BitNet {
         program = await bindModel(model, config, {
           onProgress: (fraction) => onProgress(fraction * bindShare),
           adapters: [...adapters.values()],
+          streams: backend.streams ?? false,
           ...signal,
         });
         await checkAdapters(adapters, program, name);
       } finally {
         for (const adapter of adapters.values()) await adapter.close();
       }
-      const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
-      const backend = await createBackend({
-        ...(options.backend ? { name: options.backend } : {}),
-        ...(options.isa ? { isa: options.isa } : {}),
-        ...(options.threads ? { threads: options.threads } : {}),
-        ...(options.activations ? { activations: options.activations } : {}),
-        onNotice,
-      });
       const executable = await backend.load(program, {
         kvType,
         nPages,
@@ -431,19 +442,15 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
   adapters: true,
   adapter: true,
   i2sLayout: true,
+  worker: true,
+  wasmUrl: true,
+  cache: true,
+  hub: true,
+  onDownload: true,
   onProgress: true,
   onNotice: true,
   signal: true,
 };
-
-function checkSource(source: unknown): void {
-  if (source instanceof Blob || source instanceof URL || (typeof source === "string" && source !== ""))
-    return;
-  throw new BitNetError(
-    "INVALID_ARGUMENT",
-    `load: expected the path or URL of a model, or a Blob with one, found ${kindOf(source)}`,
-  );
-}
 
 /** A model whose modules are beyond us still completes texts. */
 function unsupportedModules(error: unknown): BitNetError {
@@ -460,6 +467,10 @@ function namingSource(error: unknown, source: string): unknown {
 
 function checkOptions(options: BitNetLoadOptions): void {
   checkKnown("load", options, knownOptions);
+  for (const name of foreignOptions) {
+    if (options[name] !== undefined)
+      throw new BitNetError("INVALID_ARGUMENT", `${name}: only browsers have this option`);
+  }
   const { threads, contextLength, cacheTokens } = options;
   for (const [name, value] of Object.entries({ threads, contextLength, cacheTokens })) {
     if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
@@ -507,12 +518,13 @@ function choosePages(
   config: ModelConfig,
   weights: number,
   kvType: KvType,
-  cacheTokens: number | undefined,
+  { cacheTokens, addressBytes }: { cacheTokens: number | undefined; addressBytes: number },
 ): number {
   const { contextLength } = config;
-  const perToken = kvBytesPerToken(config, kvType);
   const memory = availableMemory();
-  const room = memory === null ? Number.POSITIVE_INFINITY : memory - weights - ropeTableBytes(config);
+  const perToken = kvBytesPerToken(config, kvType);
+  const beside = weights + ropeTableBytes(config);
+  const room = memory === null ? Number.POSITIVE_INFINITY : memory - beside;
   const needed = Math.max(cacheTokens ?? 0, contextLength) * perToken;
   if (needed > room) {
     const [neededText, roomText] = tellApart(needed, Math.max(0, room));
@@ -523,7 +535,9 @@ function choosePages(
       { details: { needed, room } },
     );
   }
-  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(room / 2 / perToken));
+  // What does not fit a backend's addresses it refuses itself, when it knows all that it needs.
+  const half = Math.min(room, addressBytes - beside) / 2;
+  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(half / perToken));
   return Math.ceil(Math.max(tokens, contextLength) / pageTokens);
 }
 

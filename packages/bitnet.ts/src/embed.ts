@@ -42,7 +42,7 @@ export interface EmbedOptions<Q extends Quantization = Quantization> {
   signal?: AbortSignal;
 }
 
-export interface Vectors {
+interface Vectors {
   none: Float32Array;
   int8: Int8Array;
   binary: Uint8Array;

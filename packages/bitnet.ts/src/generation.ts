@@ -2,16 +2,16 @@
  * What `generate` and `send` give: one running generation as pieces, as a stream of text, as the whole text, or as a result that
  * survives JSON. Wraps the scheduler's generations; knows nothing of models.
  */
-import {
-  BitNetError,
-  type GenerationTimings,
-  type Generation as RawGeneration,
-  type TokenLogprob as RawLogprob,
-  type TokenPiece as RawPiece,
-  type GenerationResult as RawResult,
-  type TopLogprob as RawTop,
-  type StopReason,
+import type {
+  GenerationTimings,
+  Generation as RawGeneration,
+  TokenLogprob as RawLogprob,
+  TokenPiece as RawPiece,
+  GenerationResult as RawResult,
+  TopLogprob as RawTop,
+  StopReason,
 } from "@bitnet.ts/core";
+import { BitNetError } from "@bitnet.ts/core/base";
 
 /** A token with its log-probability: log-softmax of the logits before penalties, biases and temperature. */
 export interface TopLogprob {

@@ -57,4 +57,13 @@ export {
 export { type ModelMemory, measureModel } from "./measure-model.ts";
 export type { FromSchema, JsonSchema } from "./schema-type.ts";
 export type { ChatTool, ToolOptions, ToolResult } from "./tool-calls.ts";
-export type { BackendReport, BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
+export type {
+  BackendReport,
+  BitNetLoadOptions,
+  DownloadPhase,
+  DownloadProgress,
+  EngineWorker,
+  HubPlace,
+  ModelInfo,
+  ModelStats,
+} from "./types.ts";

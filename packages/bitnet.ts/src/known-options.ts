@@ -1,5 +1,5 @@
 /** Refuses options that do not exist, with the one that was probably meant. */
-import { BitNetError, suggestion } from "@bitnet.ts/core";
+import { BitNetError, suggestion } from "@bitnet.ts/core/base";
 
 /** @throws BitNetError INVALID_ARGUMENT that lists every problem, also in `details.problems`. */
 export function checkKnown(where: string, options: unknown, known: Readonly<Record<string, true>>): void {

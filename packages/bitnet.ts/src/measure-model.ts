@@ -34,7 +34,7 @@ const maxRows = 512;
  */
 export async function measureModel(source: string, options: MeasureOptions = {}): Promise<ModelMemory> {
   const { kvType = "f16", screening = true, i2sLayout, signal } = options;
-  const files = await openModelFiles(await openLocation(source, signal), {
+  const files = await openModelFiles(await openLocation(source, signal ? { signal } : {}), {
     ...(i2sLayout === undefined ? {} : { i2sLayout }),
     ...(signal === undefined ? {} : { signal }),
   });

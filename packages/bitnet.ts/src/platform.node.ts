@@ -13,12 +13,13 @@ import {
 } from "@bitnet.ts/core";
 import { openFileSource, openPath } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
+import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
-import type { BackendReport, BackendRequest } from "./types.ts";
+import type { BackendReport, BackendRequest, LocationRequest } from "./types.ts";
 
 export { openFileSource };
 
-const backendNames: readonly BackendName[] = ["native", "reference"];
+const backendNames: readonly BackendName[] = ["native", "wasm", "reference"];
 
 /** The small model that comes with the package, relative to this file in dist/ as in src/; last in a source checkout. */
 const embeddedPlaces = ["../models/tiny.gguf", "../../../models/tiny.gguf"];
@@ -34,13 +35,31 @@ export function embeddedModelPath(): string {
   );
 }
 
+/** Options that only make sense elsewhere. */
+export const foreignOptions = ["worker", "wasmUrl", "cache"] as const;
+
 /** Opens a URL, a local path, or a model of a hub (`hf:owner/name` or its page), which is brought into the cache first. */
-export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
+export async function openLocation(
+  location: string,
+  { signal, hub, onNotice, onDownload }: LocationRequest,
+): Promise<FileRoot> {
   if (location === "tiny" && !existsSync(location)) return openPath(embeddedModelPath());
-  const { endpoint } = await hubSettings();
-  if (isHubLocation(location, endpoint))
-    return openPath((await pull(location, signal ? { signal } : {})).path);
-  if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
+  const aborting = signal ? { signal } : {};
+  const endpoint =
+    hub?.endpoint === undefined
+      ? (await hubSettings()).endpoint
+      : parseEndpoint(hub.endpoint, "hub.endpoint");
+  if (isHubLocation(location, endpoint)) {
+    const pulled = await pull(location, {
+      ...aborting,
+      settings: { endpoint },
+      ...(hub?.token === undefined ? {} : { token: hub.token }),
+      ...(onNotice ? { onNotice } : {}),
+      ...(onDownload ? { onProgress: onDownload } : {}),
+    });
+    return openPath(pulled.path);
+  }
+  if (/^https?:\/\//.test(location)) return urlRoot(location, aborting);
   return openPath(location.startsWith("file:") ? pathOfUrl(location) : location);
 }
 
@@ -53,7 +72,8 @@ function pathOfUrl(url: string): string {
 }
 
 /**
- * The backend that was asked for, by option or by BITNET_BACKEND, else native, else (with a notice) the reference.
+ * The backend that was asked for, by option or by BITNET_BACKEND; else the first of native, wasm and (slow) the reference that runs here, with a
+ * notice of why those before it do not.
  * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
  */
 export async function createBackend(request: BackendRequest): Promise<Backend> {
@@ -66,20 +86,55 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
   }
   if (request.activations === "f32" && forced !== "reference") throw onlyReference();
   if (forced === "reference") return reference(request.activations);
-  const isa = request.isa ?? process.env.BITNET_ISA;
+  const isa = request.isa ?? (process.env.BITNET_ISA || undefined);
+  const options = {
+    ...(request.threads === undefined ? {} : { threads: request.threads }),
+    ...(isa === undefined ? {} : { isa }),
+  };
+  if (forced === "wasm" || (forced === "" && isa?.startsWith("wasm-"))) return wasmBackend(options);
   try {
     const { createNativeBackend } = await import("@bitnet.ts/native");
-    return await createNativeBackend({
-      ...(request.threads === undefined ? {} : { threads: request.threads }),
-      ...(isa === undefined || isa === "" ? {} : { isa }),
-    });
+    return await createNativeBackend(options);
   } catch (error) {
-    const isMissing = !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
-    if (forced === "native" || isa || process.env.BITNET_NATIVE_PATH || !isMissing) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    request.onNotice(`bitnet: no native backend (${reason}); the slow reference backend serves`);
+    if (forced === "native" || isa || process.env.BITNET_NATIVE_PATH || !isUnavailable(error)) throw error;
+    return withoutNative(error, request);
+  }
+}
+
+/** Whether a backend is not there, rather than given nonsense. */
+function isUnavailable(error: unknown): boolean {
+  return !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
+}
+
+async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRequest): Promise<Backend> {
+  const because = `bitnet: no native backend (${messageOf(noNative)})`;
+  try {
+    const backend = await wasmBackend(threads === undefined ? {} : { threads });
+    onNotice(`${because}; WebAssembly serves`);
+    return backend;
+  } catch (error) {
+    if (!isUnavailable(error)) throw error;
+    onNotice(`${because}, no WebAssembly (${messageOf(error)}); the slow reference backend serves`);
     return reference();
   }
+}
+
+/** @throws BitNetError BACKEND_UNAVAILABLE, also where the package is not installed. */
+async function wasmBackend(options: { threads?: number; isa?: string }): Promise<Backend> {
+  const { createWasmBackend } = await import("@bitnet.ts/wasm").catch((cause) => {
+    throw notInstalled(cause);
+  });
+  return createWasmBackend(options);
+}
+
+function notInstalled(cause: unknown): BitNetError {
+  const isMissing = (cause as NodeJS.ErrnoException | undefined)?.code === "ERR_MODULE_NOT_FOUND";
+  const reason = isMissing ? "@bitnet.ts/wasm is not installed" : messageOf(cause);
+  return new BitNetError("BACKEND_UNAVAILABLE", reason, { cause });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function reference(activations: BackendRequest["activations"] = "int8"): Backend {
@@ -128,25 +183,48 @@ export async function backendReport(): Promise<BackendReport[]> {
     threads: 1,
     variants: [],
   } as const;
+  return [await nativeReport(), await wasmReport(), plain];
+}
+
+async function nativeReport(): Promise<BackendReport> {
   try {
     const { availableThreads, nativeStatus } = await import("@bitnet.ts/native");
     const { path, reason, variants, chosen } = nativeStatus();
-    const native: BackendReport = {
+    return {
       name: "native",
       isAvailable: reason === null,
       detail: reason ?? path ?? "",
       threads: availableThreads(),
-      variants: variants.map(({ isa, rejected }) => ({
-        isa,
-        verdict: rejected !== null ? "rejected" : isa === chosen ? "chosen" : "usable",
-        reason: rejected ?? "",
-      })),
+      variants: variants.map((variant) => verdictOn(variant, chosen)),
     };
-    return [native, plain];
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    return [{ name: "native", isAvailable: false, detail, threads: 0, variants: [] }, plain];
+    return { name: "native", isAvailable: false, detail: messageOf(error), threads: 0, variants: [] };
   }
+}
+
+async function wasmReport(): Promise<BackendReport> {
+  try {
+    const { wasmStatus } = await import("@bitnet.ts/wasm");
+    const { reason, threads, variants, chosen } = await wasmStatus();
+    return {
+      name: "wasm",
+      isAvailable: reason === null,
+      detail: reason ?? "WebAssembly",
+      threads,
+      variants: variants.map((variant) => verdictOn(variant, chosen)),
+    };
+  } catch (error) {
+    const detail = notInstalled(error).message;
+    return { name: "wasm", isAvailable: false, detail, threads: 0, variants: [] };
+  }
+}
+
+function verdictOn(
+  { isa, rejected }: { isa: string; rejected: string | null },
+  chosen: string | null,
+): BackendReport["variants"][number] {
+  const verdict = rejected !== null ? "rejected" : isa === chosen ? "chosen" : "usable";
+  return { isa, verdict, reason: rejected ?? "" };
 }
 
 export async function measureReadBandwidth(threads?: number): Promise<number | null> {

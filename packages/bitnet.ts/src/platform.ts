@@ -9,17 +9,33 @@ import {
   createReferenceBackend,
   type FileRoot,
   type Tokenizer,
-  urlRoot,
 } from "@bitnet.ts/core";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
-import type { BackendReport, BackendRequest } from "./types.ts";
+import type { WasmBackendOptions } from "@bitnet.ts/wasm";
+import { openKept } from "./cache/open-kept.ts";
+import type { BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
 
-/** Opens what `BitNet.load` was given as text: a URL. */
-export async function openLocation(location: string, signal: AbortSignal | undefined): Promise<FileRoot> {
-  if (/^https?:\/\//.test(location)) return urlRoot(location, signal ? { signal } : {});
+export {
+  availableMemory,
+  backendReport,
+  embeddedModelPath,
+  measureReadBandwidth,
+} from "./platform-facts.ts";
+
+/** Options that only make sense elsewhere: none. */
+export const foreignOptions: readonly (keyof BitNetLoadOptions)[] = [];
+
+/** Opens what `BitNet.load` was given as text: an address, also relative to the page, or a model of a hub. */
+export async function openLocation(location: string, request: LocationRequest): Promise<FileRoot> {
+  const base = globalThis.location?.href;
+  const isName = /^hf:/i.test(location);
+  const address =
+    isName || location === "tiny" || !URL.canParse(location, base) ? null : new URL(location, base);
+  if (isName || /^https?:$/.test(address?.protocol ?? ""))
+    return openKept(isName ? location : String(address), request);
   throw new BitNetError(
     "INVALID_ARGUMENT",
-    `${location}: expected an http(s) URL or a Blob; files need Node`,
+    `${location}: expected an http(s) URL, hf:owner/name or a Blob; paths of files need Node`,
   );
 }
 
@@ -28,14 +44,29 @@ export async function openFileSource(path: string): Promise<ByteSource> {
   throw new BitNetError("FILE_NOT_FOUND", `${path}: files need Node`);
 }
 
-/** @throws BitNetError FILE_NOT_FOUND. */
-export function embeddedModelPath(): string {
-  throw new BitNetError("FILE_NOT_FOUND", "the embedded model is a file; files need Node");
-}
-
-export async function createBackend({ name, activations = "int8" }: BackendRequest): Promise<Backend> {
+/**
+ * The backend that was asked for, else WebAssembly, else (with a notice of why) the slow reference.
+ * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
+ */
+export async function createBackend(request: BackendRequest): Promise<Backend> {
+  const { name, isa, activations = "int8", onNotice } = request;
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
-  return createReferenceBackend({ activations });
+  if (name === "reference") return createReferenceBackend({ activations });
+  if (activations === "f32") {
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      'activations: only the reference backend leaves them in f32; ask for it as well (backend "reference")',
+    );
+  }
+  try {
+    return await wasmBackend(request);
+  } catch (error) {
+    const isMissing = !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
+    if (name !== undefined || isa !== undefined || !isMissing) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    onNotice(`bitnet: no WebAssembly (${reason}); the slow reference backend serves`);
+    return createReferenceBackend();
+  }
 }
 
 /** Compiles the forms that answers may have. */
@@ -46,16 +77,21 @@ export async function createGrammarCompiler(
   throw new BitNetError("BACKEND_UNAVAILABLE", "answers in a form (schema, tools, …) need Node");
 }
 
-/** Memory that a model may take in bytes; null where the platform does not say. */
-export function availableMemory(): number | null {
-  return null;
+async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<Backend> {
+  const { createWasmBackend } = await import("@bitnet.ts/wasm");
+  return createWasmBackend({
+    ...(threads === undefined ? {} : { threads }),
+    ...(isa === undefined ? {} : { isa }),
+    ...(wasmUrl === undefined ? {} : wasmPlaces(wasmUrl)),
+  });
 }
 
-export async function backendReport(): Promise<BackendReport[]> {
-  return [{ name: "reference", isAvailable: true, detail: "plain TypeScript", threads: 1, variants: [] }];
-}
-
-/** Bytes per second of a bare read; null without native code. */
-export async function measureReadBandwidth(_threads?: number): Promise<number | null> {
-  return null;
+/** The files of the folder worker/ of this package, wherever its copy lies. */
+function wasmPlaces(folder: string): Pick<WasmBackendOptions, "worker" | "wasmUrl"> {
+  const at = (file: string) =>
+    new URL(file, new URL(`${folder.replace(/\/*$/, "")}/`, globalThis.location?.href));
+  return {
+    worker: () => new Worker(at("wasm-worker.js"), { type: "module" }),
+    wasmUrl: { relaxed: at("bitnet-relaxed.wasm"), plain: at("bitnet-plain.wasm") },
+  };
 }

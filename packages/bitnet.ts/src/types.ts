@@ -16,9 +16,9 @@ export interface BitNetLoadOptions {
   threads?: number;
   /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768. */
   contextLength?: number;
-  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else reference. */
+  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else wasm, else reference. */
   backend?: BackendName;
-  /** Force an instruction set of the native backend; default: `BITNET_ISA`, else the best that proves itself. */
+  /** Force an instruction set of the native backend, or a variant of wasm; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
   /**
    * "f32" leaves activations as they are, to see what rounding them to int8 costs: far slower, and another function than the model was made for
@@ -31,8 +31,8 @@ export interface BitNetLoadOptions {
   cacheTokens?: number;
   /**
    * Keep a copy of the head's table in int8, in order to read half as much per token: exact logits are computed only where they matter,
-   * and texts are the same. Costs one byte per element of the table in memory, half of what the table takes. Default true; only the
-   * native backend does it.
+   * and texts are the same. Costs one byte per element of the table in memory, half of what the table takes. Default true; the
+   * reference backend never does it.
    */
   screening?: boolean;
   /**
@@ -44,12 +44,51 @@ export interface BitNetLoadOptions {
   adapter?: string;
   /** How I2_S tensors are laid out; published files are "128/32" (default). */
   i2sLayout?: I2sLayout;
+  /**
+   * Browsers only. Starts the worker that runs the model, where a bundler does not find workers by itself: it runs the script
+   * `bitnet.ts/worker`. False: the model runs on this thread, as it does anyway in a worker of your own.
+   */
+  worker?: (() => EngineWorker) | false;
+  /** Browsers only: address of a copy of this package's folder worker/, where WebAssembly's files are not beside the worker's script. */
+  wasmUrl?: string;
+  /** Browsers only: keep what is downloaded in the browser's own file system, and take it from there the next time. Default true. */
+  cache?: boolean;
+  /** The hub of `hf:owner/name`, instead of what the environment (in browsers: huggingface.co) says. */
+  hub?: HubPlace;
+  /** What a download has brought so far. */
+  onDownload?: (progress: DownloadProgress) => void;
   /** Loading progress, 0…1. */
   onProgress?: (fraction: number) => void;
   /** One-line notices, such as a backend that could not be used; default: console.warn. */
   onNotice?: (line: string) => void;
   signal?: AbortSignal;
 }
+
+/** A worker of browsers; the part of it that is used. */
+export interface EngineWorker {
+  postMessage(message: unknown): void;
+  terminate(): void;
+}
+
+export interface HubPlace {
+  /** Such as "https://huggingface.co". */
+  endpoint?: string;
+  /** Sent to this hub alone. */
+  token?: string;
+}
+
+export interface DownloadProgress {
+  phase: DownloadPhase;
+  /** The file that is being brought. */
+  file: string;
+  doneBytes: number;
+  totalBytes: number;
+  /** Over the last seconds; null until it is known. */
+  bytesPerSecond: number | null;
+  secondsLeft: number | null;
+}
+
+export type DownloadPhase = "waiting" | "downloading" | "verifying";
 
 /** Facts about a loaded model. */
 export interface ModelInfo {
@@ -97,9 +136,13 @@ export interface BackendRequest {
   name?: BackendName;
   isa?: Isa;
   threads?: number;
+  wasmUrl?: string;
   activations?: "int8" | "f32";
   onNotice: (line: string) => void;
 }
+
+/** What opening a model's place asks of the platform. */
+export type LocationRequest = Pick<BitNetLoadOptions, "signal" | "cache" | "hub" | "onNotice" | "onDownload">;
 
 /** One backend as `bitnet doctor` reports it. */
 export interface BackendReport {

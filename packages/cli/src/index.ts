@@ -27,6 +27,7 @@ import { registerServe } from "./commands/serve.ts";
 import { registerTokenize } from "./commands/tokenize.ts";
 import { registerTop } from "./commands/top.ts";
 import { registerTrain } from "./commands/train.ts";
+import { registerWeb } from "./commands/web.ts";
 import { addExamples } from "./help.ts";
 import { option } from "./options.ts";
 import { openSession, type Session } from "./session.ts";
@@ -76,6 +77,7 @@ function createProgram(session: Session): Command {
   registerBatch(program, session);
   registerTop(program, session);
   registerKeys(program, session);
+  registerWeb(program, session);
   registerServe(program, packageVersion(), session);
   registerEval(program, session);
   registerTrain(program, session);

@@ -24,7 +24,7 @@ import {
   parseShare,
 } from "./values.ts";
 
-const backends: readonly BackendName[] = ["native", "reference"];
+const backends: readonly BackendName[] = ["native", "wasm", "reference"];
 /** As an object, so that the compiler notices a missing name. */
 const isas: Readonly<Record<Isa, true>> = {
   scalar: true,
@@ -34,6 +34,12 @@ const isas: Readonly<Record<Isa, true>> = {
   amx: true,
   "neon-dotprod": true,
   "neon-i8mm": true,
+  "wasm-i32-madd": true,
+  "wasm-i16-madd": true,
+  "wasm-plain-madd": true,
+  "wasm-i32-exact": true,
+  "wasm-i16-exact": true,
+  "wasm-plain-exact": true,
 };
 const kvTypes: readonly KvType[] = ["f16", "f32"];
 const i2sLayouts: readonly I2sLayout[] = ["128/32", "64/16", "rows4"];
@@ -58,11 +64,10 @@ export interface ModelFlags {
   adapter?: string[];
 }
 
-export function modelOption(): Option {
-  return option(
-    "-m, --model <path>",
-    "GGUF file, Hugging Face folder, URL of either, hf:owner/name, or a short name (default: the embedded model)",
-  );
+export function modelOption(
+  what = "GGUF file, Hugging Face folder, URL of either, hf:owner/name, or a short name (default: the embedded model)",
+): Option {
+  return option("-m, --model <path>", what);
 }
 
 export function i2sLayoutOption(): Option {
@@ -102,7 +107,9 @@ export function addModelOptions(command: Command, model: Option = modelOption())
         .default("int8"),
     )
     .addOption(
-      option("--backend <name>", "force a backend (default: native where it runs)").choices(backends),
+      option("--backend <name>", "force a backend (default: native where it runs, else wasm)").choices(
+        backends,
+      ),
     )
     .addOption(
       option("--isa <name>", "force an instruction set (default: the best that proves itself)").choices(

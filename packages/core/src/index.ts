@@ -1,6 +1,11 @@
 /** Everything of core that runs anywhere. */
 export * from "./backend/backend.ts";
 export { type EncodedProgram, encodeProgram } from "./backend/encode-program.ts";
+export { encodeStep } from "./backend/engine/encode-step.ts";
+export { EngineExecutable, type EngineNumbers, type EnginePort } from "./backend/engine/engine-executable.ts";
+export { type EngineFailure, engineError } from "./backend/engine/engine-failure.ts";
+export { encodeLimits } from "./backend/engine/engine-limits.ts";
+export { engineOperations } from "./backend/engine/engine-operations.ts";
 export { fitProgram } from "./backend/offers.ts";
 export {
   type AnyOperation,
@@ -58,6 +63,7 @@ export {
   type TensorType,
   typeName,
 } from "./formats/tensor.ts";
+export { openUrl, type UrlOptions } from "./formats/url-source.ts";
 export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
 export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";

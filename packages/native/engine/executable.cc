@@ -20,6 +20,7 @@ bool Executable::checkLimits(Failure& failure) const {
   if (limits_.maxRows < 1 || limits_.maxRows > mostRows)
     return failure.set(Code::InvalidArgument, "maxRows %d is not in 1…%d", limits_.maxRows, mostRows);
   if (limits_.nPages < 0) return failure.set(Code::InvalidArgument, "nPages %d must not be negative", limits_.nPages);
+  if (!fitsAddresses()) return failure.set(Code::OutOfMemory, "the model is too large for this backend's addresses; lower maxRows or the context");
   if (limits_.threads < 1 || limits_.threads > maxThreads)
     return failure.set(Code::InvalidArgument, "%d threads are not in 1…%d", limits_.threads, maxThreads);
   // Work is counted in 32 bits.
@@ -31,6 +32,25 @@ bool Executable::checkLimits(Failure& failure) const {
     if (work > INT32_MAX) return failure.set(Code::ModelInvalid, "program: an operation is too large for %d rows", limits_.maxRows);
   }
   return true;
+}
+
+// Whether sizes that are products can be told in a size_t with room to spare; where it has 64 bits the other limits see to that.
+bool Executable::fitsAddresses() const {
+  constexpr uint64_t most = SIZE_MAX / 16;
+  const uint64_t rows = static_cast<uint64_t>(limits_.maxRows) + stripRows, nPages = static_cast<uint64_t>(limits_.nPages);
+  const uint64_t keys = std::min(static_cast<uint64_t>(program_.contextLength), nPages * pageTokens) + 32;
+  uint64_t pageBytes = 0, perKey = 1;
+  for (const Buffer& buffer : program_.buffers) {
+    const uint64_t cols = static_cast<uint64_t>(buffer.cols) + 128;
+    if ((buffer.kind == BufferKind::F32 || buffer.kind == BufferKind::Q8) && rows * cols > most) return false;
+    if (buffer.kind == BufferKind::Dense && static_cast<uint64_t>(buffer.rows) * cols > most) return false;
+    if (buffer.kind != BufferKind::Kv) continue;
+    pageBytes += 8ull * pageTokens * static_cast<uint64_t>(buffer.nKvHeads) * static_cast<uint64_t>(buffer.headDim);
+  }
+  for (const Op& op : program_.ops)
+    if (op.kind == OpKind::Attention) perKey = std::max(perKey, static_cast<uint64_t>(op.nHeads) * static_cast<uint64_t>(limits_.threads));
+  const uint64_t vocab = static_cast<uint64_t>(program_.vocabSize);
+  return pageBytes <= most && nPages * pageTokens <= most && perKey * keys <= most && vocab * std::max<uint64_t>(rows, headPanel) <= most;
 }
 
 bool Executable::create(const EncodedProgram& encoded, const SourceDecl* sources, size_t nSources, Failure& failure) {
@@ -76,15 +96,23 @@ void Executable::markReaders() {
   }
 }
 
-bool Executable::fillSource(size_t i, uint64_t offset, const void* bytes, size_t n, Failure& failure) {
+bool Executable::roomOfSource(size_t i, uint64_t offset, size_t n, uint8_t*& room, Failure& failure) {
+  room = nullptr;
   if (i >= nSources_ || sources_[i].path || sources_[i].shared || offset > sources_[i].size || n > sources_[i].size - offset)
     return failure.set(Code::InvalidArgument, "source %zu: %zu bytes at %llu do not belong to it", i, n, static_cast<unsigned long long>(offset));
   Source& source = sources_[i];
   if (!source.isRead || n == 0) return true;
-  if (!source.copy) source.copy = static_cast<uint8_t*>(allocateBlock(source.size));
+  if (!source.copy && source.size <= SIZE_MAX) source.copy = static_cast<uint8_t*>(allocateBlock(static_cast<size_t>(source.size)));
   if (!source.copy)
     return failure.set(Code::OutOfMemory, "no memory for %llu bytes of weights", static_cast<unsigned long long>(source.size));
-  std::memcpy(source.copy + offset, bytes, n);
+  room = source.copy + offset;
+  return true;
+}
+
+bool Executable::fillSource(size_t i, uint64_t offset, const void* bytes, size_t n, Failure& failure) {
+  uint8_t* room;
+  if (!roomOfSource(i, offset, n, room, failure)) return false;
+  if (room) std::memcpy(room, bytes, n);
   return true;
 }
 
@@ -145,7 +173,7 @@ struct Executable::Layout {
 
   template <class T>
   T* take(size_t n) {
-    constexpr size_t most = size_t{1} << 46;
+    constexpr size_t most = SIZE_MAX / 4;
     if (n > most / sizeof(T) || at > most) {
       fits = false;
       return nullptr;

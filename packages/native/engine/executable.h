@@ -147,7 +147,9 @@ class Executable {
 
   // Decodes the program.
   bool create(const EncodedProgram& encoded, const SourceDecl* sources, size_t nSources, Failure& failure);
-  // Copies a piece of a source in memory.
+  // Where a piece of a source in memory is to be written; null where nothing reads the source.
+  bool roomOfSource(size_t source, uint64_t offset, size_t n, uint8_t*& room, Failure& failure);
+  // Copies such a piece there.
   bool fillSource(size_t source, uint64_t offset, const void* bytes, size_t n, Failure& failure);
   // Uses memory that outlives this and cannot be moved, instead of a copy.
   bool shareSource(size_t source, const void* bytes, size_t n, Failure& failure);
@@ -226,6 +228,7 @@ class Executable {
 
   static size_t index(int32_t id) { return static_cast<size_t>(id); }
   bool checkLimits(Failure& failure) const;
+  bool fitsAddresses() const;
   bool mapSources(Failure& failure);
   void markReaders();
   bool placeBuffers(Failure& failure);

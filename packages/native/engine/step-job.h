@@ -4,9 +4,9 @@
 #include <atomic>
 
 #include "executable.h"
-#include "pool.h"
 #include "ranking.h"
 #include "step.h"
+#include "team.h"
 
 namespace bitnet::engine {
 

@@ -3,6 +3,7 @@
 
 #include "environment.h"
 #include "js-values.h"
+#include "../engine/pool.h"
 #include "../engine/step-job.h"
 
 namespace bitnet::node {

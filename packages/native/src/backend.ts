@@ -6,6 +6,7 @@ import {
   type Backend,
   BitNetError,
   type Executable,
+  engineOperations,
   type Isa,
   type LoadOptions,
   type Program,
@@ -14,7 +15,6 @@ import {
 import { loadBinding, type NativeBinding } from "./binding.ts";
 import { type LoadTarget, loadExecutable } from "./load.ts";
 import { callNative } from "./native-error.ts";
-import { offeredOperations } from "./offered-operations.ts";
 
 /** As in engine/pool.h. */
 const maxThreads = 256;
@@ -53,7 +53,7 @@ class NativeBackend implements Backend {
   readonly isa: Isa;
   readonly threads: number;
   readonly rejected: readonly RejectedVariant[];
-  readonly operations = offeredOperations;
+  readonly operations = engineOperations;
   readonly #target: LoadTarget;
 
   constructor(target: LoadTarget, rejected: readonly RejectedVariant[]) {

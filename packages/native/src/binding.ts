@@ -1,7 +1,7 @@
 /**
  * What the compiled addon exports, and the one of this process. Knows neither where it is found nor what is done with it.
  */
-import type { RejectedVariant } from "@bitnet.ts/core";
+import type { EngineFailure, EngineNumbers, RejectedVariant } from "@bitnet.ts/core";
 import { type FoundBinding, findBinding } from "./find-binding.ts";
 
 /** Must equal `encodingVersion` in node/addon.cc: a binary of other sources would misread programs. */
@@ -10,14 +10,6 @@ const encodingVersion = 5;
 /** An executable of the addon; opaque. */
 export interface NativeHandle {
   readonly nativeHandle: unique symbol;
-}
-
-export interface NativeFailure {
-  code: string;
-  message: string;
-  /** Index of the operation, and the row; −1 when the failure has no place. */
-  op: number;
-  row: number;
 }
 
 /** One instruction set of this architecture that the binary knows of. */
@@ -48,22 +40,12 @@ export interface NativeBinding {
   ): NativeHandle;
   fillSource(handle: NativeHandle, source: number, offset: number, bytes: Uint8Array): void;
   shareSource(handle: NativeHandle, source: number, bytes: Uint8Array): void;
-  finish(handle: NativeHandle): Promise<NativeFailure | undefined>;
-  run(handle: NativeHandle, words: Int32Array): Promise<ArrayBuffer | NativeFailure>;
+  finish(handle: NativeHandle): Promise<EngineFailure | undefined>;
+  run(handle: NativeHandle, words: Int32Array): Promise<ArrayBuffer | EngineFailure>;
   releasePages(handle: NativeHandle, pages: Int32Array): void;
   /** Bytes per second of a bare read, or 0 without memory for it. */
   readBandwidth(threads: number, bytes: number, repeats: number): Promise<number>;
-  memory(
-    handle: NativeHandle,
-  ): [
-    privateBytes: number,
-    mappedBytes: number,
-    kvBytesPerToken: number,
-    screenBytes: number,
-    headsScreened: number,
-    headsFull: number,
-    headCandidates: number,
-  ];
+  memory(handle: NativeHandle): EngineNumbers;
   dispose(handle: NativeHandle): void;
 }
 

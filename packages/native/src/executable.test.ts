@@ -5,10 +5,10 @@ import {
   type EncodedProgram,
   type Executable,
   encodeProgram,
+  encodeStep,
 } from "@bitnet.ts/core";
 import { describe, expect, it } from "vitest";
 import { openBackend } from "./backend.ts";
-import { encodeStep } from "./encode-step.ts";
 import { nativeAllocations, nativeStatus } from "./index.ts";
 import {
   cacheProgram,

@@ -6,7 +6,12 @@ import { setImmediate } from "node:timers/promises";
 import { types } from "node:util";
 import {
   BitNetError,
+  EngineExecutable,
+  type EnginePort,
+  encodeLimits,
   encodeProgram,
+  engineError,
+  engineOperations,
   fitProgram,
   type LoadOptions,
   type Program,
@@ -14,15 +19,12 @@ import {
   validateProgram,
 } from "@bitnet.ts/core";
 import type { NativeBinding, NativeHandle } from "./binding.ts";
-import { NativeExecutable } from "./executable.ts";
-import { callNative, failureError } from "./native-error.ts";
-import { offeredOperations } from "./offered-operations.ts";
+import { callNative } from "./native-error.ts";
 
 /** Copied at a time: a few milliseconds of the JavaScript thread. */
 const sliceBytes = 2 ** 23;
 /** Share of the progress that mapping and widening count for. */
 const finishShare = 0.1;
-const maxInt32 = 2 ** 31 - 1;
 
 export interface LoadTarget {
   binding: NativeBinding;
@@ -36,42 +38,33 @@ export async function loadExecutable(
   { binding, isa, threads, allThreads }: LoadTarget,
   program: Program,
   options: LoadOptions,
-): Promise<NativeExecutable> {
+): Promise<EngineExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
-  const fitted = fitProgram(program, "native", offeredOperations);
+  const fitted = fitProgram(program, "native", engineOperations);
   const limits = encodeLimits(options, threads, allThreads);
   const { words, reals, scales, paths, sizes } = encodeProgram(fitted);
   const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
   try {
     await fillSources(binding, handle, fitted, options);
     const failure = await binding.finish(handle);
-    if (failure) throw failureError(failure, fitted);
+    if (failure) throw engineError("native", failure, fitted);
     throwIfAborted(options.signal);
     options.onProgress?.(1);
   } catch (error) {
     binding.dispose(handle);
     throw error;
   }
-  return new NativeExecutable(binding, handle, fitted, options);
+  return new EngineExecutable("native", portOf(binding, handle), fitted, options);
 }
 
-function encodeLimits(
-  { maxRows, nPages, kvType, screening = true }: LoadOptions,
-  threads: number,
-  allThreads: boolean,
-): Int32Array {
-  const check = (name: string, value: number, least: number) => {
-    if (Number.isInteger(value) && value >= least && value <= maxInt32) return;
-    throw new BitNetError("INVALID_ARGUMENT", `load: ${name} ${value} is not an integer from ${least}`);
+function portOf(binding: NativeBinding, handle: NativeHandle): EnginePort {
+  return {
+    run: (words) => callNative(() => binding.run(handle, words)),
+    releasePages: (pages) => callNative(() => binding.releasePages(handle, pages)),
+    numbers: () => callNative(() => binding.memory(handle)),
+    dispose: () => callNative(() => binding.dispose(handle)),
   };
-  check("maxRows", maxRows, 1);
-  check("nPages", nPages, 0);
-  if (kvType !== "f16" && kvType !== "f32") {
-    throw new BitNetError("INVALID_ARGUMENT", `load: kvType "${kvType}" is neither "f16" nor "f32"`);
-  }
-  const flags = [allThreads, screening].map(Number);
-  return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads, ...flags);
 }
 
 async function fillSources(

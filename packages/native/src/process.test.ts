@@ -7,9 +7,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serialize } from "node:v8";
-import { encodeProgram } from "@bitnet.ts/core";
+import { encodeProgram, encodeStep } from "@bitnet.ts/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { encodeStep } from "./encode-step.ts";
 import {
   chainBytes,
   chainProgram,

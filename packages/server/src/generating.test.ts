@@ -31,7 +31,11 @@ test("tokens of answers that end because another one failed are counted before t
   const exchange = {
     signal: new AbortController().signal,
     client: { tenant: "" },
-    serving: { watching: { activity: { follow: () => ({ token() {}, end() {} }) } } },
+    serving: {
+      watching: { activity: { follow: () => ({ token() {}, end() {} }) } },
+      security: { hidesTokens: false, output: () => null },
+    },
+    answers: [],
     throwIfAborted() {},
     countTokens: (nPrompt: number, nCompletion: number) => counted.push(nPrompt + nCompletion),
   } as unknown as Exchange;

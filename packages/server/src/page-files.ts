@@ -7,6 +7,7 @@ const files: Readonly<Record<string, { place: string; type: string }>> = {
   "/page/style.css": { place: "../page/style.css", type: "text/css; charset=utf-8" },
   "/page/app.js": { place: "../dist/page/app.js", type: "text/javascript; charset=utf-8" },
   "/page/ask.js": { place: "../dist/page/ask.js", type: "text/javascript; charset=utf-8" },
+  "/page/chat-view.js": { place: "../dist/page/chat-view.js", type: "text/javascript; charset=utf-8" },
   "/page/monitor.css": { place: "../page/monitor.css", type: "text/css; charset=utf-8" },
   "/page/monitor.js": { place: "../dist/page/monitor.js", type: "text/javascript; charset=utf-8" },
   "/page/monitor-data.js": { place: "../dist/page/monitor-data.js", type: "text/javascript; charset=utf-8" },

@@ -7,6 +7,7 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
+import type { DownloadPhase } from "../types.ts";
 import { type Journal, openJournal } from "./journal.ts";
 import { acquireLock } from "./lock.ts";
 import type { HubFile } from "./model-info.ts";
@@ -26,8 +27,6 @@ export interface DownloadOptions extends RetryOptions {
   /** Bytes that a disk has room for; default: asks the system. For tests. */
   freeBytes?: (folder: string) => Promise<number>;
 }
-
-export type DownloadPhase = "waiting" | "downloading" | "verifying";
 
 export interface DownloadTask {
   file: HubFile;

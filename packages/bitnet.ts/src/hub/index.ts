@@ -1,4 +1,5 @@
 /** Models of a hub: bringing them here, and what the cache holds. Needs Node. */
+export type { DownloadPhase, DownloadProgress as PullProgress } from "../types.ts";
 export {
   type CachedFile,
   type CachedModel,
@@ -6,8 +7,7 @@ export {
   listCache,
   removeFromCache,
 } from "./cache.ts";
-export type { DownloadPhase } from "./download.ts";
 export { type KnownModel, knownModels, sourceOfAlias } from "./known-models.ts";
-export { type PulledModel, type PullOptions, type PullProgress, pull } from "./pull.ts";
+export { type PulledModel, type PullOptions, pull } from "./pull.ts";
 export { type HubReference, isHubLocation, parseHubReference } from "./reference.ts";
 export { type HubSettings, hubSettings } from "./settings.ts";

@@ -57,7 +57,7 @@ async function readJson(response: Response, options: RequestOptions): Promise<un
     pieces.push(piece);
   }
   try {
-    return JSON.parse(Buffer.concat(pieces).toString("utf8"));
+    return JSON.parse(await new Blob(pieces as BlobPart[]).text());
   } catch {
     return malformed(options.what, "no JSON");
   }

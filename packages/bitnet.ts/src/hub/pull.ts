@@ -2,24 +2,16 @@
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import type { DownloadProgress } from "../types.ts";
 import { addToSnapshot, cachedModel, repoFolder, snapshotFolder, writeRef } from "./cache.ts";
 import { type ChosenFiles, chooseFiles } from "./choose-files.ts";
-import { type DownloadOptions, type DownloadPhase, download } from "./download.ts";
-import { fetchModelInfo, type HubFile, type HubModel } from "./model-info.ts";
+import { type DownloadOptions, download } from "./download.ts";
+import { checkToken } from "./hub-place.ts";
+import { Meter } from "./meter.ts";
+import { fetchModelInfo, type HubModel } from "./model-info.ts";
 import { parseHubReference } from "./reference.ts";
 import { PassingFailure } from "./requests.ts";
-import { checkToken, type HubSettings, hubSettings } from "./settings.ts";
-
-export interface PullProgress {
-  phase: DownloadPhase;
-  /** The file that is being brought. */
-  file: string;
-  doneBytes: number;
-  totalBytes: number;
-  /** Over the last seconds; null until it is known. */
-  bytesPerSecond: number | null;
-  secondsLeft: number | null;
-}
+import { type HubSettings, hubSettings } from "./settings.ts";
 
 export interface PullOptions extends Omit<DownloadOptions, "settings" | "onBytes" | "onPhase"> {
   /** Branch, tag or commit; default: that of an address, else "main". */
@@ -28,7 +20,7 @@ export interface PullOptions extends Omit<DownloadOptions, "settings" | "onBytes
   token?: string;
   /** A folder to put the files into, instead of the cache. */
   dir?: string;
-  onProgress?: (progress: PullProgress) => void;
+  onProgress?: (progress: DownloadProgress) => void;
   /** One-line notices, such as a hub that could not be reached. */
   onNotice?: (line: string) => void;
   /** Replaces what the environment says. */
@@ -150,60 +142,4 @@ async function described(
   );
   const { repo, commit } = model;
   return { repo, commit, path: entry === null ? folder : localPath(entry), files: listed, isFromCache };
-}
-
-/** Adds up what the files have, and measures the speed over the last seconds. */
-class Meter {
-  private readonly done = new Map<string, number>();
-  private readonly totalBytes: number;
-  private readonly report: ((progress: PullProgress) => void) | undefined;
-  private samples: { at: number; bytes: number }[] = [];
-  private current: DownloadPhase = "downloading";
-
-  constructor(files: readonly HubFile[], report: ((progress: PullProgress) => void) | undefined) {
-    this.totalBytes = files.reduce((sum, { size }) => sum + size, 0);
-    this.report = report;
-  }
-
-  phase(file: HubFile, phase: DownloadPhase): void {
-    this.current = phase;
-    this.samples = [];
-    this.tell(file);
-  }
-
-  bytes(file: HubFile, done: number): void {
-    this.done.set(file.path, done);
-    this.tell(file);
-  }
-
-  finished(file: HubFile): void {
-    this.bytes(file, file.size);
-  }
-
-  private tell({ path }: HubFile): void {
-    const doneBytes = [...this.done.values()].reduce((sum, bytes) => sum + bytes, 0);
-    const bytesPerSecond = this.speed(doneBytes);
-    this.report?.({
-      phase: this.current,
-      file: path,
-      doneBytes,
-      totalBytes: this.totalBytes,
-      bytesPerSecond,
-      secondsLeft:
-        bytesPerSecond === null || bytesPerSecond <= 0
-          ? null
-          : (this.totalBytes - doneBytes) / bytesPerSecond,
-    });
-  }
-
-  /** One sample per quarter of a second, over five seconds. */
-  private speed(bytes: number): number | null {
-    const at = performance.now();
-    const last = this.samples.at(-1);
-    if (last === undefined || at - last.at >= 250) this.samples.push({ at, bytes });
-    while (this.samples.length > 2 && at - (this.samples[0]?.at ?? at) > 5000) this.samples.shift();
-    const first = this.samples[0];
-    if (first === undefined || at - first.at < 500) return null;
-    return Math.max(0, ((bytes - first.bytes) * 1000) / (at - first.at));
-  }
 }

@@ -45,6 +45,13 @@ export async function request(address: string, options: RequestOptions): Promise
   throw new BitNetError("IO_FAILED", `${what}: the server redirects in circles`);
 }
 
+/** Browsers set these themselves. */
+const ownHeaders = {
+  // Offsets count bytes of the file, not of a compressed transfer.
+  "accept-encoding": "identity",
+  "user-agent": "bitnet.ts",
+};
+
 async function fetchOnce(url: URL, { settings, what, headers, signal }: RequestOptions): Promise<Response> {
   throwIfAborted(signal);
   const patience = new AbortController();
@@ -52,11 +59,10 @@ async function fetchOnce(url: URL, { settings, what, headers, signal }: RequestO
   const mayHaveToken = url.origin === new URL(settings.endpoint).origin && isPrivate(url);
   try {
     return await fetch(url, {
-      redirect: "manual",
+      redirect: settings.followsRedirects === "fetch" ? "follow" : "manual",
+      cache: "no-store", // browsers would keep models a second time, and answer ranges from pieces of their own
       headers: {
-        // Offsets count bytes of the file, not of a compressed transfer.
-        "accept-encoding": "identity",
-        "user-agent": "bitnet.ts",
+        ...(settings.followsRedirects === "fetch" ? {} : ownHeaders),
         ...headers,
         ...(mayHaveToken && settings.token !== null ? { authorization: `Bearer ${settings.token}` } : {}),
       },
@@ -77,7 +83,7 @@ export async function* bodyPieces(response: Response, options: RequestOptions): 
   const reader = response.body?.getReader();
   if (reader === undefined) return;
   let isStalled = false;
-  let timer: NodeJS.Timeout | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const stop = () => reader.cancel().catch(() => {});
   signal?.addEventListener("abort", stop);
   try {
@@ -179,7 +185,7 @@ function stalled(url: URL, settings: HubSettings, what: string): PassingFailure 
 
 function networkFailure(url: URL, what: string, cause: unknown): PassingFailure {
   const reason = cause instanceof Error ? (cause.cause ?? cause) : cause;
-  const code = (reason as NodeJS.ErrnoException | null)?.code;
+  const code = (reason as { code?: unknown } | null)?.code;
   return new PassingFailure(
     `${what}: the connection to ${url.host} failed${typeof code === "string" ? ` (${code})` : ""}`,
     null,

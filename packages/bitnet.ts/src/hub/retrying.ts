@@ -1,6 +1,5 @@
 /** Attempts with growing pauses between them. */
-import { setTimeout as pause } from "node:timers/promises";
-import { throwIfAborted } from "@bitnet.ts/core";
+import { onAbort, throwIfAborted } from "@bitnet.ts/core";
 import { PassingFailure } from "./requests.ts";
 
 export interface RetryOptions {
@@ -37,8 +36,22 @@ export async function retrying<T>(
       const grown = Math.min(longestPauseMs, backoffMs * 2 ** (failures - 1)) * (0.75 + Math.random() / 2);
       const waitMs = Math.max(grown, error.waitMs ?? 0);
       options.onRetry?.(error, waitMs);
-      await pause(waitMs, undefined, signal ? { signal } : {}).catch(() => {});
+      await pause(waitMs, signal);
       throwIfAborted(signal);
     }
   }
+}
+
+/** Ends early when `signal` fires. */
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      stopWaiting();
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    let stopWaiting = () => {};
+    if (signal) stopWaiting = onAbort(signal, end);
+  });
 }

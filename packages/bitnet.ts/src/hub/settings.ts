@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import { checkToken, defaultEndpoint, parseEndpoint } from "./hub-place.ts";
 
 export interface HubSettings {
   /** Origin and path without a slash at the end. */
@@ -17,6 +18,8 @@ export interface HubSettings {
   isOffline: boolean;
   /** A connection that sends nothing for so long counts as broken. */
   stallMs: number;
+  /** "here": by hand and checked. "fetch": by browsers, which show nobody where to, but keep the token and mixed content back. */
+  followsRedirects: "here" | "fetch";
 }
 
 const defaultStallMs = 20_000;
@@ -25,11 +28,12 @@ const defaultStallMs = 20_000;
 export async function hubSettings(env: NodeJS.ProcessEnv = process.env): Promise<HubSettings> {
   const home = homeFolder(env);
   return {
-    endpoint: parseEndpoint(value(env, "HF_ENDPOINT") ?? "https://huggingface.co"),
+    endpoint: parseEndpoint(value(env, "HF_ENDPOINT") ?? defaultEndpoint, "HF_ENDPOINT"),
     cacheDir: resolve(value(env, "HF_HUB_CACHE") ?? value(env, "HUGGINGFACE_HUB_CACHE") ?? join(home, "hub")),
     token: await findToken(env, home),
     isOffline: isSet(env, "HF_HUB_OFFLINE") || isSet(env, "TRANSFORMERS_OFFLINE"),
     stallMs: parseStall(value(env, "HF_HUB_DOWNLOAD_TIMEOUT")),
+    followsRedirects: "here",
   };
 }
 
@@ -37,19 +41,6 @@ function homeFolder(env: NodeJS.ProcessEnv): string {
   const cache = value(env, "XDG_CACHE_HOME") ?? join(homedir(), ".cache");
   const named = value(env, "HF_HOME") ?? join(cache, "huggingface");
   return resolve(named.replace(/^~(?=\/|$)/, homedir()));
-}
-
-/** @throws BitNetError INVALID_ARGUMENT. */
-function parseEndpoint(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  const isPlain =
-    url !== null && url.username === "" && url.password === "" && url.search === "" && url.hash === "";
-  if (url !== null && isPlain && /^https?:$/.test(url.protocol))
-    return (url.origin + url.pathname).replace(/\/+$/, "");
-  throw new BitNetError(
-    "INVALID_ARGUMENT",
-    `HF_ENDPOINT is ${JSON.stringify(text.slice(0, 100))}, expected an address such as https://huggingface.co`,
-  );
 }
 
 /** HF_TOKEN, else the file where the tools' login keeps it. */
@@ -60,13 +51,6 @@ async function findToken(env: NodeJS.ProcessEnv, home: string): Promise<string |
   const path = value(env, "HF_TOKEN_PATH") ?? join(home, "token");
   const text = (await readFile(path, "utf8").catch(() => "")).trim();
   return text === "" ? null : checkToken(text, path);
-}
-
-/** @throws BitNetError INVALID_ARGUMENT for what could not stand in a header. The message does not repeat it. */
-export function checkToken(token: string, from: string): string {
-  const trimmed = token.trim();
-  if (/^[\x21-\x7e]{1,512}$/.test(trimmed)) return trimmed;
-  throw new BitNetError("INVALID_ARGUMENT", `${from}: expected a token such as hf_…, found something else`);
 }
 
 function parseStall(text: string | undefined): number {

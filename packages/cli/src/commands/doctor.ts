@@ -88,8 +88,14 @@ async function examine(session: Session): Promise<DoctorReport> {
     if (value !== undefined && value !== "") warnings.push(`${name}=${value} forces the choice`);
   }
   const backends = await backendReport();
-  if (!backends.some(({ name, isAvailable }) => name === "native" && isAvailable))
-    warnings.push("no native backend: the reference is correct but slow");
+  const isThere = (wanted: string) =>
+    backends.some(({ name, isAvailable }) => name === wanted && isAvailable);
+  if (!isThere("native"))
+    warnings.push(
+      isThere("wasm")
+        ? "no native backend: WebAssembly serves, which is slower"
+        : "no native backend: the reference is correct but slow",
+    );
   const embeddedModel = await checkModel(session, { warnings, problems });
   return {
     node: process.version,

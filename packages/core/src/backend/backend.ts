@@ -5,8 +5,18 @@
 import type { Program } from "./program.ts";
 import type { HeadWantKind, Step, StepResult } from "./step.ts";
 
-export type BackendName = "native" | "reference";
-export type Isa = "scalar" | "avx2" | "avxvnni" | "avx512vnni" | "amx" | "neon-dotprod" | "neon-i8mm";
+export type BackendName = "native" | "wasm" | "reference";
+/** Of WebAssembly: how it takes dots, then how it multiplies and adds (docs/wasm.md). */
+export type WasmIsa = `wasm-${"i32" | "i16" | "plain"}-${"madd" | "exact"}`;
+export type Isa =
+  | "scalar"
+  | "avx2"
+  | "avxvnni"
+  | "avx512vnni"
+  | "amx"
+  | "neon-dotprod"
+  | "neon-i8mm"
+  | WasmIsa;
 export type KvType = "f16" | "f32";
 
 /** Tokens per KV page; a multiple of 16 (numerics). */
@@ -83,6 +93,10 @@ export interface Backend {
   readonly threads: number;
   /** Variants tried before the chosen one, best first. */
   readonly rejected: readonly RejectedVariant[];
+  /** Bytes of memory that everything it loads has to fit in, where that is less than the machine's. */
+  readonly addressBytes?: number;
+  /** Whether it takes sources that are read while a program is loaded; others want them in memory or in files. */
+  readonly streams?: boolean;
   /** Names of the operations that it runs; fused ones that it lacks are run as their definitions (expand.ts). */
   readonly operations: readonly string[];
   load(program: Program, options: LoadOptions): Promise<Executable>;

@@ -7,7 +7,7 @@ import type { Scale } from "../packing/packing.ts";
 import { type AnyOperation, fieldsOf, type OperationTable } from "./operation-table.ts";
 import { operations } from "./operations.ts";
 import { type Plan, planProgram } from "./plan.ts";
-import type { BufferDecl, Program } from "./program.ts";
+import { type BufferDecl, type Program, sourceSize } from "./program.ts";
 
 export interface EncodedProgram {
   words: Int32Array;
@@ -71,9 +71,7 @@ export function encodeProgram(program: Program, table: OperationTable = operatio
     reals: Float64Array.from(writer.reals),
     scales: writer.scales,
     paths: program.sources.map((source) => (source.kind === "file" ? source.path : null)),
-    sizes: Float64Array.from(program.sources, (source) =>
-      source.kind === "file" ? source.size : source.bytes.byteLength,
-    ),
+    sizes: Float64Array.from(program.sources, sourceSize),
   };
 }
 

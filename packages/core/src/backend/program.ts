@@ -1,7 +1,7 @@
 /**
  * A Program: one model's forward pass as plain data, a flat list of operations (operations.ts) over named buffers. A model file
- * records it once; every backend runs it. It holds no functions and no device handles, so that it can be sent to a
- * worker, to C++ or to a GPU as it is. What varies per step (rows, positions, pages) is in step.ts.
+ * records it once; every backend runs it. It holds no device handles, and no functions but those that read a stream, so that it can be sent to a
+ * worker, to C++ or to a GPU once its bytes are there. What varies per step (rows, positions, pages) is in step.ts.
  *
  * A backend is a machine that runs Programs. It knows nothing of architectures, tokenizers or sampling.
  */
@@ -12,10 +12,24 @@ import { type Op, operations } from "./operations.ts";
 export type { BufferId } from "./operation-table.ts";
 export type { Op } from "./operations.ts";
 
-/** Where weight bytes lie: a local file that a backend may map, or memory. */
+/**
+ * Where weight bytes lie: a local file that a backend may map, memory, or somewhere that they are read from piece by piece while the program is
+ * loaded (only for backends that say `streams`).
+ */
 export type SourceRef =
   | { kind: "file"; path: string; size: number }
-  | { kind: "bytes"; name: string; bytes: Uint8Array };
+  | { kind: "bytes"; name: string; bytes: Uint8Array }
+  | {
+      kind: "stream";
+      name: string;
+      size: number;
+      /** As that of a ByteSource. */
+      read(offset: number, length: number): Promise<Uint8Array>;
+    };
+
+export function sourceSize(source: SourceRef): number {
+  return source.kind === "bytes" ? source.bytes.byteLength : source.size;
+}
 
 /** Index into `Program.sources`. */
 export type SourceId = number;

@@ -15,7 +15,7 @@ import {
   type Size,
 } from "./operation-table.ts";
 import { operations } from "./operations.ts";
-import type { BufferDecl, BufferId, Program } from "./program.ts";
+import { type BufferDecl, type BufferId, type Program, sourceSize } from "./program.ts";
 
 /** Widest input of a ternary matrix: code 3 × −128 over so many columns still fits int32 with room for the row sum. */
 const maxTernaryCols = 2 ** 22;
@@ -69,7 +69,7 @@ function validateBuffer(program: Program, buffer: BufferDecl): void {
   positive(tensor.cols, "cols", tensor.kind === "ternary" ? maxTernaryCols : 2 ** 31 - 1);
   if (tensor.rows * tensor.cols > maxElements) fail(`${tensor.rows} × ${tensor.cols} elements are too many`);
   const source = program.sources[tensor.source] ?? fail(`source ${tensor.source} does not exist`);
-  const size = source.kind === "file" ? source.size : source.bytes.byteLength;
+  const size = sourceSize(source);
   const needed =
     tensor.kind === "ternary"
       ? tensor.rows * Math.ceil(tensor.cols / 128) * 32

@@ -140,7 +140,8 @@ function contentRange(remote: Remote, response: Response): { first: number; last
     return refuse(
       remote,
       response,
-      `answered a range with "Content-Range: ${header}", expected first-last/size`,
+      `answered a range with "Content-Range: ${header}", expected first-last/size` +
+        (header === "" ? "; a page of another origin sees it only if the server exposes it (CORS)" : ""),
     );
   }
   const encoding = response.headers.get("content-encoding") ?? "identity";

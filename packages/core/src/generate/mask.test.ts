@@ -120,3 +120,19 @@ test("prefixes are shared within a salt only", async () => {
   expect(await run("")).toBe(0);
   await scheduler.dispose();
 });
+
+test("and under the same adapter only, whatever the salt says", async () => {
+  const options = { nPages: 16, adapters: ["x", "y"] };
+  const scheduler = new Scheduler(new FakeExecutable({ nPages: 16, vocabSize }), options);
+  const prompt = Int32Array.from({ length: 100 }, (_, i) => i % vocabSize);
+  const run = async (adapter: string | null, cacheSalt = "") =>
+    (await scheduler.generate(prompt, { adapter, cacheSalt, temperature: 0, maxTokens: 2 }).result)
+      .cachedTokens;
+  expect(await run("x")).toBe(0);
+  expect(await run(null)).toBe(0);
+  expect(await run("y")).toBe(0);
+  expect(await run(null, "0 ")).toBe(0); // what the first one's salt may look like inside
+  expect(await run("x")).toBeGreaterThan(60);
+  expect(() => scheduler.generate(prompt, { adapter: "z" })).toThrow(/no "z" \(loaded: x, y/);
+  await scheduler.dispose();
+});

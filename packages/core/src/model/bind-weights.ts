@@ -55,6 +55,8 @@ export interface BindOptions {
   signal?: AbortSignal;
   /** The recording asks for some weights only: tensors that it does not read are no fault. */
   isPart?: boolean;
+  /** Weights that are computed with as they are, and lie in no local file, become streams; otherwise they are read into memory. */
+  streams?: boolean;
 }
 
 const denseTypes: readonly string[] = [
@@ -80,7 +82,7 @@ export async function bindWeights(
   files: WeightFiles,
   options: BindOptions = {},
 ): Promise<Program> {
-  const binder = new Binder(files);
+  const binder = new Binder(files, options.streams ?? false);
   const buffers: BufferDecl[] = [];
   const total = recording.buffers.reduce((sum, buffer) => sum + requestSize(buffer), 0);
   let done = 0;
@@ -106,12 +108,14 @@ function requestSize(buffer: Recording["buffers"][number]): number {
 class Binder {
   readonly sources: SourceRef[] = [];
   private readonly files: WeightFiles;
+  private readonly streams: boolean;
   private readonly fileSources = new Map<string, SourceId>();
   /** Names of the tensors that have had a say. */
   readonly read: Set<string>;
 
-  constructor(files: WeightFiles) {
+  constructor(files: WeightFiles, streams: boolean) {
     this.files = files;
+    this.streams = streams;
     this.read = new Set(files.isTied ? [files.fileName("output")] : []);
   }
 
@@ -288,9 +292,17 @@ class Binder {
     return { ...scale, values: scale.values.map((value) => Math.fround(value * factor)) };
   }
 
-  /** Refers to a tensor's bytes in its file, or reads them where the source is no file. */
+  /** Refers to a tensor's bytes in its file, or where the source is no file to a stream of them, or reads them. */
   private async refer(tensor: TensorInfo): Promise<{ source: SourceId; offset: number }> {
     const { path, size } = tensor.source;
+    if (path === undefined && this.streams) {
+      const { name, byteLength, offset } = tensor;
+      const read = (from: number, length: number) => tensor.source.read(offset + from, length);
+      return {
+        source: this.sources.push({ kind: "stream", name, size: byteLength, read }) - 1,
+        offset: 0,
+      };
+    }
     if (path === undefined)
       return { source: this.addBytes(tensor.name, await readTensor(tensor)), offset: 0 };
     let source = this.fileSources.get(path);

@@ -90,8 +90,9 @@ export class ProgramWeights {
 
   async #open(source: SourceRef | undefined): Promise<ByteSource> {
     if (source?.kind === "bytes") return bytesSource(source.bytes, source.name);
+    if (source?.kind === "stream") return { ...source, close: async () => {} };
     if (source !== undefined && this.#openFile !== undefined) return this.#openFile(source.path);
-    throw new BitNetError("INTERNAL", `${source?.path}: nothing was given to open files with`);
+    throw new BitNetError("INTERNAL", `${source?.path ?? "a source"}: nothing was given to open files with`);
   }
 }
 

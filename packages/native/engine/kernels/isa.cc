@@ -1,5 +1,8 @@
 #include "isa.h"
 
+#if defined(__wasm__)
+#include "wasm/dots.h"
+#endif
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -84,6 +87,19 @@ bool hasI8mm() { return false; }
 constexpr Variant variants[] = {
     {"neon-i8mm", neonI8mmKernels, [] { return hasDotprod() && hasI8mm(); }},
     {"neon-dotprod", neonDotprodKernels, hasDotprod},
+    {"scalar", scalarKernels, always},
+};
+
+#elif defined(__wasm__)
+
+// Which of the dots is faster is measured by who chooses.
+constexpr Variant variants[] = {
+    {"wasm-i32-madd", wasmI32Madd, [] { return isProved(proofDotI32 | proofMadd); }},
+    {"wasm-i16-madd", wasmI16Madd, [] { return isProved(proofDotI16 | proofMadd); }},
+    {"wasm-plain-madd", wasmPlainMadd, [] { return isProved(proofMadd); }},
+    {"wasm-i32-exact", wasmI32Exact, [] { return isProved(proofDotI32); }},
+    {"wasm-i16-exact", wasmI16Exact, [] { return isProved(proofDotI16); }},
+    {"wasm-plain-exact", wasmPlainExact, always},
     {"scalar", scalarKernels, always},
 };
 

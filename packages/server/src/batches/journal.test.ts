@@ -70,3 +70,15 @@ it("a line longer than a read is one line", async () => {
   expect([...journal.ids]).toEqual(["a", "long", "b"]);
   await journal.close();
 });
+
+// Found by test/simulation-batch.test.ts: both had opened the file by its name.
+it("two that fence the same file at the same time never write into one", async () => {
+  for (let round = 0; round < 20; round++) {
+    const shared = join(folder, `fenced-${round}.jsonl`);
+    const options = { idOf: (line: string) => line, fence: true };
+    const journals = await Promise.all([Journal.open(shared, options), Journal.open(shared, options)]);
+    await Promise.all(journals.map((journal) => journal.append("a", "a")));
+    await Promise.all(journals.map((journal) => journal.close()));
+    expect(await readFile(shared, "utf8")).toBe("a\n");
+  }
+});

@@ -1,9 +1,5 @@
 /** Asks the server for an answer and reads it as it comes. Knows nothing of the page. */
-
-interface Delta {
-  content?: string | null;
-  reasoning_content?: string;
-}
+import type { Answered, Delta } from "./chat-view.ts";
 
 interface Chunk {
   choices?: { delta: Delta; finish_reason: string | null }[];
@@ -16,11 +12,6 @@ interface Asked {
   key: string;
   signal: AbortSignal;
   onDelta(delta: Delta): void;
-}
-
-export interface Answered {
-  finishReason: string | null;
-  nTokens: number;
 }
 
 export async function ask({ body, key, signal, onDelta }: Asked): Promise<Answered> {

@@ -35,6 +35,7 @@ export function rowCases(): ConformanceCase[] {
         [2560, 32, 640, "f32"],
       ] as const
     ).map(([cols, rank, width, type]) => loraCase(cols, rank, width, type)),
+    betweenFloatsCase(),
   ];
 }
 
@@ -309,4 +310,41 @@ function biasCase(cols: number): ConformanceCase {
 
 function scaleCase(cols: number): ConformanceCase {
   return inPlaceCase("scale", cols, (b, x) => b.add({ op: "scale", x, factor: 25.298221281347036 }));
+}
+
+/**
+ * Multiply-adds whose exact result lies so close to the middle between two f32 that rounding it to f64 first leaves the very middle, from which the even
+ * neighbour is taken and not the nearer one; position 1 has subnormal results.
+ */
+function betweenFloatsCase(): ConformanceCase {
+  const [half, nRows] = [40, 3];
+  const b = new CaseBuilder(650);
+  const x = b.f32("x", 2 * half);
+  const angles = new Float32Array(nRows * 2 * half);
+  const values = new Float32Array(nRows * 2 * half);
+  const e = 2 ** -18; // (1 + e) · (1 − e) is 1 − 2⁻³⁶
+  for (let row = 0; row < nRows; row++) {
+    for (let i = 0; i < half; i++) {
+      const at = row * 2 * half + i;
+      const odd = 2 * b.draw.below(2 ** 22) + 1;
+      // Half of the last place of `sum` stands between x0 · c and a tie.
+      const [sum, x0, c] =
+        row === 1
+          ? [odd * 2 ** -149, (1 + e) * 2 ** -80, (1 - e) * 2 ** -70]
+          : [1 + odd * 2 ** -23, 1 + e, (1 - e) * 2 ** -24];
+      values[at] = i % 2 === 0 ? x0 : -x0;
+      values[at + half] = 1;
+      angles[at] = c;
+      angles[at + half] = -sum;
+    }
+  }
+  const table = b.dense("angles", "f32", nRows, 2 * half, angles);
+  b.add({ op: "rope", x, table, nHeads: 1, pairing: "half" });
+  return {
+    name: "rope between two f32",
+    program: b.program("rope", { contextLength: nRows }),
+    ...noCache,
+    maxRows: nRows,
+    steps: [plainStep(nRows, { inputs: [{ buffer: x, values }], outputs: [x] })],
+  };
 }

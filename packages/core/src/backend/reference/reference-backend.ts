@@ -76,6 +76,7 @@ async function readWeights(
   try {
     for (const source of program.sources) {
       if (source.kind === "bytes") opened.push(bytesSource(source.bytes, source.name));
+      else if (source.kind === "stream") opened.push({ ...source, close: async () => {} });
       else if (openFile) opened.push(await openFile(source.path));
       else
         throw new BitNetError(

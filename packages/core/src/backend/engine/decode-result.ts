@@ -1,8 +1,9 @@
 /**
- * A StepResult from the words that engine/step-job.cc writes. Every array of the result is a copy of its own, so that a small answer
+ * A StepResult from the words that native/engine/step-job.cc writes. Every array of the result is a copy of its own, so that a small answer
  * does not keep a large buffer alive.
  */
-import type { BufferId, BufferOutput, HeadResult, Program, Step, StepResult } from "@bitnet.ts/core";
+import type { BufferId, Program } from "../program.ts";
+import type { BufferOutput, HeadResult, Step, StepResult } from "../step.ts";
 
 /** Reads words and floats from one buffer in order. */
 class Reader {

@@ -1,8 +1,8 @@
 /**
- * A Step as one array of 32-bit words, for engine/step.cc to decode; floats travel as their bits. The words are a copy, so that
+ * A Step as one array of 32-bit words, for native/engine/step.cc to decode; floats travel as their bits. The words are a copy, so that
  * the step's arrays may change as soon as it has been handed over.
  */
-import type { DrawWant, HeadRequest, HeadWant, HeadWantKind, Step } from "@bitnet.ts/core";
+import type { DrawWant, HeadRequest, HeadWant, HeadWantKind, Step } from "../step.ts";
 
 const headWords = 9;
 const wants: Readonly<Record<HeadWantKind, number>> = {

@@ -1,37 +1,49 @@
 /**
- * One loaded program of the addon as an Executable: steps run one after another, pages are released between steps, and disposing waits for
- * the step in flight. Knows nothing of how a program gets loaded.
+ * One loaded program of the C++ engine as an Executable, wherever the engine runs: steps run one after another, pages are released between
+ * steps, and disposing waits for the step in flight. Knows nothing of how a program gets loaded.
  */
-import {
-  BitNetError,
-  type Executable,
-  type HeadReport,
-  type LoadOptions,
-  type MemoryReport,
-  type Program,
-  type Step,
-  type StepResult,
-  validateStep,
-} from "@bitnet.ts/core";
-import type { NativeBinding, NativeHandle } from "./binding.ts";
+import { BitNetError } from "../../base/errors.ts";
+import type { Executable, HeadReport, LoadOptions, MemoryReport } from "../backend.ts";
+import type { Program } from "../program.ts";
+import type { Step, StepResult } from "../step.ts";
+import { validateStep } from "../validate.ts";
 import { askedOf, decodeResult } from "./decode-result.ts";
 import { encodeStep, headWants } from "./encode-step.ts";
-import { callNative, failureError } from "./native-error.ts";
+import { type EngineFailure, engineError } from "./engine-failure.ts";
 
-export class NativeExecutable implements Executable {
+export type EngineNumbers = readonly [
+  privateBytes: number,
+  mappedBytes: number,
+  kvBytesPerToken: number,
+  screenBytes: number,
+  headsScreened: number,
+  headsFull: number,
+  headCandidates: number,
+];
+
+/** A loaded program of the engine. Never asked for two runs at once, nor for anything after `dispose`. May throw BitNetErrors. */
+export interface EnginePort {
+  run(words: Int32Array): Promise<ArrayBuffer | EngineFailure>;
+  releasePages(pages: Int32Array): void;
+  numbers(): EngineNumbers;
+  dispose(): void | Promise<void>;
+}
+
+export class EngineExecutable implements Executable {
   readonly program: Program;
   readonly wants = headWants;
-  readonly #binding: NativeBinding;
-  readonly #handle: NativeHandle;
+  readonly #backend: string;
+  readonly #port: EnginePort;
   readonly #options: LoadOptions;
   /** Resolves when everything asked for so far is done. Never rejects. */
   #tail: Promise<void> = Promise.resolve();
   #nWaiting = 0;
   #disposal: Promise<void> | undefined;
 
-  constructor(binding: NativeBinding, handle: NativeHandle, program: Program, options: LoadOptions) {
-    this.#binding = binding;
-    this.#handle = handle;
+  /** @param backend Begins the messages of errors. */
+  constructor(backend: string, port: EnginePort, program: Program, options: LoadOptions) {
+    this.#backend = backend;
+    this.#port = port;
     this.program = program;
     const { kvType, nPages, maxRows } = options;
     this.#options = { kvType, nPages, maxRows };
@@ -44,9 +56,9 @@ export class NativeExecutable implements Executable {
     const asked = askedOf(step);
     const outcome = await this.#inTurn(() => {
       this.#assertLive();
-      return callNative(() => this.#binding.run(this.#handle, words));
+      return this.#port.run(words);
     });
-    if ("code" in outcome) throw failureError(outcome, this.program);
+    if ("code" in outcome) throw engineError(this.#backend, outcome, this.program);
     return decodeResult(outcome, this.program, asked);
   }
 
@@ -58,7 +70,7 @@ export class NativeExecutable implements Executable {
       throw new BitNetError("INVALID_ARGUMENT", `releasePages: page ${wrong} is not in 0…${nPages - 1}`);
     }
     const copy = pages.slice();
-    const release = () => callNative(() => this.#binding.releasePages(this.#handle, copy));
+    const release = () => this.#port.releasePages(copy);
     if (this.#nWaiting === 0) {
       release();
       return;
@@ -71,22 +83,20 @@ export class NativeExecutable implements Executable {
 
   memory(): MemoryReport {
     this.#assertLive();
-    const [privateBytes, mappedBytes, kvBytesPerToken, screenBytes] = callNative(() =>
-      this.#binding.memory(this.#handle),
-    );
+    const [privateBytes, mappedBytes, kvBytesPerToken, screenBytes] = this.#port.numbers();
     return { privateBytes, mappedBytes, kvBytesPerToken, screenBytes };
   }
 
   headReport(): HeadReport {
     this.#assertLive();
-    const [, , , , screened, full, candidates] = callNative(() => this.#binding.memory(this.#handle));
+    const [, , , , screened, full, candidates] = this.#port.numbers();
     return { screened, full, candidates };
   }
 
   dispose(): Promise<void> {
     if (this.#disposal === undefined) {
       // Assigned before waiting, so that steps that have not begun are refused.
-      this.#disposal = this.#inTurn(async () => callNative(() => this.#binding.dispose(this.#handle)));
+      this.#disposal = this.#inTurn(async () => this.#port.dispose());
     }
     return this.#disposal;
   }
@@ -104,7 +114,7 @@ export class NativeExecutable implements Executable {
 
   #assertLive(): void {
     if (this.#disposal !== undefined) {
-      throw new BitNetError("DISPOSED", `native: ${this.program.name} was disposed; load it again`);
+      throw new BitNetError("DISPOSED", `${this.#backend}: ${this.program.name} was disposed; load it again`);
     }
   }
 }

@@ -1,7 +1,7 @@
-/** The operations that engine/ runs; fused ones that it lacked would be run as their definitions. */
-import type { OpName } from "@bitnet.ts/core";
+/** The operations that native/engine runs; fused ones that it lacked would be run as their definitions. */
+import type { OpName } from "../operations.ts";
 
-export const offeredOperations: readonly OpName[] = [
+export const engineOperations: readonly OpName[] = [
   "embed",
   "rmsNormQuant",
   "rmsNorm",

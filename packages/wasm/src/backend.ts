@@ -1,0 +1,81 @@
+/** The WebAssembly backend: a proved variant, and machines for the programs that are loaded, one each. */
+import {
+  type Backend,
+  BitNetError,
+  type Executable,
+  engineOperations,
+  type Isa,
+  type LoadOptions,
+  type Program,
+  type RejectedVariant,
+} from "@bitnet.ts/core";
+import { canShare, type Places } from "#host";
+import { type Choice, mostPages } from "./choose.ts";
+import { pageBytes } from "./engine.ts";
+import { loadExecutable } from "./load.ts";
+import { Machine } from "./machine.ts";
+
+/** As in native/engine/executable.h. */
+const maxThreads = 256;
+/** A machine whose memory has grown beyond this is ended rather than kept for the next program: memory never shrinks. */
+const keptBytes = 64 * 2 ** 20;
+
+export class WasmBackend implements Backend {
+  readonly name = "wasm";
+  readonly isa: Isa;
+  readonly threads: number;
+  readonly rejected: readonly RejectedVariant[];
+  readonly operations = engineOperations;
+  readonly streams = true;
+  readonly addressBytes = (mostPages - 1) * pageBytes;
+  readonly #choice: Choice;
+  readonly #places: Places;
+  readonly #allThreads: boolean;
+  /** At most one machine without a program. */
+  #idle: { machine: Machine; pages: number } | null = null;
+
+  /**
+   * @param threads Taken as it is where memory can be shared.
+   * @param allThreads Every step runs on all of them; otherwise a small step gets only as many as it is worth.
+   */
+  constructor(choice: Choice, places: Places, threads: number, allThreads: boolean) {
+    if (!Number.isInteger(threads) || threads < 1 || threads > maxThreads)
+      throw new BitNetError("INVALID_ARGUMENT", `threads ${threads} is not an integer in 1…${maxThreads}`);
+    this.#choice = choice;
+    this.#places = places;
+    this.#allThreads = allThreads;
+    this.isa = choice.isa;
+    this.threads = canShare() ? threads : 1;
+    this.rejected = choice.rejected;
+  }
+
+  load(program: Program, options: LoadOptions): Promise<Executable> {
+    const { variant } = this.#choice;
+    const target = {
+      variant,
+      threads: this.threads,
+      allThreads: this.#allThreads,
+      takeMachine: () => this.#takeMachine(),
+      giveBack: (machine: Machine, pages: number) => this.#giveBack(machine, pages),
+    };
+    return loadExecutable(target, program, options);
+  }
+
+  async #takeMachine(): Promise<{ machine: Machine; pages: number }> {
+    const idle = this.#idle;
+    this.#idle = null;
+    if (idle !== null && !idle.machine.isBroken) return idle;
+    const options = { places: this.#places, maximumPages: mostPages, threads: this.threads };
+    return Machine.start(this.#choice.module, options);
+  }
+
+  async #giveBack(machine: Machine, pages: number): Promise<void> {
+    try {
+      const { memoryBytes } = await machine.ask({ kind: "destroy" });
+      if (this.#idle === null && memoryBytes <= keptBytes) this.#idle = { machine, pages };
+      else machine.end();
+    } catch {
+      machine.end();
+    }
+  }
+}

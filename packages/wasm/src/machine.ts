@@ -1,0 +1,122 @@
+/**
+ * A machine: a worker that coordinates, its memory with the engine, and helpers that share the memory. Requests are answered in order. A machine that
+ * breaks (a trap, a worker that ends) fails all its requests, once and for all.
+ */
+import { BitNetError } from "@bitnet.ts/core";
+import { type Places, startWorker, type WorkerHandle } from "#host";
+import type { Answers, Command, FromWorker, Request } from "./messages.ts";
+
+interface Waiting {
+  resolve(answer: unknown): void;
+  reject(error: BitNetError): void;
+}
+
+export class Machine {
+  readonly #module: WebAssembly.Module;
+  readonly #places: Places;
+  readonly #coordinator: WorkerHandle;
+  readonly #helpers: WorkerHandle[] = [];
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #broken: BitNetError | null = null;
+
+  private constructor(module: WebAssembly.Module, places: Places) {
+    this.#module = module;
+    this.#places = places;
+    this.#coordinator = this.#start((message) => this.#receive(message));
+  }
+
+  /** @throws BitNetError BACKEND_UNAVAILABLE. */
+  static async start(
+    module: WebAssembly.Module,
+    { places, maximumPages, threads }: { places: Places; maximumPages: number; threads: number },
+  ): Promise<{ machine: Machine; pages: number }> {
+    const machine = new Machine(module, places);
+    try {
+      const { pages } = await machine.ask({ kind: "start", module, maximumPages });
+      if (threads > 1) await machine.#startHelpers(threads - 1);
+      return { machine, pages };
+    } catch (error) {
+      machine.end();
+      if (!(error instanceof BitNetError)) throw error;
+      throw new BitNetError("BACKEND_UNAVAILABLE", error.message, { cause: error });
+    }
+  }
+
+  get isBroken(): boolean {
+    return this.#broken !== null;
+  }
+
+  /** @throws BitNetError BACKEND_FAILED when the machine breaks. */
+  ask<K extends Request["kind"]>(
+    request: Extract<Request, { kind: K }>,
+    transfer: ArrayBuffer[] = [],
+  ): Promise<Answers[K]> {
+    if (this.#broken !== null) return Promise.reject(this.#broken);
+    const id = this.#nextId++;
+    return new Promise<Answers[K]>((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject });
+      this.#coordinator.hold(true);
+      this.#coordinator.post({ ...request, id }, transfer);
+    });
+  }
+
+  tell(command: Command): void {
+    if (this.#broken === null) this.#coordinator.post(command, []);
+  }
+
+  /** Ends all its threads at once. */
+  end(): void {
+    this.#break("it was disposed");
+  }
+
+  async #startHelpers(n: number): Promise<void> {
+    const { memory, stackTops } = await this.ask({ kind: "prepareHelpers", n });
+    const arrivals = stackTops.map((stackTop, i) => this.#startHelper(memory, i + 1, stackTop));
+    await Promise.all(arrivals);
+    await this.ask({ kind: "setHelpers", n });
+  }
+
+  #startHelper(memory: WebAssembly.Memory, index: number, stackTop: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const id = this.#nextId++;
+      this.#waiting.set(id, { resolve: () => resolve(), reject });
+      const helper = this.#start((message) => {
+        if (message.kind === "broken") return this.#break(message.message);
+        helper.hold(false);
+        this.#settle(id, null);
+      });
+      helper.hold(true);
+      this.#helpers.push(helper);
+      helper.post({ kind: "help", module: this.#module, memory, index, stackTop }, []);
+    });
+  }
+
+  #start(onMessage: (message: FromWorker) => void): WorkerHandle {
+    const worker = startWorker(this.#places);
+    worker.onMessage(onMessage);
+    worker.onEnd((reason) => this.#break(reason));
+    return worker;
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.kind === "broken") this.#break(message.message);
+    else if (message.kind === "answer") this.#settle(message.id, message.answer);
+  }
+
+  #settle(id: number, answer: unknown): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (this.#waiting.size === 0) this.#coordinator.hold(false);
+    waiting?.resolve(answer);
+  }
+
+  #break(reason: string): void {
+    if (this.#broken !== null) return;
+    const error = new BitNetError("BACKEND_FAILED", `wasm: the engine has ended (${reason})`);
+    this.#broken = error;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+    for (const worker of [this.#coordinator, ...this.#helpers]) worker.terminate();
+  }
+}

@@ -1,0 +1,67 @@
+/** What goes between the thread that uses the backend and its workers. Every request but the last two is answered, in order. */
+import type { EncodedProgram, EngineFailure, EngineNumbers } from "@bitnet.ts/core";
+
+/** A part of a local file, read by the worker itself. */
+export interface FilePart {
+  path: string;
+  offset: number;
+  length: number;
+  /** Of the whole file, as its header was read under. */
+  size: number;
+}
+
+export type Request =
+  /** Makes a memory of at most `maximumPages` and the engine in it. */
+  | { kind: "start"; module: WebAssembly.Module; maximumPages: number }
+  /** Which relaxed instructions the engine computes as it should, and how fast its dots are. */
+  | { kind: "prove" }
+  /** Whether a variant passes its known-answer test, given what has been proved. */
+  | { kind: "check"; variant: number; proved: number }
+  | { kind: "create"; variant: number; program: Omit<EncodedProgram, "paths">; limits: Int32Array }
+  /** Bytes to where they belong: those given, or a part of a file. */
+  | { kind: "fill"; source: number; offset: number; part: Uint8Array | FilePart }
+  | { kind: "finish" }
+  | { kind: "run"; words: Int32Array }
+  | { kind: "destroy" }
+  /** Room for the stacks of helpers, and the memory to share with them. */
+  | { kind: "prepareHelpers"; n: number }
+  /** They have arrived. */
+  | { kind: "setHelpers"; n: number };
+
+export type Command =
+  | { kind: "releasePages"; pages: Int32Array }
+  /** To a worker that is to be a helper: never answered but by `ready`, after which it belongs to the pool. */
+  | { kind: "help"; module: WebAssembly.Module; memory: WebAssembly.Memory; index: number; stackTop: number };
+
+export interface Proofs {
+  /** Bits: dot i32, dot i16, madd. */
+  proved: number;
+  /** Names of all variants; their indices are what `check` and `create` take. */
+  variants: string[];
+  /** Milliseconds that a fixed product takes with the dots of each kind; equal where not both are right. */
+  dotMs: { i32: number; i16: number };
+}
+
+export interface Answers {
+  start: { pages: number };
+  prove: Proofs;
+  /** Why not, or null. */
+  check: string | null;
+  create: EngineFailure | null;
+  /** False: nothing reads this source. */
+  fill: EngineFailure | boolean;
+  finish: { failure: EngineFailure | null; numbers: EngineNumbers };
+  run: { outcome: ArrayBuffer | EngineFailure; numbers: EngineNumbers };
+  destroy: { liveBytes: number; memoryBytes: number };
+  prepareHelpers: { memory: WebAssembly.Memory; stackTops: number[] };
+  setHelpers: null;
+}
+
+/** To a worker: a request with its number, or a command. */
+export type ToWorker = (Request & { id: number }) | Command;
+
+export type FromWorker =
+  | { kind: "answer"; id: number; answer: unknown }
+  /** The engine is in no state to go on. */
+  | { kind: "broken"; message: string }
+  | { kind: "ready" };

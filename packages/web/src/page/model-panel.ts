@@ -1,0 +1,169 @@
+/** The panel where a model is chosen, and the bar that shows its loading. All names are set as text. */
+import { button, type ChatView, element, find } from "@bitnet.ts/server/page";
+import type { DownloadProgress } from "bitnet.ts";
+import { type KeptModel, listKept, removeKept, storageRoom } from "bitnet.ts/cache";
+import { knownModels } from "bitnet.ts/models";
+import { nameOf, remember, remembered, type Source } from "./load-source.ts";
+import type { ModelHolder } from "./model-holder.ts";
+
+export interface ModelPanel {
+  open(): void;
+  /** Loads what the server names or the last visit had; otherwise the panel opens. */
+  start(): void;
+}
+
+export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel {
+  const panel = find("models");
+  const title = find("model");
+  const bar = find<HTMLProgressElement>("progress");
+  let attempt = 0;
+
+  function show(isOpen: boolean): void {
+    panel.hidden = !isOpen;
+    title.ariaExpanded = String(isOpen);
+    if (isOpen) void showKept();
+  }
+
+  async function showKept(): Promise<void> {
+    const [models, room] = [await listKept(), await storageRoom()];
+    find("kept-box").hidden = models.length === 0;
+    find("kept").replaceChildren(...models.map(keptElement));
+    if (room === null) return;
+    const state = room.isPersistent ? "" : "; the browser may clear them when room gets short";
+    find("room").textContent =
+      `${megabytes(room.usedBytes)} MB of the ${gigabytes(room.quotaBytes)} that the browser grants this page are used${state}.`;
+  }
+
+  function keptElement(kept: KeptModel): HTMLElement {
+    const name = kept.model.replace(/^hf:/, "");
+    const share = kept.isComplete
+      ? ""
+      : ` (${Math.floor((100 * kept.bytes) / Math.max(1, kept.totalBytes))} %)`;
+    const open = button(`${name}${share}, ${megabytes(kept.bytes)} MB`, () => void load(placeOf(kept.model)));
+    const remove = button("×", () => void forget(kept.model));
+    remove.ariaLabel = `Remove ${name} from this browser`;
+    return element("li", {}, [open, remove]);
+  }
+
+  async function forget(model: string): Promise<void> {
+    try {
+      await removeKept(model);
+    } catch (error) {
+      view.say(error instanceof Error ? error.message : String(error));
+    }
+    await showKept();
+  }
+
+  async function load(source: Source): Promise<void> {
+    const mine = ++attempt;
+    view.stop();
+    view.say("");
+    show(false);
+    title.textContent = nameOf(source);
+    find("about").textContent = "";
+    setProgress(0, "");
+    find("loading").hidden = false;
+    try {
+      const model = await holder.load(source, {
+        onProgress: (fraction) => setProgress(fraction, "Loading"),
+        onDownload: (progress) => setProgress(progress.doneBytes / progress.totalBytes, describe(progress)),
+        onNotice: view.say,
+      });
+      if (mine !== attempt) return;
+      if (model === null) {
+        title.textContent = "Choose a model";
+        show(true);
+      } else {
+        remember(source);
+        const { backend, threads } = model.info;
+        find("about").textContent =
+          `${nameOf(source)}: ${backend}, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+      }
+    } catch (error) {
+      if (mine !== attempt) return;
+      title.textContent = "Choose a model";
+      view.say(`Failed: ${error instanceof Error ? error.message : String(error)}`);
+      show(true);
+    } finally {
+      if (mine === attempt) find("loading").hidden = true;
+    }
+  }
+
+  function setProgress(fraction: number, text: string): void {
+    bar.value = Number.isFinite(fraction) ? fraction : 0;
+    find("progress-text").textContent = text;
+  }
+
+  title.onclick = () => show(panel.hidden !== false);
+  find("cancel").onclick = () => holder.cancel();
+  find("pick-tiny").onclick = () => void load({ kind: "tiny" });
+  const input = find<HTMLInputElement>("file");
+  find("pick-file").onclick = () => input.click();
+  input.onchange = () => {
+    const [file] = input.files ?? [];
+    if (file) void load({ kind: "file", file });
+    input.value = "";
+  };
+  find("hub").onsubmit = (event) => {
+    event.preventDefault();
+    const name = find<HTMLInputElement>("hub-name").value.trim();
+    if (name !== "") void load(placeOf(name));
+  };
+  find("known").replaceChildren(
+    ...knownModels.map(({ source, family, downloadBytes }) =>
+      element("option", { value: source, label: `${family}, ${gigabytes(downloadBytes)}` }),
+    ),
+  );
+  acceptDrops((file) => void load({ kind: "file", file }));
+
+  return {
+    open: () => show(true),
+    start() {
+      const served = document.querySelector<HTMLMetaElement>('meta[name="bitnet-model"]')?.content;
+      const source = served === undefined ? remembered() : placeOf(served);
+      if (source === null) show(true);
+      else void load(source);
+    },
+  };
+}
+
+function placeOf(text: string): Source {
+  const isAddress = /^(https?:|\.{0,2}\/)/i.test(text);
+  if (!isAddress)
+    return { kind: "place", place: `hf:${text.replace(/^hf:/i, "")}`, name: text.replace(/^hf:/i, "") };
+  return { kind: "place", place: text, name: text.replace(/[?#].*$/, "").replace(/^.*\//, "") || text };
+}
+
+function describe({ doneBytes, totalBytes, bytesPerSecond, secondsLeft }: DownloadProgress): string {
+  const rate = bytesPerSecond === null ? "" : `, ${(bytesPerSecond / 1e6).toFixed(1)} MB/s`;
+  const left = secondsLeft === null ? "" : `, ${Math.ceil(secondsLeft)} s left`;
+  return `${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB${rate}${left}`;
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(2)} GB`;
+}
+
+function acceptDrops(onFile: (file: File) => void): void {
+  const isFile = (event: DragEvent) => event.dataTransfer?.types.includes("Files") === true;
+  const mark = (isOver: boolean) => document.body.classList.toggle("dropping", isOver);
+  document.addEventListener("dragover", (event) => {
+    if (!isFile(event)) return;
+    event.preventDefault();
+    mark(true);
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (event.relatedTarget === null) mark(false);
+  });
+  document.addEventListener("drop", (event) => {
+    mark(false);
+    if (!isFile(event)) return;
+    event.preventDefault();
+    const [file] = event.dataTransfer?.files ?? [];
+    if (file) onFile(file);
+  });
+}

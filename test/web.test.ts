@@ -1,0 +1,241 @@
+/** The chat page that runs its model in the browser, in a real one. Needs Debian's chromium and the built page. */
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { siteFolder, startWebServer, type WebServer } from "@bitnet.ts/web";
+import { BitNet } from "bitnet.ts";
+import type { Browser, ElementHandle, Page } from "puppeteer-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type HubServer, startHub } from "./hub-server.ts";
+import { tinyModel } from "./packed-project.ts";
+import { isBrowserMissing, openPage, picture, startBrowser } from "./web-page.ts";
+
+const isMissing = isBrowserMissing();
+let server: WebServer;
+let hub: HubServer;
+let browser: Browser;
+let page: Page;
+let problems: string[];
+
+const textOf = (selector: string) => page.$eval(selector, (each) => each.textContent ?? "");
+const texts = (selector: string) => page.$$eval(selector, (all) => all.map((each) => each.textContent ?? ""));
+const set = (id: string, value: string) =>
+  page.$eval(
+    `#${id}`,
+    (input, given) => {
+      (input as HTMLInputElement).value = given;
+    },
+    value,
+  );
+const isLoaded = (name: string) =>
+  page.waitForFunction(
+    (wanted) =>
+      document.getElementById("model")?.textContent === wanted &&
+      document.getElementById("loading")?.hidden === true &&
+      document.getElementById("about")?.textContent?.startsWith(wanted),
+    {},
+    name,
+  );
+const isAnswered = () =>
+  page.waitForFunction(
+    () =>
+      document.getElementById("stop")?.hidden === true &&
+      document.querySelectorAll("article.assistant").length > 0,
+  );
+const press = (label: string) =>
+  page.$$eval(
+    "article .tools button",
+    (all, wanted) => all.findLast((each) => each.textContent === wanted)?.click(),
+    label,
+  );
+const ask = async (question: string) => {
+  await page.type("#text", question);
+  await page.keyboard.press("Enter");
+};
+
+beforeAll(async () => {
+  if (isMissing) return;
+  hub = await startHub({ "tiny.gguf": { bytes: readFileSync(tinyModel), isLarge: true } });
+  hub.misbehave = (_request, response) => {
+    response.setHeader("access-control-allow-origin", "*");
+    response.setHeader("access-control-expose-headers", "etag, content-range, x-error-code");
+    return false;
+  };
+  server = await startWebServer({ port: 0, hub: hub.endpoint });
+  browser = await startBrowser();
+  ({ page, problems } = await openPage(browser));
+  await page.setViewport({ width: 1100, height: 750 });
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+  await hub?.close();
+});
+
+describe.skipIf(isMissing)("the chat page in the browser", () => {
+  test("asks for a model, and is isolated", async () => {
+    await page.goto(server.url, { waitUntil: "networkidle0" });
+    expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+    expect(await page.$eval("#models", (panel) => (panel as HTMLElement).hidden)).toBe(false);
+    await picture(page, "web-choose");
+  });
+
+  test("the tiny model answers as it does in Node", async () => {
+    await page.click("#pick-tiny");
+    await isLoaded("tiny");
+    expect(await textOf("#about")).toMatch(/^tiny: wasm, /);
+    await set("max_tokens", "24");
+    await set("seed", "5");
+    await ask("Hello, <b>world</b>");
+    await isAnswered();
+    const model = await BitNet.load(tinyModel);
+    const { text } = await model.createChat().send("Hello, <b>world</b>", {
+      ...{ maxTokens: 24, seed: 5, temperature: 0.7, topP: 0.9 },
+      ...{ topK: 0, minP: 0, repeatPenalty: 1.05 },
+    }).result;
+    await model.dispose();
+    expect(await texts("article.assistant .body")).toEqual([text]);
+    expect(await textOf("article.assistant .tools")).toMatch(/24 tokens, [\d.]+ tokens\/s/);
+    await picture(page, "web-answer");
+  });
+
+  test("stops, regenerates, edits", async () => {
+    await set("max_tokens", "2000");
+    await set("seed", "");
+    await press("Regenerate");
+    await page.waitForFunction(
+      () => (document.querySelector("article.assistant .body")?.textContent ?? "").length > 20,
+    );
+    await page.keyboard.press("Escape");
+    await isAnswered();
+    expect(await textOf("article.assistant .tools")).toMatch(/stopped$/);
+    await set("max_tokens", "12");
+    await set("seed", "7");
+    await press("Regenerate");
+    await isAnswered();
+    const [first] = await texts("article.assistant .body");
+    await press("Regenerate");
+    await isAnswered();
+    expect(await texts("article.assistant .body")).toEqual([first]);
+    await press("Edit");
+    expect(await page.$eval("#text", (field) => (field as HTMLTextAreaElement).value)).toMatch(/world/);
+    await page.$eval("#text", (field) => {
+      (field as HTMLTextAreaElement).value = "";
+    });
+  });
+
+  test("a file of this device, and one that is no model", async () => {
+    await page.click("#model");
+    const input = (await page.$("#file")) as ElementHandle<HTMLInputElement>;
+    await input.uploadFile(tinyModel);
+    await isLoaded("tiny.gguf");
+    await input.uploadFile(import.meta.filename);
+    await page.waitForFunction(() => document.getElementById("state")?.textContent?.startsWith("Failed:"));
+    expect(await textOf("#state")).toMatch(/GGUF/);
+    expect(await textOf("#model")).toBe("Choose a model");
+    await picture(page, "web-failed");
+  });
+
+  test("a model of the Hub, kept for the next visit", async () => {
+    await page.type("#hub-name", "tests/tiny");
+    await page.keyboard.press("Enter");
+    await isLoaded("tests/tiny");
+    const files = () => hub.seen.filter(({ path }) => path.includes("/resolve/")).length;
+    expect(files()).toBe(1);
+    await page.reload({ waitUntil: "networkidle0" });
+    await isLoaded("tests/tiny");
+    expect(files()).toBe(1);
+    await set("max_tokens", "8");
+    await ask("Once more");
+    await isAnswered();
+    await page.click("#model");
+    await page.waitForFunction(() => document.querySelectorAll("#kept li").length === 1);
+    expect(await texts("#kept li button:first-child")).toEqual(["tests/tiny, 1.9 MB"]);
+    await picture(page, "web-kept");
+    await page.setViewport({ width: 390, height: 780, isMobile: true }); // loads the page anew
+    await isLoaded("tests/tiny");
+    await page.click("#model");
+    await page.waitForSelector("#kept li");
+    await picture(page, "web-phone-models");
+    expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+    await page.click("#theme");
+    await page.click("#model");
+    await page.click("#tune");
+    await picture(page, "web-phone-settings");
+    expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+    await page.click("#tune");
+    await picture(page, "web-phone-answer");
+    await page.setViewport({ width: 1100, height: 750 });
+    await isLoaded("tests/tiny");
+    await page.click("#model");
+    await page.waitForSelector("#kept li");
+    await page.click("#kept li button:last-child");
+    await page.waitForFunction(() => document.querySelectorAll("#kept li").length === 0);
+  });
+
+  test("a name that the Hub does not have says so", async () => {
+    await page.$eval("#hub-name", (field) => {
+      (field as HTMLInputElement).value = "tests/none";
+    });
+    await page.click("#hub button");
+    await page.waitForFunction(() => document.getElementById("state")?.textContent?.startsWith("Failed:"));
+    expect(await textOf("#state")).toMatch(/tests\/none: there is no such repository/);
+  });
+
+  test("works without a network after the first visit", async () => {
+    await page.click("#pick-tiny");
+    await isLoaded("tiny");
+    await server.close();
+    await page.reload({ waitUntil: "load" });
+    await isLoaded("tiny");
+    await page.click("#new");
+    await set("max_tokens", "8");
+    await ask("Are you there?");
+    await isAnswered();
+    expect((await texts("article.assistant .body"))[0]).not.toBe("");
+    await page.click("#list li:last-child button:first-child");
+    expect((await texts("article.user .body")).at(-1)).toBe("Once more");
+    await picture(page, "web-offline");
+  });
+
+  test("every control has a name, and nothing went wrong behind the page", async () => {
+    const nameless = await page.$$eval("button, input, textarea, progress", (all) =>
+      all
+        .filter(
+          (each) =>
+            !(each.ariaLabel || each.textContent?.trim() || (each as HTMLInputElement).labels?.length),
+        )
+        .map((each) => each.outerHTML),
+    );
+    expect(nameless).toEqual([]);
+    expect(problems).toEqual([]);
+  });
+});
+
+test.skipIf(isMissing)("a host that sends no headers gets them from the service worker", async () => {
+  const types: Record<string, string> = {
+    ...{ html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" },
+    ...{ webmanifest: "application/manifest+json", png: "image/png", gguf: "application/octet-stream" },
+  };
+  const folder = siteFolder();
+  const plain = createServer((request, response) => {
+    const name = (request.url ?? "").replace(/^\/chat\//, "") || "index.html";
+    response.setHeader("content-type", types[name.replace(/^.*\./, "")] ?? "text/plain");
+    response.end(readFileSync(`${folder}/${name}`));
+  });
+  await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
+  const other = await openPage(browser);
+  try {
+    const { port } = plain.address() as AddressInfo;
+    await other.page.goto(`http://127.0.0.1:${port}/chat/`);
+    await other.page.waitForFunction(() => crossOriginIsolated);
+    await other.page.waitForSelector("#pick-tiny");
+    await other.page.click("#pick-tiny");
+    await other.page.waitForFunction(() => document.getElementById("about")?.textContent?.startsWith("tiny"));
+    expect(other.problems).toEqual([]);
+  } finally {
+    await other.page.close();
+    plain.closeAllConnections();
+    plain.close();
+  }
+});
