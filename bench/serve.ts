@@ -127,8 +127,8 @@ async function measure(url: string, load: Load): Promise<Row> {
   const firsts = answered.map(({ firstTokenMs }) => firstTokenMs);
   return {
     load: load.name,
-    answered: answered.length,
-    refused: refused.length,
+    answered: answered.length || null,
+    refused: refused.length || null,
     refusal99: quantile(
       refused.map(({ ms }) => ms),
       0.99,
@@ -140,7 +140,7 @@ async function measure(url: string, load: Load): Promise<Row> {
     gap99: quantile(gaps, 0.99),
     tokens: answered.reduce((sum, each) => sum + each.nTokens, 0) / seconds,
     requests: answered.length / seconds,
-    good: firsts.filter((ms) => ms <= goodFirstTokenMs).length / seconds,
+    good: firsts.filter((ms) => ms <= goodFirstTokenMs).length / seconds || null,
   };
 }
 
