@@ -26,7 +26,7 @@ const engineFolder = fileURLToPath(new URL("../../../native/engine/", import.met
 const objectFolder = join(packageFolder, "build");
 
 /** Where a module lies once it is built. */
-export function modulePath(kind: ModuleKind): string {
+function modulePath(kind: ModuleKind): string {
   return join(packageFolder, "dist", `bitnet-${kind}.wasm`);
 }
 
