@@ -13,10 +13,6 @@ export const benches: readonly BenchEntry[] = [
   },
   { name: "prompt-length", question: "What do long prompts cost, and how fast is generation behind them?" },
   { name: "batch", question: "What do sequences that decode together gain?" },
-  {
-    name: "activation-groups",
-    question: "What does rounding activations cost, by the number of columns that share a scale?",
-  },
   { name: "embed", question: "How fast are texts embedded, alone and together?" },
   {
     name: "serve",

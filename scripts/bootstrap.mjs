@@ -60,14 +60,15 @@ function start(args) {
   const bitnet = "packages/cli/bin/bitnet.js";
   if (args.length > 0) return node(bitnet, ...args);
   console.error(
-    "models/tiny.gguf: 3.5 million parameters that learnt to sound like State of the Union addresses, nothing else.\n" +
-      "For a model that answers: npx bitnet pull 2b-4t, then npx bitnet chat -m 2b-4t (npx bitnet models lists more).",
+    "The embedded model: 5 million parameters of -1, 0 and 1, trained by this project (docs/default-model.md). It knows a small world. Try:\n" +
+      "  hello · tell me a story about a dragon · what do owls eat · what is 7 + 5 · tell me a joke\n" +
+      "For a model that knows more: npx bitnet pull 2b-4t, then npx bitnet chat -m 2b-4t (npx bitnet models lists others).",
   );
   if (process.stdin.isTTY && process.stdout.isTTY) return node(bitnet, "chat");
-  const prompt = "The people of the United States";
+  const message = "Tell me a story about a dragon.";
   const isColoured = process.stdout.isTTY && !process.env.NO_COLOR;
-  process.stdout.write(isColoured ? `\u001b[2m${prompt}\u001b[22m` : prompt);
-  node(bitnet, "run", "-p", prompt, "-n", "64", "--seed", "1");
+  process.stdout.write(isColoured ? `\u001b[2m${message}\u001b[22m\n` : `${message}\n`);
+  node(bitnet, "run", "--system-prompt", "", "-p", message, "--seed", "1");
 }
 
 /** Types are checked by the build. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const entry = fileURLToPath(new URL("../packages/cli/bin/bitnet.js", import.meta.url));
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-export const tinyModel = `${root}models/tiny.gguf`;
+export const tinyModel = `${root}test/golden/tiny.gguf`;
 /** The model that users get when they name none. */
 export const embeddedModel = `${root}models/tiny.gguf`;
 export const goldenFolder = `${root}test/golden`;

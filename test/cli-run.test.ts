@@ -58,7 +58,7 @@ const unitedStates = promptOf("The United States");
 
 describe("golden answers", () => {
   it.each(golden.prompts.map((prompt) => [prompt.text, prompt] as const))(
-    "of models/tiny.gguf: %j",
+    "of test/golden/tiny.gguf: %j",
     async (text, prompt) => {
       const result = await run("-m", tinyModel, "-p", text, "-n", "40", "--prompt-logprobs", ...greedy);
       const certain = certainIds(prompt);

@@ -35,7 +35,7 @@ export const golden: { prompts: GoldenPrompt[] } = JSON.parse(
 
 /** The same weights as published formats store them. */
 export const tinyModels = {
-  i2_s: repositoryFile("models/tiny.gguf"),
+  i2_s: repositoryFile("test/golden/tiny.gguf"),
   tq1_0: repositoryFile("test/golden/tiny-tq1_0.gguf"),
   tq2_0: repositoryFile("test/golden/tiny-tq2_0.gguf"),
   "hf packed": repositoryFile("test/golden/hf-packed"),

@@ -21,7 +21,7 @@ export async function examine(prompts: number[][], nTokens: number): Promise<Fou
     const difference = await checkConformance(testCase, backend);
     if (difference !== null) failures.push(`${testCase.name}: ${difference}`);
   }
-  const blob = await (await fetch("/models/tiny.gguf")).blob();
+  const blob = await (await fetch("/test/golden/tiny.gguf")).blob();
   const files = await openModelFiles(blobRoot(blob), {});
   const model = describeModel(files, "tiny");
   const program = await bindModel(model, model.config, { streams: true });

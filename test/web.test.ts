@@ -86,10 +86,10 @@ describe.skipIf(isMissing)("the chat page in the browser", () => {
     expect(await textOf("#about")).toMatch(/^tiny: wasm, /);
     await set("max_tokens", "24");
     await set("seed", "5");
-    await ask("Hello, <b>world</b>");
+    await ask("Tell me a story about a <b>world</b>");
     await isAnswered();
     const model = await BitNet.load(tinyModel);
-    const { text } = await model.createChat().send("Hello, <b>world</b>", {
+    const { text } = await model.createChat().send("Tell me a story about a <b>world</b>", {
       ...{ maxTokens: 24, seed: 5, temperature: 0.7, topP: 0.9 },
       ...{ topK: 0, minP: 0, repeatPenalty: 1.05 },
     }).result;
@@ -150,7 +150,7 @@ describe.skipIf(isMissing)("the chat page in the browser", () => {
     await isAnswered();
     await page.click("#model");
     await page.waitForFunction(() => document.querySelectorAll("#kept li").length === 1);
-    expect(await texts("#kept li button:first-child")).toEqual(["tests/tiny, 1.9 MB"]);
+    expect(await texts("#kept li button:first-child")).toEqual(["tests/tiny, 2.3 MB"]);
     await picture(page, "web-kept");
     await page.setViewport({ width: 390, height: 780, isMobile: true }); // loads the page anew
     await isLoaded("tests/tiny");

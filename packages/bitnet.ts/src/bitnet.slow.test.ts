@@ -7,7 +7,7 @@ import { BitNet } from "./bitnet.ts";
 import type { BitNetLoadOptions } from "./types.ts";
 
 const file = (path: string) => new URL(`../../../${path}`, import.meta.url).pathname;
-const tiny = file("models/tiny.gguf");
+const tiny = file("test/golden/tiny.gguf");
 const greedy = { temperature: 0, repeatPenalty: 1 };
 const opened: BitNet[] = [];
 

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { BitNet } from "./bitnet.ts";
 
-const tiny = new URL("../../../models/tiny.gguf", import.meta.url).pathname;
+const tiny = new URL("../../../test/golden/tiny.gguf", import.meta.url).pathname;
 
 it("drops its oldest turns when the context is full, but never the system message", async () => {
   const model = await BitNet.load(tiny, { backend: "reference", contextLength: 96 });

@@ -5,7 +5,7 @@ import { BitNet } from "./bitnet.ts";
 import type { BitNetLoadOptions } from "./types.ts";
 
 const greedy = { temperature: 0, repeatPenalty: 1, ignoreEos: true, maxTokens: 8 } as const;
-const fixture = new URL("../../../models/tiny.gguf", import.meta.url).pathname;
+const fixture = new URL("../../../test/golden/tiny.gguf", import.meta.url).pathname;
 let model: BitNet;
 
 beforeAll(async () => {

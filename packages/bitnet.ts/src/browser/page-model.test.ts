@@ -8,7 +8,7 @@ import type { MessageLink, ToPage } from "./messages.ts";
 import { type EngineLink, PageModel } from "./page-model.ts";
 import { serveEngine } from "./serve-engine.ts";
 
-const tiny = new URL("../../../../models/tiny.gguf", import.meta.url);
+const tiny = new URL("../../../../test/golden/tiny.gguf", import.meta.url);
 const blob = () => new Blob([readFileSync(tiny)]);
 
 /** A worker that is a thread of nobody: both ends of a channel here. */

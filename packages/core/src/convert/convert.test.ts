@@ -16,7 +16,7 @@ import { planConversion } from "./convert.ts";
 import type { ConversionTarget } from "./targets.ts";
 
 const path = (name: string) => new URL(`../../../../${name}`, import.meta.url).pathname;
-const tiny = path("models/tiny.gguf");
+const tiny = path("test/golden/tiny.gguf");
 const golden = (name: string) => path(`test/golden/${name}`);
 
 /** The files of a conversion by name; "" for the one file. */

@@ -14,7 +14,7 @@ import { isPackingId, matrixShape, readTensor, type TensorInfo } from "./tensor.
 
 const pathOf = (path: string) => fileURLToPath(new URL(`../../../../${path}`, import.meta.url));
 const paths = {
-  i2s: "models/tiny.gguf",
+  i2s: "test/golden/tiny.gguf",
   tq1: "test/golden/tiny-tq1_0.gguf",
   tq2: "test/golden/tiny-tq2_0.gguf",
   packed: "test/golden/hf-packed",

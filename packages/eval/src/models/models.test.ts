@@ -18,7 +18,16 @@ import { endpointModel } from "./endpoint-model.ts";
 import { localModel } from "./local-model.ts";
 import { encodePair } from "./split.ts";
 
-const embedded = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..", "..", "models", "tiny.gguf");
+const embedded = join(
+  dirname(fileURLToPath(import.meta.url)),
+  "..",
+  "..",
+  "..",
+  "..",
+  "test",
+  "golden",
+  "tiny.gguf",
+);
 let model: BitNet;
 let tokenizer: Tokenizer;
 beforeAll(async () => {

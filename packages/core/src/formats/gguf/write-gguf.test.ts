@@ -22,7 +22,7 @@ const f32Tensor = (name: string, n = 8): GgufTensorInput => ({
   data: () => new Uint8Array(4 * n),
 });
 
-test.each(["models/tiny.gguf", "test/golden/tiny-tq1_0.gguf", "test/golden/tiny-tq2_0.gguf"])(
+test.each(["test/golden/tiny.gguf", "test/golden/tiny-tq1_0.gguf", "test/golden/tiny-tq2_0.gguf"])(
   "rewriting %s gives the same bytes",
   async (path) => {
     const original = readFileSync(new URL(`../../../../../${path}`, import.meta.url));

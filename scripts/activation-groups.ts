@@ -12,7 +12,7 @@ import {
   pageTokens,
 } from "@bitnet.ts/core";
 import { openFileSource, openPath } from "@bitnet.ts/core/node";
-import { ensureDummy, tinyModel } from "./harness/models.ts";
+import { ensureDummy, tinyModel } from "../bench/harness/models.ts";
 
 const groups = [32, 64, 128, 256, Number.POSITIVE_INFINITY];
 const nTokens = 16;
