@@ -21,7 +21,7 @@ it("finetune: trains, saves and asks the model with what it learnt, in at most 4
     const args = [embeddedModelPath(), join(folder, "data.jsonl"), join(folder, "out")];
     const program = join(root, "build", "examples", "finetune.js");
     const { stdout } = await promisify(execFile)(process.execPath, [program, ...args], { cwd: root });
-    expect(stdout).toMatch(/^trainable parameters: 606208 of 4151552\n/);
+    expect(stdout).toMatch(/^trainable parameters: 909312 of 5965056\n/);
     const losses = [...stdout.matchAll(/"kind":"step".*"loss":([\d.]+)/g)].map((match) => Number(match[1]));
     expect(losses).toHaveLength(9);
     expect(losses.at(-1)).toBeLessThan((losses[0] ?? 0) - 2);
