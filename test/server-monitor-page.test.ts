@@ -1,42 +1,26 @@
 /** The monitor page in a real browser, against the real process. Needs Debian's chromium. */
-import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
+import { isBrowserMissing, openPage, picture, startBrowser } from "./web-page.ts";
 
-const chromium = "/usr/bin/chromium";
-const isMissing = !existsSync(chromium);
-if (isMissing && process.env.BITNET_REQUIRE_ALL === "1") throw new Error(`${chromium} is missing`);
-/** Set it to a folder to look at the page. */
-const pictures = process.env.BITNET_SCREENSHOTS;
-
+const isMissing = isBrowserMissing();
 let server: ServerProcess;
 let browser: Browser;
 let page: Page;
-const problems: string[] = [];
+let problems: string[];
 
 beforeAll(async () => {
   if (isMissing) return;
   server = await startServerProcess(["--monitor-interval", "1", "--alert", "memory=1"]);
-  browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
-  page = await browser.newPage();
-  page.on("pageerror", (error) => problems.push(String(error)));
-  page.on("console", (message) => {
-    if (message.type() === "error") problems.push(message.text());
-  });
+  browser = await startBrowser();
+  ({ page, problems } = await openPage(browser));
   await page.setViewport({ width: 1200, height: 900 });
 });
 afterAll(async () => {
   await browser?.close();
   await server?.end();
 });
-
-async function picture(name: string): Promise<void> {
-  if (pictures === undefined) return;
-  await mkdir(pictures, { recursive: true });
-  await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
-}
 
 const generate = async (n: number) => {
   const body = { prompt: "Hello there, all of you", max_tokens: 60, ignore_eos: true };
@@ -79,7 +63,7 @@ test.skipIf(isMissing)("shows what the server does, as it does it", async () => 
   expect(await page.$eval("#alerts li", (item) => item.textContent)).toMatch(
     /memory is \d+ MiB, above 1 MiB/,
   );
-  await picture("monitor-live");
+  await picture(page, "monitor-live");
 });
 
 test.skipIf(isMissing)("shows the history, dark, on a telephone", async () => {
@@ -89,10 +73,10 @@ test.skipIf(isMissing)("shows the history, dark, on a telephone", async () => {
     () => (document.querySelector("#charts path:not(.area)")?.getAttribute("d") ?? "").split("L").length > 3,
   );
   await page.click("#theme");
-  await picture("monitor-hour");
+  await picture(page, "monitor-hour");
   await page.setViewport({ width: 390, height: 780, isMobile: true });
   expect(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
-  await picture("monitor-phone");
+  await picture(page, "monitor-phone");
 });
 
 test.skipIf(isMissing)("every control has a name, and nothing went wrong behind the page", async () => {

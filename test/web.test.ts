@@ -6,6 +6,7 @@ import { siteFolder, startWebServer, type WebServer } from "@bitnet.ts/web";
 import { BitNet } from "bitnet.ts";
 import type { Browser, ElementHandle, Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { personAt } from "./chat-page.ts";
 import { type HubServer, startHub } from "./hub-server.ts";
 import { tinyModel } from "./packed-project.ts";
 import { isBrowserMissing, openPage, picture, startBrowser } from "./web-page.ts";
@@ -18,15 +19,7 @@ let page: Page;
 let problems: string[];
 
 const textOf = (selector: string) => page.$eval(selector, (each) => each.textContent ?? "");
-const texts = (selector: string) => page.$$eval(selector, (all) => all.map((each) => each.textContent ?? ""));
-const set = (id: string, value: string) =>
-  page.$eval(
-    `#${id}`,
-    (input, given) => {
-      (input as HTMLInputElement).value = given;
-    },
-    value,
-  );
+const { texts, ask, set, press, isAnswered } = personAt(() => page);
 const isLoaded = (name: string) =>
   page.waitForFunction(
     (wanted) =>
@@ -36,22 +29,6 @@ const isLoaded = (name: string) =>
     {},
     name,
   );
-const isAnswered = () =>
-  page.waitForFunction(
-    () =>
-      document.getElementById("stop")?.hidden === true &&
-      document.querySelectorAll("article.assistant").length > 0,
-  );
-const press = (label: string) =>
-  page.$$eval(
-    "article .tools button",
-    (all, wanted) => all.findLast((each) => each.textContent === wanted)?.click(),
-    label,
-  );
-const ask = async (question: string) => {
-  await page.type("#text", question);
-  await page.keyboard.press("Enter");
-};
 
 beforeAll(async () => {
   if (isMissing) return;

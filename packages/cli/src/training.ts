@@ -1,7 +1,7 @@
 /** What commands that train share: the choice of kernels, progress on stderr, the picture of the log. */
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
-import type { Kernels, LogEntry } from "@bitnet.ts/train";
+import type { Kernels, LogEntry, OpenRun } from "@bitnet.ts/train";
 import { formatCount } from "./format.ts";
 import type { Session } from "./session.ts";
 
@@ -47,8 +47,28 @@ function createWatcher(library: Library, folder: string, steps: number): (entry:
   };
 }
 
+/** Trains to the end or until the session's signal, reports progress, and keeps `loss.svg` beside the log. */
+export async function trainTo(
+  library: Library,
+  trainer: OpenRun["trainer"],
+  { name, ...flags }: { name: string; watch?: boolean; output: string },
+  session: Session,
+): Promise<void> {
+  const plot = () =>
+    library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, name)]);
+  const report = progressOf(library, flags, trainer.settings.schedule.steps, session);
+  await trainer.run({
+    signal: session.signal,
+    onEntry: (entry) => {
+      report(entry);
+      if (entry.kind === "evaluation") plot().catch(() => {}); // the next one comes soon
+    },
+  });
+  await plot();
+}
+
 /** The picture where it was asked for and stderr is a terminal, else lines. */
-export function progressOf(
+function progressOf(
   library: Library,
   { watch, output }: { watch?: boolean; output: string },
   steps: number,
@@ -86,6 +106,6 @@ function formatTime(seconds: number): string {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-export function plotBytes(library: Library, folder: string, name: string): Uint8Array {
+function plotBytes(library: Library, folder: string, name: string): Uint8Array {
   return new TextEncoder().encode(library.plotLog(library.readLog(join(folder, "log.jsonl")), name));
 }

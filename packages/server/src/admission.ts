@@ -70,16 +70,7 @@ export class Admission {
     if (isBackground) return this.#enterBackground(signal, start);
     if (this.#nRunning < this.#limits.parallel && this.#queue.size === 0) this.#nRunning++;
     else await this.#wait(bytes, signal);
-    let isReleased = false;
-    return {
-      queuedMs: performance.now() - start,
-      release: () => {
-        if (isReleased) return;
-        isReleased = true;
-        this.#nRunning--;
-        this.#admitNext();
-      },
-    };
+    return this.#ticket(start, () => this.#nRunning--);
   }
 
   /** Resolves when nothing runs or waits. */
@@ -102,13 +93,18 @@ export class Admission {
   async #enterBackground(signal: AbortSignal, start: number): Promise<Ticket> {
     if (!this.#hasRoomBehind) await this.#waitBehind(signal);
     else this.#nBackground++;
+    return this.#ticket(start, () => this.#nBackground--);
+  }
+
+  /** @param leave Gives the place up. */
+  #ticket(start: number, leave: () => void): Ticket {
     let isReleased = false;
     return {
       queuedMs: performance.now() - start,
       release: () => {
         if (isReleased) return;
         isReleased = true;
-        this.#nBackground--;
+        leave();
         this.#admitNext();
       },
     };

@@ -8,6 +8,7 @@ import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/pro
 import { hostname } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { throwIfAborted } from "@bitnet.ts/core";
+import { isProcessAlive } from "@bitnet.ts/core/node";
 
 export interface LockOptions {
   signal?: AbortSignal | undefined;
@@ -105,7 +106,7 @@ async function isVoid(path: string, content: string): Promise<boolean> {
   if (touched === null) return true;
   if (Date.now() - touched.mtimeMs > voidAfterMs) return true;
   const { pid, host } = parseOwner(content);
-  return host === hostname() && pid !== null && !isAlive(pid);
+  return host === hostname() && pid !== null && !isProcessAlive(pid);
 }
 
 function parseOwner(content: string): { pid: number | null; host: string } {
@@ -114,14 +115,5 @@ function parseOwner(content: string): { pid: number | null; host: string } {
     return { pid: Number.isSafeInteger(pid) ? (pid as number) : null, host: String(host) };
   } catch {
     return { pid: null, host: "" };
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

@@ -7,7 +7,7 @@ import { formatBytes, formatCount } from "../format.ts";
 import { openRoot } from "../open-root.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
-import { chooseKernels, type Library, plotBytes, progressOf } from "../training.ts";
+import { chooseKernels, type Library, trainTo } from "../training.ts";
 import { collect, parseFraction, parseInteger, parseNumberFrom, parsePositive } from "../values.ts";
 
 interface FinetuneFlags {
@@ -202,17 +202,7 @@ async function finetune(model: string, flags: FinetuneFlags, session: Session): 
       `${model}: ${formatCount(trainable)} of ${formatCount(parameters)} parameters are trained (${((100 * trainable) / parameters).toFixed(2)} %), ` +
         `${formatCount(run.nExamples)} examples, ${formatCount(steps)} steps, ${kernels.name}${wasResumed ? `, resumed after step ${trainer.state.step}` : ""}`,
     );
-    const plot = () =>
-      library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, model)]);
-    const reporter = progressOf(library, flags, steps, session);
-    await trainer.run({
-      signal: session.signal,
-      onEntry: (entry) => {
-        reporter(entry);
-        if (entry.kind === "evaluation") plot().catch(() => {}); // the next one comes soon
-      },
-    });
-    await plot();
+    await trainTo(library, trainer, { ...flags, name: model }, session);
     const best = await trainer.restoreBest(session.note);
     if (best !== null) session.note(`step ${best} had the lowest evaluation loss; its weights are written`);
     const result: FinetuneResult = {

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { formatBytes, formatCount } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
-import { chooseKernels, type Library, plotBytes, progressOf } from "../training.ts";
+import { chooseKernels, type Library, trainTo } from "../training.ts";
 import { parseInteger } from "../values.ts";
 
 interface TrainFlags {
@@ -108,17 +108,7 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
       await session.write(flags.json ? `${JSON.stringify(result)}\n` : `${describe(result)}\n`);
     };
     if (flags.exportOnly) return await report();
-    const plot = () =>
-      library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, recipe.name)]);
-    const reporter = progressOf(library, flags, trainer.settings.schedule.steps, session);
-    await trainer.run({
-      signal: session.signal,
-      onEntry: (entry) => {
-        reporter(entry);
-        if (entry.kind === "evaluation") plot().catch(() => {}); // the next one comes soon
-      },
-    });
-    await plot();
+    await trainTo(library, trainer, { ...flags, name: recipe.name }, session);
     await report();
   } finally {
     run.close();

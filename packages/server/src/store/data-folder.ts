@@ -6,6 +6,7 @@ import { mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import { isProcessAlive } from "@bitnet.ts/core/node";
 
 /** The owner touches its lock this often; from another machine's lock, silence for three times as long means that it is dead. */
 const touchMs = 10_000;
@@ -81,7 +82,7 @@ async function livingOwner(file: string): Promise<string | null> {
   const shown = `process ${owner.pid}`;
   if (owner.host === hostname()) {
     if (owner.pid === process.pid) return openHere.has(file) ? shown : null;
-    return isAlive(owner.pid) ? shown : null;
+    return isProcessAlive(owner.pid) ? shown : null;
   }
   const { mtimeMs } = await stat(file).catch(() => ({ mtimeMs: 0 }));
   return Date.now() - mtimeMs < 3 * touchMs ? `${shown} on another machine` : null;
@@ -95,14 +96,5 @@ function parseOwner(text: string): Owner | null {
       : null;
   } catch {
     return null;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
