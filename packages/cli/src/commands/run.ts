@@ -1,5 +1,5 @@
 /** `bitnet run`: one prompt, one answer, as text or as one JSON object. */
-import { BitNetError, encodeChat } from "@bitnet.ts/core";
+import { BitNetError } from "@bitnet.ts/core";
 import type { BitNet, GenerateOptions, Generation } from "bitnet.ts";
 import type { Command } from "commander";
 import { formatMs } from "../format.ts";
@@ -134,14 +134,13 @@ async function answer(
   flags: RunFlags,
   { session, signal }: { session: Session; signal: AbortSignal },
 ): Promise<void> {
-  const promptIds = encodePrompt(model, prompt, flags.systemPrompt);
   const options: GenerateOptions = {
     ...samplingOptions(flags),
     ...(flags.logprobs === undefined ? {} : { logprobs: flags.logprobs }),
     ...(flags.promptLogprobs ? { promptLogprobs: 0 } : {}),
     signal,
   };
-  const generation = model.generate(promptIds, options);
+  const generation = begin(model, prompt, flags.systemPrompt, options);
   if (flags.json) {
     const result = await generation.result;
     await session.write(`${JSON.stringify(resultObject(model, result))}\n`);
@@ -152,12 +151,15 @@ async function answer(
   session.note(`${resultLine(result)}, seed ${result.seed}`);
 }
 
-function encodePrompt(model: BitNet, prompt: string, system: string | undefined): Int32Array {
-  const { tokenizer, template } = model;
-  if (system === undefined) return tokenizer.encode(prompt, { bos: tokenizer.addBos });
-  const user = { role: "user", content: prompt };
-  const messages = system === "" ? [user] : [{ role: "system", content: system }, user];
-  return encodeChat(tokenizer, template, messages, { addGenerationPrompt: true }).ids;
+/** With a system message, also an empty one, the prompt is a message of a conversation. */
+function begin(
+  model: BitNet,
+  prompt: string,
+  system: string | undefined,
+  options: GenerateOptions,
+): Generation {
+  if (system === undefined) return model.generate(prompt, options);
+  return model.createChat(system === "" ? {} : { system }).send(prompt, options);
 }
 
 /** The text as it comes, and a newline where it does not end with one. */
