@@ -1,6 +1,6 @@
 /**
  * A loaded model: the public class of bitnet.ts. It joins formats, model, backend and scheduler; everything that differs
- * between platforms comes from #platform.
+ * between platforms comes from #platform. Long, because it is one class with everything that a model offers; how each of it is done stands elsewhere.
  */
 
 import {
@@ -16,12 +16,10 @@ import {
   type Executable,
   type FileRoot,
   type GenerateOptions,
-  type KvType,
   listTensorTypes,
   type ModelConfig,
   openModelFiles,
   type Program,
-  pageTokens,
   readEmbeddingModules,
   readTokenizer,
   Scheduler,
@@ -31,13 +29,7 @@ import {
   throwIfAborted,
 } from "@bitnet.ts/core";
 import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
-import {
-  availableMemory,
-  createBackend,
-  createGrammarCompiler,
-  foreignOptions,
-  openLocation,
-} from "#platform";
+import { createBackend, createGrammarCompiler, openLocation } from "#platform";
 import { checkAdapters, openAdapters } from "./adapters.ts";
 import {
   type AnswerOptions,
@@ -46,9 +38,9 @@ import {
   takeForm,
   type ValueGeneration,
 } from "./answer-form.ts";
-import { tellApart } from "./byte-units.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
-import { checkSource } from "./check-source.ts";
+import { checkSource, namingSource } from "./check-source.ts";
+import { chooseContext, choosePages } from "./context-room.ts";
 import {
   type EmbeddingModel,
   type EmbeddingResult,
@@ -60,15 +52,8 @@ import {
   type TextToEmbed,
 } from "./embed.ts";
 import { describedSource, type Generation, type GenerationSource, SingleGeneration } from "./generation.ts";
-import { checkKnown, kindOf } from "./known-options.ts";
-import {
-  bytesPerToken,
-  describeHead,
-  type HeadTable,
-  kvBytesPerToken,
-  ropeTableBytes,
-  weightBytes,
-} from "./memory-bytes.ts";
+import { checkOptions } from "./load-options.ts";
+import { bytesPerToken, describeHead, type HeadTable, weightBytes } from "./memory-bytes.ts";
 import { checkPromptIds } from "./prompt-ids.ts";
 import { queuedSource } from "./queued-source.ts";
 import type { FromSchema, JsonSchema } from "./schema-type.ts";
@@ -76,8 +61,6 @@ import type { BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
 
 /** Rows of one step: bounds how long prefill keeps others waiting, and the size of activations. */
 const maxRows = 512;
-/** The longest context that is made without being asked for. */
-const defaultContext = 32_768;
 /** Share of the loading progress that transcoding the weights takes; the backend takes the rest. */
 const bindShare = 0.8;
 
@@ -424,121 +407,10 @@ export class BitNet {
   }
 }
 
-const choices = {
-  kvType: ["f16", "f32"],
-  activations: ["int8", "f32"],
-  i2sLayout: ["128/32", "64/16", "rows4"],
-} as const;
-
-const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
-  threads: true,
-  contextLength: true,
-  backend: true,
-  isa: true,
-  kvType: true,
-  activations: true,
-  cacheTokens: true,
-  screening: true,
-  adapters: true,
-  adapter: true,
-  i2sLayout: true,
-  worker: true,
-  wasmUrl: true,
-  cache: true,
-  hub: true,
-  onDownload: true,
-  onProgress: true,
-  onNotice: true,
-  signal: true,
-};
-
 /** A model whose modules are beyond us still completes texts. */
 function unsupportedModules(error: unknown): BitNetError {
   if (error instanceof BitNetError && error.code.startsWith("FORMAT_")) return error;
   throw error;
-}
-
-/** Errors about the contents of a file often speak of the place in it only. */
-function namingSource(error: unknown, source: string): unknown {
-  if (!(error instanceof BitNetError) || error.message.includes(source)) return error;
-  if (!/^(FILE|FORMAT|MODEL|TOKENIZER|IO)_/.test(error.code)) return error;
-  return new BitNetError(error.code, `${source}: ${error.message}`, { cause: error, details: error.details });
-}
-
-function checkOptions(options: BitNetLoadOptions): void {
-  checkKnown("load", options, knownOptions);
-  for (const name of foreignOptions) {
-    if (options[name] !== undefined)
-      throw new BitNetError("INVALID_ARGUMENT", `${name}: only browsers have this option`);
-  }
-  const { threads, contextLength, cacheTokens } = options;
-  for (const [name, value] of Object.entries({ threads, contextLength, cacheTokens })) {
-    if (value === undefined || (Number.isSafeInteger(value) && value >= 1)) continue;
-    throw new BitNetError("INVALID_ARGUMENT", `${name}: expected a positive integer, found ${value}`);
-  }
-  const { adapters = {} } = options;
-  const areAdapters =
-    typeof adapters === "object" &&
-    adapters !== null &&
-    !Array.isArray(adapters) &&
-    Object.entries(adapters).every(([name, path]) => name !== "" && typeof path === "string" && path !== "");
-  if (!areAdapters)
-    throw new BitNetError("INVALID_ARGUMENT", "adapters: expected an object of names and paths");
-  const { adapter } = options;
-  if (adapter !== undefined && !Object.hasOwn(adapters, adapter))
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `adapter: expected one of the adapters' names, found ${kindOf(adapter)}`,
-    );
-  for (const name of ["kvType", "i2sLayout", "activations"] as const) {
-    const value = options[name];
-    if (value === undefined || choices[name].some((choice) => choice === value)) continue;
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `${name}: expected one of ${choices[name].join(", ")}, found ${String(value)}`,
-    );
-  }
-}
-
-function chooseContext({ contextLength }: ModelConfig, wanted: number | undefined): number {
-  if (wanted === undefined) return Math.min(contextLength, defaultContext);
-  if (wanted <= contextLength) return wanted;
-  throw new BitNetError(
-    "CONTEXT_EXCEEDED",
-    `a context of ${wanted} tokens was asked for, but the model was trained with ${contextLength}`,
-    { details: { wanted, trained: contextLength } },
-  );
-}
-
-/**
- * Pages of the arena: four contexts unless told otherwise, less where memory is short, at least one context. Asked before anything
- * that grows with the context is made.
- */
-function choosePages(
-  config: ModelConfig,
-  weights: number,
-  kvType: KvType,
-  { cacheTokens, addressBytes }: { cacheTokens: number | undefined; addressBytes: number },
-): number {
-  const { contextLength } = config;
-  const memory = availableMemory();
-  const perToken = kvBytesPerToken(config, kvType);
-  const beside = weights + ropeTableBytes(config);
-  const room = memory === null ? Number.POSITIVE_INFINITY : memory - beside;
-  const needed = Math.max(cacheTokens ?? 0, contextLength) * perToken;
-  if (needed > room) {
-    const [neededText, roomText] = tellApart(needed, Math.max(0, room));
-    throw new BitNetError(
-      "OUT_OF_MEMORY",
-      `a context of ${contextLength} tokens needs ${neededText} of KV cache, but beside the weights only ` +
-        `${roomText} of memory are left; ask for a shorter context`,
-      { details: { needed, room } },
-    );
-  }
-  // What does not fit a backend's addresses it refuses itself, when it knows all that it needs.
-  const half = Math.min(room, addressBytes - beside) / 2;
-  const tokens = cacheTokens ?? Math.min(4 * contextLength, Math.floor(half / perToken));
-  return Math.ceil(Math.max(tokens, contextLength) / pageTokens);
 }
 
 function describeConfig(config: ModelConfig) {

@@ -1,3 +1,5 @@
+// Reads a program from words, checks every operation against its buffers, and lays it out for the executor. Long, because every operation has its
+// checks here.
 #include "program.h"
 
 #include "word-reader.h"

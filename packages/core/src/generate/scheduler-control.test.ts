@@ -3,7 +3,8 @@ import { pageTokens } from "../backend/backend.ts";
 import { answerHead } from "../backend/reference/head.ts";
 import { BitNetError } from "../base/errors.ts";
 import { FakeExecutable, type FakeOptions } from "./fake-executable.test.kit.ts";
-import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { SchedulerOptions } from "./scheduler-options.ts";
 
 const prompt = Int32Array.of(3, 1, 4, 1, 5);
 

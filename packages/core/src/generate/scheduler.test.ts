@@ -3,7 +3,8 @@ import { pageTokens } from "../backend/backend.ts";
 import { FakeExecutable, type FakeOptions, generateAlone } from "./fake-executable.test.kit.ts";
 import { looseAnswer } from "./loose-answer.test.kit.ts";
 import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
-import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { SchedulerOptions } from "./scheduler-options.ts";
 
 /** A fake and a scheduler over it. */
 function setUp(options: FakeOptions & Partial<SchedulerOptions>) {

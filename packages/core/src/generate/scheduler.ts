@@ -8,7 +8,6 @@ import type { HeadResult } from "../backend/step.ts";
 import { onAbort } from "../base/abort.ts";
 import { BitNetError } from "../base/errors.ts";
 import { maxUninterruptedMs, nextTask } from "../base/event-loop.ts";
-import { suggestion } from "../base/suggestion.ts";
 import { PagedCache } from "../model/paged-cache.ts";
 import { EmbeddingRequest, type PooledText, type PoolingOptions } from "./embedding.ts";
 import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
@@ -16,45 +15,15 @@ import { checkVocabularySize } from "./ranking.ts";
 import { ActiveRequest, type TextSource } from "./request.ts";
 import { Roster } from "./roster.ts";
 import type { ScheduledRequest } from "./scheduled.ts";
+import {
+  adapterNumber,
+  checkPositive,
+  type SchedulerOptions,
+  type SchedulerStats,
+} from "./scheduler-options.ts";
 import { type PlannedRows, planStep, RequestFault, type StepPlan } from "./step-plan.ts";
 import type { StopReason } from "./stop.ts";
 import { type Generation, PieceStream } from "./stream.ts";
-
-export interface SchedulerOptions {
-  /** Pages of the executable's arena (`LoadOptions.nPages`). */
-  nPages: number;
-  /** Turns tokens into text and knows the end-of-sequence tokens. Without it all text is empty. */
-  tokenizer?: TextSource;
-  /** Names of the program's adapters, in the order of their numbers. */
-  adapters?: readonly string[];
-  /** The most rows of a step, at most `LoadOptions.maxRows`, and the most requests that run at once. Default 512. */
-  maxRows?: number;
-  /** The most prompt rows of a step. Default 512. */
-  prefillChunk?: number;
-  /** The same for steps that also decode, so that a long prompt does not hold up running texts. Default 128. */
-  prefillChunkWhileDecoding?: number;
-  /** A request pauses when its reader has let so many pieces lie, and goes on when half of them are read. Default 256. */
-  maxUnread?: number;
-}
-
-export interface SchedulerStats {
-  running: number;
-  waiting: number;
-  /** Requests whose reader has fallen behind. */
-  paused: number;
-  pagesInUse: number;
-  /** Pages without a user, kept for later sequences that begin alike. */
-  pagesCached: number;
-  pagesFree: number;
-  /** Rows taken from the cache, and rows computed, since the start. */
-  rowsSkipped: number;
-  rowsComputed: number;
-  steps: number;
-  /** Tokens for which a short answer of the head was not enough, so that their row ran twice. */
-  undecided: number;
-  /** How often a request lost its pages to another and had to recompute them. */
-  preemptions: number;
-}
 
 /** Rows of a request that a step has run: those before `end` count, and their heads' answers. */
 interface SettledRows {
@@ -112,16 +81,6 @@ export class Scheduler {
     this.#roster = new Roster(this.#cache, limits);
   }
 
-  #adapterNumber(name: string | null): number {
-    const number = name === null ? -1 : this.#adapters.indexOf(name);
-    if (name === null || number >= 0) return number;
-    const known = this.#adapters.length === 0 ? "none is loaded" : `loaded: ${this.#adapters.join(", ")}`;
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `adapter: there is no "${name.slice(0, 100)}" (${known}${suggestion(name, this.#adapters)})`,
-    );
-  }
-
   /**
    * Starts a generation.
    * @param promptIds Token ids, at least one; copied.
@@ -143,7 +102,7 @@ export class Scheduler {
       order: this.#nextOrder++,
       prompt: promptIds,
       settings,
-      adapter: this.#adapterNumber(settings.adapter),
+      adapter: adapterNumber(this.#adapters, settings.adapter),
       limits: { vocabSize, contextLength: this.contextLength, wants: this.#executable.wants },
       text: this.#tokenizer,
       stream,
@@ -438,13 +397,4 @@ function partsAtFault({ parts }: StepPlan, error: unknown): readonly PlannedRows
   if (typeof row !== "number") return parts;
   const owner = parts.find(({ firstRow, count }) => row >= firstRow && row < firstRow + count);
   return owner === undefined ? parts : [owner];
-}
-
-function checkPositive(options: Readonly<Record<string, number>>): void {
-  for (const [name, value] of Object.entries(options))
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new BitNetError(
-        "INVALID_ARGUMENT",
-        `scheduler: ${name}: expected a positive integer, found ${value}`,
-      );
 }

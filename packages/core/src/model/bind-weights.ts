@@ -12,7 +12,6 @@ import type {
   TernaryTensor,
 } from "../backend/program.ts";
 import { BitNetError, throwIfAborted } from "../base/errors.ts";
-import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
 import {
   checkReadable,
   isPackingId,
@@ -23,7 +22,6 @@ import {
 } from "../formats/tensor.ts";
 import { isComputeLayout, rowsToComputeLayout, toComputeLayout } from "../packing/compute-layout.ts";
 import { widenRows } from "../packing/dense.ts";
-import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
 import type { DenseType, PackingId, Scale, TernaryShape } from "../packing/packing.ts";
 import { isGroupPacking, packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
@@ -33,6 +31,15 @@ import type { Recording, WeightRequest } from "./recorder.ts";
 import type { RopeShape } from "./rope-scaling.ts";
 import { ropeTable } from "./rope-table.ts";
 import { refuseUnread } from "./unread-tensors.ts";
+import {
+  checkScale,
+  inWholeBlocks,
+  isOneOf,
+  masterTypes,
+  readNumber,
+  readTailScale,
+  scaleName,
+} from "./weight-scales.ts";
 
 /** Where the weights of a model are, under the names of their own format. */
 export interface WeightFiles {
@@ -68,7 +75,6 @@ const denseTypes: readonly string[] = [
   "q4_0",
   "q4_k",
 ] satisfies DenseType[];
-const masterTypes: readonly string[] = ["f32", "f16", "bf16"] satisfies MasterType[];
 /** Elements of a RoPE table: 1 GiB. A context that needs a larger one is nothing that a model was trained with. */
 const maxRopeElements = 2 ** 28;
 
@@ -318,48 +324,6 @@ class Binder {
   }
 }
 
-/** Groups of 64 in which pairs have one scale are groups of 128, in which blocks of weights are computed. */
-function inWholeBlocks(tensor: TensorInfo, scale: Scale): Scale {
-  if (scale.kind !== "group" || scale.size !== 64) return scale;
-  const values = new Float32Array(scale.values.length / 2);
-  for (let i = 0; i < values.length; i++) {
-    const [low = 0, high = 0] = scale.values.subarray(2 * i, 2 * i + 2);
-    if (low !== high && low !== 0 && high !== 0) {
-      throw new BitNetError(
-        "FORMAT_UNSUPPORTED",
-        `tensor "${tensor.name}" has a scale for each 64 weights, and those of group ${i} of 128 differ (${low} and ${high}); only pairs of equal scales can be computed with`,
-        { details: { tensor: tensor.name } },
-      );
-    }
-    values[i] = low || high;
-  }
-  return { kind: "group", size: 128, values };
-}
-
-/** The single number of a scale tensor. */
-async function readNumber(scaleTensor: TensorInfo | undefined, weight: TensorInfo): Promise<number> {
-  if (
-    !scaleTensor ||
-    !isOneOf<MasterType>(scaleTensor.type, masterTypes) ||
-    scaleTensor.shape.some((n) => n !== 1)
-  ) {
-    const name = scaleTensor?.name ?? scaleName(weight);
-    throw new BitNetError(
-      "MODEL_INVALID",
-      `tensor "${weight.name}" needs a single number "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${scaleTensor.shape.join(", ")}]` : "nothing"}`,
-      { details: { tensor: name } },
-    );
-  }
-  const bytes = await readTensor(scaleTensor);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (scaleTensor.type === "f32") return view.getFloat32(0, true);
-  return (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
-}
-
-function scaleName({ name }: TensorInfo): string {
-  return name.replace(/\.weight$/, ".weight_scale");
-}
-
 /** Says which tensor a failure is about. */
 function named<T>(tensor: TensorInfo, action: () => T): T {
   try {
@@ -370,26 +334,6 @@ function named<T>(tensor: TensorInfo, action: () => T): T {
       cause: error,
       details: { ...error.details, tensor: tensor.name },
     });
-  }
-}
-
-/** The scale in the tail of an I2_S tensor, without reading its weights. */
-async function readTailScale({ source, offset, byteLength }: TensorInfo): Promise<Scale> {
-  const tail = await source.read(offset + byteLength - i2sTailBytes, i2sTailBytes);
-  return { kind: "tensor", value: readI2sScale(tail, i2sTailBytes) };
-}
-
-function checkScale(tensor: TensorInfo, scale: Scale): void {
-  const values = scale.kind === "tensor" ? [scale.value] : scale.values;
-  for (const value of values) {
-    if (Number.isFinite(value)) continue;
-    throw new BitNetError(
-      "MODEL_INVALID",
-      `tensor "${tensor.name}" has a scale of ${value}; the file may be corrupt`,
-      {
-        details: { tensor: tensor.name },
-      },
-    );
   }
 }
 
@@ -409,10 +353,6 @@ function contextTooLong(contextLength: number, headDim: number): BitNetError {
     `a context of ${contextLength} tokens was asked for, but with heads of ${headDim} at most ${most} are supported; ask for a shorter context`,
     { details: { contextLength, most } },
   );
-}
-
-function isOneOf<T extends string>(type: unknown, list: readonly string[]): type is T {
-  return typeof type === "string" && list.includes(type);
 }
 
 function wrongType(tensor: TensorInfo, expected: string): BitNetError {

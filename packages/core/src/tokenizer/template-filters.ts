@@ -1,4 +1,4 @@
-/** Jinja2's filters and tests, as far as chat templates use them; `filterNames` and `testNames` say which. */
+/** Jinja2's filters and tests, as far as chat templates use them; `filterNames` and `testNames` say which. One short entry each, in two long lists. */
 import { formatPercent } from "./template-format.ts";
 import { jsonOptions, writeJson } from "./template-json.ts";
 import { capitalized, keyOf, replaced, stripped } from "./template-methods.ts";

@@ -1,6 +1,6 @@
 /**
  * Runs a template's syntax tree as Jinja2 3.1 runs it in the sandbox of the transformers library, under a meter. Knows nothing of
- * messages or tokens.
+ * messages or tokens. Long, because statements and expressions call each other all the way round.
  */
 
 import { contains, runFilter, runTest } from "./template-filters.ts";

@@ -1,6 +1,7 @@
 /**
  * Words to a syntax tree. Grammar and precedence: Jinja2 3.1, parser.py, with loop controls and the `generation` block of the transformers
  * library. What would read other templates (include, import, extends, block) is refused.
+ * One method a rule of the grammar, and the rules are many.
  */
 
 import type { Part, Word } from "./template-lexer.ts";

@@ -1,3 +1,4 @@
+// One probe a kernel: inputs that tell a wrong answer, and the bits that it must give. Long, because there are so many kernels.
 #include "probe-parts.h"
 
 #include <cstring>

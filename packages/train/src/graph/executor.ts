@@ -1,6 +1,7 @@
 /**
  * Runs a graph forward, and backward to the gradients of its parameters, on one micro-batch of whole documents at a time. Owns the
- * parameters, their gradients and the memory of values. Knows nothing of optimisers or data.
+ * parameters, their gradients and the memory of values. Knows nothing of optimisers or data. Long, because every operation
+ * has its case twice, forward and backward, and both read the same values.
  */
 import { BitNetError, ropeTable } from "@bitnet.ts/core";
 import { chainLength, type Floats, type Kernels } from "../kernels/kernels.ts";

@@ -1,6 +1,7 @@
 /**
  * The reference backend: runs Programs in plain TypeScript, anywhere, and is the judge of every other backend. It reads
- * weights into memory as they are packed and gives the event loop a turn between operations.
+ * weights into memory as they are packed and gives the event loop a turn between operations. Long, because
+ * every operation has its case here, beside what they all share: the buffers of a step.
  */
 import { type ByteSource, bytesSource } from "../../base/byte-source.ts";
 import { BitNetError, throwIfAborted, unreachable } from "../../base/errors.ts";
