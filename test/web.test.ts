@@ -206,7 +206,7 @@ test.skipIf(isMissing)("a host that sends no headers gets them from the service 
     const { port } = plain.address() as AddressInfo;
     await other.page.goto(`http://127.0.0.1:${port}/chat/`);
     await other.page.waitForFunction(() => crossOriginIsolated);
-    await other.page.waitForSelector("#pick-tiny");
+    await other.page.waitForSelector("#pick-tiny", { visible: true });
     await other.page.click("#pick-tiny");
     await other.page.waitForFunction(() => document.getElementById("about")?.textContent?.startsWith("tiny"));
     expect(other.problems).toEqual([]);
