@@ -4,7 +4,16 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -66,7 +75,10 @@ test("its command serves, with keys, without writing to the image", { timeout: 1
   // Where the tests run as root, the server gets the image's user.
   const user = process.getuid?.() === 0 ? { uid: 1000, gid: 1000 } : {};
   execFileSync("chmod", ["a+rx", scratch]);
-  server = spawn(process.execPath, [...entry, ...args], {
+  // As the image brings its own Node: the one that runs the tests may lie where that user cannot look.
+  const node = join(scratch, "node");
+  copyFileSync(process.execPath, node);
+  server = spawn(node, [...entry, ...args], {
     cwd: app,
     env,
     stdio: ["ignore", "pipe", "inherit"],
@@ -79,6 +91,7 @@ test("its command serves, with keys, without writing to the image", { timeout: 1
       const [, found] = /listening on http:\/\/\S+:(\d+)\n[\s\S]*ready/.exec(output) ?? [];
       if (found !== undefined) resolve(found);
     });
+    server?.once("error", reject);
     server?.once("exit", (status) => reject(new Error(`ended with ${status}: ${output}`)));
   });
   const url = `http://127.0.0.1:${port}`;
