@@ -8,7 +8,7 @@ import {
   type Program,
   type RejectedVariant,
 } from "@bitnet.ts/core";
-import { type AdapterReport, Device } from "./device.ts";
+import { type AdapterReport, Device, type DeviceOptions, noDot4 } from "./device.ts";
 import { loadExecutable } from "./load.ts";
 
 export class WebGpuBackend implements Backend {
@@ -20,16 +20,17 @@ export class WebGpuBackend implements Backend {
   readonly operations = opNames;
   readonly streams = true;
   readonly adapter: AdapterReport;
+  readonly #options: DeviceOptions;
   #device: Promise<Device>;
 
-  constructor(device: Device) {
+  /** @param options Those that the device was opened with. */
+  constructor(device: Device, options: DeviceOptions = {}) {
+    this.#options = options;
     this.#device = Promise.resolve(device);
     this.adapter = device.report;
     const { hasDot4 } = device.report;
     this.isa = hasDot4 ? "wgsl-dot4" : "wgsl-plain";
-    this.rejected = hasDot4
-      ? []
-      : [{ isa: "wgsl-dot4", reason: "the language lacks integer dot products here" }];
+    this.rejected = hasDot4 ? [] : [{ isa: "wgsl-dot4", reason: noDot4 }];
   }
 
   async load(program: Program, options: LoadOptions): Promise<Executable> {
@@ -38,7 +39,7 @@ export class WebGpuBackend implements Backend {
 
   async #wellDevice(): Promise<Device> {
     const device = await this.#device.catch(() => null);
-    if (device?.failure !== null) this.#device = Device.open();
+    if (device?.failure !== null) this.#device = Device.open(this.#options);
     return this.#device;
   }
 }

@@ -2,7 +2,7 @@
  * A device of the best adapter, with the limits that a program needs, its compiled kernels, and what went wrong on it. A lost device stays
  * lost: who holds it sees so at the next step and loads anew.
  */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, type WgslIsa } from "@bitnet.ts/core";
 import { openGpu } from "#gpu";
 import type { Kernel } from "./kernels/kernel.ts";
 
@@ -56,6 +56,15 @@ export async function findAdapter(): Promise<{ adapter: GPUAdapter; report: Adap
   };
 }
 
+export interface DeviceOptions {
+  /** Whether a software adapter will do. Default true. */
+  allowFallback?: boolean;
+  /** With integer dot products of the language or without; default: with, where it has them. */
+  isa?: WgslIsa;
+}
+
+export const noDot4 = "the language lacks integer dot products here";
+
 export class Device {
   readonly gpu: GPUDevice;
   readonly report: AdapterReport;
@@ -93,8 +102,10 @@ export class Device {
   }
 
   /** @throws BitNetError BACKEND_UNAVAILABLE. */
-  static async open({ allowFallback = true }: { allowFallback?: boolean } = {}): Promise<Device> {
-    const { adapter, report } = await findAdapter();
+  static async open({ allowFallback = true, isa }: DeviceOptions = {}): Promise<Device> {
+    const { adapter, report: found } = await findAdapter();
+    if (isa === "wgsl-dot4" && !found.hasDot4) throw unavailable(noDot4);
+    const report = isa === "wgsl-plain" ? { ...found, hasDot4: false } : found;
     if (report.isFallback && !allowFallback) throw unavailable(`${report.name} computes in software`);
     const gpu = await adapter.requestDevice({ requiredLimits: { ...report.limits } }).catch((cause) => {
       throw unavailable(`${report.name} gives no device: ${messageOf(cause)}`, cause);

@@ -2,7 +2,7 @@
  * The WebGPU backend of bitnet.ts: ternary products exact in integers, everything else within derived tolerances of the reference backend, on a
  * page, in a worker, and in Node with the optional package `webgpu`. Importing it starts nothing.
  */
-import type { Backend } from "@bitnet.ts/core";
+import { type Backend, BitNetError, type WgslIsa } from "@bitnet.ts/core";
 import { WebGpuBackend } from "./backend.ts";
 import { type AdapterReport, Device, findAdapter } from "./device.ts";
 import { proveDevice } from "./prove.ts";
@@ -12,7 +12,11 @@ export type { AdapterReport } from "./device.ts";
 export interface WebGpuBackendOptions {
   /** Whether a software adapter will do. Default true: who asks for this backend by name gets it. */
   allowFallback?: boolean;
+  /** `wgsl-dot4` or `wgsl-plain`, with or without integer dot products; default: with, where the language has them. */
+  isa?: string;
 }
+
+const isas: readonly WgslIsa[] = ["wgsl-dot4", "wgsl-plain"];
 
 /**
  * @throws BitNetError BACKEND_UNAVAILABLE when there is no WebGPU, no adapter but software where that is not allowed, or one that computes
@@ -21,9 +25,16 @@ export interface WebGpuBackendOptions {
 export async function createWebGpuBackend(
   options: WebGpuBackendOptions = {},
 ): Promise<Backend & { readonly adapter: AdapterReport }> {
-  const device = await Device.open(options);
+  const isa = isas.find((each) => each === options.isa);
+  if (options.isa !== undefined && isa === undefined) {
+    const text = `webgpu: there is no variant "${options.isa}"; choose one of ${isas.join(", ")}`;
+    throw new BitNetError("BACKEND_UNAVAILABLE", text);
+  }
+  const { allowFallback = true } = options;
+  const opened = { allowFallback, ...(isa === undefined ? {} : { isa }) };
+  const device = await Device.open(opened);
   try {
-    const backend = new WebGpuBackend(device);
+    const backend = new WebGpuBackend(device, opened);
     await proveDevice(backend);
     return backend;
   } catch (error) {

@@ -69,8 +69,8 @@ fn weightAt(row: u32, col: u32) -> f32 { return bitcast<f32>(halfAt(2u * (row * 
 
 /** One word holds both where rows begin at whole words. */
 const pairs: Partial<Record<DenseType, string>> = {
-  f16: "let word = weights[(row * params.cols >> 1u) + k]; return vec2(fromF16(word & 0xffffu), fromF16(word >> 16u));",
-  bf16: "let word = weights[(row * params.cols >> 1u) + k]; return vec2(bitcast<f32>(word << 16u), bitcast<f32>(word & 0xffff0000u));",
+  f16: "let word = weights[((row * params.cols) >> 1u) + k]; return vec2(fromF16(word & 0xffffu), fromF16(word >> 16u));",
+  bf16: "let word = weights[((row * params.cols) >> 1u) + k]; return vec2(bitcast<f32>(word << 16u), bitcast<f32>(word & 0xffff0000u));",
 };
 
 export function denseElements(type: DenseType): string {
