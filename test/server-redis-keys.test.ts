@@ -181,7 +181,7 @@ test.skipIf(!hasRedis)("a Redis that begins to throw keys away is not used until
   await client.connect().catch(() => {});
   // The one that comes back is another one than at the start.
   await client.config("SET", "maxmemory-policy", "allkeys-lru");
-  await client.client("KILL", "TYPE", "normal", "SKIPME", "yes");
+  await client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
   await untilLogged(server, /redis: not used: .*allkeys-lru/);
   expect((await complete(server)).status).toBe(200);
   const at = server.log().length;

@@ -2,6 +2,7 @@
 export { type BatchFileResult, type BatchFiles, runBatchFile } from "./batches/batch-file.ts";
 export { fileKeys, type KeyLimits } from "./key-store.ts";
 export { createKey, defaultKeysFile, revokeKey } from "./keys.ts";
+export { referenceThresholds, type Thresholds } from "./monitor/alerts.ts";
 export { traceSettingsOf } from "./monitor/trace-exporter.ts";
 export {
   describePlan,

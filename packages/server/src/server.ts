@@ -20,6 +20,7 @@ import { Models } from "./models.ts";
 import { createRequestLog } from "./monitor/request-log.ts";
 import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
+import { programBytes } from "./profiles.ts";
 import { Accounts } from "./rate-limit.ts";
 import { isAdmin, type Route, routes } from "./routes.ts";
 import { Security } from "./security/security.ts";
@@ -124,6 +125,8 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       batches: () => serving.batching?.runner.stats.batches ?? 0,
       settings: settings.monitor,
       folder: settings.dataFolder,
+      ownBytes: programBytes + cache.maxBytes + settings.maxQueuedBytes,
+      memoryLimitBytes: settings.memoryLimitBytes,
       isShared: shared !== null,
       port: settings.port,
       traces: settings.traces,
