@@ -10,6 +10,7 @@ import { createMetrics, kvUsage, type Metrics } from "./metrics.ts";
 import { Monitor } from "./monitor.ts";
 import type { MonitorSettings } from "./settings.ts";
 import type { Reading } from "./snapshot.ts";
+import { sweepHistories } from "./sweep-histories.ts";
 import { TraceExporter, type TraceSettings } from "./trace-exporter.ts";
 import { spansOf } from "./trace-spans.ts";
 import { Webhook } from "./webhook.ts";
@@ -90,6 +91,7 @@ export async function openWatching(parts: WatchingParts): Promise<Watching> {
   };
   const webhook = settings.webhook === null ? null : new Webhook(settings.webhook, log);
   const own = parts.isShared ? `monitor-${hostname()}-${parts.port}` : "monitor";
+  if (folder !== null && parts.isShared) await sweepHistories(folder, own, Date.now());
   monitor = await Monitor.open({
     read,
     nCores: availableParallelism(),
