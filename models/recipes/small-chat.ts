@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Example, RecipeSource } from "@bitnet.ts/train";
 import { chat, contextQuestion, type Message, scene, single } from "./small-chat/chats.ts";
 import { Draw } from "./small-chat/draw.ts";
+import { conversation, copying, recall, sums, tale } from "./small-chat/practice.ts";
 import {
   arithmeticQuestion,
   copyQuestion,
@@ -72,6 +73,11 @@ export default {
     source("arithmetic", [8, 8], (draw) => single(draw, arithmeticQuestion(draw), false)),
     source("copying", [8, 8], (draw) => single(draw, copyQuestion(draw), true)),
     ...files(),
+    source("practice copying", [0, 0], copying),
+    source("practice recall", [0, 0], recall),
+    source("practice sums", [0, 0], sums),
+    source("conversations", [0, 0], conversation),
+    source("tales", [0, 0], tale),
   ],
   otherWeights: [1, 0.1],
   tokens: 14_000_000,
@@ -86,6 +92,29 @@ export default {
     weightDecay: 0.1,
     stage1Share: 0.5,
   },
+  // The run above copied and remembered only words that it knew: more of that, with words without end.
+  extensions: [
+    {
+      tokens: 9_500_000,
+      shares: {
+        "practice copying": 22,
+        "practice recall": 20,
+        "practice sums": 14,
+        conversations: 16,
+        tales: 10,
+        chats: 8,
+        stories: 2,
+        facts: 4,
+        unknown: 4,
+      },
+      peakRate: 1.5e-3,
+      warmupSteps: 50,
+      decay: "linear",
+      floorShare: 0,
+      weightDecay: 0,
+      otherWeight: 0.1,
+    },
+  ],
   evaluateEvery: 100,
   checkpointEvery: 50,
 };

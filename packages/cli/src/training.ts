@@ -56,7 +56,7 @@ export async function trainTo(
 ): Promise<void> {
   const plot = () =>
     library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, name)]);
-  const report = progressOf(library, flags, trainer.settings.schedule.steps, session);
+  const report = progressOf(library, flags, trainer.lastStep, session);
   await trainer.run({
     signal: session.signal,
     onEntry: (entry) => {

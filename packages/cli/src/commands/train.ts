@@ -100,7 +100,7 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
       );
     const nParameters = library.countParameters(executor.graph);
     session.note(
-      `${recipe.name}: ${formatCount(nParameters)} parameters (${recipe.model.form}), ${formatCount(trainer.settings.schedule.steps)} steps ` +
+      `${recipe.name}: ${formatCount(nParameters)} parameters (${recipe.model.form}), ${formatCount(trainer.lastStep)} steps ` +
         `of ${formatCount(recipe.batchTokens)} tokens, ${kernels.name}${wasResumed ? `, resumed after step ${trainer.state.step}` : ""}`,
     );
     const report = async () => {

@@ -7,10 +7,11 @@ import type { Example } from "../data/example.ts";
 import type { TextMode } from "../data/parse-example.ts";
 import type { TransformerShape } from "../graph/transformer.ts";
 import type { Schedule } from "../train/schedule.ts";
+import { parseExtensions, type RecipeExtension } from "./extensions.ts";
 
 export interface RecipeSource {
   name: string;
-  /** Shares of the tokens in both stages, in any unit. */
+  /** Shares of the tokens in both stages, in any unit; those in extensions stand there. */
   shares: readonly [number, number];
   /** A file of examples … */
   path?: string;
@@ -43,7 +44,9 @@ export interface Recipe {
   tokens: number;
   batchTokens: number;
   microBatchTokens: number;
-  schedule: Omit<Schedule, "steps">;
+  schedule: Omit<Schedule, "steps" | "extensions">;
+  /** What comes after. A recipe with another one at the end goes on with the run of the recipe without it. */
+  extensions: readonly RecipeExtension[];
   evaluateEvery: number;
   checkpointEvery: number;
   keepCheckpoints: number;
@@ -63,7 +66,7 @@ const defaults = {
   recomputes: false,
 } as const;
 
-const scheduleDefaults: Omit<Schedule, "steps"> = {
+const scheduleDefaults: Omit<Schedule, "steps" | "extensions"> = {
   warmupSteps: 100,
   peakRate: 2.5e-3,
   decay: "linear",
@@ -93,6 +96,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     "sources",
     "tokens",
     "schedule",
+    "extensions",
     ...Object.keys(defaults),
   ]);
   for (const key of Object.keys(root)) if (!known.has(key)) problems.push(`${key}: no such field`);
@@ -138,6 +142,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
   const required = tokenizer.required ?? [];
   if (!Array.isArray(required) || required.some((text) => typeof text !== "string"))
     problems.push("tokenizer.required: expected a list of texts");
+  const sources = sourcesOf(root.sources, problems);
   const recipe: Recipe = {
     name: textOf(root.name, "name", problems),
     description: textOf(root.description ?? defaults.description, "description", problems),
@@ -168,7 +173,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
       required: Array.isArray(required) ? (required as string[]) : [],
       samples: count(tokenizer, "samples", 20_000),
     },
-    sources: sourcesOf(root.sources, problems),
+    sources,
     otherWeights: pairOf(root.otherWeights ?? defaults.otherWeights, "otherWeights", problems),
     tokens: count(root, "tokens"),
     batchTokens: count(root, "batchTokens", defaults.batchTokens),
@@ -188,6 +193,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
       weightDecay: share(schedule, "weightDecay", scheduleDefaults.weightDecay),
       stage1Share: share(schedule, "stage1Share", scheduleDefaults.stage1Share),
     },
+    extensions: parseExtensions(root.extensions ?? [], sources, problems),
     evaluateEvery: count(root, "evaluateEvery", defaults.evaluateEvery),
     checkpointEvery: count(root, "checkpointEvery", defaults.checkpointEvery),
     keepCheckpoints: count(root, "keepCheckpoints", defaults.keepCheckpoints),

@@ -12,13 +12,15 @@ import type { Executor } from "../graph/executor.ts";
 import { restoreNewest, restoreStep, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { type LogEntry, TrainingLog } from "./log.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { rateAt, type Schedule, stageOf, weightDecayAt } from "./schedule.ts";
+import { isEnd, rateAt, type Schedule, stageOf, totalSteps, weightDecayAt } from "./schedule.ts";
 
 export interface StageSettings {
   /** One per source of the mixture. */
   shares: readonly number[];
   /** Weight of what the assistant does not say. */
   otherWeight: number;
+  /** Documents to evaluate on, in place of the run's: those of an extension's own sources among them. */
+  heldOut?: readonly EncodedExample[];
 }
 
 export interface TrainerSettings {
@@ -31,13 +33,16 @@ export interface TrainerSettings {
   seed?: number;
   /** The most predictions of one pass: bounds memory, changes no more than roundings. */
   microBatchTokens: number;
-  stages: readonly [StageSettings, StageSettings];
+  /** The two of the schedule, and one for every extension. */
+  stages: readonly StageSettings[];
   /** Steps between evaluations and between checkpoints; the last step has both. */
   evaluateEvery: number;
   checkpointEvery: number;
   keepCheckpoints: number;
   /** Hash of all that the numbers depend on. */
   recipe: string;
+  /** The hashes of the runs that this one extends: it goes on from their checkpoints. */
+  extends?: readonly string[];
 }
 
 export interface TrainerParts {
@@ -73,6 +78,11 @@ export class Trainer {
     return this.#state;
   }
 
+  /** The step that the run ends with, extensions included. */
+  get lastStep(): number {
+    return totalSteps(this.settings.schedule);
+  }
+
   get checkpointFolder(): string {
     return join(this.#parts.folder, "checkpoints");
   }
@@ -80,16 +90,14 @@ export class Trainer {
   /** Goes on from the newest whole checkpoint. @returns Whether there was one. */
   async resume(onNotice: (line: string) => void = () => {}): Promise<boolean> {
     const { executor, optimizer, mixture } = this.#parts;
-    const state = await restoreNewest(
-      this.checkpointFolder,
-      executor,
-      optimizer,
-      this.settings.recipe,
-      onNotice,
-    );
+    const state = await restoreNewest(this.checkpointFolder, executor, optimizer, this.#recipes, onNotice);
     if (state === null) return false;
-    this.#state = state;
-    mixture.restore(state.data);
+    // A run that is extended knew fewer sources.
+    const nSources = mixture.state.taken.length;
+    const level = (counts: readonly number[]) => Array.from({ length: nSources }, (_, i) => counts[i] ?? 0);
+    const data = { taken: level(state.data.taken), tokens: level(state.data.tokens) };
+    this.#state = { ...state, data, recipe: this.settings.recipe };
+    mixture.restore(data);
     return true;
   }
 
@@ -106,7 +114,7 @@ export class Trainer {
     };
     const began = performance.now();
     const tokensBefore = this.#state.tokens;
-    while (this.#state.step < schedule.steps) {
+    while (this.#state.step < this.lastStep) {
       const entry = this.#step();
       const seconds = (performance.now() - began) / 1000;
       const { step, tokens } = this.#state;
@@ -115,7 +123,7 @@ export class Trainer {
         seconds: round(seconds),
         tokensPerSecond: Math.round((tokens - tokensBefore) / seconds),
       });
-      const isLast = step === schedule.steps;
+      const isLast = isEnd(schedule, step);
       if (isLast || step % evaluateEvery === 0) this.#evaluate(tell);
       if (isLast || step % checkpointEvery === 0 || signal?.aborted) await this.#checkpoint(tell, onNotice);
       throwIfAborted(signal);
@@ -137,10 +145,14 @@ export class Trainer {
       best.step,
       executor,
       optimizer,
-      this.settings.recipe,
+      this.#recipes,
       onNotice,
     );
     return state?.step ?? null;
+  }
+
+  get #stage(): StageSettings | undefined {
+    return this.settings.stages[stageOf(this.settings.schedule, this.#state.step) - 1];
   }
 
   /** Mean loss over held-out documents; changes nothing. */
@@ -155,6 +167,11 @@ export class Trainer {
     return weight === 0 ? Number.NaN : sum / weight;
   }
 
+  get #recipes(): readonly string[] {
+    const { recipe, extends: earlier = [] } = this.settings;
+    return [recipe, ...earlier];
+  }
+
   get #maxRows(): number {
     return Math.max(this.settings.microBatchTokens, this.#parts.executor.graph.contextLength);
   }
@@ -163,7 +180,11 @@ export class Trainer {
     const { executor, optimizer, mixture } = this.#parts;
     const { schedule } = this.settings;
     const step = this.#state.step + 1;
-    if (step > 1 && stageOf(schedule, step) !== stageOf(schedule, step - 1)) mixture.restartShares();
+    if (step > 1 && stageOf(schedule, step) !== stageOf(schedule, step - 1)) {
+      mixture.restartShares();
+      // An extension is evaluated on documents of its own: its best is another.
+      if (stageOf(schedule, step) > 2) this.#state = { ...this.#state, best: null };
+    }
     const documents = this.#documents(this.settings.stages[stageOf(schedule, step) - 1] as StageSettings);
     const weight = labelWeight(documents);
     const [rate, weightDecay] = [rateAt(schedule, step), weightDecayAt(schedule, step)];
@@ -229,8 +250,9 @@ export class Trainer {
 
   #evaluate(tell: (entry: LogEntry) => void): void {
     const { step, tokens, best } = this.#state;
-    if (this.#parts.heldOut.length === 0) return;
-    const loss = this.evaluate();
+    const documents = this.#stage?.heldOut ?? this.#parts.heldOut;
+    if (documents.length === 0) return;
+    const loss = this.evaluate(documents);
     tell({ kind: "evaluation", step, loss, tokens });
     if (best === null || loss < best.loss) this.#state = { ...this.#state, best: { loss, step } };
   }
