@@ -247,6 +247,7 @@ export class Executor {
           k,
           transB: true,
           factor: scale,
+          isTernary: op.s !== null,
           ...divisors,
         });
         break;

@@ -33,6 +33,8 @@ interface Product {
   innerDivisors?: Floats; // [k]
   /** Add to `out`, chain by chain, rather than replace it. */
   adds?: boolean;
+  /** `a` holds whole numbers −128 … 127 and `b` −1, 0 and 1: sums may be made of integers, which give the same bits. */
+  isTernary?: boolean;
 }
 
 /** Rows of several documents one after another; document d holds rows `starts[d] … starts[d + 1])`, and attends to itself only. */

@@ -7,7 +7,7 @@ import { nativeKernels } from "./native-kernels.ts";
 import { referenceKernels } from "./reference/reference-kernels.ts";
 
 function available(): string[] {
-  return ["avx512", "avx2", "neon", "scalar"].filter((isa) => {
+  return ["avx512vnni", "avx512", "avx2", "neon", "scalar"].filter((isa) => {
     try {
       nativeKernels({ isa });
       return true;
@@ -49,6 +49,24 @@ for (const [m, n, k] of [
           kernels.product({ ...operands, transA, transB, adds, factor: 0.37, rowDivisors: s, ...inner });
           return [out];
         });
+
+for (const [m, n, k] of [
+  [1, 1, 1],
+  [13, 33, 7],
+  [12, 32, 64],
+  [30, 20, 257],
+  [200, 70, 770],
+] as const)
+  for (const values of [3, 2])
+    add(`product of bytes and ${values === 3 ? "trits" : "signs"} ${m}×${n}×${k}`, (kernels) => {
+      const out = new Float32Array(m * n);
+      // Every seventh row as large as can be, so that sums are.
+      const a = random(m * k, 1).map((x, i) => (Math.floor(i / k) % 7 === 0 ? -128 : Math.round(127 * x)));
+      const b = random(n * k, 2).map((x) => (values === 2 ? (x < 0 ? -1 : 1) : Math.round(1.4 * x)));
+      const s = random(m, 4).map((x) => 2 + x);
+      kernels.product({ a, b, out, m, n, k, transB: true, factor: 0.37, rowDivisors: s, isTernary: true });
+      return [out];
+    });
 
 for (const [m, n, k] of [
   [1, 1, 1],

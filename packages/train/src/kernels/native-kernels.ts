@@ -19,12 +19,12 @@ type Binding = Readonly<Record<Exclude<keyof Kernels, "name" | "allocate" | "dis
 };
 
 /** Must equal that of native/node/addon.cc. */
-const bindingVersion = 2;
+const bindingVersion = 3;
 
 export interface NativeKernelOptions {
   /** Default: the cores available to this process. */
   threads?: number;
-  /** Force an instruction set: avx512, avx2, neon or scalar; default `BITNET_TRAIN_ISA`, else the best that runs. */
+  /** Force an instruction set: avx512vnni, avx512, avx2, neon or scalar; default `BITNET_TRAIN_ISA`, else the best that runs. */
   isa?: string;
 }
 
@@ -84,12 +84,13 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
       if (!(scale < Number.POSITIVE_INFINITY)) throw notFinite("a weight");
       return scale;
     },
-    product({ a, b, out, m, n, k, transA, transB, factor = 1, rowDivisors, innerDivisors, adds }) {
+    product({ a, b, out, m, n, k, factor = 1, rowDivisors, innerDivisors, ...rest }) {
       check(a.length === m * k && b.length === n * k && out.length === m * n);
       check((rowDivisors?.length ?? m) === m && (innerDivisors?.length ?? k) === k);
-      check(innerDivisors === undefined || transA === true);
-      const flags = [transA, transB, adds].map((flag) => Number(flag ?? false));
-      call("product", a, b, out, m, n, k, ...flags, factor, rowDivisors ?? null, innerDivisors ?? null);
+      check(innerDivisors === undefined || rest.transA === true);
+      const flags = [rest.transA, rest.transB, rest.adds].map((flag) => Number(flag ?? false));
+      const divisors = [rowDivisors ?? null, innerDivisors ?? null];
+      call("product", a, b, out, m, n, k, ...flags, factor, ...divisors, Number(rest.isTernary ?? false));
     },
     stripedProduct({ a, b, out, m, n, k }) {
       check(a.length === m * k && b.length === n * k && out.length === m * n);

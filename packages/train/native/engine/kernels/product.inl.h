@@ -18,9 +18,8 @@ void packA(const Product& p, int tile) {
   float* out = p.packedA + static_cast<size_t>(tile) * tileRows * p.k;
   for (int k = 0; k < p.k; k++) {
     const float* from = p.a + static_cast<size_t>(k) * p.m + first;
-    const float share = p.innerDivisors ? 1.0f / p.innerDivisors[k] : 1.0f;
-    for (int i = 0; i < rows; i++) out[i] = from[i] * share;
-    for (int i = rows; i < tileRows; i++) out[i] = 0.0f;
+    const F32x16 share = splat(p.innerDivisors ? p.innerFactors[k] : 1.0f);
+    storeUpTo(out, tileRows, multiply(loadUpTo(from, rows), share));
     out += tileRows;
   }
 }

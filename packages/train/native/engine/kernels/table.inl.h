@@ -7,7 +7,12 @@
 namespace bitnet::train {
 namespace {
 
-constexpr TrainKernels trainTable(const char* isa) {
+struct TernaryProduct {
+  void (*pack)(const Product& p, int panel) = nullptr;
+  void (*multiply)(const Product& p, int first, int end) = nullptr;
+};
+
+constexpr TrainKernels trainTable(const char* isa, TernaryProduct ternary = {}) {
   return {
       .isa = isa,
       .tileRows = tileRows,
@@ -15,6 +20,8 @@ constexpr TrainKernels trainTable(const char* isa) {
       .packA = packA,
       .packB = packB,
       .multiply = multiplyTask,
+      .packTrits = ternary.pack,
+      .multiplyTrits = ternary.multiply,
       .stripedDots = stripedDots,
       .rmsNorm = rmsNorm,
       .rmsNormGradient = rmsNormGradient,
