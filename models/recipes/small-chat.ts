@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Example, RecipeSource } from "@bitnet.ts/train";
 import { chat, contextQuestion, type Message, scene, single } from "./small-chat/chats.ts";
 import { Draw } from "./small-chat/draw.ts";
-import { conversation, copying, recall, sums, tale } from "./small-chat/practice.ts";
+import { conversation, copying, recall, spelling, sums, tale } from "./small-chat/practice.ts";
 import {
   arithmeticQuestion,
   copyQuestion,
@@ -78,6 +78,7 @@ export default {
     source("practice sums", [0, 0], sums),
     source("conversations", [0, 0], conversation),
     source("tales", [0, 0], tale),
+    source("practice spelling", [0, 0], spelling),
   ],
   otherWeights: [1, 0.1],
   tokens: 14_000_000,
@@ -95,7 +96,9 @@ export default {
   // The run above copied and remembered only words that it knew: more of that, with words without end.
   extensions: [
     {
-      tokens: 9_500_000,
+      // Context was learnt by then, and spelling was not: the rest of the time went to another mixture.
+      tokens: 3_203_072,
+      decayTokens: 9_500_000,
       shares: {
         "practice copying": 22,
         "practice recall": 20,
@@ -109,6 +112,27 @@ export default {
       },
       peakRate: 1.5e-3,
       warmupSteps: 50,
+      decay: "linear",
+      floorShare: 0,
+      weightDecay: 0,
+      otherWeight: 0.1,
+    },
+    {
+      tokens: 8_000_000,
+      shares: {
+        "practice copying": 14,
+        "practice spelling": 20,
+        "practice recall": 8,
+        "practice sums": 20,
+        conversations: 12,
+        tales: 6,
+        chats: 6,
+        stories: 2,
+        facts: 8,
+        unknown: 4,
+      },
+      peakRate: 1e-3,
+      warmupSteps: 10,
       decay: "linear",
       floorShare: 0,
       weightDecay: 0,

@@ -6,7 +6,18 @@ import { factQuestion, outsideQuestion, type Question } from "./questions.ts";
 import { drawStory, type StoryState, storyQuestion, tellStory } from "./story.ts";
 import { talkTurn } from "./talk.ts";
 import { mistyped } from "./typing.ts";
-import { article, beings, colours, names, places, things } from "./world.ts";
+import {
+  animals,
+  article,
+  beings,
+  colours,
+  names,
+  openName,
+  openNoun,
+  places,
+  pseudoWord,
+  things,
+} from "./world.ts";
 
 /** A question with the words of it that are to be taken over as they are. */
 interface Exercise extends Question {
@@ -358,6 +369,24 @@ function asked(draw: Draw, most: number, exercise: (draw: Draw) => Exercise): Ch
 
 /** Words to say, repeat and spell. */
 export const copying = (draw: Draw) => asked(draw, 3, copyExercise);
+
+/** Words to spell: what letters a token is made of can only be learnt token by token. */
+export const spelling = (draw: Draw) =>
+  asked(draw, 5, () => {
+    const whole = draw.weighted<() => string>([
+      [3, () => openNoun(draw)],
+      [1, () => openName(draw)],
+      [1, () => pseudoWord(draw)],
+      [1, () => draw.pick([...things, ...colours, ...animals.map(({ name }) => name)])],
+      [4, () => newNoun(draw)],
+    ])();
+    const word = whole.slice(0, draw.chance(0.3) ? draw.between(2, 5) : 8).toLowerCase();
+    return {
+      ask: draw.say(`{Spell|How do you spell|Can you spell|Please spell} ${word}{?|}`),
+      answer: `${[...word].join(" ")}.`,
+      kept: [word],
+    };
+  });
 
 /** Sums, comparisons, counting. */
 export const sums = (draw: Draw) => asked(draw, 4, (each) => plain(sumExercise(each)));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { referenceKernels } from "../kernels/reference/reference-kernels.ts";
+import { readLog } from "../train/log.ts";
 import { openRun } from "./open-run.ts";
 import { parseRecipe } from "./recipe.ts";
 
@@ -92,6 +93,17 @@ describe("a recipe with an extension", () => {
     ];
     for (const [what, recipe] of changed)
       await expect(runOf(recipe, path), what).rejects.toThrow(/another recipe or other data/);
+  });
+
+  it("may be stopped early: what was done stays as it was", async () => {
+    const early = { ...extended, extensions: [{ ...extension, tokens: 30, decayTokens: 60 }] };
+    const ratesOf = async (recipe: object, path: string) => {
+      await runOf(recipe, path);
+      return readLog(join(path, "log.jsonl")).flatMap((each) => (each.kind === "step" ? [each.rate] : []));
+    };
+    const whole = await ratesOf(extended, join(folder, "whole"));
+    expect(await ratesOf(early, join(folder, "early"))).toEqual(whole.slice(0, 5));
+    expect(whole[4]).not.toBe(whole[5]);
   });
 
   it("lists what is wrong with it", () => {

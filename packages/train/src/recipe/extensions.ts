@@ -6,11 +6,13 @@ import type { RecipeSource } from "./recipe.ts";
 export interface RecipeExtension {
   /** Predictions of this stage. */
   tokens: number;
+  /** Predictions that the rate's decay is spread over, where the stage ends before it: one that was stopped early. */
+  decayTokens?: number;
   /** Shares of the tokens by the name of the source. What is not named is left out. */
   shares: Readonly<Record<string, number>>;
   /** Weight of what the assistant does not say. */
   otherWeight: number;
-  schedule: Omit<Extension, "steps">;
+  schedule: Omit<Extension, "steps" | "decaySteps">;
 }
 
 type Fields = Record<string, unknown>;
@@ -60,7 +62,14 @@ function parseExtension(
     problems.push(`${where}.${key} is ${JSON.stringify(found) ?? "missing"}, expected ${expected}`);
     return 0;
   };
-  const known = new Set(["tokens", "shares", "otherWeight", "peakRate", ...Object.keys(defaults)]);
+  const known = new Set([
+    "tokens",
+    "decayTokens",
+    "shares",
+    "otherWeight",
+    "peakRate",
+    ...Object.keys(defaults),
+  ]);
   for (const key of Object.keys(root)) if (!known.has(key)) problems.push(`${where}.${key}: no such field`);
   const shares = recordOf(root.shares, `${where}.shares`, problems);
   for (const [name, share] of Object.entries(shares)) {
@@ -73,9 +82,13 @@ function parseExtension(
     problems.push(`${where}.shares: expected a source with a share above 0`);
   const decay = decays.find((each) => each === (root.decay ?? defaults.decay));
   if (decay === undefined) problems.push(`${where}.decay: expected one of ${decays.join(", ")}`);
+  const isCount = (x: number) => Number.isSafeInteger(x) && x >= 1;
   const isShare = (x: number) => x >= 0 && x <= 1;
   return {
-    tokens: number("tokens", undefined, (x) => Number.isSafeInteger(x) && x >= 1, "a positive integer"),
+    tokens: number("tokens", undefined, isCount, "a positive integer"),
+    ...(root.decayTokens === undefined
+      ? {}
+      : { decayTokens: number("decayTokens", undefined, isCount, "a positive integer") }),
     shares: shares as Record<string, number>,
     otherWeight: number("otherWeight", 0.1, isShare, "a number from 0 to 1"),
     schedule: {

@@ -104,9 +104,10 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
         schedule: {
           ...recipe.schedule,
           steps: steps(recipe.tokens),
-          extensions: recipe.extensions.map(({ tokens, schedule }) => ({
+          extensions: recipe.extensions.map(({ tokens, decayTokens, schedule }) => ({
             ...schedule,
             steps: steps(tokens),
+            ...(decayTokens === undefined ? {} : { decaySteps: steps(decayTokens) }),
           })),
         },
         ...{ batchTokens: recipe.batchTokens, microBatchTokens: recipe.microBatchTokens },

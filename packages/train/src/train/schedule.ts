@@ -24,6 +24,8 @@ export interface Schedule {
 /** A further stage with a course of its own. */
 export interface Extension extends Course {
   steps: number;
+  /** Steps that the rate's decay is spread over, where the stage ends before it; default: its steps. */
+  decaySteps?: number;
   weightDecay: number;
 }
 
@@ -75,7 +77,10 @@ function courseAt({ warmupSteps, peakRate, decay, floorShare }: Course, steps: n
 
 export function rateAt(schedule: Schedule, step: number): number {
   const extended = extensionAt(schedule, step);
-  if (extended !== null) return courseAt(extended.extension, extended.extension.steps, extended.local);
+  if (extended !== null) {
+    const { extension, local } = extended;
+    return courseAt(extension, extension.decaySteps ?? extension.steps, local);
+  }
   const stage = stageOf(schedule, step) === 1 ? 1 : schedule.stage2Rate;
   return courseAt(schedule, schedule.steps, step) * stage;
 }

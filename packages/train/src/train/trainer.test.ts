@@ -265,6 +265,9 @@ describe("schedules", () => {
       { steps: 3, warmupSteps: 0, peakRate: 2, decay: "constant", floorShare: 1, weightDecay: 0 },
     ] as const;
     const longer = { ...schedule, extensions };
+    const early = { ...longer, extensions: [{ ...extensions[0], steps: 2, decaySteps: 4 }] };
+    expect([13, 14].map((step) => rateAt(early, step))).toEqual([13, 14].map((step) => rateAt(longer, step)));
+    expect(totalSteps(early)).toBe(14);
     const steps = Array.from({ length: 19 }, (_, i) => i + 1);
     expect(steps.slice(0, 12).map((step) => rateAt(longer, step))).toEqual(rates);
     expect(steps.slice(12).map((step) => rateAt(longer, step))).toEqual([
