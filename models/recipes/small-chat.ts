@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Example, RecipeSource } from "@bitnet.ts/train";
 import { chat, contextQuestion, type Message, scene, single } from "./small-chat/chats.ts";
 import { Draw } from "./small-chat/draw.ts";
-import { conversation, copying, recall, spelling, sums, tale } from "./small-chat/practice.ts";
+import { conversation, copying, counting, recall, spelling, sums, tale } from "./small-chat/practice.ts";
 import {
   arithmeticQuestion,
   copyQuestion,
@@ -79,6 +79,7 @@ export default {
     source("conversations", [0, 0], conversation),
     source("tales", [0, 0], tale),
     source("practice spelling", [0, 0], spelling),
+    source("practice counting", [0, 0], counting),
   ],
   otherWeights: [1, 0.1],
   tokens: 14_000_000,
@@ -118,7 +119,8 @@ export default {
       otherWeight: 0.1,
     },
     {
-      tokens: 8_000_000,
+      tokens: 1_638_400,
+      decayTokens: 8_000_000,
       shares: {
         "practice copying": 14,
         "practice spelling": 20,
@@ -137,6 +139,29 @@ export default {
       floorShare: 0,
       weightDecay: 0,
       otherWeight: 0.1,
+    },
+    {
+      tokens: 9_200_000,
+      shares: {
+        "practice copying": 12,
+        "practice spelling": 20,
+        "practice recall": 8,
+        "practice sums": 16,
+        "practice counting": 8,
+        conversations: 12,
+        tales: 6,
+        chats: 6,
+        stories: 2,
+        facts: 6,
+        unknown: 4,
+      },
+      peakRate: 8e-4,
+      warmupSteps: 1,
+      decay: "linear",
+      floorShare: 0,
+      weightDecay: 0,
+      otherWeight: 0.1,
+      backward: "bf16",
     },
   ],
   evaluateEvery: 100,

@@ -326,17 +326,16 @@ function sumExercise(draw: Draw): Question {
             };
       },
     ],
-    [
-      1,
-      () => {
-        const n = draw.between(1, 99);
-        return draw.chance(0.5)
-          ? { ask: draw.say(`What {number |}comes after ${n}?`), answer: `${n + 1} comes after ${n}.` }
-          : { ask: draw.say(`What {number |}comes before ${n}?`), answer: `${n - 1} comes before ${n}.` };
-      },
-    ],
+    [1, () => neighbour(draw)],
     [2, () => wordProblem(draw)],
   ])();
+}
+
+function neighbour(draw: Draw): Question {
+  const n = draw.between(1, 99);
+  return draw.chance(0.5)
+    ? { ask: draw.say(`What {number |}comes after ${n}?`), answer: `${n + 1} comes after ${n}.` }
+    : { ask: draw.say(`What {number |}comes before ${n}?`), answer: `${n - 1} comes before ${n}.` };
 }
 
 function wordProblem(draw: Draw): Question {
@@ -390,6 +389,10 @@ export const spelling = (draw: Draw) =>
 
 /** Sums, comparisons, counting. */
 export const sums = (draw: Draw) => asked(draw, 4, (each) => plain(sumExercise(each)));
+
+/** The number after and before, and sums told as stories, which come late. */
+export const counting = (draw: Draw) =>
+  asked(draw, 4, (each) => plain(each.chance(0.5) ? neighbour(each) : wordProblem(each)));
 
 /** What was said in the question itself, or some turns before. */
 export function recall(draw: Draw): ChatMessage[] {

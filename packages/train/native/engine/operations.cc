@@ -59,14 +59,16 @@ const TrainKernels* chooseKernels(const char* name) {
     const TrainKernels* kernels;
     bool runs;
   };
-  Choice choices[4] = {};
+  Choice choices[5] = {};
   int n = 0;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
-  choices[n++] = {avx512vnniTrainKernels(), avx512 && __builtin_cpu_supports("avx512vnni")};
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  choices[n++] = {avx512bf16TrainKernels(), vnni && __builtin_cpu_supports("avx512bf16")};
+  choices[n++] = {avx512vnniTrainKernels(), vnni};
   choices[n++] = {avx512TrainKernels(), avx512};
   choices[n++] = {avx2TrainKernels(), avx2};
 #elif defined(__aarch64__)
@@ -105,9 +107,34 @@ bool productOfTrits(const TrainKernels& k, Product p) {
   return true;
 }
 
+// Columns that are packed at a time: so many rows of a transposed matrix stay in the cache from tile to tile.
+constexpr size_t columnsPerTask = 128;
+
+bool findInnerFactors(Product& p) {
+  if (p.innerDivisors == nullptr) return true;
+  float* factors = innerFactors.of(static_cast<size_t>(p.k));
+  if (factors == nullptr) return false;
+  for (int i = 0; i < p.k; i++) factors[i] = 1.0f / p.innerDivisors[i];
+  p.innerFactors = factors;
+  return true;
+}
+
+bool productOfBrains(const TrainKernels& k, Product p) {
+  const size_t pairs = (static_cast<size_t>(p.k) + 1) / 2;
+  const int nPanels = (p.n + k.panelCols - 1) / k.panelCols;
+  p.packedA = packedA.of((static_cast<size_t>(p.m) + k.tileRows) * pairs);
+  p.packedB = packedB.of(static_cast<size_t>(nPanels) * k.panelCols * pairs);
+  if (p.packedA == nullptr || p.packedB == nullptr || !findInnerFactors(p)) return false;
+  Team::instance().run(nPanels, [&](int panel, int) { k.packBrainsB(p, panel); });
+  if (p.transA) eachRun(pairs, columnsPerTask / 2, [&](size_t first, size_t end) { k.packBrainsA(p, static_cast<int>(first), static_cast<int>(end)); });
+  eachPart(k, p.m, [&](int first, int end) { k.multiplyBrains(p, first, end); });
+  return true;
+}
+
 }  // namespace
 
 bool product(const TrainKernels& k, Product p) {
+  if (p.isBrain) return k.multiplyBrains && !p.transB && productOfBrains(k, p);
   if (p.isTernary && k.multiplyTrits && p.transB && !p.transA && !p.adds && p.k <= maxExactColumns) return productOfTrits(k, p);
   const int nPanels = (p.n + k.panelCols - 1) / k.panelCols;
   const int nTiles = (p.m + k.tileRows - 1) / k.tileRows;
@@ -115,16 +142,11 @@ bool product(const TrainKernels& k, Product p) {
   if (p.packedB == nullptr) return false;
   Team& team = Team::instance();
   team.run(nPanels, [&](int panel, int) { k.packB(p, panel); });
-  if (p.innerDivisors) {
-    float* factors = innerFactors.of(static_cast<size_t>(p.k));
-    if (factors == nullptr) return false;
-    for (int i = 0; i < p.k; i++) factors[i] = 1.0f / p.innerDivisors[i];
-    p.innerFactors = factors;
-  }
+  if (!findInnerFactors(p)) return false;
   if (p.transA) {
     p.packedA = packedA.of(static_cast<size_t>(nTiles) * k.tileRows * p.k);
     if (p.packedA == nullptr) return false;
-    team.run(nTiles, [&](int tile, int) { k.packA(p, tile); });
+    eachRun(static_cast<size_t>(p.k), columnsPerTask, [&](size_t first, size_t end) { k.packA(p, static_cast<int>(first), static_cast<int>(end)); });
   }
   eachPart(k, p.m, [&](int first, int end) { k.multiply(p, first, end); });
   return true;

@@ -75,6 +75,7 @@ double doProduct(Arguments& a) {
   p.rowDivisors = a.floats();
   p.innerDivisors = a.floats();
   p.isTernary = a.flag();
+  p.isBrain = a.flag();
   return product(*kernels, p);
 }
 

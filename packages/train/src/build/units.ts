@@ -19,5 +19,6 @@ export function trainUnits(arch: "x64" | "arm64"): readonly Unit[] {
     { file: "avx2.cc", flags: avx2 },
     { file: "avx512.cc", flags: avx512 },
     { file: "avx512vnni.cc", flags: [...avx512, "-mavx512vnni"] },
+    { file: "avx512bf16.cc", flags: [...avx512, "-mavx512vnni", "-mavx512bf16"] },
   ];
 }

@@ -33,6 +33,10 @@ export interface ExecutorOptions {
   recomputes?: boolean;
 }
 
+/** What the products of the way back are made of, those of the head aside. `bf16` is faster where there are instructions for it; its bits hold for one instruction set, not for all. */
+export type BackwardPrecision = (typeof backwardPrecisions)[number];
+export const backwardPrecisions = ["f32", "bf16"] as const;
+
 /** What dropout masks depend on, besides the place. */
 export interface DropoutKey {
   seed: number;
@@ -61,6 +65,7 @@ export class Executor {
   readonly #rope: Floats;
   readonly #maxRows: number;
   readonly #recomputes: boolean;
+  #isBrain = false;
   /** [maxRows, widest value], for side paths. */
   readonly #scratch: readonly [Floats, Floats];
   #dropout: DropoutKey | null = null;
@@ -119,6 +124,16 @@ export class Executor {
   /** The scale of a frozen parameter's trits. */
   setFrozenScale(id: ParameterId, scale: number): void {
     this.#scales[id] = scale;
+  }
+
+  /** For gradients to come. @throws BitNetError BACKEND_UNAVAILABLE */
+  setBackward(precision: BackwardPrecision): void {
+    if (precision === "bf16" && !this.kernels.hasBrains)
+      throw new BitNetError(
+        "BACKEND_UNAVAILABLE",
+        `training: gradients in bf16 want AVX512-BF16 (or the reference kernels), and ${this.kernels.name} has none; train with backward "f32"`,
+      );
+    this.#isBrain = precision === "bf16";
   }
 
   clearGradients(): void {
@@ -367,6 +382,7 @@ export class Executor {
           k: outputs,
           factor: scale,
           adds: true,
+          isBrain: this.#isBrain,
         });
         if (graph.parameters[op.weight]?.isFrozen) break;
         const divisors = op.s === null ? {} : { innerDivisors: value(op.s) };
@@ -380,6 +396,7 @@ export class Executor {
           k: rows,
           transA: true,
           adds: true,
+          isBrain: this.#isBrain,
           ...divisors,
         });
         break;

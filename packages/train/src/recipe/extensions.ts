@@ -1,4 +1,5 @@
 /** Stages that are added to a finished run: what they hold, and which part of a recipe each of them makes a new one of. */
+import { type BackwardPrecision, backwardPrecisions } from "../graph/executor.ts";
 import type { Extension } from "../train/schedule.ts";
 import type { RecipeSource } from "./recipe.ts";
 
@@ -12,6 +13,8 @@ export interface RecipeExtension {
   shares: Readonly<Record<string, number>>;
   /** Weight of what the assistant does not say. */
   otherWeight: number;
+  /** Precision of the products of the way back; default f32. */
+  backward?: BackwardPrecision;
   schedule: Omit<Extension, "steps" | "decaySteps">;
 }
 
@@ -67,6 +70,7 @@ function parseExtension(
     "decayTokens",
     "shares",
     "otherWeight",
+    "backward",
     "peakRate",
     ...Object.keys(defaults),
   ]);
@@ -82,6 +86,9 @@ function parseExtension(
     problems.push(`${where}.shares: expected a source with a share above 0`);
   const decay = decays.find((each) => each === (root.decay ?? defaults.decay));
   if (decay === undefined) problems.push(`${where}.decay: expected one of ${decays.join(", ")}`);
+  const backward = backwardPrecisions.find((each) => each === (root.backward ?? "f32"));
+  if (backward === undefined)
+    problems.push(`${where}.backward: expected one of ${backwardPrecisions.join(", ")}`);
   const isCount = (x: number) => Number.isSafeInteger(x) && x >= 1;
   const isShare = (x: number) => x >= 0 && x <= 1;
   return {
@@ -91,6 +98,8 @@ function parseExtension(
       : { decayTokens: number("decayTokens", undefined, isCount, "a positive integer") }),
     shares: shares as Record<string, number>,
     otherWeight: number("otherWeight", 0.1, isShare, "a number from 0 to 1"),
+    // Only where it is not the default, so that what was made before is the same recipe.
+    ...(backward === "bf16" ? { backward } : {}),
     schedule: {
       warmupSteps: number(
         "warmupSteps",

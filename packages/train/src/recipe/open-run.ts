@@ -96,6 +96,7 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
     const stage = (i: 0 | 1) => ({
       shares: recipe.sources.map(({ shares }) => shares[i]),
       otherWeight: recipe.otherWeights[i],
+      backward: recipe.backward,
       heldOut: within([...heldOut.values()], 0).flat(),
     });
     const steps = (tokens: number) => Math.max(1, Math.round(tokens / recipe.batchTokens));
@@ -114,7 +115,8 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
         stages: [
           stage(0),
           stage(1),
-          ...recipe.extensions.map(({ shares, otherWeight }, i) => ({
+          ...recipe.extensions.map(({ shares, otherWeight, backward }, i) => ({
+            ...(backward === undefined ? {} : { backward }),
             shares: recipe.sources.map(({ name }) => shares[name] ?? 0),
             otherWeight,
             heldOut: within([...heldOut.values()], i + 1).flat(),
@@ -196,16 +198,19 @@ function recipeHashes(recipe: Recipe, sources: readonly OpenSource[], stages: re
     checkpointEvery,
     keepCheckpoints,
     recomputes,
+    backward,
     extensions,
     ...rest
   } = recipe;
   void [name, description, evaluateEvery, checkpointEvery, keepCheckpoints, recomputes];
   const of = <T>(items: readonly T[], stage: number): T[] => items.filter((_, i) => stages[i] === stage);
+  // The default is left out, so that runs from before there was a choice go on.
+  const precision = backward === "f32" ? {} : { backward };
   const hashes: string[] = [];
   for (let stage = 0; stage <= extensions.length; stage++) {
     const added =
       stage === 0
-        ? { ...rest, sources: of(recipe.sources, 0) }
+        ? { ...rest, ...precision, sources: of(recipe.sources, 0) }
         : [hashes.at(-1), extensions[stage - 1], of(recipe.sources, stage)];
     const hash = createHash("sha256").update(JSON.stringify(added));
     for (const { identity } of of(sources, stage)) hash.update(identity);

@@ -5,6 +5,7 @@
 import { BitNetError } from "@bitnet.ts/core";
 import type { Example } from "../data/example.ts";
 import type { TextMode } from "../data/parse-example.ts";
+import { type BackwardPrecision, backwardPrecisions } from "../graph/executor.ts";
 import type { TransformerShape } from "../graph/transformer.ts";
 import type { Schedule } from "../train/schedule.ts";
 import { parseExtensions, type RecipeExtension } from "./extensions.ts";
@@ -47,6 +48,8 @@ export interface Recipe {
   schedule: Omit<Schedule, "steps" | "extensions">;
   /** What comes after. A recipe with another one at the end goes on with the run of the recipe without it. */
   extensions: readonly RecipeExtension[];
+  /** Precision of the products of the way back, which the weights depend on; extensions have their own. */
+  backward: BackwardPrecision;
   evaluateEvery: number;
   checkpointEvery: number;
   keepCheckpoints: number;
@@ -64,6 +67,7 @@ const defaults = {
   checkpointEvery: 100,
   keepCheckpoints: 3,
   recomputes: false,
+  backward: "f32",
 } as const;
 
 const scheduleDefaults: Omit<Schedule, "steps" | "extensions"> = {
@@ -197,6 +201,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     evaluateEvery: count(root, "evaluateEvery", defaults.evaluateEvery),
     checkpointEvery: count(root, "checkpointEvery", defaults.checkpointEvery),
     keepCheckpoints: count(root, "keepCheckpoints", defaults.keepCheckpoints),
+    backward: choice(root, "backward", backwardPrecisions, defaults.backward),
     recomputes: flag(root, "recomputes", defaults.recomputes),
   };
   if (problems.length > 0)

@@ -8,7 +8,7 @@ import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
 import { cutExample, type EncodedExample, type EncodeSettings, encodeExample } from "../data/example.ts";
 import type { Mixture } from "../data/mixture.ts";
 import { labelWeight, packDocuments } from "../data/pack.ts";
-import type { Executor } from "../graph/executor.ts";
+import type { BackwardPrecision, Executor } from "../graph/executor.ts";
 import { restoreNewest, restoreStep, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { type LogEntry, TrainingLog } from "./log.ts";
 import type { Optimizer } from "./optimizer.ts";
@@ -19,6 +19,8 @@ export interface StageSettings {
   shares: readonly number[];
   /** Weight of what the assistant does not say. */
   otherWeight: number;
+  /** Default f32. */
+  backward?: BackwardPrecision;
   /** Documents to evaluate on, in place of the run's: those of an extension's own sources among them. */
   heldOut?: readonly EncodedExample[];
 }
@@ -112,6 +114,11 @@ export class Trainer {
       log.append(entry);
       onEntry?.(entry);
     };
+    // What a later stage wants is known to be there before hours have passed.
+    for (const { backward = "f32" } of this.settings.stages.slice(
+      stageOf(schedule, this.#state.step + 1) - 1,
+    ))
+      this.#parts.executor.setBackward(backward);
     const began = performance.now();
     const tokensBefore = this.#state.tokens;
     while (this.#state.step < this.lastStep) {
@@ -185,7 +192,9 @@ export class Trainer {
       // An extension is evaluated on documents of its own: its best is another.
       if (stageOf(schedule, step) > 2) this.#state = { ...this.#state, best: null };
     }
-    const documents = this.#documents(this.settings.stages[stageOf(schedule, step) - 1] as StageSettings);
+    const stage = this.settings.stages[stageOf(schedule, step) - 1] as StageSettings;
+    executor.setBackward(stage.backward ?? "f32");
+    const documents = this.#documents(stage);
     const weight = labelWeight(documents);
     const [rate, weightDecay] = [rateAt(schedule, step), weightDecayAt(schedule, step)];
     try {

@@ -12,7 +12,13 @@ struct TernaryProduct {
   void (*multiply)(const Product& p, int first, int end) = nullptr;
 };
 
-constexpr TrainKernels trainTable(const char* isa, TernaryProduct ternary = {}) {
+struct BrainProduct {
+  void (*packA)(const Product& p, int first, int end) = nullptr;
+  void (*packB)(const Product& p, int panel) = nullptr;
+  void (*multiply)(const Product& p, int first, int end) = nullptr;
+};
+
+constexpr TrainKernels trainTable(const char* isa, TernaryProduct ternary = {}, BrainProduct brains = {}) {
   return {
       .isa = isa,
       .tileRows = tileRows,
@@ -22,6 +28,9 @@ constexpr TrainKernels trainTable(const char* isa, TernaryProduct ternary = {}) 
       .multiply = multiplyTask,
       .packTrits = ternary.pack,
       .multiplyTrits = ternary.multiply,
+      .packBrainsA = brains.packA,
+      .packBrainsB = brains.packB,
+      .multiplyBrains = brains.multiply,
       .stripedDots = stripedDots,
       .rmsNorm = rmsNorm,
       .rmsNormGradient = rmsNormGradient,
