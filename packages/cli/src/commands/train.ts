@@ -16,6 +16,7 @@ interface TrainFlags {
   threads?: number;
   tokens?: number;
   form?: "b1.58" | "b1" | "float";
+  backward?: "f32" | "bf16";
   embedding: "f16" | "f32";
   reference?: boolean;
   fresh?: boolean;
@@ -50,6 +51,12 @@ export function registerTrain(program: Command, session: Session): void {
         "b1",
         "float",
       ]),
+    )
+    .addOption(
+      option(
+        "--backward <type>",
+        "precision of gradients in every stage, in place of the recipe's; bf16 is faster, and its bits are the processor's",
+      ).choices(["f32", "bf16"]),
     )
     .addOption(
       option(
@@ -146,11 +153,16 @@ async function readRecipe(path: string): Promise<unknown> {
   }
 }
 
-function override(recipe: unknown, { tokens, form }: TrainFlags): unknown {
+function override(recipe: unknown, { tokens, form, backward }: TrainFlags): unknown {
   if (typeof recipe !== "object" || recipe === null) return recipe;
-  const { model, ...rest } = recipe as { model?: object };
+  const { model, extensions, ...rest } = recipe as { model?: object; extensions?: unknown };
+  const isChanged = backward !== undefined && Array.isArray(extensions);
   return {
     ...rest,
+    ...(backward === undefined ? {} : { backward }),
+    ...(extensions === undefined
+      ? {}
+      : { extensions: isChanged ? extensions.map((each: object) => ({ ...each, backward })) : extensions }),
     model: form === undefined ? model : { ...model, form },
     ...(tokens === undefined ? {} : { tokens }),
   };

@@ -131,7 +131,7 @@ export class Executor {
     if (precision === "bf16" && !this.kernels.hasBrains)
       throw new BitNetError(
         "BACKEND_UNAVAILABLE",
-        `training: gradients in bf16 want AVX512-BF16 (or the reference kernels), and ${this.kernels.name} has none; train with backward "f32"`,
+        `training: gradients in bf16 want AVX512-BF16 (or the reference kernels), and ${this.kernels.name} has none; train with --backward f32`,
       );
     this.#isBrain = precision === "bf16";
   }

@@ -95,6 +95,19 @@ describe("a recipe with an extension", () => {
       await expect(runOf(recipe, path), what).rejects.toThrow(/another recipe or other data/);
   });
 
+  it("may have gradients in bf16, which the run before had not", async () => {
+    const brains = { ...extended, extensions: [{ ...extension, backward: "bf16" }] };
+    const whole = await runOf(brains, join(folder, "whole"));
+    const path = join(folder, "parts");
+    await runOf(base, path);
+    const after = await runOf({ ...brains, backward: "f32" }, path);
+    expect(after.weights).toEqual(whole.weights);
+    const exact = await runOf(extended, join(folder, "exact"));
+    expect(after.weights).not.toEqual(exact.weights);
+    await expect(runOf(extended, path)).rejects.toThrow(/another recipe/);
+    await expect(runOf({ ...base, backward: "bf16" }, path)).rejects.toThrow(/another recipe/);
+  });
+
   it("may be stopped early: what was done stays as it was", async () => {
     const early = { ...extended, extensions: [{ ...extension, tokens: 30, decayTokens: 60 }] };
     const ratesOf = async (recipe: object, path: string) => {
@@ -102,8 +115,16 @@ describe("a recipe with an extension", () => {
       return readLog(join(path, "log.jsonl")).flatMap((each) => (each.kind === "step" ? [each.rate] : []));
     };
     const whole = await ratesOf(extended, join(folder, "whole"));
-    expect(await ratesOf(early, join(folder, "early"))).toEqual(whole.slice(0, 5));
+    const path = join(folder, "early");
+    expect(await ratesOf(early, path)).toEqual(whole.slice(0, 5));
     expect(whole[4]).not.toBe(whole[5]);
+    // Its checkpoint is that of the stage in full, which goes on with it, or with another stage in its place.
+    expect((await runOf(extended, path)).resumed).toBe(5);
+    const other = { ...extended, extensions: [early.extensions[0], { ...extension, peakRate: 3e-3 }] };
+    await expect(runOf(other, path)).rejects.toThrow(/is of step 6, .* otherwise after step 5/);
+    rmSync(join(path, "checkpoints", "step-00000006"), { recursive: true });
+    expect((await runOf(other, path)).resumed).toBe(5);
+    await expect(runOf(extended, path)).rejects.toThrow(/another recipe/);
   });
 
   it("lists what is wrong with it", () => {
@@ -117,6 +138,7 @@ describe("a recipe with an extension", () => {
     expect(parse([{ ...extension, shares: { fourth: 1 } }])).toThrow(/no source is called "fourth"/);
     expect(parse([{ ...extension, shares: { third: -1 } }])).toThrow(/third: expected a number from 0 up/);
     expect(parse([{ ...extension, decay: "fast" }])).toThrow(/decay: expected one of linear, cosine/);
+    expect(parse([{ ...extension, backward: "f16" }])).toThrow(/backward: expected one of f32, bf16/);
     expect(parse([{ tokens: 1, shares: { third: 1 } }])).toThrow(
       /peakRate is missing, expected a positive number/,
     );

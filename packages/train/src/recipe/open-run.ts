@@ -18,8 +18,9 @@ import { chatTemplate, controlTokens, tokenizerJson } from "../tokenizer/tokeniz
 import { type BpeVocabulary, PieceCounter, trainBpe } from "../tokenizer/train-bpe.ts";
 import { initialise } from "../train/initialise.ts";
 import { defaultOptimizer, Optimizer } from "../train/optimizer.ts";
+import { totalSteps } from "../train/schedule.ts";
 import { Trainer } from "../train/trainer.ts";
-import { firstStage } from "./extensions.ts";
+import { firstStage, type RecipeExtension } from "./extensions.ts";
 import type { Recipe, RecipeSource } from "./recipe.ts";
 
 export interface OpenRun {
@@ -100,16 +101,19 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
       heldOut: within([...heldOut.values()], 0).flat(),
     });
     const steps = (tokens: number) => Math.max(1, Math.round(tokens / recipe.batchTokens));
+    const extensions = recipe.extensions.map(({ tokens, decayTokens, schedule }) => ({
+      ...schedule,
+      steps: steps(tokens),
+      ...(decayTokens === undefined ? {} : { decaySteps: steps(decayTokens) }),
+    }));
+    const lastStepOf = (count: number) =>
+      totalSteps({ ...recipe.schedule, steps: steps(recipe.tokens), extensions: extensions.slice(0, count) });
     const trainer = new Trainer(
       {
         schedule: {
           ...recipe.schedule,
           steps: steps(recipe.tokens),
-          extensions: recipe.extensions.map(({ tokens, decayTokens, schedule }) => ({
-            ...schedule,
-            steps: steps(tokens),
-            ...(decayTokens === undefined ? {} : { decaySteps: steps(decayTokens) }),
-          })),
+          extensions,
         },
         ...{ batchTokens: recipe.batchTokens, microBatchTokens: recipe.microBatchTokens },
         stages: [
@@ -128,7 +132,7 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
           keepCheckpoints: recipe.keepCheckpoints,
         },
         recipe: hashes.at(-1) ?? "",
-        extends: hashes.slice(0, -1),
+        extends: hashes.slice(0, -1).map((hash, i) => ({ recipe: hash, lastStep: lastStepOf(i) })),
       },
       {
         executor,
@@ -189,7 +193,10 @@ function openSource(
   };
 }
 
-/** Everything that the weights depend on: of the run itself, then with every extension. */
+/**
+ * Everything that the weights depend on: of the run itself, then with every extension. Where a stage ends counts for the next one only,
+ * so that one that was stopped early is still the same up to there.
+ */
 function recipeHashes(recipe: Recipe, sources: readonly OpenSource[], stages: readonly number[]): string[] {
   const {
     name,
@@ -211,12 +218,22 @@ function recipeHashes(recipe: Recipe, sources: readonly OpenSource[], stages: re
     const added =
       stage === 0
         ? { ...rest, ...precision, sources: of(recipe.sources, 0) }
-        : [hashes.at(-1), extensions[stage - 1], of(recipe.sources, stage)];
+        : [
+            hashes.at(-1),
+            extensions[stage - 2]?.tokens,
+            courseOf(extensions[stage - 1]),
+            of(recipe.sources, stage),
+          ];
     const hash = createHash("sha256").update(JSON.stringify(added));
     for (const { identity } of of(sources, stage)) hash.update(identity);
     hashes.push(hash.digest("hex"));
   }
   return hashes;
+}
+
+function courseOf(extension: RecipeExtension | undefined) {
+  const { tokens, decayTokens = tokens, ...rest } = extension ?? {};
+  return { ...rest, decayTokens };
 }
 
 /** Trained on examples of the first stage's mixture, or reloaded where that has been done for the same settings and data. */

@@ -180,7 +180,7 @@ describe("a run", () => {
       schedule: { ...schedule, extensions },
       stages: [...baseStages, { shares: [0, 1], otherWeight: 0.1 }],
       recipe: "r2",
-      extends: ["r1"],
+      extends: [{ recipe: "r1", lastStep: 12 }],
     };
     const whole = makeRun(join(folder, "whole"), extended);
     mkdir(join(folder, "whole"));
@@ -215,7 +215,7 @@ describe("a run", () => {
     await same.trainer.run();
     expect(weightsOf(same)).toEqual(weightsOf(before));
     expect(same.trainer.state).toEqual(before.trainer.state);
-    const unknown = makeRun(folder, { recipe: "r2", extends: ["r0"] });
+    const unknown = makeRun(folder, { recipe: "r2", extends: [{ recipe: "r0", lastStep: 12 }] });
     await expect(unknown.trainer.resume()).rejects.toThrow(/nothing but extensions at its end/);
   });
 

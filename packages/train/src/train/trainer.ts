@@ -43,8 +43,8 @@ export interface TrainerSettings {
   keepCheckpoints: number;
   /** Hash of all that the numbers depend on. */
   recipe: string;
-  /** The hashes of the runs that this one extends: it goes on from their checkpoints. */
-  extends?: readonly string[];
+  /** The runs that this one extends: it goes on from their checkpoints, up to where their part ends. */
+  extends?: readonly { recipe: string; lastStep: number }[];
 }
 
 export interface TrainerParts {
@@ -94,6 +94,14 @@ export class Trainer {
     const { executor, optimizer, mixture } = this.#parts;
     const state = await restoreNewest(this.checkpointFolder, executor, optimizer, this.#recipes, onNotice);
     if (state === null) return false;
+    const end =
+      this.settings.extends?.find(({ recipe }) => recipe === state.recipe)?.lastStep ?? this.lastStep;
+    if (state.step > end)
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `${this.checkpointFolder}: its newest checkpoint is of step ${state.step}, and the recipe goes on otherwise after step ${end}; ` +
+          "remove the checkpoints beyond, or choose another output folder",
+      );
     // A run that is extended knew fewer sources.
     const nSources = mixture.state.taken.length;
     const level = (counts: readonly number[]) => Array.from({ length: nSources }, (_, i) => counts[i] ?? 0);
@@ -176,7 +184,7 @@ export class Trainer {
 
   get #recipes(): readonly string[] {
     const { recipe, extends: earlier = [] } = this.settings;
-    return [recipe, ...earlier];
+    return [recipe, ...earlier.map((each) => each.recipe)];
   }
 
   get #maxRows(): number {
