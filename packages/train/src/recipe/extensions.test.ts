@@ -124,6 +124,9 @@ describe("a recipe with an extension", () => {
     await expect(runOf(other, path)).rejects.toThrow(/is of step 6, .* otherwise after step 5/);
     rmSync(join(path, "checkpoints", "step-00000006"), { recursive: true });
     expect((await runOf(other, path)).resumed).toBe(5);
+    // Of what came after, where the stage before it ended counts.
+    const moved = { ...other, extensions: [extension, other.extensions[1]] };
+    await expect(runOf(moved, path)).rejects.toThrow(/another recipe/);
     await expect(runOf(extended, path)).rejects.toThrow(/another recipe/);
   });
 
