@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Example, RecipeSource } from "@bitnet.ts/train";
 import { chat, contextQuestion, type Message, scene, single } from "./small-chat/chats.ts";
 import { Draw } from "./small-chat/draw.ts";
+import { everyday } from "./small-chat/everyday.ts";
 import { conversation, copying, counting, recall, spelling, sums, tale } from "./small-chat/practice.ts";
 import {
   arithmeticQuestion,
@@ -80,6 +81,7 @@ export default {
     source("tales", [0, 0], tale),
     source("practice spelling", [0, 0], spelling),
     source("practice counting", [0, 0], counting),
+    source("everyday", [0, 0], everyday),
   ],
   otherWeights: [1, 0.1],
   tokens: 14_000_000,
@@ -141,7 +143,8 @@ export default {
       otherWeight: 0.1,
     },
     {
-      tokens: 9_200_000,
+      tokens: 2_867_200,
+      decayTokens: 9_200_000,
       shares: {
         "practice copying": 12,
         "practice spelling": 20,
@@ -156,6 +159,30 @@ export default {
         unknown: 4,
       },
       peakRate: 8e-4,
+      warmupSteps: 1,
+      decay: "linear",
+      floorShare: 0,
+      weightDecay: 0,
+      otherWeight: 0.1,
+      backward: "bf16",
+    },
+    {
+      tokens: 6_400_000,
+      shares: {
+        "practice copying": 11,
+        "practice spelling": 17,
+        "practice recall": 8,
+        "practice sums": 14,
+        "practice counting": 8,
+        everyday: 12,
+        conversations: 10,
+        tales: 6,
+        chats: 6,
+        stories: 2,
+        facts: 6,
+        unknown: 4,
+      },
+      peakRate: 5.5e-4,
       warmupSteps: 1,
       decay: "linear",
       floorShare: 0,

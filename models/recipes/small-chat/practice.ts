@@ -20,7 +20,7 @@ import {
 } from "./world.ts";
 
 /** A question with the words of it that are to be taken over as they are. */
-interface Exercise extends Question {
+export interface Exercise extends Question {
   kept: readonly string[];
 }
 
@@ -31,7 +31,7 @@ interface Told {
 }
 
 /** How people type: every second message carelessly, words that are to be copied as they are. */
-export function casual(draw: Draw, text: string, kept: readonly string[]): string {
+function casual(draw: Draw, text: string, kept: readonly string[]): string {
   if (draw.chance(0.45)) return text;
   let out = text;
   if (draw.chance(0.75))
@@ -46,7 +46,7 @@ export function casual(draw: Draw, text: string, kept: readonly string[]): strin
   return draw.chance(0.08) ? mistyped(draw, out, kept) : out;
 }
 
-class Conversation {
+export class Conversation {
   readonly messages: ChatMessage[] = [];
   readonly #draw: Draw;
 
@@ -62,7 +62,7 @@ class Conversation {
   }
 }
 
-const plain = ({ ask, answer }: Question): Exercise => ({
+export const plain = ({ ask, answer }: Question): Exercise => ({
   ask,
   answer,
   // The first word of a question has a capital whatever it is; of a sum that is told as a story it is a name.
