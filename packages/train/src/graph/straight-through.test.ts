@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import type { Floats, Kernels } from "../kernels/kernels.ts";
 import { referenceKernels } from "../kernels/reference/reference-kernels.ts";
 import { smallBatch, smallExecutor } from "./small-model.test.kit.ts";
-import type { TransformerShape } from "./transformer.ts";
+import type { LoraShape, TransformerShape } from "./transformer.ts";
 
 const f64 = referenceKernels("f64");
 
@@ -79,10 +79,21 @@ const variants: [string, Partial<TransformerShape>][] = [
   ["b1.58 as 1bitLLM", { form: "b1.58", activation: "silu", nKvHeads: 4 }],
 ];
 
+const mergedLora: LoraShape = {
+  rank: 3,
+  alpha: 6,
+  dropout: 0,
+  targets: ["attn_q", "attn_output", "ffn_up"],
+  isMerged: true,
+};
+
 describe("gradients through quantisers", () => {
-  it.each(variants)("are those of a straight line at each of them: %s", (_, shape) => {
+  it.each([
+    ...variants.map(([name, shape]) => [name, shape, null] as const),
+    ["adapters within the weights", { form: "b1.58" }, mergedLora] as const,
+  ])("are those of a straight line at each of them: %s", (_, shape, lora) => {
     const straight = new StraightKernels();
-    const executor = smallExecutor(straight.kernels, shape);
+    const executor = smallExecutor(straight.kernels, shape, {}, lora);
     const batch = smallBatch([7, 1, 5]);
     straight.record();
     executor.formWeights();
@@ -90,7 +101,9 @@ describe("gradients through quantisers", () => {
     executor.clearGradients();
     straight.replay();
     executor.gradient(batch, 1 / weight);
+    executor.finishGradients();
     executor.parameters.forEach((weights, id) => {
+      if (executor.graph.parameters[id]?.isFrozen) return;
       for (let i = 0; i < weights.length; i += Math.max(1, Math.floor(weights.length / 7))) {
         const before = weights[i] ?? 0;
         const lossAt = (x: number) => {
@@ -99,7 +112,7 @@ describe("gradients through quantisers", () => {
           executor.formWeights();
           return executor.loss(batch).sum / weight;
         };
-        const h = 1e-5;
+        const h = 3e-6;
         const slope = (lossAt(before + h) - lossAt(before - h)) / (2 * h);
         lossAt(before);
         const name = `${executor.graph.parameters[id]?.name}[${i}]`;

@@ -215,6 +215,7 @@ export class Trainer {
       }
       if (!Number.isFinite(sum))
         throw new BitNetError("NUMERIC_FAILURE", "training: the loss is NaN or infinite");
+      executor.finishGradients();
       const gradientNorm = optimizer.step(step, rate, weightDecay);
       this.#state = { ...this.#state, step, tokens: this.#state.tokens + tokens, data: mixture.state };
       return {
