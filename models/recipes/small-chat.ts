@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Example, RecipeSource } from "@bitnet.ts/train";
 import { chat, contextQuestion, type Message, scene, single } from "./small-chat/chats.ts";
 import { Draw } from "./small-chat/draw.ts";
-import { everyday } from "./small-chat/everyday.ts";
+import { everyday, longConversation } from "./small-chat/everyday.ts";
 import { conversation, copying, counting, recall, spelling, sums, tale } from "./small-chat/practice.ts";
 import {
   arithmeticQuestion,
@@ -82,6 +82,7 @@ export default {
     source("practice spelling", [0, 0], spelling),
     source("practice counting", [0, 0], counting),
     source("everyday", [0, 0], everyday),
+    source("long conversations", [0, 0], longConversation),
   ],
   otherWeights: [1, 0.1],
   tokens: 14_000_000,
@@ -167,7 +168,8 @@ export default {
       backward: "bf16",
     },
     {
-      tokens: 6_400_000,
+      tokens: 2_457_600,
+      decayTokens: 6_400_000,
       shares: {
         "practice copying": 11,
         "practice spelling": 17,
@@ -183,6 +185,30 @@ export default {
         unknown: 4,
       },
       peakRate: 5.5e-4,
+      warmupSteps: 1,
+      decay: "linear",
+      floorShare: 0,
+      weightDecay: 0,
+      otherWeight: 0.1,
+      backward: "bf16",
+    },
+    {
+      tokens: 3_600_000,
+      shares: {
+        "long conversations": 30,
+        "practice copying": 10,
+        "practice spelling": 14,
+        "practice recall": 6,
+        "practice sums": 9,
+        "practice counting": 5,
+        everyday: 7,
+        tales: 5,
+        chats: 4,
+        facts: 5,
+        unknown: 3,
+        stories: 2,
+      },
+      peakRate: 3.4e-4,
       warmupSteps: 1,
       decay: "linear",
       floorShare: 0,

@@ -2,8 +2,17 @@
 import type { ChatMessage } from "@bitnet.ts/core";
 import type { Draw } from "./draw.ts";
 import { newNoun } from "./new-words.ts";
-import { Conversation, type Exercise, plain } from "./practice.ts";
-import { admission, type Question } from "./questions.ts";
+import {
+  Conversation,
+  contextExercise,
+  copyExercise,
+  type Exercise,
+  plain,
+  sumExercise,
+  tellAndAsk,
+  tellTale,
+} from "./practice.ts";
+import { admission, factQuestion, outsideQuestion, type Question } from "./questions.ts";
 import { talkTurn } from "./talk.ts";
 import { animals, article, capital, colourOf, colours, names, things } from "./world.ts";
 
@@ -113,9 +122,7 @@ function colourOfThing(draw: Draw): Question {
   };
 }
 
-/** One to three of these. */
-export function everyday(draw: Draw): ChatMessage[] {
-  const conversation = new Conversation(draw);
+function everydayPiece(draw: Draw, conversation: Conversation): void {
   const pieces: readonly (readonly [number, () => void])[] = [
     [5, () => conversation.say(phrase(draw))],
     [4, () => owning(draw, conversation)],
@@ -124,6 +131,34 @@ export function everyday(draw: Draw): ChatMessage[] {
     [3, () => conversation.say(plain(hardSum(draw)))],
     [1, () => conversation.say(plain(colourOfThing(draw)))],
   ];
-  for (let left = draw.between(1, 3); left > 0; left--) draw.weighted(pieces)();
+  draw.weighted(pieces)();
+}
+
+/** One to three of these. */
+export function everyday(draw: Draw): ChatMessage[] {
+  const conversation = new Conversation(draw);
+  for (let left = draw.between(1, 3); left > 0; left--) everydayPiece(draw, conversation);
+  return conversation.messages;
+}
+
+/** So long that a context is filled: what was learnt of short conversations does not hold in long ones by itself. */
+export function longConversation(draw: Draw): ChatMessage[] {
+  const conversation = new Conversation(draw);
+  const small: readonly (readonly [number, () => void])[] = [
+    [4, () => conversation.say(plain(talkTurn(draw)))],
+    [3, () => conversation.say(plain(factQuestion(draw)))],
+    [3, () => conversation.say(plain(sumExercise(draw)))],
+    [2, () => conversation.say(plain(outsideQuestion(draw)))],
+    [4, () => conversation.say(copyExercise(draw))],
+    [1, () => conversation.say(contextExercise(draw))],
+    [3, () => everydayPiece(draw, conversation)],
+  ];
+  const aside = () => draw.weighted(small)();
+  const pieces: readonly (readonly [number, () => void])[] = [
+    [8, aside],
+    [3, () => tellAndAsk(draw, conversation, aside, 3)],
+    [1, () => tellTale(draw, conversation, 1)],
+  ];
+  for (let left = draw.between(6, 14); left > 0; left--) draw.weighted(pieces)();
   return conversation.messages;
 }

@@ -73,7 +73,7 @@ function newWords(draw: Draw, count: number): string[] {
   return Array.from({ length: count }, () => (draw.chance(0.12) ? newName(draw) : newNoun(draw)));
 }
 
-function copyExercise(draw: Draw): Exercise {
+export function copyExercise(draw: Draw): Exercise {
   const [word = ""] = newWords(draw, 1);
   return draw.weighted<() => Exercise>([
     [
@@ -141,7 +141,7 @@ const anyNameOf = (draw: Draw) => (draw.chance(0.65) ? newName(draw) : draw.pick
 const anyThingOf = (draw: Draw) => (draw.chance(0.55) ? newNoun(draw) : draw.pick(things));
 
 /** A fact about somebody and the question about it, at times with another fact beside it that is not asked for. */
-function contextExercise(draw: Draw): Exercise {
+export function contextExercise(draw: Draw): Exercise {
   const name = anyNameOf(draw);
   const other = anyNameOf(draw);
   const [thing, otherThing] = [anyThingOf(draw), anyThingOf(draw)];
@@ -255,7 +255,12 @@ const drawKind = (draw: Draw): string =>
   ]);
 
 /** One or two things told, and each asked for later. */
-function tellAndAsk(draw: Draw, conversation: Conversation, aside: () => void, mostAsides: number): void {
+export function tellAndAsk(
+  draw: Draw,
+  conversation: Conversation,
+  aside: () => void,
+  mostAsides: number,
+): void {
   const first = drawKind(draw);
   const second = drawKind(draw);
   const told = [drawTold(draw, first)];
@@ -272,7 +277,7 @@ function sumAsked(draw: Draw, sum: string): string {
   );
 }
 
-function sumExercise(draw: Draw): Question {
+export function sumExercise(draw: Draw): Question {
   return draw.weighted<() => Question>([
     [
       4,
@@ -409,7 +414,7 @@ export function tale(draw: Draw): ChatMessage[] {
   return conversation.messages;
 }
 
-function tellTale(draw: Draw, conversation: Conversation, mostQuestions: number): void {
+export function tellTale(draw: Draw, conversation: Conversation, mostQuestions: number): void {
   const given: Partial<StoryState> = {};
   if (draw.chance(0.5)) given.hero = anyNameOf(draw);
   if (draw.chance(0.45)) given.being = draw.pick(beings);

@@ -137,7 +137,7 @@ export function registerFinetune(program: Command, session: Session): void {
         parseInteger(1, 256),
       ),
     )
-    .addOption(option("--watch", "draw the loss on the terminal, again and again"))
+    .addOption(option("--watch", "draw the loss on the terminal, again and again, and on a page, loss.html"))
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(jsonOption("the result"))
     .action((model: string, flags: FinetuneFlags) => finetune(model, flags, session));

@@ -66,7 +66,7 @@ export function registerTrain(program: Command, session: Session): void {
         .choices(["f16", "f32"])
         .default("f16"),
     )
-    .addOption(option("--watch", "draw the loss on the terminal, again and again"))
+    .addOption(option("--watch", "draw the loss on the terminal, again and again, and on a page, loss.html"))
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(option("--fresh", "refuse to start where there is a checkpoint, rather than go on with it"))
     .addOption(
@@ -186,7 +186,9 @@ async function exportRun(
 ): Promise<TrainResult> {
   const { trainer, executor, shape, vocabulary } = run;
   const losses = Object.fromEntries(
-    [...run.heldOut].map(([name, documents]) => [name, trainer.evaluate(documents)]),
+    [...run.heldOut].flatMap(([name, documents]) =>
+      documents.length === 0 ? [] : [[name, trainer.evaluate(documents)]],
+    ),
   );
   const hasGguf = shape.form !== "float" && shape.hasSubNorms && shape.activation === "relu2";
   const gguf = join(flags.output, "model.gguf");
@@ -221,7 +223,7 @@ async function exportRun(
 function describe({ gguf, bytes, huggingFace, tokens, losses }: TrainResult): string {
   const written = [gguf === null ? [] : [`${gguf} (${formatBytes(bytes)})`], huggingFace ?? []].flat();
   const parts = Object.entries(losses).map(([name, loss]) => `${name} ${loss.toFixed(4)}`);
-  return `${written.join(" and ")}, after ${formatCount(tokens)} tokens; loss on held-out text: ${parts.join(", ")}`;
+  return `${written.join(" and ")}, after ${formatCount(tokens)} tokens${parts.length === 0 ? "" : `; loss on held-out text: ${parts.join(", ")}`}`;
 }
 
 /** Every token with its weight: what is learnt stands in brackets. */
