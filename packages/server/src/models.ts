@@ -4,6 +4,7 @@
  * HTTP.
  */
 import { readFile, stat } from "node:fs/promises";
+import { BitNetError } from "@bitnet.ts/core";
 import { GrammarCompiler } from "@bitnet.ts/grammar";
 import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
 import { ServeError } from "./errors.ts";
@@ -12,8 +13,11 @@ import type { ServedModel } from "./settings.ts";
 
 /** A model in use; to be given back. */
 export interface Lease {
+  /** The model's own, or that of the adapter that was asked for. */
   readonly name: string;
   readonly model: BitNet;
+  /** The adapter that was asked for by name; undefined: the model's usual one, if it has one. */
+  readonly adapter: string | undefined;
   /** The same as long as the model's file and options are. */
   readonly identity: string;
   /** Made when first asked for. */
@@ -51,6 +55,8 @@ export interface LoadedModel {
   readonly model: BitNet | null;
   readonly loadedAt: Date | null;
   readonly source: string;
+  /** Names of its adapters, which may be asked for like models. */
+  readonly adapters: readonly string[];
   /** When it will be unloaded if nobody uses it; null: not by itself. */
   readonly expiresAt: Date | null;
   /** What it takes at most, KV cache included; 0 while it is not loaded. */
@@ -84,6 +90,7 @@ export class Models {
       expiresAt: null,
     }));
     this.#aliases = aliases;
+    checkNames(this.#ownNames);
     this.#maxBytes = maxBytes;
   }
 
@@ -91,6 +98,7 @@ export class Models {
     return this.#slots.map(({ served, loaded, expiresAt }) => ({
       name: served.name,
       source: served.source,
+      adapters: adaptersOf(served),
       model: loaded?.model ?? null,
       loadedAt: loaded?.at ?? null,
       expiresAt,
@@ -100,12 +108,21 @@ export class Models {
 
   /** Names that answers may be asked under, aliases included. */
   get names(): readonly string[] {
-    return [...this.#slots.map(({ served }) => served.name), ...this.#aliases.filter((name) => name !== "*")];
+    return [...this.#ownNames, ...this.#aliases.filter((name) => name !== "*")];
   }
 
-  /** The model's own name, for one of its names; without a name, the first model's. */
+  get #ownNames(): readonly string[] {
+    return this.#slots.flatMap(({ served }) => [served.name, ...adaptersOf(served)]);
+  }
+
+  /** The model's own name, for one of its names or that of an adapter of it; without a name, the first model's. */
   resolve(name: string | undefined): string {
-    return this.#find(name).served.name;
+    return this.#find(name).slot.served.name;
+  }
+
+  /** The adapter of that name, if it is one's. */
+  adapter(name: string | undefined): string | undefined {
+    return this.#find(name).adapter;
   }
 
   /**
@@ -113,7 +130,7 @@ export class Models {
    * @throws ServeError MODEL_NOT_FOUND, OUT_OF_MEMORY; whatever loading ends in.
    */
   async acquire(name: string | undefined): Promise<Lease> {
-    const slot = this.#find(name);
+    const { slot, adapter } = this.#find(name);
     const start = performance.now();
     slot.lastUse = ++this.#nUses;
     const isThere = slot.loaded !== null && !slot.isLeaving;
@@ -126,9 +143,10 @@ export class Models {
     const release = () => this.#release(slot);
     let isReleased = false;
     return {
-      name: slot.served.name,
+      name: adapter ?? slot.served.name,
       model: loaded.model,
-      identity: loaded.identity,
+      adapter,
+      identity: adapter === undefined ? loaded.identity : JSON.stringify([loaded.identity, adapter]),
       get grammars() {
         loaded.grammars ??= new GrammarCompiler(loaded.model.tokenizer, {
           vocabSize: loaded.model.info.vocabSize,
@@ -174,15 +192,19 @@ export class Models {
     slot.expiresAt = null;
   }
 
-  #find(name: string | undefined): Slot {
+  #find(name: string | undefined): { slot: Slot; adapter: string | undefined } {
     const first = this.#slots[0];
     if (first === undefined) throw new ServeError("MODEL_NOT_FOUND", "this server has no model");
-    if (name === undefined || name === "") return first;
+    if (name === undefined || name === "") return { slot: first, adapter: undefined };
     const plain = name.replace(/:latest$/, "");
-    const slot = this.#slots.find(({ served }) => served.name === name || served.name === plain);
-    if (slot !== undefined) return slot;
+    for (const each of [name, plain]) {
+      const slot = this.#slots.find(({ served }) => served.name === each);
+      if (slot !== undefined) return { slot, adapter: undefined };
+      const base = this.#slots.find(({ served }) => adaptersOf(served).includes(each));
+      if (base !== undefined) return { slot: base, adapter: each };
+    }
     if (this.#aliases.includes("*") || this.#aliases.includes(name) || this.#aliases.includes(plain))
-      return first;
+      return { slot: first, adapter: undefined };
     const shown = JSON.stringify(name.slice(0, 100));
     throw new ServeError("MODEL_NOT_FOUND", `the model ${shown} does not exist here`, { param: "model" });
   }
@@ -247,6 +269,20 @@ export class Models {
     await loaded.grammars?.dispose();
     await loaded.model.dispose();
   }
+}
+
+function adaptersOf({ options }: ServedModel): readonly string[] {
+  return Object.keys(options.adapters ?? {});
+}
+
+/** @throws BitNetError INVALID_ARGUMENT. */
+function checkNames(names: readonly string[]): void {
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `serve: two models or adapters have the name ${JSON.stringify(twice.slice(0, 100))}; give them names of their own`,
+    );
 }
 
 /** Bytes and date of a model's file; nulls for what is no file. */

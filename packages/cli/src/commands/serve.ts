@@ -24,6 +24,7 @@ import { collect, parseBytes, parseInteger } from "../values.ts";
 
 interface ServeFlags extends Omit<ModelFlags, "model"> {
   model?: readonly string[];
+  lora?: readonly string[];
   profile?: ProfileName;
   memoryLimit?: number;
   cacheBytes: number;
@@ -98,6 +99,12 @@ export function registerServe(program: Command, version: string, session: Sessio
       option("--cors <origin>", "let pages of this origin ask; '*': all; repeatable").argParser(collect),
     );
   command
+    .addOption(
+      option(
+        "--lora <name=path>",
+        "LoRA adapter of the first model that is used when a request names it as its model; repeatable",
+      ).argParser(collect),
+    )
     .addOption(option("--keys <file>", "file of API keys (default: that of bitnet keys, once there is one)"))
     .addOption(
       option("--requests-per-minute <n>", "limit of clients that have none of their own").argParser(
@@ -154,7 +161,7 @@ function number(flags: string, description: string, lowest: number, highest: num
 }
 
 async function serve(flags: AllFlags, given: GivenFlags, version: string, session: Session): Promise<void> {
-  const models = servedModels(flags, session);
+  const models = withAdapters(servedModels(flags, session), flags.lora);
   const planned = await applyProfile(given, models, session);
   const server = await startServer({
     ...settingsOf(flags, session),
@@ -236,6 +243,22 @@ function servedModels({ model: given, ...flags }: ServeFlags, session: Session):
       `--model: two models have the name ${JSON.stringify(twice)}; give them names, NAME=MODEL`,
     );
   return models;
+}
+
+/** Those of `--lora` belong to the first model; without `--adapter` it stays as it is for all who name it. */
+function withAdapters(models: ServedModel[], given: readonly string[] | undefined): ServedModel[] {
+  const [first, ...others] = models;
+  if (given === undefined || first === undefined) return models;
+  const adapters: Record<string, string> = { ...first.options.adapters };
+  for (const text of given) {
+    const [, name = "", path = ""] = /^([\w.-]{1,128})=(.+)$/s.exec(text) ?? [];
+    if (name === "")
+      throw new BitNetError("INVALID_ARGUMENT", `--lora ${JSON.stringify(text)}: expected NAME=PATH`);
+    if (Object.hasOwn(adapters, name))
+      throw new BitNetError("INVALID_ARGUMENT", `--lora: two adapters have the name ${JSON.stringify(name)}`);
+    adapters[name] = path;
+  }
+  return [{ ...first, options: { ...first.options, adapters } }, ...others];
 }
 
 /** The file's name, the way clients will ask for it. */

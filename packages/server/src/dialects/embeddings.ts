@@ -1,5 +1,5 @@
 /** Embeddings of texts: OpenAI's, and both of Ollama's. */
-import { invalid } from "../errors.ts";
+import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
 import { checkPromptSize } from "../prompts.ts";
@@ -92,6 +92,10 @@ async function embed(
   const { settings, security } = exchange.serving;
   const nCharacters = inputs.reduce((sum, input) => sum + input.length, 0);
   checkPromptSize(nCharacters, settings);
+  if (exchange.serving.models.adapter(name) !== undefined)
+    throw new ServeError("NOT_SUPPORTED", "model: an adapter cannot embed; ask its model", {
+      param: "model",
+    });
   const lease = await exchange.start(name);
   if (keepAlive !== undefined) lease.keepAlive(keepAlive);
   const { model, loadMs } = lease;

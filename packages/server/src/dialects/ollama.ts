@@ -181,7 +181,7 @@ function readThink(body: Fields): Record<string, unknown> | undefined {
 
 function readOptions(body: Fields): { options: GenerateOptions; maxTokens: number | undefined } {
   const fields = body.object("options") ?? new Fields({}, "options");
-  for (const name of ["mirostat", "tfs_z"])
+  for (const name of ["mirostat", "tfs_z", "dry_multiplier", "xtc_probability"])
     if (![undefined, 0, 1].includes(fields.raw(name) as number | undefined))
       throw invalid(fields.path(name), "nothing: it is not supported here");
   const wanted = fields.integer("num_predict", { min: -2 });
