@@ -46,6 +46,9 @@ interface Slot {
   nUsers: number;
   lastUse: number;
   keepAliveMs: number | null;
+  /** Brought by a client, who may have it removed. */
+  readonly isRemovable: boolean;
+  isRemoved: boolean;
   expiry: NodeJS.Timeout | null;
   expiresAt: Date | null;
 }
@@ -67,7 +70,7 @@ export interface LoadedModel {
 const longestTimerMs = 2 ** 31 - 1;
 
 export class Models {
-  readonly #slots: readonly Slot[];
+  readonly #slots: Slot[];
   readonly #aliases: readonly string[];
   /** Of all loaded models together; null: no limit. */
   readonly #maxBytes: number | null;
@@ -78,17 +81,7 @@ export class Models {
   #isDisposed = false;
 
   constructor(served: readonly ServedModel[], aliases: readonly string[], maxBytes: number | null) {
-    this.#slots = served.map((each) => ({
-      served: each,
-      loaded: null,
-      loading: null,
-      isLeaving: false,
-      nUsers: 0,
-      lastUse: 0,
-      keepAliveMs: null,
-      expiry: null,
-      expiresAt: null,
-    }));
+    this.#slots = served.map((each) => slotFor(each, { isRemovable: false, keepAliveMs: null }));
     this.#aliases = aliases;
     checkNames(this.#ownNames);
     this.#maxBytes = maxBytes;
@@ -125,6 +118,44 @@ export class Models {
     return this.#find(name).adapter;
   }
 
+  /** Whether something is served under exactly this name. */
+  has(name: string): boolean {
+    return this.names.includes(name);
+  }
+
+  /** Those that clients have brought. */
+  get nRemovable(): number {
+    return this.#slots.filter(({ isRemovable }) => isRemovable).length;
+  }
+
+  /** Serves one more model, with the options of the first; it is loaded when it is asked for. */
+  add(name: string, source: string, keepAliveMs: number): void {
+    if (this.has(name)) return;
+    const { adapters: _, adapter: __, ...options } = this.#slots[0]?.served.options ?? {};
+    this.#slots.push(slotFor({ name, source, options }, { isRemovable: true, keepAliveMs }));
+  }
+
+  /**
+   * Forgets a model that a client has brought, once nobody uses it. Whoever asks for it meanwhile does not find it.
+   * @returns Whether no other name stands for the same files.
+   * @throws ServeError MODEL_NOT_FOUND, FORBIDDEN.
+   */
+  async remove(name: string): Promise<{ isLast: boolean }> {
+    const { slot } = this.#find(name);
+    if (!slot.isRemovable || slot.served.name !== name)
+      throw new ServeError("FORBIDDEN", "this model belongs to whoever runs the server", { param: "model" });
+    slot.isRemoved = true;
+    this.#slots.splice(this.#slots.indexOf(slot), 1);
+    await this.#inTurn(async () => {
+      while (slot.nUsers > 0 && !this.#isDisposed)
+        await new Promise<void>((resolve) => {
+          this.#onRelease = resolve;
+        });
+      await this.#unload(slot);
+    });
+    return { isLast: !this.#slots.some(({ served }) => served.source === slot.served.source) };
+  }
+
   /**
    * Takes a model into use, loading it if need be.
    * @throws ServeError MODEL_NOT_FOUND, OUT_OF_MEMORY; whatever loading ends in.
@@ -134,7 +165,10 @@ export class Models {
     const start = performance.now();
     slot.lastUse = ++this.#nUses;
     const isThere = slot.loaded !== null && !slot.isLeaving;
-    while (slot.loaded === null || slot.isLeaving) await this.#load(slot);
+    while (slot.loaded === null || slot.isLeaving) {
+      if (slot.isRemoved) throw notFound(slot.served.name);
+      await this.#load(slot);
+    }
     // Nothing is waited for between finding it loaded and counting its user.
     const { loaded } = slot;
     slot.nUsers++;
@@ -205,8 +239,7 @@ export class Models {
     }
     if (this.#aliases.includes("*") || this.#aliases.includes(name) || this.#aliases.includes(plain))
       return { slot: first, adapter: undefined };
-    const shown = JSON.stringify(name.slice(0, 100));
-    throw new ServeError("MODEL_NOT_FOUND", `the model ${shown} does not exist here`, { param: "model" });
+    throw notFound(name);
   }
 
   #load(slot: Slot): Promise<Loaded> {
@@ -225,6 +258,7 @@ export class Models {
   async #loadNow(slot: Slot): Promise<Loaded> {
     if (slot.loaded !== null && !slot.isLeaving) return slot.loaded;
     if (this.#isDisposed) throw new ServeError("DRAINING", "the server is about to end");
+    if (slot.isRemoved) throw notFound(slot.served.name);
     const { source, options } = slot.served;
     const need = await needOf(source, options, this.#maxBytes);
     await this.#makeRoom(slot, need);
@@ -269,6 +303,18 @@ export class Models {
     await loaded.grammars?.dispose();
     await loaded.model.dispose();
   }
+}
+
+function slotFor(served: ServedModel, own: Pick<Slot, "isRemovable" | "keepAliveMs">): Slot {
+  return {
+    ...{ served, ...own, loaded: null, loading: null, isLeaving: false, isRemoved: false },
+    ...{ nUsers: 0, lastUse: 0, expiry: null, expiresAt: null },
+  };
+}
+
+function notFound(name: string): ServeError {
+  const shown = JSON.stringify(name.slice(0, 100));
+  return new ServeError("MODEL_NOT_FOUND", `the model ${shown} does not exist here`, { param: "model" });
 }
 
 function adaptersOf({ options }: ServedModel): readonly string[] {

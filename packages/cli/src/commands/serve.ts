@@ -25,6 +25,8 @@ import { collect, parseBytes, parseInteger } from "../values.ts";
 interface ServeFlags extends Omit<ModelFlags, "model"> {
   model?: readonly string[];
   lora?: readonly string[];
+  allowPull?: readonly string[];
+  pullLimit: number;
   profile?: ProfileName;
   memoryLimit?: number;
   cacheBytes: number;
@@ -104,6 +106,17 @@ export function registerServe(program: Command, version: string, session: Sessio
         "--lora <name=path>",
         "LoRA adapter of the first model that is used when a request names it as its model; repeatable",
       ).argParser(collect),
+    )
+    .addOption(
+      option(
+        "--allow-pull <owner/name>",
+        "let clients bring this model from the hub, and delete it again; owner/*, or '*' for all; repeatable",
+      ).argParser(collect),
+    )
+    .addOption(
+      option("--pull-limit <bytes>", "what the hub's cache may hold then")
+        .argParser(parseBytes)
+        .default(d.pull.maxCacheBytes),
     )
     .addOption(option("--keys <file>", "file of API keys (default: that of bitnet keys, once there is one)"))
     .addOption(
@@ -292,6 +305,7 @@ function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "m
     trustedHops: flags.trustProxy,
     stallMs: flags.stallTimeout * 1000,
     memoryLimitBytes: flags.memoryLimit ?? null,
+    pull: { allowed: split(flags.allowPull).map(checkPattern), maxCacheBytes: flags.pullLimit },
     cache: { maxBytes: flags.cacheBytes, maxAgeMs: flags.cacheAge * 1000 },
     limits: {
       ...(flags.requestsPerMinute === undefined ? {} : { requestsPerMinute: flags.requestsPerMinute }),
@@ -299,6 +313,14 @@ function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "m
     },
     log: session.note,
   };
+}
+
+function checkPattern(pattern: string): string {
+  if (/^(?:\*|[\w.-]{1,96}\/(?:\*|[\w.-]{1,96}))$/.test(pattern)) return pattern;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `--allow-pull ${JSON.stringify(pattern)}: expected owner/name, owner/* or *`,
+  );
 }
 
 /** Once a key exists, every request needs one. */
