@@ -243,6 +243,37 @@ test("a prompt beyond the context is a 400 with its code", async () => {
   expect(error).toMatchObject({ status: 400, code: "context_length_exceeded" });
 });
 
+test("a prompt of a million characters is a 400 in every form, and long texts have the same tokens", async () => {
+  const long = "What now? ".repeat(100_000);
+  const ask = async (path: string, body: object) => {
+    const response = await server.post(path, { max_tokens: 1, model: "tiny", ...body });
+    return { status: response.status, text: await response.text() };
+  };
+  const answers = await Promise.all([
+    ask("/v1/chat/completions", { messages: user(long) }),
+    ask("/v1/chat/completions", { messages: [...user("x"), { role: "assistant", content: long }] }),
+    ask("/v1/completions", { prompt: long }),
+    ask("/v1/completions", { prompt: Array.from({ length: 300_000 }, () => 5) }),
+    ask("/completion", { prompt: [1, long] }),
+    ask("/v1/messages", { messages: user(long) }),
+    ask("/api/generate", { prompt: long }),
+    ask("/api/generate", { prompt: "x", context: Array.from({ length: 300_000 }, () => 5) }),
+  ]);
+  expect(answers.map(({ status, text }) => [status, text.includes("context length")])).toEqual(
+    answers.map(() => [400, true]),
+  );
+  const tokensOf = async (content: string) =>
+    ((await (await server.post("/tokenize", { content })).json()) as { tokens: number[] }).tokens;
+  const piece = "What now? ".repeat(100);
+  const [few, many] = [await tokensOf(piece), await tokensOf(piece.repeat(100))];
+  expect(many.length).toBeGreaterThan(90 * few.length);
+  expect(many.slice(0, few.length - 1)).toEqual(few.slice(0, -1));
+  const { content } = (await (await server.post("/detokenize", { tokens: many })).json()) as {
+    content: string;
+  };
+  expect(content).toBe(piece.repeat(100));
+});
+
 test("the last message of the assistant is gone on with", async () => {
   const whole = await client.chat.completions.create({
     model: "tiny",

@@ -31,10 +31,9 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   const { tokenizer } = model;
   const texts = screenParts(exchange, model, parts as (string | number)[]);
   const beginsWithText = typeof texts[0] === "string";
-  const ids = tokenizer.encodeSegments([
-    ...(beginsWithText && tokenizer.addBos && tokenizer.bosId !== null ? [tokenizer.bosId] : []),
-    ...texts,
-  ]);
+  const bos = beginsWithText && tokenizer.addBos && tokenizer.bosId !== null ? [tokenizer.bosId] : [];
+  const job = { kind: "segments", segments: [...bos, ...texts] } as const;
+  const { ids } = await lease.encoder.encode(job, exchange.signal);
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(model, ids);
   const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
