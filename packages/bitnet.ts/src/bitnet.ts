@@ -41,7 +41,7 @@ import {
 } from "./answer-form.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import { checkSource, namingSource } from "./check-source.ts";
-import { chooseContext, choosePages } from "./context-room.ts";
+import { chooseContext, choosePages, fitContext, type RoomWanted } from "./context-room.ts";
 import {
   type EmbeddingModel,
   type EmbeddingResult,
@@ -150,7 +150,7 @@ export class BitNet {
     });
     try {
       const model = describeModel(files, name);
-      const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
+      const usual = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
       const kvType = options.kvType ?? "f16";
       const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
       const backend = await createBackend({
@@ -161,10 +161,19 @@ export class BitNet {
         ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
-      const nPages = choosePages(config, weightBytes(model.tensors), kvType, {
+      const room: RoomWanted = {
+        weights: weightBytes(model.tensors),
+        kvType,
         cacheTokens: options.cacheTokens,
+        screening: options.screening ?? true,
         addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
-      });
+      };
+      const config = { ...usual, contextLength: fitContext(usual, options.contextLength, room) };
+      if (config.contextLength < usual.contextLength)
+        onNotice(
+          `bitnet: a context of ${config.contextLength} tokens instead of ${usual.contextLength}: ${backend.name} has no room for more`,
+        );
+      const nPages = choosePages(config, room);
       const language = tokenizerSource(files);
       const tokenizer = makeTokenizer(language, config);
       const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);

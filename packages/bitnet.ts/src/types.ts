@@ -16,9 +16,9 @@ export interface BitNetLoadOptions {
   threads?: number;
   /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768. */
   contextLength?: number;
-  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else wasm, else reference. */
+  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else webgpu on a GPU, else wasm, else reference. */
   backend?: BackendName;
-  /** Force an instruction set of the native backend, or a variant of wasm; default: `BITNET_ISA`, else the best that proves itself. */
+  /** Force an instruction set of the native backend, or a variant of webgpu or wasm; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
   /**
    * "f32" leaves activations as they are, to see what rounding them to int8 costs: far slower, and another function than the model was made for

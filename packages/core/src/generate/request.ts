@@ -5,6 +5,8 @@
 import type { HeadRequest, HeadResult } from "../backend/step.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { PagedSequence } from "../model/paged-cache.ts";
+import { hasDry } from "./dry.ts";
+import { type BreakerVocabulary, breakersOf, noBreakers, type SequenceBreakers } from "./dry-breakers.ts";
 import { readDrawnLogprob, readLogprob, type TokenLogprob } from "./logprobs.ts";
 import type { TokenMask } from "./mask.ts";
 import type { GenerateSettings } from "./options.ts";
@@ -16,8 +18,7 @@ import { type ChannelText, ThinkingSplitter } from "./thinking.ts";
 import { RequestClock } from "./timings.ts";
 
 /** What is needed of a tokenizer to turn tokens into text. */
-export interface TextSource {
-  readonly vocabSize: number;
+export interface TextSource extends BreakerVocabulary {
   /** Tokens that end a generation. */
   readonly eosIds: readonly number[];
   createDecoder(options?: { special?: boolean; continues?: boolean }): {
@@ -93,7 +94,7 @@ export class ActiveRequest implements ScheduledRequest {
     this.#splitter = settings.thinking === null ? null : new ThinkingSplitter(settings.thinking);
     this.#forceClose();
     this.#stops = new StopMatcher(settings.stop);
-    this.#sampler = new Sampler(this.#samplingSettings(), limits, settings.logprobs);
+    this.#sampler = new Sampler(this.#samplingSettings(), limits, settings.logprobs, this.#breakers());
     for (const token of prompt) this.#sampler.see(token);
   }
 
@@ -211,6 +212,13 @@ export class ActiveRequest implements ScheduledRequest {
 
   get #nGenerated(): number {
     return this.tokens.length - this.nPrompt;
+  }
+
+  #breakers(): SequenceBreakers {
+    const { sampling } = this.settings;
+    return this.#text === null || !hasDry(sampling)
+      ? noBreakers
+      : breakersOf(this.#text, sampling.drySequenceBreakers);
   }
 
   #samplingSettings() {
