@@ -219,8 +219,13 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     const { stdout } = await project.run(node, [...conditions, "ssr.mjs"]);
     expect(stdout.trim()).toBe("function");
     const page = readFileSync(join(project.folder, "esbuild-app", "out", "page.js"), "utf8");
-    const worker = readFileSync(installed("bitnet.ts", "worker", "worker.js"), "utf8");
-    for (const text of [page, worker]) expect(text).not.toMatch(/["']node:/);
+    const workers = ["worker.js", "wasm-worker.js", "grammar-worker.js"].map((name) =>
+      readFileSync(installed("bitnet.ts", "worker", name), "utf8"),
+    );
+    for (const text of [page, ...workers]) {
+      expect(text).not.toMatch(/["']node:/);
+      expect(text).not.toMatch(/\beval\(|new Function\(/);
+    }
   });
 });
 
