@@ -164,7 +164,7 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
   it("an import map, without any tool", async () => {
     const imports = {
       "bitnet.ts": "../node_modules/bitnet.ts/dist/index.browser.js",
-      "@bitnet.ts/core": "../node_modules/@bitnet.ts/core/dist/index.js",
+      "@bitnet.ts/core/page": "../node_modules/@bitnet.ts/core/dist/index.page.js",
       "@bitnet.ts/core/base": "../node_modules/@bitnet.ts/core/dist/base/index.js",
     };
     const map = `<script type="importmap">${JSON.stringify({ imports })}</script>`;
