@@ -15,8 +15,13 @@ export interface WorkerPort {
 /** Calls after which a function is compiled by the optimising compiler, and then some. */
 const hotCalls = 4000;
 const hotMs = 60;
-/** Coarse clocks of pages tell 1 ms. */
-const speedMs = 6;
+/**
+ * Of a spell for the stopwatch, by the clock: long enough for a coarse one of pages (1 ms), else short, so that many find a core undisturbed on a
+ * machine with other work.
+ */
+const shortestMs = 0.2;
+const longestMs = 6;
+const stepsOfClock = 10;
 const quietRounds = 8;
 /** Where the machine is busy, the choice is made with what is known by then. */
 const mostSpeedMs = 500;
@@ -203,12 +208,13 @@ class Coordinator {
  * clearly been there for each and nothing has become faster for a while.
  */
 function speedsOf(call: (variant: number) => number, variants: readonly number[]): number[] {
-  const first = variants.map((variant) => speedOf(call, variant));
+  const spellMs = Math.min(longestMs, Math.max(shortestMs, stepsOfClock * clockStepMs()));
+  const first = variants.map((variant) => speedOf(call, variant, spellMs));
   const best = [...first];
   const began = performance.now();
   for (let quiet = 0; quiet < quietRounds && performance.now() - began < mostSpeedMs; quiet++) {
     for (const [i, variant] of variants.entries()) {
-      const time = speedOf(call, variant);
+      const time = speedOf(call, variant, spellMs);
       const [before = time, atFirst = time] = [best[i], first[i]];
       if (time < 0.9 * before || time > atFirst / 2) quiet = 0;
       best[i] = Math.min(before, time);
@@ -217,7 +223,7 @@ function speedsOf(call: (variant: number) => number, variants: readonly number[]
   return best;
 }
 
-function speedOf(call: (variant: number) => number, variant: number): number {
+function speedOf(call: (variant: number) => number, variant: number, spellMs: number): number {
   const began = performance.now();
   let n = 0;
   let took = 0;
@@ -225,6 +231,18 @@ function speedOf(call: (variant: number) => number, variant: number): number {
     for (let each = 0; each < 16; each++) call(variant);
     n += 16;
     took = performance.now() - began;
-  } while (took < speedMs);
+  } while (took < spellMs);
   return took / n;
+}
+
+/** The least that two readings of the clock differ by. */
+function clockStepMs(): number {
+  let least = longestMs;
+  for (let i = 0; i < 4; i++) {
+    const began = performance.now();
+    let now = began;
+    while (now === began) now = performance.now();
+    least = Math.min(least, now - began);
+  }
+  return least;
 }
