@@ -100,3 +100,13 @@ test("tenants share no answers; 0 bytes keep none", async () => {
   server = await startServerProcess(["--cache-bytes", "0"]);
   expect([(await ask({ seed: 1 })).cache, (await ask({ seed: 1 })).cache]).toEqual([null, null]);
 });
+
+test("--cache-age bounds how long an answer is kept", async () => {
+  server = await startServerProcess(["--cache-age", "1"]);
+  const first = await ask({ seed: 1 });
+  // Asked again and again until it is forgotten, which hits do not put off.
+  let again = await ask({ seed: 1 });
+  while (again.cache === "hit") again = await ask({ seed: 1 });
+  expect([again.cache, again.text]).toEqual(["miss", first.text]);
+  await expect(startServerProcess(["--cache-age", "0"])).rejects.toThrow(/--cache-age/);
+});

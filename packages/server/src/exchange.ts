@@ -94,13 +94,18 @@ export class Exchange {
     this.#cleanups.push(cleanup);
   }
 
+  /** Within the client's limits, or an error that says when to come again. */
+  async countRequest(): Promise<void> {
+    this.onEnd(await this.client.account.openShared());
+    this.reply.headers(this.client.account.headers());
+  }
+
   /** Waits for a turn, then takes the model into use. The time of the request runs from its turn. */
   async start(modelName: string | undefined): Promise<Lease> {
     const { serving } = this;
     serving.models.resolve(modelName);
     this.modelName = modelName;
-    this.onEnd(await this.client.account.openShared());
-    this.reply.headers(this.client.account.headers());
+    await this.countRequest();
     const ticket = await serving.admission.enter(
       this.bodyBytes.length,
       this.signal,

@@ -47,9 +47,8 @@ export async function reserveFor(
   if (plans.every((plan) => keys.has(plan)))
     exchange.reply.header("x-bitnet-cache", plans.every((plan) => found.has(plan)) ? "hit" : "miss");
   const [first] = plans;
-  const model = exchange.serving.models.resolve(exchange.modelName);
   if (first !== undefined)
-    exchange.reply.header("x-prefix-key", prefixKey(exchange.client.tenant, model, first.ids));
+    exchange.reply.header("x-prefix-key", prefixKey(exchange.client.tenant, lease.name, first.ids));
   await exchange.reserveTokens(nTokens);
 }
 
@@ -109,10 +108,15 @@ export async function generateAnswers(
   }
 }
 
-function begin({ model }: Lease, { ids, options, grammar }: AnswerPlan, shared: GenerateOptions): Generation {
+function begin(
+  { model, adapter }: Lease,
+  { ids, options, grammar }: AnswerPlan,
+  shared: GenerateOptions,
+): Generation {
   const mask = grammar?.createMask();
+  const own = { ...(adapter === undefined ? {} : { adapter }), ...(mask === undefined ? {} : { mask }) };
   try {
-    return model.generate(ids, { ...options, ...shared, ...(mask === undefined ? {} : { mask }) });
+    return model.generate(ids, { ...options, ...shared, ...own });
   } catch (error) {
     // Its thread would wait for it for ever.
     mask?.dispose();

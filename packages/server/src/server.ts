@@ -21,6 +21,7 @@ import { createRequestLog } from "./monitor/request-log.ts";
 import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
 import { programBytes } from "./profiles.ts";
+import { Pulls } from "./pulling/pulls.ts";
 import { Accounts } from "./rate-limit.ts";
 import { isAdmin, type Route, routes } from "./routes.ts";
 import { Security } from "./security/security.ts";
@@ -117,6 +118,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
     shared,
     settings,
     models,
+    pulls: new Pulls(settings.pull, models, settings.log),
     admission,
     watching: await openWatching({
       version,
