@@ -2,7 +2,7 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createKey } from "@bitnet.ts/server";
+import { createKey, fileKeys } from "@bitnet.ts/server";
 import { afterEach, expect, test } from "vitest";
 import { readEvents, type ServerProcess, startServerProcess } from "./server-process.ts";
 
@@ -88,9 +88,9 @@ test("an answer that was withheld is not kept", async () => {
 test("tenants share no answers; 0 bytes keep none", async () => {
   const keysFile = join(await mkdtemp(join(tmpdir(), "bitnet-cache-")), "keys.json");
   const [a, b, c] = [
-    await createKey(keysFile, { name: "a", tenant: "t", limits: {} }),
-    await createKey(keysFile, { name: "b", tenant: "u", limits: {} }),
-    await createKey(keysFile, { name: "c", tenant: "t", limits: {} }),
+    await createKey(fileKeys(keysFile), { name: "a", tenant: "t", limits: {} }),
+    await createKey(fileKeys(keysFile), { name: "b", tenant: "u", limits: {} }),
+    await createKey(fileKeys(keysFile), { name: "c", tenant: "t", limits: {} }),
   ];
   server = await startServerProcess(["--keys", keysFile]);
   const as = async ({ key }: { key: string }) =>

@@ -121,6 +121,6 @@ describe("model flags", () => {
     expect(() => parse("--isa", "avx3")).toThrow(
       /Allowed choices are scalar, avx2, avxvnni, avx512vnni, amx/,
     );
-    expect(() => parse("--backend", "cuda")).toThrow(/Allowed choices are native, wasm, reference/);
+    expect(() => parse("--backend", "cuda")).toThrow(/Allowed choices are native, webgpu, wasm, reference/);
   });
 });

@@ -24,7 +24,7 @@ import {
   parseShare,
 } from "./values.ts";
 
-const backends: readonly BackendName[] = ["native", "wasm", "reference"];
+const backends: readonly BackendName[] = ["native", "webgpu", "wasm", "reference"];
 /** As an object, so that the compiler notices a missing name. */
 const isas: Readonly<Record<Isa, true>> = {
   scalar: true,
@@ -40,6 +40,8 @@ const isas: Readonly<Record<Isa, true>> = {
   "wasm-i32-exact": true,
   "wasm-i16-exact": true,
   "wasm-plain-exact": true,
+  "wgsl-dot4": true,
+  "wgsl-plain": true,
 };
 const kvTypes: readonly KvType[] = ["f16", "f32"];
 const i2sLayouts: readonly I2sLayout[] = ["128/32", "64/16", "rows4"];
@@ -107,9 +109,10 @@ export function addModelOptions(command: Command, model: Option = modelOption())
         .default("int8"),
     )
     .addOption(
-      option("--backend <name>", "force a backend (default: native where it runs, else wasm)").choices(
-        backends,
-      ),
+      option(
+        "--backend <name>",
+        "force a backend (default: native where it runs, else webgpu on a GPU, else wasm)",
+      ).choices(backends),
     )
     .addOption(
       option("--isa <name>", "force an instruction set (default: the best that proves itself)").choices(

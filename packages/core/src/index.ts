@@ -19,6 +19,7 @@ export {
 export { type OpName, type OpOf, operations, opNames } from "./backend/operations.ts";
 export { type Phase, type Plan, planProgram } from "./backend/plan.ts";
 export * from "./backend/program.ts";
+export { logSumExp } from "./backend/reference/head.ts";
 export { createReferenceBackend, type ReferenceOptions } from "./backend/reference/reference-backend.ts";
 export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";

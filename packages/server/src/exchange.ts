@@ -10,6 +10,7 @@ import type { Lease } from "./models.ts";
 import type { EndedAnswer } from "./monitor/activity.ts";
 import type { Serving } from "./serving.ts";
 import { StreamWriter } from "./stream-writer.ts";
+import { estimateTokens } from "./token-estimate.ts";
 
 export type StreamKind = "sse" | "named-sse" | "ndjson";
 
@@ -109,6 +110,7 @@ export class Exchange {
       this.bodyBytes.length,
       this.signal,
       this.client.background !== undefined,
+      this.#estimate(),
     );
     this.onEnd(() => ticket.release());
     this.queuedMs = ticket.queuedMs;
@@ -122,6 +124,11 @@ export class Exchange {
     this.onEnd(() => lease.release());
     this.throwIfAborted();
     return lease;
+  }
+
+  #estimate(): number {
+    const get = (name: string) => this.#body?.raw(name);
+    return estimateTokens(get, this.bodyBytes.length, this.request.url, this.serving.settings);
   }
 
   /** Whoever leaves while a model is being loaded does not wait for it. */

@@ -3,10 +3,10 @@
  */
 import type { Grammar, GrammarSpec } from "@bitnet.ts/grammar";
 import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
-import type { KeptAnswer } from "./answer-cache.ts";
 import type { AnswerPlan } from "./answer-plan.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import type { KeptAnswer } from "./kept-answer.ts";
 import type { Lease } from "./models.ts";
 import { prefixKey } from "./prefix-key.ts";
 
@@ -39,7 +39,7 @@ export async function reserveFor(
   let nTokens = 0;
   for (const plan of plans) {
     const key = cache.keyOf(request, plan);
-    const kept = key === null ? undefined : cache.find(key);
+    const kept = key === null ? undefined : await cache.find(key);
     if (key !== null) keys.set(plan, key);
     if (kept !== undefined) found.set(plan, kept);
     else nTokens += plan.ids.length + (plan.options.maxTokens ?? 0);

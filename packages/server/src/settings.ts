@@ -2,7 +2,7 @@
 import type { BitNetLoadOptions } from "bitnet.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import { type CacheSettings, defaultCacheSettings } from "./cache-settings.ts";
-import type { KeyLimits } from "./keys.ts";
+import type { KeyLimits } from "./key-store.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
 import type { TraceSettings } from "./monitor/trace-exporter.ts";
 import { defaultPullSettings, type PullSettings } from "./pulling/settings.ts";
@@ -51,7 +51,7 @@ export interface ServerSettings {
   corsOrigins: readonly string[];
   /** Of clients without a key, and of keys without limits of their own. */
   limits: KeyLimits;
-  /** File of keys; null: no keys. */
+  /** File of keys, or "redis:" for those in `redis`; null: no keys. */
   keysFile: string | null;
   /** Hops of proxies whose X-Forwarded-For is believed. */
   trustedHops: number;

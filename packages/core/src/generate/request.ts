@@ -8,6 +8,7 @@ import type { PagedSequence } from "../model/paged-cache.ts";
 import { hasDry } from "./dry.ts";
 import { type BreakerVocabulary, breakersOf, noBreakers, type SequenceBreakers } from "./dry-breakers.ts";
 import { readDrawnLogprob, readLogprob, type TokenLogprob } from "./logprobs.ts";
+import type { TokenMask } from "./mask.ts";
 import type { GenerateSettings } from "./options.ts";
 import { Sampler, type SamplerLimits } from "./sampler.ts";
 import type { ScheduledRequest } from "./scheduled.ts";
@@ -146,6 +147,10 @@ export class ActiveRequest implements ScheduledRequest {
     this.settings.mask?.dispose();
   }
 
+  ready(): Promise<void> | null {
+    return this.#mask?.ready?.() ?? null;
+  }
+
   headRequests(from: number, count: number, firstRow: number): HeadRequest[] {
     const heads: HeadRequest[] = [];
     for (let position = from; position < from + count; position++) {
@@ -231,9 +236,12 @@ export class ActiveRequest implements ScheduledRequest {
       const k = Math.min(Math.max(this.settings.logprobs ?? 0, 1), this.#limits.vocabSize);
       return { row, want: { kind: "top", k }, apart: Int32Array.of(forced), logSumExp: true };
     }
-    // What is thought is free; a mask is about the answer.
-    const mask = this.#splitter?.isThinking === true ? null : this.settings.mask;
-    return this.#sampler.request(row, this.#nGenerated, mask?.allowed() ?? null);
+    return this.#sampler.request(row, this.#nGenerated, this.#mask?.allowed() ?? null);
+  }
+
+  /** What is thought is free; a mask is about the answer. */
+  get #mask(): TokenMask | null {
+    return this.#splitter?.isThinking === true ? null : this.settings.mask;
   }
 
   /** When the budget of thinking is used up, the closing mark comes next. */
