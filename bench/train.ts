@@ -1,6 +1,7 @@
 /**
- * The trainer: tokens per second of whole optimiser steps by size, and the share of a bare loop over the same matrix products (6 · N · tokens:
- * forward, and two on the way back), which is the part of a step that no trainer of this precision can avoid. Random tokens: no data is read.
+ * The trainer: tokens per second of whole optimiser steps by size, and the share of a bare loop over the same matrix products in f32
+ * (6 · N · tokens: forward, and two on the way back), which no trainer in f32 can avoid; one whose forward products are made of bytes can
+ * be faster. Random tokens: no data is read.
  */
 import { median } from "@bitnet.ts/cli/measuring";
 import {
@@ -71,10 +72,14 @@ await runBench("train", async ({ options, isa, threads, say }) => {
     step(1);
     bare();
     // Interleaved, so that a busy moment meets both.
-    const [whole, loops]: [number[], number[]] = [[], []];
+    const [whole, brains, loops]: [number[], number[], number[]] = [[], [], []];
     for (let run = 0; run < nRuns; run++) {
-      whole.push(secondsOf(() => step(run + 2)));
+      whole.push(secondsOf(() => step(2 * run + 2)));
       loops.push(secondsOf(bare));
+      if (!kernels.hasBrains) continue;
+      executor.setBackward("bf16");
+      brains.push(secondsOf(() => step(2 * run + 3)));
+      executor.setBackward("f32");
     }
     const [stepSeconds, loopSeconds] = [median(whole), median(loops)];
     const nMultiplied = shapesOf.reduce((sum, [m, n]) => sum + m * n, 0);
@@ -82,6 +87,7 @@ await runBench("train", async ({ options, isa, threads, say }) => {
       name,
       parameters: countParameters(graph) / 1e6,
       rate: nRows / stepSeconds,
+      ...(kernels.hasBrains ? { brainRate: nRows / median(brains) } : {}),
       products: (3 * nMultiplied * nRows) / loopSeconds / 1e9,
       share: loopSeconds / stepSeconds,
     });
@@ -94,8 +100,9 @@ await runBench("train", async ({ options, isa, threads, say }) => {
       { key: "name", label: "model", unit: "" },
       { key: "parameters", label: "parameters, millions", unit: "" },
       { key: "rate", label: "training", unit: "tok/s" },
+      { key: "brainRate", label: "with gradients in bf16", unit: "tok/s" },
       { key: "products", label: "bare products", unit: "GMAC/s" },
-      { key: "share", label: "time of the bare products in a step", unit: "share" },
+      { key: "share", label: "time of the bare products in f32, of a step", unit: "share" },
     ],
     verdicts: [],
     notes: [
@@ -111,7 +118,7 @@ function secondsOf(run: () => void): number {
   return (performance.now() - start) / 1000;
 }
 
-/** The three products of every matrix [outputs, inputs], and nothing else. */
+/** The three products of every matrix [outputs, inputs] in f32, and nothing else. */
 function bareLoop(
   kernels: Kernels,
   matrices: readonly (readonly [number, number])[],

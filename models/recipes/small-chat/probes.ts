@@ -40,7 +40,7 @@ export function probe(kind: ProbeKind, index: number): Probe {
     case "arithmetic":
       return exact(arithmeticQuestion(draw));
     case "copying":
-      return exact(copyQuestion(draw));
+      return copied(copyQuestion(draw));
     case "context":
       return index % 2 === 0 ? exact(contextQuestion(draw)) : remembered(draw);
     case "unknown": {
@@ -62,6 +62,13 @@ function exact({ ask, answer }: Question): Probe {
     messages: [{ role: "user", content: ask }],
     check: (found) => (found.trim() === answer ? [] : [`expected ${answer}`]),
   };
+}
+
+/** A word may be said back with a capital, as a sentence begins, or as it was given. */
+function copied({ ask, answer }: Question): Probe {
+  const asGiven = answer.slice(0, 1).toLowerCase() + answer.slice(1);
+  const { messages, check } = exact({ ask, answer });
+  return { messages, check: (found) => (found.trim() === asGiven ? [] : check(found)) };
 }
 
 function remembered(draw: Draw): Probe {

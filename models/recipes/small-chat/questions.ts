@@ -322,7 +322,11 @@ export function outsideQuestion(draw: Draw): Question {
     .say(draw.pick(outside))
     .replaceAll("NAME", () => openName(draw))
     .replaceAll("NOUN", () => openNoun(draw));
-  return { ask, answer: draw.say(draw.pick(admissions)) };
+  return { ask, answer: admission(draw) };
+}
+
+export function admission(draw: Draw): string {
+  return draw.say(draw.pick(admissions));
 }
 
 /** A question about the user, who has told nothing yet. */

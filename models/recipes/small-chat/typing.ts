@@ -15,7 +15,7 @@ export function typed(draw: Draw, text: string, protect: readonly string[] = [])
 }
 
 /** One letter of a longer word swapped, dropped or doubled. */
-function mistyped(draw: Draw, text: string, protect: readonly string[]): string {
+export function mistyped(draw: Draw, text: string, protect: readonly string[]): string {
   const words = text.split(" ");
   const places = words.flatMap((word, i) =>
     /^[a-z]{4,}$/.test(word) && !protect.some((each) => each.includes(word)) ? [i] : [],

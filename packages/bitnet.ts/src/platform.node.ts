@@ -15,7 +15,7 @@ import { openFileSource, openPath } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
-import type { BackendReport, BackendRequest, LocationRequest } from "./types.ts";
+import type { BackendReport, BackendRequest, GrammarRequest, LocationRequest } from "./types.ts";
 
 export { openFileSource };
 
@@ -169,7 +169,7 @@ function onlyReference(): BitNetError {
 /** Compiles the forms that answers may have; loaded when the first one is asked for. */
 export async function createGrammarCompiler(
   tokenizer: Tokenizer,
-  vocabSize: number,
+  { vocabSize }: GrammarRequest,
 ): Promise<GrammarCompiler> {
   const { GrammarCompiler } = await import("@bitnet.ts/grammar");
   return new GrammarCompiler(tokenizer, { vocabSize });

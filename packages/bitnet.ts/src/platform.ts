@@ -13,7 +13,7 @@ import {
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import type { WasmBackendOptions } from "@bitnet.ts/wasm";
 import { openKept } from "./cache/open-kept.ts";
-import type { BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
+import type { BackendRequest, BitNetLoadOptions, GrammarRequest, LocationRequest } from "./types.ts";
 
 export {
   availableMemory,
@@ -92,12 +92,21 @@ async function webgpuBackend(options: { allowFallback?: boolean; isa?: string })
   return createWebGpuBackend(options);
 }
 
-/** Compiles the forms that answers may have. */
+/** Compiles the forms that answers may have; its worker is loaded when the first one is asked for. */
 export async function createGrammarCompiler(
-  _tokenizer: Tokenizer,
-  _vocabSize: number,
+  tokenizer: Tokenizer,
+  { vocabSize, wasmUrl }: GrammarRequest,
 ): Promise<GrammarCompiler> {
-  throw new BitNetError("BACKEND_UNAVAILABLE", "answers in a form (schema, tools, …) need Node");
+  if (typeof Worker === "undefined")
+    throw new BitNetError(
+      "BACKEND_UNAVAILABLE",
+      "answers in a form (schema, tools, …) need workers, and there are none here",
+    );
+  const { GrammarCompiler } = await import("@bitnet.ts/grammar");
+  return new GrammarCompiler(tokenizer, {
+    vocabSize,
+    ...(wasmUrl === undefined ? {} : { worker: () => startFrom(wasmUrl, "grammar-worker.js") }),
+  });
 }
 
 async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<Backend> {
@@ -111,10 +120,16 @@ async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<B
 
 /** The files of the folder worker/ of this package, wherever its copy lies. */
 function wasmPlaces(folder: string): Pick<WasmBackendOptions, "worker" | "wasmUrl"> {
-  const at = (file: string) =>
-    new URL(file, new URL(`${folder.replace(/\/*$/, "")}/`, globalThis.location?.href));
   return {
-    worker: () => new Worker(at("wasm-worker.js"), { type: "module" }),
-    wasmUrl: { relaxed: at("bitnet-relaxed.wasm"), plain: at("bitnet-plain.wasm") },
+    worker: () => startFrom(folder, "wasm-worker.js"),
+    wasmUrl: { relaxed: fileIn(folder, "bitnet-relaxed.wasm"), plain: fileIn(folder, "bitnet-plain.wasm") },
   };
+}
+
+function startFrom(folder: string, file: string): Worker {
+  return new Worker(fileIn(folder, file), { type: "module" });
+}
+
+function fileIn(folder: string, file: string): URL {
+  return new URL(file, new URL(`${folder.replace(/\/*$/, "")}/`, globalThis.location?.href));
 }

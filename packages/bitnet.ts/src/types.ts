@@ -49,7 +49,7 @@ export interface BitNetLoadOptions {
    * `bitnet.ts/worker`. False: the model runs on this thread, as it does anyway in a worker of your own.
    */
   worker?: (() => EngineWorker) | false;
-  /** Browsers only: address of a copy of this package's folder worker/, where WebAssembly's files are not beside the worker's script. */
+  /** Browsers only: address of a copy of this package's folder worker/, where the other files of it are not beside the worker's script. */
   wasmUrl?: string;
   /** Browsers only: keep what is downloaded in the browser's own file system, and take it from there the next time. Default true. */
   cache?: boolean;
@@ -139,6 +139,13 @@ export interface BackendRequest {
   wasmUrl?: string;
   activations?: "int8" | "f32";
   onNotice: (line: string) => void;
+}
+
+/** What compiling the forms of answers asks of the platform. */
+export interface GrammarRequest {
+  /** Of the logits. */
+  vocabSize: number;
+  wasmUrl: string | undefined;
 }
 
 /** What opening a model's place asks of the platform. */

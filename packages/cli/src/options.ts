@@ -170,6 +170,13 @@ export interface SamplingFlags {
   repeatLastN: number;
   frequencyPenalty: number;
   presencePenalty: number;
+  dryMultiplier: number;
+  dryBase: number;
+  dryAllowedLength: number;
+  dryPenaltyLastN: number;
+  drySequenceBreaker?: readonly string[];
+  xtcProbability: number;
+  xtcThreshold: number;
   logitBias?: ReadonlyMap<number, number>;
   seed?: number;
   stop?: readonly string[];
@@ -212,6 +219,28 @@ function samplingFlags(nPredict: number): Option[] {
     option("--presence-penalty <x>", "subtracted from a logit when the token is in the window")
       .argParser(parseNumber)
       .default(0),
+    option("--dry-multiplier <x>", "DRY: penalty on tokens that continue a repetition; 0: none")
+      .argParser(parseNumberFrom(0))
+      .default(0),
+    option("--dry-base <x>", "what it is multiplied with for every further token of the repetition")
+      .argParser(parseNumberFrom(1))
+      .default(1.75),
+    option("--dry-allowed-length <n>", "tokens that may be repeated without it")
+      .argParser(parseInteger(0))
+      .default(2),
+    option("--dry-penalty-last-n <n>", "window of repetitions in tokens; 0: none, -1: all")
+      .argParser(parseInteger(-1))
+      .default(-1),
+    option(
+      "--dry-sequence-breaker <text>",
+      "text that repetitions do not reach across, \\n for a line break; repeatable, instead of the usual ones; none: no text",
+    ).argParser(collect),
+    option("--xtc-probability <p>", "XTC: how often the most probable tokens are left out; 0: never")
+      .argParser(parseFraction)
+      .default(0),
+    option("--xtc-threshold <p>", "tokens this probable are left out, all but the last")
+      .argParser(parseFraction)
+      .default(0.1),
     option(
       "--logit-bias <id=value>",
       "add to the logit of a token, -inf forbids it; repeatable, or separated by commas",
@@ -276,9 +305,25 @@ export function samplingOptions(flags: SamplingFlags): GenerateOptions {
     repeatLastN: flags.repeatLastN,
     frequencyPenalty: flags.frequencyPenalty,
     presencePenalty: flags.presencePenalty,
+    dryMultiplier: flags.dryMultiplier,
+    dryBase: flags.dryBase,
+    dryAllowedLength: flags.dryAllowedLength,
+    dryPenaltyLastN: flags.dryPenaltyLastN,
+    xtcProbability: flags.xtcProbability,
+    xtcThreshold: flags.xtcThreshold,
+    ...breakerOptions(flags.drySequenceBreaker),
     ignoreEos: flags.ignoreEos === true,
     ...(flags.logitBias === undefined ? {} : { logitBias: flags.logitBias }),
     ...(flags.seed === undefined || flags.seed < 0 ? {} : { seed: flags.seed }),
     ...(flags.stop === undefined ? {} : { stop: flags.stop }),
   };
+}
+
+/** As llama.cpp reads them: "none" stands for no text. */
+function breakerOptions(texts: readonly string[] | undefined): GenerateOptions {
+  if (texts === undefined) return {};
+  const drySequenceBreakers = texts
+    .filter((text) => text !== "none")
+    .map((text) => text.replaceAll("\\n", "\n"));
+  return { drySequenceBreakers };
 }

@@ -25,6 +25,8 @@ export function chooseKernels(
 const reportEveryMs = 5000;
 
 const watchEveryMs = 1000;
+/** Between pictures for the page that shows them. */
+const plotEveryMs = 3000;
 const watchRows = 10;
 
 /** `--watch`: the loss drawn again and again over itself. */
@@ -47,21 +49,42 @@ function createWatcher(library: Library, folder: string, steps: number): (entry:
   };
 }
 
-/** Trains to the end or until the session's signal, reports progress, and keeps `loss.svg` beside the log. */
+/**
+ * Trains to the end or until the session's signal, reports progress, and keeps `loss.svg` beside the log; with `watch` also a page that
+ * shows it.
+ */
 export async function trainTo(
   library: Library,
   trainer: OpenRun["trainer"],
   { name, ...flags }: { name: string; watch?: boolean; output: string },
   session: Session,
 ): Promise<void> {
-  const plot = () =>
-    library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, name)]);
-  const report = progressOf(library, flags, trainer.settings.schedule.steps, session);
+  // One after the other, as they are the same file.
+  let plotted: Promise<unknown> = Promise.resolve();
+  const plot = () => {
+    plotted = plotted
+      .catch(() => {})
+      .then(() =>
+        library.writeWhole(join(flags.output, "loss.svg"), [plotBytes(library, flags.output, name)]),
+      );
+    return plotted;
+  };
+  const page = join(flags.output, "loss.html");
+  if (flags.watch) {
+    await library.writeWhole(page, [new TextEncoder().encode(library.watchPage(name))]);
+    session.note(`${page}: shows the loss while training goes on`);
+  }
+  let lastPlot = performance.now();
+  const isPlotDue = ({ kind }: LogEntry) =>
+    kind === "evaluation" || (flags.watch && performance.now() - lastPlot >= plotEveryMs);
+  const report = progressOf(library, flags, trainer.lastStep, session);
   await trainer.run({
     signal: session.signal,
     onEntry: (entry) => {
       report(entry);
-      if (entry.kind === "evaluation") plot().catch(() => {}); // the next one comes soon
+      if (!isPlotDue(entry)) return;
+      lastPlot = performance.now();
+      plot().catch(() => {}); // the next one comes soon
     },
   });
   await plot();

@@ -32,5 +32,5 @@ export { drawLog } from "./train/draw-log.ts";
 export { initialise } from "./train/initialise.ts";
 export { type LogEntry, readLog } from "./train/log.ts";
 export { defaultOptimizer, Optimizer } from "./train/optimizer.ts";
-export { plotLog } from "./train/plot.ts";
+export { plotLog, watchPage } from "./train/plot.ts";
 export { Trainer } from "./train/trainer.ts";

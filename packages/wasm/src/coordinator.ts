@@ -77,7 +77,7 @@ class Coordinator {
   async #answer(request: Request): Promise<Answers[keyof Answers]> {
     switch (request.kind) {
       case "start": {
-        const { memory, pages } = createMemory(request.maximumPages);
+        const { memory, pages } = createMemory(request.wanted);
         this.#engine = await Engine.open(request.module, memory, true);
         return { pages } satisfies Answers["start"];
       }

@@ -160,6 +160,24 @@ describe("sources", () => {
 });
 
 describe("what does not fit 4 GiB", () => {
+  it("is told from what only looks large: the table of 2B-4T, and one of 2 GB", async () => {
+    const cause = new Error("read");
+    const read = () => Promise.reject(cause);
+    const backend = await createWasmBackend({ threads: 1 });
+    for (const [rows, cols] of [
+      [128_256, 2560],
+      [2 ** 18, 2 ** 12],
+    ] as const) {
+      const program = tableProgram(rows, cols, {
+        kind: "stream",
+        name: "table",
+        size: 2 * rows * cols,
+        read,
+      });
+      expect(await failureOf(backend.load(program, options))).toBe(cause);
+    }
+  });
+
   it("is refused with the arithmetic before anything is read", async () => {
     const [rows, cols] = [2 ** 18, 2 ** 13];
     const read = () => Promise.reject(new Error("read"));
@@ -183,7 +201,7 @@ describe("what does not fit 4 GiB", () => {
 describe("a machine", () => {
   it("gives all memory back when its program is disposed of, and serves the next one", async () => {
     const module = await compileModule("plain", {});
-    const place = { places: {}, maximumPages: 4096, threads: 1 };
+    const place = { places: {}, pages: { least: 4096, best: 4096 }, threads: 1 };
     const { machine, pages } = await Machine.start(module, place);
     const { variants } = await machine.ask({ kind: "prove" });
     const live: number[] = [(await machine.ask({ kind: "destroy" })).liveBytes];
@@ -206,7 +224,11 @@ describe("a machine", () => {
 
   it("that breaks fails what it was asked, then and later, and ends its threads", async () => {
     const module = await compileModule("plain", {});
-    const { machine } = await Machine.start(module, { places: {}, maximumPages: 128, threads: 2 });
+    const { machine } = await Machine.start(module, {
+      places: {},
+      pages: { least: 128, best: 128 },
+      threads: 2,
+    });
     const broken = { code: "BACKEND_FAILED", message: expect.stringMatching(/no memory for the stacks/) };
     const asked = machine.ask({ kind: "prepareHelpers", n: 4000 });
     await expect(asked).rejects.toMatchObject(broken);

@@ -4,6 +4,7 @@
  */
 import { BitNetError } from "@bitnet.ts/core";
 import { type Places, startWorker, type WorkerHandle } from "#host";
+import type { PagesWanted } from "./memory-plan.ts";
 import type { Answers, Command, FromWorker, Request } from "./messages.ts";
 
 interface Waiting {
@@ -26,14 +27,17 @@ export class Machine {
     this.#coordinator = this.#start((message) => this.#receive(message));
   }
 
-  /** @throws BitNetError BACKEND_UNAVAILABLE. */
+  /**
+   * @param pages Of its memory, which may become less than the least where no more is granted.
+   * @throws BitNetError BACKEND_UNAVAILABLE.
+   */
   static async start(
     module: WebAssembly.Module,
-    { places, maximumPages, threads }: { places: Places; maximumPages: number; threads: number },
+    { places, pages: wanted, threads }: { places: Places; pages: PagesWanted; threads: number },
   ): Promise<{ machine: Machine; pages: number }> {
     const machine = new Machine(module, places);
     try {
-      const { pages } = await machine.ask({ kind: "start", module, maximumPages });
+      const { pages } = await machine.ask({ kind: "start", module, wanted });
       if (threads > 1) await machine.#startHelpers(threads - 1);
       return { machine, pages };
     } catch (error) {

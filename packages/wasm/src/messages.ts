@@ -1,5 +1,6 @@
 /** What goes between the thread that uses the backend and its workers. Every request but the last two is answered, in order. */
 import type { EncodedProgram, EngineFailure, EngineNumbers } from "@bitnet.ts/core";
+import type { PagesWanted } from "./memory-plan.ts";
 
 /** A part of a local file, read by the worker itself. */
 export interface FilePart {
@@ -11,8 +12,8 @@ export interface FilePart {
 }
 
 export type Request =
-  /** Makes a memory of at most `maximumPages` and the engine in it. */
-  | { kind: "start"; module: WebAssembly.Module; maximumPages: number }
+  /** Makes a memory of at most as many pages as are wanted, or granted, and the engine in it. */
+  | { kind: "start"; module: WebAssembly.Module; wanted: PagesWanted }
   /** Which relaxed instructions the engine computes as it should, and how fast its dots are. */
   | { kind: "prove" }
   /** Whether a variant passes its known-answer test, given what has been proved. */

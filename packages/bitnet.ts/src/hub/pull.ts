@@ -21,10 +21,20 @@ export interface PullOptions extends Omit<DownloadOptions, "settings" | "onBytes
   /** A folder to put the files into, instead of the cache. */
   dir?: string;
   onProgress?: (progress: DownloadProgress) => void;
+  /** Which files make up the model, before any of them is brought; whatever it throws ends the pull. */
+  onChosen?: (files: readonly ChosenFile[]) => void | Promise<void>;
   /** One-line notices, such as a hub that could not be reached. */
   onNotice?: (line: string) => void;
   /** Replaces what the environment says. */
   settings?: Partial<HubSettings>;
+}
+
+export interface ChosenFile {
+  path: string;
+  /** Bytes. */
+  size: number;
+  /** Null for small files, of which a hub does not promise it. */
+  sha256: string | null;
 }
 
 export interface PulledModel {
@@ -47,9 +57,58 @@ export async function pull(source: string, options: PullOptions = {}): Promise<P
   const reference = parseHubReference(source, settings.endpoint);
   const revision = options.revision ?? reference.revision ?? "main";
   const { repo } = parseHubReference(`${reference.repo}@${revision}`, settings.endpoint); // checks the revision
+  return pullChosen(repo, revision, (model) => chooseFiles(model, reference.file), settings, options);
+}
+
+/**
+ * Files of a dataset, whose names often hold a hash.
+ * @param repo `owner/name`
+ * @param patterns Each is to match the paths of one file or of the parts of one.
+ * @returns Local paths for each pattern, in the order of their names.
+ * @throws BitNetError as `pull`.
+ */
+export async function pullDataset(
+  repo: string,
+  patterns: readonly RegExp[],
+  options: PullOptions = {},
+): Promise<string[][]> {
+  const settings = { ...(await hubSettings()), ...options.settings };
+  if (options.token !== undefined) settings.token = checkToken(options.token, "the token");
+  const revision = options.revision ?? "main";
+  parseHubReference(`${repo}@${revision}`, settings.endpoint); // checks both
+  const choose = (found: HubModel): ChosenFiles => {
+    const missing = patterns.find((pattern) => !found.files.some(({ path }) => pattern.test(path)));
+    if (missing !== undefined)
+      throw new BitNetError("FILE_NOT_FOUND", `${found.repo}: has no file like ${missing.source}`);
+    return {
+      files: found.files.filter(({ path }) => patterns.some((pattern) => pattern.test(path))),
+      entry: null,
+    };
+  };
+  const { files } = await pullChosen(`datasets/${repo}`, revision, choose, settings, options);
+  const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
+  return patterns.map((pattern) =>
+    sorted.filter(({ path }) => pattern.test(path)).map(({ localPath }) => localPath),
+  );
+}
+
+async function pullChosen(
+  repo: string,
+  revision: string,
+  choose: (model: HubModel) => ChosenFiles,
+  settings: HubSettings,
+  options: PullOptions,
+): Promise<PulledModel> {
   const online = settings.isOffline ? null : await askHub(repo, revision, settings, options);
-  if (online === null) return fromCache(repo, revision, reference.file, settings);
-  const chosen = chooseFiles(online, reference.file);
+  if (online === null) return fromCache(repo, revision, choose, settings);
+  const chosen = choose(online);
+  await options.onChosen?.(
+    chosen.files.map(({ path, size, hash, hashKind }) => ({
+      path,
+      size,
+      sha256: hashKind === "sha256" ? hash : null,
+    })),
+  );
   return bring(online, revision, chosen, settings, options);
 }
 
@@ -80,7 +139,7 @@ async function askHub(
 async function fromCache(
   repo: string,
   revision: string,
-  file: string | null,
+  choose: (model: HubModel) => ChosenFiles,
   settings: HubSettings,
 ): Promise<PulledModel> {
   const model = await cachedModel(settings.cacheDir, repo, revision);
@@ -90,7 +149,7 @@ async function fromCache(
       `${repo}: revision ${revision} is not in the cache ${settings.cacheDir}, and HF_HUB_OFFLINE forbids to ask the hub`,
     );
   }
-  const chosen = chooseFiles(model, file);
+  const chosen = choose(model);
   const folder = snapshotFolder(settings.cacheDir, repo, model.commit);
   return described(model, chosen, folder, true);
 }
@@ -103,7 +162,7 @@ async function bring(
   options: PullOptions,
 ): Promise<PulledModel> {
   const { repo, commit } = model;
-  const { onProgress: _own, settings: _replaced, ...downloadOptions } = options;
+  const { onProgress: _own, onChosen: _asked, settings: _replaced, ...downloadOptions } = options;
   const meter = new Meter(chosen.files, options.onProgress);
   const folder = options.dir === undefined ? null : resolve(options.dir);
   const blobs = join(repoFolder(settings.cacheDir, repo), "blobs");

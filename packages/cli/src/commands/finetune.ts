@@ -17,9 +17,10 @@ interface FinetuneFlags {
   textMode: "text" | "split";
   maxSamples?: number;
   full?: boolean;
+  merged?: boolean;
   rank: number;
   alpha: number;
-  dropout: number;
+  dropout?: number;
   targets?: LoraTarget[];
   epochs: number;
   steps?: number;
@@ -46,7 +47,9 @@ export function registerFinetune(program: Command, session: Session): void {
   const count = parseInteger(1);
   program
     .command("finetune")
-    .description("adapt a model to your examples: a LoRA adapter, or with --full every weight")
+    .description(
+      "adapt a model to your examples: a LoRA adapter, with --merged one within the weights, or with --full every weight",
+    )
     .argument("<model>", "GGUF file, Hugging Face folder, hf:owner/name, or a short name")
     .addOption(
       option(
@@ -75,12 +78,19 @@ export function registerFinetune(program: Command, session: Session): void {
     )
     .addOption(option("--max-samples <n>", "take so many examples at most").argParser(count))
     .addOption(option("--full", "train every weight in place of an adapter"))
+    .addOption(
+      option(
+        "--merged",
+        "train the adapter through the ternariser and write a whole model: merging it loses nothing",
+      ).conflicts("full"),
+    )
     .addOption(option("--rank <n>", "rank of the adapter").argParser(count).default(32))
     .addOption(option("--alpha <x>", "the adapter counts alpha / rank").argParser(parsePositive).default(64))
     .addOption(
-      option("--dropout <share>", "share of the adapter's input left out")
-        .argParser(parseFraction)
-        .default(0.1),
+      option(
+        "--dropout <share>",
+        "share of the adapter's input left out (default: 0.1; 0 with --merged)",
+      ).argParser(parseFraction),
     )
     .addOption(
       option("--targets <list>", "projections that get an adapter, by commas (default: all seven)").argParser(
@@ -118,7 +128,7 @@ export function registerFinetune(program: Command, session: Session): void {
         .default(1),
     )
     .addOption(
-      option("--embedding <type>", "with --full: type of the embedding in the GGUF file")
+      option("--embedding <type>", "with --full and --merged: type of the embedding in the GGUF file")
         .choices(["f16", "f32"])
         .default("f16"),
     )
@@ -127,7 +137,7 @@ export function registerFinetune(program: Command, session: Session): void {
         parseInteger(1, 256),
       ),
     )
-    .addOption(option("--watch", "draw the loss on the terminal, again and again"))
+    .addOption(option("--watch", "draw the loss on the terminal, again and again, and on a page, loss.html"))
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(jsonOption("the result"))
     .action((model: string, flags: FinetuneFlags) => finetune(model, flags, session));
@@ -154,12 +164,13 @@ function parseTargets(text: string): LoraTarget[] {
 }
 
 function settingsOf(library: Library, flags: FinetuneFlags): FinetuneSettings {
-  const { rank, alpha, dropout, targets = library.loraTargets } = flags;
+  const { rank, alpha, merged: isMerged = false, targets = library.loraTargets } = flags;
+  const { dropout = isMerged ? 0 : 0.1 } = flags;
   const { data, textMode, epochs, rate, weightDecay, batchSize, accumulation, maxLength, otherWeight, seed } =
     flags;
   return library.finetuneSettings({
     ...{ data, textMode, epochs, rate, weightDecay, batchSize, accumulation, maxLength, otherWeight, seed },
-    lora: flags.full ? null : { rank, alpha, dropout, targets },
+    lora: flags.full ? null : { rank, alpha, dropout, targets, ...(isMerged ? { isMerged } : {}) },
     evalData: flags.evalData ?? null,
     maxSamples: flags.maxSamples ?? null,
     steps: flags.steps ?? null,
@@ -224,7 +235,7 @@ async function save(
   { output, embedding }: FinetuneFlags,
   session: Session,
 ): Promise<string[]> {
-  if (settings.lora !== null) {
+  if (settings.lora !== null && !settings.lora.isMerged) {
     const [peft, gguf] = [join(output, "adapter"), join(output, "adapter.gguf")];
     await library.savePeftAdapter(peft, executor, settings.lora, base);
     await library.saveGgufAdapter(gguf, executor, settings.lora, base);

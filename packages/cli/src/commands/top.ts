@@ -33,6 +33,9 @@ interface Live {
   requests: number;
   failed: number;
   latencyMs: number;
+  firstTokenMs: number;
+  firstTokens: number;
+  queuedTokens: number;
   promptTokens: number;
   cachedTokens: number;
   generatedTokens: number;
@@ -98,7 +101,7 @@ function describe(now: Live, before: Live | null): string {
     ["models", now.models.map(({ name }) => name).join(", ")],
     [
       "requests",
-      `${formatCount(now.active)} running, ${formatCount(now.queued)} waiting, ${formatCount(now.batchLines)} of batches`,
+      `${formatCount(now.active)} running, ${formatCount(now.queued)} waiting (${formatCount(now.queuedTokens)} tokens), ${formatCount(now.batchLines)} of batches`,
     ],
     ["done", `${formatCount(now.requests)}, ${formatCount(now.failed)} failed`],
     [
@@ -118,6 +121,7 @@ function rates(now: Live, before: Live | null): [string, string][] {
   if (before === null || before.generatedTokens > now.generatedTokens) return [];
   const seconds = Math.max(1e-3, (now.time - before.time) / 1000);
   const requests = now.requests - before.requests;
+  const firsts = now.firstTokens - before.firstTokens;
   const cpu = (now.cpuMicros - before.cpuMicros) / (seconds * now.nCores * 1e4);
   const rows: [string, string][] = [
     ["speed", `${((now.generatedTokens - before.generatedTokens) / seconds).toFixed(1)} tok/s`],
@@ -125,6 +129,7 @@ function rates(now: Live, before: Live | null): [string, string][] {
       "latency",
       requests > 0 ? `${Math.round((now.latencyMs - before.latencyMs) / requests)} ms a request` : "–",
     ],
+    ["first token", firsts > 0 ? `${Math.round((now.firstTokenMs - before.firstTokenMs) / firsts)} ms` : "–"],
     ["processors", `${cpu.toFixed(0)} % of ${now.nCores}`],
   ];
   if (now.joules !== null && before.joules !== null)

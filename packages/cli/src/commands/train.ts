@@ -16,6 +16,7 @@ interface TrainFlags {
   threads?: number;
   tokens?: number;
   form?: "b1.58" | "b1" | "float";
+  backward?: "f32" | "bf16";
   embedding: "f16" | "f32";
   reference?: boolean;
   fresh?: boolean;
@@ -53,13 +54,19 @@ export function registerTrain(program: Command, session: Session): void {
     )
     .addOption(
       option(
+        "--backward <type>",
+        "precision of gradients in every stage, in place of the recipe's; bf16 is faster, and its bits are the processor's",
+      ).choices(["f32", "bf16"]),
+    )
+    .addOption(
+      option(
         "--embedding <type>",
         "type of the embedding in the GGUF file; f32 computes exactly what training did",
       )
         .choices(["f16", "f32"])
         .default("f16"),
     )
-    .addOption(option("--watch", "draw the loss on the terminal, again and again"))
+    .addOption(option("--watch", "draw the loss on the terminal, again and again, and on a page, loss.html"))
     .addOption(option("--reference", "compute with the slow reference kernels"))
     .addOption(option("--fresh", "refuse to start where there is a checkpoint, rather than go on with it"))
     .addOption(
@@ -100,7 +107,7 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
       );
     const nParameters = library.countParameters(executor.graph);
     session.note(
-      `${recipe.name}: ${formatCount(nParameters)} parameters (${recipe.model.form}), ${formatCount(trainer.settings.schedule.steps)} steps ` +
+      `${recipe.name}: ${formatCount(nParameters)} parameters (${recipe.model.form}), ${formatCount(trainer.lastStep)} steps ` +
         `of ${formatCount(recipe.batchTokens)} tokens, ${kernels.name}${wasResumed ? `, resumed after step ${trainer.state.step}` : ""}`,
     );
     const report = async () => {
@@ -146,11 +153,16 @@ async function readRecipe(path: string): Promise<unknown> {
   }
 }
 
-function override(recipe: unknown, { tokens, form }: TrainFlags): unknown {
+function override(recipe: unknown, { tokens, form, backward }: TrainFlags): unknown {
   if (typeof recipe !== "object" || recipe === null) return recipe;
-  const { model, ...rest } = recipe as { model?: object };
+  const { model, extensions, ...rest } = recipe as { model?: object; extensions?: unknown };
+  const isChanged = backward !== undefined && Array.isArray(extensions);
   return {
     ...rest,
+    ...(backward === undefined ? {} : { backward }),
+    ...(extensions === undefined
+      ? {}
+      : { extensions: isChanged ? extensions.map((each: object) => ({ ...each, backward })) : extensions }),
     model: form === undefined ? model : { ...model, form },
     ...(tokens === undefined ? {} : { tokens }),
   };
@@ -174,7 +186,9 @@ async function exportRun(
 ): Promise<TrainResult> {
   const { trainer, executor, shape, vocabulary } = run;
   const losses = Object.fromEntries(
-    [...run.heldOut].map(([name, documents]) => [name, trainer.evaluate(documents)]),
+    [...run.heldOut].flatMap(([name, documents]) =>
+      documents.length === 0 ? [] : [[name, trainer.evaluate(documents)]],
+    ),
   );
   const hasGguf = shape.form !== "float" && shape.hasSubNorms && shape.activation === "relu2";
   const gguf = join(flags.output, "model.gguf");
@@ -209,7 +223,7 @@ async function exportRun(
 function describe({ gguf, bytes, huggingFace, tokens, losses }: TrainResult): string {
   const written = [gguf === null ? [] : [`${gguf} (${formatBytes(bytes)})`], huggingFace ?? []].flat();
   const parts = Object.entries(losses).map(([name, loss]) => `${name} ${loss.toFixed(4)}`);
-  return `${written.join(" and ")}, after ${formatCount(tokens)} tokens; loss on held-out text: ${parts.join(", ")}`;
+  return `${written.join(" and ")}, after ${formatCount(tokens)} tokens${parts.length === 0 ? "" : `; loss on held-out text: ${parts.join(", ")}`}`;
 }
 
 /** Every token with its weight: what is learnt stands in brackets. */

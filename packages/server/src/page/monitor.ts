@@ -23,6 +23,7 @@ const number = (digits: number, unit: string) => (value: number) => `${value.toF
 const percent = (value: number) => `${(100 * value).toFixed(0)} %`;
 const charts: readonly (ChartOptions & { field: keyof Snapshot })[] = [
   { field: "tokens_per_second", title: "Tokens a second", format: number(1, ""), atLeast: 10 },
+  { field: "first_token_ms", title: "Time to the first token", format: number(0, " ms"), atLeast: 100 },
   { field: "latency_ms", title: "Time of a request", format: number(0, " ms"), atLeast: 100 },
   { field: "active", title: "Running", format: number(0, ""), atLeast: 1 },
   { field: "queued", title: "Waiting", format: number(0, ""), atLeast: 1 },

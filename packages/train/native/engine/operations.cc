@@ -34,7 +34,7 @@ class Scratch {
   size_t size_ = 0;
 };
 
-Scratch packedA, packedB, partials, attentions;
+Scratch packedA, packedB, innerFactors, partials, attentions;
 
 // Calls each(first, end) for runs of `n` elements.
 template <class Fn>
@@ -59,13 +59,16 @@ const TrainKernels* chooseKernels(const char* name) {
     const TrainKernels* kernels;
     bool runs;
   };
-  Choice choices[3] = {};
+  Choice choices[5] = {};
   int n = 0;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  choices[n++] = {avx512bf16TrainKernels(), vnni && __builtin_cpu_supports("avx512bf16")};
+  choices[n++] = {avx512vnniTrainKernels(), vnni};
   choices[n++] = {avx512TrainKernels(), avx512};
   choices[n++] = {avx2TrainKernels(), avx2};
 #elif defined(__aarch64__)
@@ -79,25 +82,73 @@ const TrainKernels* chooseKernels(const char* name) {
   return nullptr;
 }
 
+namespace {
+
+// Calls each(first, end) for rows of a product: few of them in smaller parts, so that every thread has some.
+template <class Fn>
+void eachPart(const TrainKernels& k, int rows, Fn each) {
+  Team& team = Team::instance();
+  int length = rowsPerTask;
+  while (length > k.tileRows && rows < 2 * length * team.threads()) length -= k.tileRows;
+  team.run((rows + length - 1) / length, [&](int task, int) {
+    const int first = task * length;
+    each(first, first + length < rows ? first + length : rows);
+  });
+}
+
+bool productOfTrits(const TrainKernels& k, Product p) {
+  const int nPanels = (p.n + k.panelCols - 1) / k.panelCols;
+  const size_t columns = static_cast<size_t>(byteColumns(p.k));
+  p.bytesA = reinterpret_cast<int8_t*>(packedA.of(static_cast<size_t>(p.m + k.tileRows) * columns / sizeof(float)));
+  p.bytesB = reinterpret_cast<int8_t*>(packedB.of(static_cast<size_t>(nPanels) * k.panelCols * columns / sizeof(float)));
+  if (p.bytesA == nullptr || p.bytesB == nullptr) return false;
+  Team::instance().run(nPanels, [&](int panel, int) { k.packTrits(p, panel); });
+  eachPart(k, p.m, [&](int first, int end) { k.multiplyTrits(p, first, end); });
+  return true;
+}
+
+// Columns that are packed at a time: so many rows of a transposed matrix stay in the cache from tile to tile.
+constexpr size_t columnsPerTask = 128;
+
+bool findInnerFactors(Product& p) {
+  if (p.innerDivisors == nullptr) return true;
+  float* factors = innerFactors.of(static_cast<size_t>(p.k));
+  if (factors == nullptr) return false;
+  for (int i = 0; i < p.k; i++) factors[i] = 1.0f / p.innerDivisors[i];
+  p.innerFactors = factors;
+  return true;
+}
+
+bool productOfBrains(const TrainKernels& k, Product p) {
+  const size_t pairs = (static_cast<size_t>(p.k) + 1) / 2;
+  const int nPanels = (p.n + k.panelCols - 1) / k.panelCols;
+  p.packedA = packedA.of((static_cast<size_t>(p.m) + k.tileRows) * pairs);
+  p.packedB = packedB.of(static_cast<size_t>(nPanels) * k.panelCols * pairs);
+  if (p.packedA == nullptr || p.packedB == nullptr || !findInnerFactors(p)) return false;
+  Team::instance().run(nPanels, [&](int panel, int) { k.packBrainsB(p, panel); });
+  if (p.transA) eachRun(pairs, columnsPerTask / 2, [&](size_t first, size_t end) { k.packBrainsA(p, static_cast<int>(first), static_cast<int>(end)); });
+  eachPart(k, p.m, [&](int first, int end) { k.multiplyBrains(p, first, end); });
+  return true;
+}
+
+}  // namespace
+
 bool product(const TrainKernels& k, Product p) {
+  if (p.isBrain) return k.multiplyBrains && !p.transB && productOfBrains(k, p);
+  if (p.isTernary && k.multiplyTrits && p.transB && !p.transA && !p.adds && p.k <= maxExactColumns) return productOfTrits(k, p);
   const int nPanels = (p.n + k.panelCols - 1) / k.panelCols;
   const int nTiles = (p.m + k.tileRows - 1) / k.tileRows;
   p.packedB = packedB.of(static_cast<size_t>(nPanels) * k.panelCols * p.k);
   if (p.packedB == nullptr) return false;
   Team& team = Team::instance();
   team.run(nPanels, [&](int panel, int) { k.packB(p, panel); });
+  if (!findInnerFactors(p)) return false;
   if (p.transA) {
     p.packedA = packedA.of(static_cast<size_t>(nTiles) * k.tileRows * p.k);
     if (p.packedA == nullptr) return false;
-    team.run(nTiles, [&](int tile, int) { k.packA(p, tile); });
+    eachRun(static_cast<size_t>(p.k), columnsPerTask, [&](size_t first, size_t end) { k.packA(p, static_cast<int>(first), static_cast<int>(end)); });
   }
-  // Few rows: smaller parts, so that every thread has some.
-  int each = rowsPerTask;
-  while (each > k.tileRows && p.m < 2 * each * team.threads()) each -= k.tileRows;
-  team.run((p.m + each - 1) / each, [&](int task, int) {
-    const int first = task * each;
-    k.multiply(p, first, first + each < p.m ? first + each : p.m);
-  });
+  eachPart(k, p.m, [&](int first, int end) { k.multiply(p, first, end); });
   return true;
 }
 

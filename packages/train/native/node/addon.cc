@@ -10,7 +10,7 @@ namespace bitnet::train {
 namespace {
 
 // Must equal that of src/kernels/native-kernels.ts. To be raised when a function's arguments change.
-constexpr int bindingVersion = 2;
+constexpr int bindingVersion = 3;
 
 const TrainKernels* kernels = nullptr;
 
@@ -74,6 +74,8 @@ double doProduct(Arguments& a) {
   p.factor = static_cast<float>(a.number());
   p.rowDivisors = a.floats();
   p.innerDivisors = a.floats();
+  p.isTernary = a.flag();
+  p.isBrain = a.flag();
   return product(*kernels, p);
 }
 

@@ -2,9 +2,17 @@
  * Writes trained side paths as others read them: a PEFT folder (Hugging Face) and a GGUF adapter (llama.cpp), both in f32 and with the
  * fingerprint of the base that they belong to.
  */
+
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { adapterBaseFile, adapterBaseKey, type GgufValue, rowOrder, writeGguf } from "@bitnet.ts/core";
+import {
+  adapterBaseFile,
+  adapterBaseKey,
+  BitNetError,
+  type GgufValue,
+  rowOrder,
+  writeGguf,
+} from "@bitnet.ts/core";
 import { hfName } from "../export/tensor-names.ts";
 import { writeJson, writeWhole } from "../export/write-file.ts";
 import { safetensorsPieces } from "../export/write-safetensors.ts";
@@ -21,6 +29,11 @@ interface Factor {
 }
 
 function factorsOf({ graph, parameters }: Executor): Factor[] {
+  if (graph.parameters.some(({ adapter }) => adapter !== undefined))
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      "an adapter that was trained through the ternariser is no side path: save the model that it is part of",
+    );
   return graph.parameters.flatMap(({ name, shape, isFrozen }, id) => {
     const match = /^(.*)\.lora_([ab])$/.exec(name);
     if (isFrozen || match === null) return [];
@@ -42,8 +55,9 @@ export async function savePeftAdapter(
   lora: LoraShape,
   base: Pick<BaseModel, "name" | "fingerprint">,
 ): Promise<void> {
+  const factors = factorsOf(executor);
   await mkdir(folder, { recursive: true });
-  const tensors = factorsOf(executor).map(({ projection, part, shape, values }) => ({
+  const tensors = factors.map(({ projection, part, shape, values }) => ({
     name: `base_model.model.${moduleOf(projection)}.lora_${part.toUpperCase()}.weight`,
     type: "F32" as const,
     shape,

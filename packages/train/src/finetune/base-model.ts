@@ -111,26 +111,29 @@ function shapeOf(config: ModelConfig, { buffers, ops }: Program, name: string): 
 export async function loadMasters(executor: Executor, base: BaseModel): Promise<void> {
   for (const [id, { name, form }] of executor.graph.parameters.entries()) {
     const to = executor.parameters[id] as Floats;
-    if (form === "float") {
-      to.set(await base.weights.dense(name));
-      continue;
-    }
-    const masters = await storedMasters(base, name);
-    if (masters !== null) to.set(masters);
-    else {
-      const { trits, scale } = await tritsOf(base, name);
-      spreadMasters(trits, scale, to);
-    }
+    if (form === "float") to.set(await base.weights.dense(name));
+    else await loadMaster(base, name, to);
   }
   executor.formWeights();
 }
 
-/** Fills the frozen parameters: trits and scales as the engine computes with them. The others are left. */
+async function loadMaster(base: BaseModel, name: string, to: Floats): Promise<void> {
+  const masters = await storedMasters(base, name);
+  if (masters !== null) return to.set(masters);
+  const { trits, scale } = await tritsOf(base, name);
+  spreadMasters(trits, scale, to);
+}
+
+/**
+ * Fills the frozen parameters: trits and scales as the engine computes with them, or masters of them where an adapter is added before they
+ * are formed. The others are left.
+ */
 export async function loadFrozen(executor: Executor, base: BaseModel): Promise<void> {
-  for (const [id, { name, form, isFrozen }] of executor.graph.parameters.entries()) {
+  for (const [id, { name, form, isFrozen, adapter }] of executor.graph.parameters.entries()) {
     if (!isFrozen) continue;
     const to = executor.parameters[id] as Floats;
     if (form === "float") to.set(await base.weights.dense(name));
+    else if (adapter !== undefined) await loadMaster(base, name, to);
     else {
       const { trits, scale } = await tritsOf(base, name);
       to.set(trits);

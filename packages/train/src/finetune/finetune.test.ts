@@ -11,6 +11,7 @@ import { saveGgufAdapter, savePeftAdapter } from "../adapter/save-adapter.ts";
 import { writeWhole } from "../export/write-file.ts";
 import type { Executor, MicroBatch } from "../graph/executor.ts";
 import { noise, smallBatch } from "../graph/small-model.test.kit.ts";
+import { type LoraShape, loraTargets } from "../graph/transformer.ts";
 import { referenceKernels } from "../kernels/reference/reference-kernels.ts";
 import { openBase, spreadMasters, storedMasters } from "./base-model.ts";
 import { openFinetune } from "./open-finetune.ts";
@@ -27,6 +28,9 @@ beforeAll(async () => {
   batch = smallBatch([20, 30], 3, original.graph.vocabSize);
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Trained through the ternariser. */
+const merged: LoraShape = { rank: 8, alpha: 16, dropout: 0, targets: loraTargets, isMerged: true };
 
 let nRuns = 0;
 async function open(given: Partial<FinetuneSettings> = {}, base = "base.gguf", run = `run-${nRuns++}`) {
@@ -60,7 +64,7 @@ function trainedBits(executor: Executor): string {
 
 describe("the first forward pass", () => {
   it("is the base's own, from packed weights as from a frozen base", async () => {
-    for (const lora of [null, finetuneSettings({ data: ["x"] }).lora]) {
+    for (const lora of [null, finetuneSettings({ data: ["x"] }).lora, merged]) {
       const run = await open({ lora });
       expect(lossesOf(run.executor)).toEqual(lossesOf(original));
       await run.close();
@@ -92,10 +96,10 @@ describe("the first forward pass", () => {
 });
 
 describe("a run", () => {
-  it.each(["lora", "full"])(
+  it.each(["lora", "full", "merged"])(
     "that is stopped anywhere and resumed gives the same bits: %s",
     async (method) => {
-      const given = method === "full" ? { lora: null } : {};
+      const given = method === "full" ? { lora: null } : method === "merged" ? { lora: merged } : {};
       const whole = await open(given);
       await whole.trainer.run();
       const before = trainedBits(whole.executor);
@@ -206,6 +210,40 @@ describe("what is written", () => {
       await adapter.close();
     }
     await expect(openModelFiles(await openPath(join(folder, "peft")))).rejects.toThrow(/config\.json/);
+    await run.close();
+  });
+});
+
+describe("an adapter that is trained through the ternariser", () => {
+  it.each(["base.gguf", "base-hf"])(
+    "gives the very model that was trained, and leaves the rest of %s",
+    async (name) => {
+      const run = await open({ lora: merged, steps: 30, rate: 0.02, evaluateEvery: 10 }, name);
+      const before = run.trainer.evaluate();
+      const table = run.executor.parameters[0]?.slice();
+      const id = run.executor.graph.parameters.findIndex((each) => each.name === "blk.1.ffn_up");
+      const [masters, trits] = [
+        run.executor.parameters[id]?.slice(),
+        run.executor.formed(id).weights.slice(),
+      ];
+      await run.trainer.run();
+      expect(run.trainer.evaluate()).toBeLessThan(before - 0.3);
+      expect(run.executor.parameters[0]).toEqual(table);
+      expect(run.executor.parameters[id]).toEqual(masters);
+      expect(run.executor.formed(id).weights).not.toEqual(trits);
+      const saved = await saveModel(join(folder, `through-${name}`), run.executor, run.base, "f32");
+      const again = await open({ lora: null }, saved.gguf.slice(folder.length + 1));
+      expect(lossesOf(again.executor)).toEqual(lossesOf(run.executor));
+      await again.close();
+      await run.close();
+    },
+  );
+
+  it("takes no dropout, and is no side path", async () => {
+    await expect(open({ lora: { ...merged, dropout: 0.1 } })).rejects.toThrow(/dropout is 0.1, expected 0/);
+    const run = await open({ lora: merged });
+    const save = savePeftAdapter(join(folder, "none"), run.executor, merged, run.base);
+    await expect(save).rejects.toThrow(/through the ternariser/);
     await run.close();
   });
 });

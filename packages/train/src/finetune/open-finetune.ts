@@ -88,6 +88,7 @@ export async function openFinetune(
     else {
       await loadFrozen(executor, base);
       initialiseAdapter(executor, settings.seed);
+      executor.formWeights();
     }
     await mkdir(folder, { recursive: true });
     const batchExamples = settings.batchSize * settings.accumulation;

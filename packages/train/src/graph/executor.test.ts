@@ -3,6 +3,8 @@
  * accumulated ≡ at once, recomputed ≡ kept.
  */
 import { describe, expect, it } from "vitest";
+import type { Kernels } from "../kernels/kernels.ts";
+import { nativeKernels } from "../kernels/native-kernels.ts";
 import { referenceKernels } from "../kernels/reference/reference-kernels.ts";
 import type { Executor, MicroBatch } from "./executor.ts";
 import { smallBatch, smallExecutor, smallLora } from "./small-model.test.kit.ts";
@@ -15,6 +17,17 @@ function gradientsOf(executor: Executor, batches: readonly MicroBatch[], scale =
   executor.clearGradients();
   for (const batch of batches) executor.gradient(batch, scale);
   return executor.gradients.map((gradient) => Array.from(gradient));
+}
+
+const norm = (values: readonly number[]) => Math.hypot(...values);
+
+/** Native kernels with one and with three threads, where they have products of bf16. */
+function brainKernels(): Kernels[] {
+  try {
+    return [1, 3].map((threads) => nativeKernels({ threads })).filter(({ hasBrains }) => hasBrains);
+  } catch {
+    return [];
+  }
 }
 
 const variants: [string, Partial<TransformerShape>][] = [
@@ -143,6 +156,54 @@ describe("gradients", () => {
     const batch = smallBatch([4]);
     batch.ids[2] = 19;
     expect(() => executor.loss(batch)).toThrow(/0…18/);
+  });
+});
+
+describe("gradients in bf16", () => {
+  const kernels = [f32, ...brainKernels()];
+  const gradientsIn = (executor: Executor, precision: "f32" | "bf16", batches: readonly MicroBatch[]) => {
+    executor.setBackward(precision);
+    return gradientsOf(executor, batches);
+  };
+
+  it("lie near those in f32, and the loss is the same", () => {
+    for (const each of kernels) {
+      const executor = smallExecutor(each, { nLayers: 3 });
+      const batch = smallBatch([7, 1, 5, 12]);
+      const exact = gradientsIn(executor, "f32", [batch]);
+      const losses = Array.from(executor.losses);
+      const rounded = gradientsIn(executor, "bf16", [batch]);
+      expect(Array.from(executor.losses)).toEqual(losses);
+      exact.forEach((gradient, id) => {
+        const error = norm(gradient.map((g, i) => g - (rounded[id]?.[i] ?? 0)));
+        expect(error / norm(gradient), executor.graph.parameters[id]?.name).toBeLessThan(0.01);
+      });
+      expect(rounded).not.toEqual(exact);
+    }
+  });
+
+  it("get the same bits recomputed and in micro-batches that are cut where chains end", () => {
+    const shape = { contextLength: 64, nLayers: 2, isTied: false };
+    const whole = smallBatch([64, 64, 64, 64, 50]);
+    const cut = (first: number, end: number, starts: number[]) => ({
+      ids: whole.ids.subarray(first, end),
+      labels: whole.labels.subarray(first, end),
+      weights: whole.weights.subarray(first, end),
+      starts: Int32Array.from(starts),
+    });
+    for (const each of kernels) {
+      const once = gradientsIn(smallExecutor(each, shape, { maxRows: 320 }), "bf16", [whole]);
+      const recomputed = smallExecutor(each, shape, { maxRows: 320, recomputes: true });
+      expect(gradientsIn(recomputed, "bf16", [whole])).toEqual(once);
+      const parts = [cut(0, 256, [0, 64, 128, 192, 256]), cut(256, 306, [0, 50])];
+      expect(gradientsIn(smallExecutor(each, shape, { maxRows: 320 }), "bf16", parts)).toEqual(once);
+    }
+  });
+
+  it("are refused where kernels have none", () => {
+    const executor = smallExecutor({ ...f32, name: "plain", hasBrains: false });
+    expect(() => executor.setBackward("bf16")).toThrow(/want AVX512-BF16.*plain has none/);
+    executor.setBackward("f32");
   });
 });
 

@@ -6,7 +6,14 @@
 import { BitNetError, ropeTable } from "@bitnet.ts/core";
 import { chainLength, type Floats, type Kernels } from "../kernels/kernels.ts";
 import { GradientPool, planValues } from "./buffers.ts";
-import { type Graph, type Operation, type ParameterId, sizeOf, type ValueId } from "./graph.ts";
+import {
+  type Graph,
+  type Operation,
+  type Parameter,
+  type ParameterId,
+  sizeOf,
+  type ValueId,
+} from "./graph.ts";
 
 /** Whole documents, one after another. */
 export interface MicroBatch {
@@ -33,6 +40,10 @@ export interface ExecutorOptions {
   recomputes?: boolean;
 }
 
+/** What the products of the way back are made of, those of the head aside. `bf16` is faster where there are instructions for it; its bits hold for one instruction set, not for all. */
+export type BackwardPrecision = (typeof backwardPrecisions)[number];
+export const backwardPrecisions = ["f32", "bf16"] as const;
+
 /** What dropout masks depend on, besides the place. */
 export interface DropoutKey {
   seed: number;
@@ -55,12 +66,15 @@ export class Executor {
   readonly losses: Floats;
   readonly #formed: readonly Floats[];
   readonly #scales: Float64Array;
+  /** A weight with what an adapter adds to it, before it is formed. */
+  readonly #sum: Floats;
   readonly #values: readonly Floats[];
   readonly #pool: GradientPool;
   readonly #logits: Floats;
   readonly #rope: Floats;
   readonly #maxRows: number;
   readonly #recomputes: boolean;
+  #isBrain = false;
   /** [maxRows, widest value], for side paths. */
   readonly #scratch: readonly [Floats, Floats];
   #dropout: DropoutKey | null = null;
@@ -71,12 +85,13 @@ export class Executor {
     this.parameters = graph.parameters.map((parameter) => kernels.allocate(sizeOf(parameter)));
     // Kernels write gradients of norms in any case.
     this.gradients = graph.parameters.map((parameter) =>
-      kernels.allocate(parameter.isFrozen && parameter.shape.length > 1 ? 0 : sizeOf(parameter)),
+      kernels.allocate(hasGradient(parameter) || parameter.shape.length === 1 ? sizeOf(parameter) : 0),
     );
     this.#formed = graph.parameters.map((parameter, id) =>
-      parameter.form === "float" || parameter.isFrozen
-        ? (this.parameters[id] as Floats)
-        : kernels.allocate(sizeOf(parameter)),
+      isFormed(parameter) ? kernels.allocate(sizeOf(parameter)) : (this.parameters[id] as Floats),
+    );
+    this.#sum = kernels.allocate(
+      Math.max(0, ...graph.parameters.map((each) => (each.adapter === undefined ? 0 : sizeOf(each)))),
     );
     this.#scales = new Float64Array(graph.parameters.length).fill(1);
     this.#values = planValues(graph, kernels, maxRows, recomputes);
@@ -101,13 +116,43 @@ export class Executor {
 
   /** Ternarises (or binarises) the master weights for the passes to come. @throws BitNetError NUMERIC_FAILURE */
   formWeights(): void {
-    this.graph.parameters.forEach(({ form, isFrozen }, id) => {
-      if (form === "float" || isFrozen) return;
-      this.#scales[id] = this.kernels.formWeights(
-        this.parameters[id] as Floats,
-        form,
-        this.#formed[id] as Floats,
-      );
+    this.graph.parameters.forEach((parameter, id) => {
+      if (!isFormed(parameter)) return;
+      const masters = this.#adapted(parameter, this.parameters[id] as Floats);
+      this.#scales[id] = this.kernels.formWeights(masters, parameter.form, this.#formed[id] as Floats);
+    });
+  }
+
+  /** W + scale · B A. */
+  #adapted(parameter: Parameter, weights: Floats): Floats {
+    if (parameter.adapter === undefined) return weights;
+    const { a, b, scale } = parameter.adapter;
+    const [n, rank] = this.#shapeOf(b);
+    const [, k] = this.#shapeOf(a);
+    const sum = this.#sum.subarray(0, n * k);
+    const factors = { a: this.parameters[b] as Floats, b: this.parameters[a] as Floats };
+    this.kernels.product({ ...factors, out: sum, m: n, n: k, k: rank, factor: scale });
+    this.kernels.add(weights, sum, sum);
+    return sum;
+  }
+
+  /** Passes the gradients of weights on to the adapters within them: dB = scale · dW Aᵀ, dA = scale · Bᵀ dW. Once a step, before the optimiser. */
+  finishGradients(): void {
+    this.graph.parameters.forEach(({ adapter }, id) => {
+      if (adapter === undefined) return;
+      const { a, b, scale } = adapter;
+      const [outputs, rank] = this.#shapeOf(b);
+      const [, inputs] = this.#shapeOf(a);
+      const dW = this.gradients[id] as Floats;
+      const rest = { factor: scale, adds: true };
+      this.kernels.product({
+        ...{ a: dW, b: this.parameters[a] as Floats, out: this.gradients[b] as Floats },
+        ...{ m: outputs, n: rank, k: inputs, transB: true, ...rest },
+      });
+      this.kernels.product({
+        ...{ a: this.parameters[b] as Floats, b: dW, out: this.gradients[a] as Floats },
+        ...{ m: rank, n: inputs, k: outputs, transA: true, ...rest },
+      });
     });
   }
 
@@ -119,6 +164,16 @@ export class Executor {
   /** The scale of a frozen parameter's trits. */
   setFrozenScale(id: ParameterId, scale: number): void {
     this.#scales[id] = scale;
+  }
+
+  /** For gradients to come. @throws BitNetError BACKEND_UNAVAILABLE */
+  setBackward(precision: BackwardPrecision): void {
+    if (precision === "bf16" && !this.kernels.hasBrains)
+      throw new BitNetError(
+        "BACKEND_UNAVAILABLE",
+        `training: gradients in bf16 want AVX512-BF16 (or the reference kernels), and ${this.kernels.name} has none; train with --backward f32`,
+      );
+    this.#isBrain = precision === "bf16";
   }
 
   clearGradients(): void {
@@ -247,6 +302,7 @@ export class Executor {
           k,
           transB: true,
           factor: scale,
+          isTernary: op.s !== null,
           ...divisors,
         });
         break;
@@ -366,8 +422,9 @@ export class Executor {
           k: outputs,
           factor: scale,
           adds: true,
+          isBrain: this.#isBrain,
         });
-        if (graph.parameters[op.weight]?.isFrozen) break;
+        if (!hasGradient(graph.parameters[op.weight])) break;
         const divisors = op.s === null ? {} : { innerDivisors: value(op.s) };
         const x = value(op.x);
         kernels.product({
@@ -379,6 +436,7 @@ export class Executor {
           k: rows,
           transA: true,
           adds: true,
+          isBrain: this.#isBrain,
           ...divisors,
         });
         break;
@@ -468,6 +526,15 @@ export class Executor {
       });
     }
   }
+}
+
+/** Whether the forward pass multiplies with something else than the parameter. */
+function isFormed({ form, isFrozen, adapter }: Parameter): boolean {
+  return form !== "float" && (!isFrozen || adapter !== undefined);
+}
+
+function hasGradient(parameter: Parameter | undefined): boolean {
+  return parameter !== undefined && (!parameter.isFrozen || parameter.adapter !== undefined);
 }
 
 function sumLosses(losses: Floats, { weights }: MicroBatch): BatchLoss {

@@ -18,6 +18,14 @@ export interface Parameter {
   readonly decays: boolean;
   /** Not trained: its values are those that the forward pass multiplies with, and it has no gradient. */
   readonly isFrozen: boolean;
+  /** Factors B [out, rank] and A [rank, in] that scale · B A is added of before the weight is formed. Of this weight itself nothing is trained. */
+  readonly adapter?: Adapter;
+}
+
+interface Adapter {
+  readonly a: ParameterId;
+  readonly b: ParameterId;
+  readonly scale: number;
 }
 
 export interface Value {

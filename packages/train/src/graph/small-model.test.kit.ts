@@ -41,8 +41,8 @@ export function smallExecutor(
     for (let i = 0; i < weights.length; i++)
       weights[i] = isNorm ? 1 + 0.3 * noise(id + 1, i) : 0.5 * noise(id + 1, i);
   });
-  graph.parameters.forEach(({ form, isFrozen }, id) => {
-    if (!isFrozen || form === "float") return;
+  graph.parameters.forEach(({ form, isFrozen, adapter }, id) => {
+    if (!isFrozen || form === "float" || adapter !== undefined) return;
     const masters = executor.parameters[id]?.slice() ?? kernels.allocate(0);
     executor.setFrozenScale(id, kernels.formWeights(masters, form, executor.parameters[id] ?? masters));
   });

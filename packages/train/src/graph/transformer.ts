@@ -45,6 +45,8 @@ export interface LoraShape {
   /** Share of the input that training leaves out. */
   dropout: number;
   targets: readonly LoraTarget[];
+  /** Train through the ternariser: the forward pass multiplies with Q(W + alpha / rank · B A), so that merging loses nothing. No dropout. */
+  isMerged?: boolean;
 }
 
 /** @throws BitNetError INVALID_ARGUMENT for a shape that is none. */
@@ -120,7 +122,13 @@ class Recorder {
     return this.#values.push({ name, width, replaces }) - 1;
   }
 
-  matrix(name: string, rows: number, cols: number, form: WeightForm): ParameterId {
+  matrix(
+    name: string,
+    rows: number,
+    cols: number,
+    form: WeightForm,
+    adapter?: Parameter["adapter"],
+  ): ParameterId {
     return (
       this.#parameters.push({
         name,
@@ -128,6 +136,7 @@ class Recorder {
         form,
         decays: true,
         isFrozen: this.#lora !== null,
+        ...(adapter === undefined ? {} : { adapter }),
       }) - 1
     );
   }
@@ -156,20 +165,17 @@ class Recorder {
   }
 
   linear(name: string, { x, s, plain }: LinearInput, inputs: number, outputs: number): ValueId {
-    const weight = this.matrix(name, outputs, inputs, this.#shape.form);
+    const target = loraTargets.find((each) => name.endsWith(`.${each}`));
+    const lora = target !== undefined && this.#lora?.targets.includes(target) ? this.#lora : null;
+    const adapter = lora?.isMerged ? this.#factors(name, lora, inputs, outputs) : undefined;
+    const weight = this.matrix(name, outputs, inputs, this.#shape.form, adapter);
     const out = this.value(name, outputs);
     this.push({ kind: "linear", x, s, weight, out });
-    const target = loraTargets.find((each) => name.endsWith(`.${each}`));
-    const lora = this.#lora;
-    if (lora === null || target === undefined || !lora.targets.includes(target)) return out;
+    if (lora === null || lora.isMerged) return out;
     return this.#sidePath(name, lora, { x: plain, y: out, inputs, outputs });
   }
 
-  #sidePath(
-    name: string,
-    { rank, alpha, dropout }: LoraShape,
-    { x, y, inputs, outputs }: { x: ValueId; y: ValueId; inputs: number; outputs: number },
-  ): ValueId {
+  #factors(name: string, { rank, alpha }: LoraShape, inputs: number, outputs: number) {
     const factor = (part: string, rows: number, cols: number) =>
       this.#parameters.push({
         name: `${name}.${part}`,
@@ -178,11 +184,23 @@ class Recorder {
         decays: true,
         isFrozen: false,
       }) - 1;
-    const [a, b] = [factor("lora_a", rank, inputs), factor("lora_b", outputs, rank)];
-    const hidden = this.value(`${name}.hidden`, rank);
+    return {
+      a: factor("lora_a", rank, inputs),
+      b: factor("lora_b", outputs, rank),
+      scale: alpha / rank,
+    };
+  }
+
+  #sidePath(
+    name: string,
+    lora: LoraShape,
+    { x, y, inputs, outputs }: { x: ValueId; y: ValueId; inputs: number; outputs: number },
+  ): ValueId {
+    const { a, b, scale } = this.#factors(name, lora, inputs, outputs);
+    const hidden = this.value(`${name}.hidden`, lora.rank);
     const out = this.value(`${name}.lora`, outputs, y);
-    const site = this.#nSites++;
-    this.push({ kind: "lora", x, y, a, b, hidden, out, scale: alpha / rank, dropout, site });
+    const { dropout } = lora;
+    this.push({ kind: "lora", x, y, a, b, hidden, out, scale, dropout, site: this.#nSites++ });
     return out;
   }
 
@@ -238,12 +256,14 @@ function checkShape(shape: TransformerShape): void {
     });
 }
 
-function checkLora({ rank, alpha, dropout, targets }: LoraShape): void {
+function checkLora({ rank, alpha, dropout, targets, isMerged }: LoraShape): void {
   const problems: string[] = [];
   if (!Number.isSafeInteger(rank) || rank < 1 || rank > 4096)
     problems.push(`rank is ${rank}, expected an integer from 1 to 4096`);
   if (!(alpha > 0 && Number.isFinite(alpha))) problems.push(`alpha is ${alpha}, expected a positive number`);
   if (!(dropout >= 0 && dropout < 1)) problems.push(`dropout is ${dropout}, expected a number in [0, 1)`);
+  if (isMerged && dropout !== 0)
+    problems.push(`dropout is ${dropout}, expected 0 for an adapter that is trained through the ternariser`);
   if (targets.length === 0) problems.push("targets: expected one at least");
   for (const target of targets)
     if (!loraTargets.includes(target))

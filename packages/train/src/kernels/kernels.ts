@@ -33,6 +33,10 @@ interface Product {
   innerDivisors?: Floats; // [k]
   /** Add to `out`, chain by chain, rather than replace it. */
   adds?: boolean;
+  /** `a` holds whole numbers −128 … 127 and `b` −1, 0 and 1: sums may be made of integers, which give the same bits. */
+  isTernary?: boolean;
+  /** Round both operands to bf16 first, for speed; without `transB`. The order within a chain is the instruction set's. */
+  isBrain?: boolean;
 }
 
 /** Rows of several documents one after another; document d holds rows `starts[d] … starts[d + 1])`, and attends to itself only. */
@@ -107,8 +111,10 @@ interface AdamwStep {
 }
 
 export interface Kernels {
-  /** For reports: `reference f64`, `native avx512vnni`. */
+  /** For reports: `reference f64`, `native avx512bf16`. */
   readonly name: string;
+  /** Whether products take `isBrain`. */
+  readonly hasBrains: boolean;
   /** Zeros. */
   allocate(n: number): Floats;
 

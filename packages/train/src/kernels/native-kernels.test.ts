@@ -7,7 +7,7 @@ import { nativeKernels } from "./native-kernels.ts";
 import { referenceKernels } from "./reference/reference-kernels.ts";
 
 function available(): string[] {
-  return ["avx512", "avx2", "neon", "scalar"].filter((isa) => {
+  return ["avx512bf16", "avx512vnni", "avx512", "avx2", "neon", "scalar"].filter((isa) => {
     try {
       nativeKernels({ isa });
       return true;
@@ -49,6 +49,24 @@ for (const [m, n, k] of [
           kernels.product({ ...operands, transA, transB, adds, factor: 0.37, rowDivisors: s, ...inner });
           return [out];
         });
+
+for (const [m, n, k] of [
+  [1, 1, 1],
+  [13, 33, 7],
+  [12, 32, 64],
+  [30, 20, 257],
+  [200, 70, 770],
+] as const)
+  for (const values of [3, 2])
+    add(`product of bytes and ${values === 3 ? "trits" : "signs"} ${m}×${n}×${k}`, (kernels) => {
+      const out = new Float32Array(m * n);
+      // Every seventh row as large as can be, so that sums are.
+      const a = random(m * k, 1).map((x, i) => (Math.floor(i / k) % 7 === 0 ? -128 : Math.round(127 * x)));
+      const b = random(n * k, 2).map((x) => (values === 2 ? (x < 0 ? -1 : 1) : Math.round(1.4 * x)));
+      const s = random(m, 4).map((x) => 2 + x);
+      kernels.product({ a, b, out, m, n, k, transB: true, factor: 0.37, rowDivisors: s, isTernary: true });
+      return [out];
+    });
 
 for (const [m, n, k] of [
   [1, 1, 1],
@@ -222,6 +240,50 @@ describe.skipIf(isas.length === 0)("native training kernels", () => {
           differences: expected.map(() => null),
         });
       }
+  });
+
+  const brainy = isas.filter((isa) => nativeKernels({ isa }).hasBrains);
+  it.skipIf(brainy.length === 0)(
+    "multiply bf16 as the reference does, but for the order of a sum, for any threads",
+    () => {
+      for (const isa of brainy)
+        for (const [m, n, k] of [
+          [1, 1, 1],
+          [13, 33, 7],
+          [30, 20, 257],
+          [12, 32, 256],
+          [200, 70, 611],
+        ] as const)
+          for (const transA of [false, true])
+            for (const adds of [false, true]) {
+              const inner = transA ? { innerDivisors: random(k, 5).map((x) => 2 + x) } : {};
+              const operands = { a: random(m * k, 1), b: random(n * k, 2), m, n, k, transA, adds, ...inner };
+              const productOf = (kernels: Kernels, isBrain: boolean) => {
+                const out = random(m * n, 3);
+                kernels.product({ ...operands, out, factor: 0.37, isBrain });
+                return out;
+              };
+              const found = productOf(nativeKernels({ isa, threads: 1 }), true);
+              expect(productOf(nativeKernels({ isa, threads: 3 }), true)).toEqual(found);
+              const expected = productOf(reference, true);
+              const exact = productOf(reference, false);
+              const errorFrom = (values: Float32Array) =>
+                Math.max(...found.map((x, i) => Math.abs(x - (values[i] ?? 0))));
+              // Far nearer to rounded operands than to whole ones.
+              const what = `${isa} ${m}×${n}×${k} ${transA} ${adds}`;
+              expect(errorFrom(expected), what).toBeLessThan(2e-7 * k + 1e-7);
+              if (k > 5) expect(errorFrom(exact), what).toBeGreaterThan(1e-4);
+            }
+    },
+  );
+
+  it("refuse bf16 where there is none, and what it is not made for", () => {
+    const x = new Float32Array(4);
+    const product = { a: x, b: x, out: new Float32Array(4), m: 2, n: 2, k: 2, isBrain: true };
+    for (const isa of isas.filter((each) => !brainy.includes(each)))
+      expect(() => nativeKernels({ isa }).product(product)).toThrow(/INTERNAL|wrong sizes/);
+    for (const isa of brainy)
+      expect(() => nativeKernels({ isa }).product({ ...product, transB: true })).toThrow(/wrong sizes/);
   });
 
   it("refuse activations and weights that are not finite", () => {

@@ -19,12 +19,12 @@ type Binding = Readonly<Record<Exclude<keyof Kernels, "name" | "allocate" | "dis
 };
 
 /** Must equal that of native/node/addon.cc. */
-const bindingVersion = 2;
+const bindingVersion = 3;
 
 export interface NativeKernelOptions {
   /** Default: the cores available to this process. */
   threads?: number;
-  /** Force an instruction set: avx512, avx2, neon or scalar; default `BITNET_TRAIN_ISA`, else the best that runs. */
+  /** Force an instruction set: avx512bf16, avx512vnni, avx512, avx2, neon or scalar; default `BITNET_TRAIN_ISA`, else the best that runs. */
   isa?: string;
 }
 
@@ -40,6 +40,7 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
       "BACKEND_UNAVAILABLE",
       `training kernels for "${wanted}" do not exist or do not run on this machine`,
     );
+  const hasBrains = chosen === "avx512bf16";
   const count = threads ?? availableParallelism();
   const call = (name: keyof Binding & keyof Kernels, ...args: Parameters<Call>): void => {
     // The choice and the threads are the process's; another trainer may have set others since.
@@ -51,6 +52,7 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
   };
   return {
     name: `native ${chosen}`,
+    hasBrains,
     allocate: (n) => new Float32Array(n),
     embed(table, ids, width, out) {
       check(out.length === ids.length * width);
@@ -84,12 +86,26 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
       if (!(scale < Number.POSITIVE_INFINITY)) throw notFinite("a weight");
       return scale;
     },
-    product({ a, b, out, m, n, k, transA, transB, factor = 1, rowDivisors, innerDivisors, adds }) {
+    product({ a, b, out, m, n, k, factor = 1, rowDivisors, innerDivisors, ...rest }) {
       check(a.length === m * k && b.length === n * k && out.length === m * n);
       check((rowDivisors?.length ?? m) === m && (innerDivisors?.length ?? k) === k);
-      check(innerDivisors === undefined || transA === true);
-      const flags = [transA, transB, adds].map((flag) => Number(flag ?? false));
-      call("product", a, b, out, m, n, k, ...flags, factor, rowDivisors ?? null, innerDivisors ?? null);
+      check(innerDivisors === undefined || rest.transA === true);
+      check(!rest.isBrain || (hasBrains && !rest.transB));
+      const flags = [rest.transA, rest.transB, rest.adds].map((flag) => Number(flag ?? false));
+      const divisors = [rowDivisors ?? null, innerDivisors ?? null];
+      call(
+        "product",
+        a,
+        b,
+        out,
+        m,
+        n,
+        k,
+        ...flags,
+        factor,
+        ...divisors,
+        ...[rest.isTernary, rest.isBrain].map((flag) => Number(flag ?? false)),
+      );
     },
     stripedProduct({ a, b, out, m, n, k }) {
       check(a.length === m * k && b.length === n * k && out.length === m * n);

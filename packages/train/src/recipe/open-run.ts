@@ -18,7 +18,9 @@ import { chatTemplate, controlTokens, tokenizerJson } from "../tokenizer/tokeniz
 import { type BpeVocabulary, PieceCounter, trainBpe } from "../tokenizer/train-bpe.ts";
 import { initialise } from "../train/initialise.ts";
 import { defaultOptimizer, Optimizer } from "../train/optimizer.ts";
+import { totalSteps } from "../train/schedule.ts";
 import { Trainer } from "../train/trainer.ts";
+import { firstStage, type RecipeExtension } from "./extensions.ts";
 import type { Recipe, RecipeSource } from "./recipe.ts";
 
 export interface OpenRun {
@@ -62,8 +64,18 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
     for (const source of sources) source.close();
   };
   try {
-    const hash = recipeHash(recipe, sources);
-    const vocabulary = await vocabularyOf(recipe, sources, join(folder, "vocabulary.json"), onNotice);
+    const stages = recipe.sources.map((source) => firstStage(source, recipe.extensions));
+    /** What the run knows after so many extensions. */
+    const within = <T>(items: readonly T[], extensions: number): T[] =>
+      items.filter((_, i) => (stages[i] ?? 0) <= extensions);
+    const hashes = recipeHashes(recipe, sources, stages);
+    const first = { ...recipe, sources: within(recipe.sources, 0) };
+    const vocabulary = await vocabularyOf(
+      first,
+      within(sources, 0),
+      join(folder, "vocabulary.json"),
+      onNotice,
+    );
     const files = tokenizerJson(vocabulary, recipe.model.contextLength);
     const tokenizer = tokenizerFromJson(files);
     const shape: TransformerShape = { ...recipe.model, vocabSize: tokenizer.vocabSize };
@@ -85,18 +97,42 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
     const stage = (i: 0 | 1) => ({
       shares: recipe.sources.map(({ shares }) => shares[i]),
       otherWeight: recipe.otherWeights[i],
+      backward: recipe.backward,
+      heldOut: within([...heldOut.values()], 0).flat(),
     });
+    const steps = (tokens: number) => Math.max(1, Math.round(tokens / recipe.batchTokens));
+    const extensions = recipe.extensions.map(({ tokens, decayTokens, schedule }) => ({
+      ...schedule,
+      steps: steps(tokens),
+      ...(decayTokens === undefined ? {} : { decaySteps: steps(decayTokens) }),
+    }));
+    const lastStepOf = (count: number) =>
+      totalSteps({ ...recipe.schedule, steps: steps(recipe.tokens), extensions: extensions.slice(0, count) });
     const trainer = new Trainer(
       {
-        schedule: { ...recipe.schedule, steps: Math.max(1, Math.round(recipe.tokens / recipe.batchTokens)) },
+        schedule: {
+          ...recipe.schedule,
+          steps: steps(recipe.tokens),
+          extensions,
+        },
         ...{ batchTokens: recipe.batchTokens, microBatchTokens: recipe.microBatchTokens },
-        stages: [stage(0), stage(1)],
+        stages: [
+          stage(0),
+          stage(1),
+          ...recipe.extensions.map(({ shares, otherWeight, backward }, i) => ({
+            ...(backward === undefined ? {} : { backward }),
+            shares: recipe.sources.map(({ name }) => shares[name] ?? 0),
+            otherWeight,
+            heldOut: within([...heldOut.values()], i + 1).flat(),
+          })),
+        ],
         ...{
           evaluateEvery: recipe.evaluateEvery,
           checkpointEvery: recipe.checkpointEvery,
           keepCheckpoints: recipe.keepCheckpoints,
         },
-        recipe: hash,
+        recipe: hashes.at(-1) ?? "",
+        extends: hashes.slice(0, -1).map((hash, i) => ({ recipe: hash, lastStep: lastStepOf(i) })),
       },
       {
         executor,
@@ -157,13 +193,47 @@ function openSource(
   };
 }
 
-/** Everything that the weights depend on. */
-function recipeHash(recipe: Recipe, sources: readonly OpenSource[]): string {
-  const { name, description, evaluateEvery, checkpointEvery, keepCheckpoints, recomputes, ...rest } = recipe;
+/**
+ * Everything that the weights depend on: of the run itself, then with every extension. Where a stage ends counts for the next one only,
+ * so that one that was stopped early is still the same up to there.
+ */
+function recipeHashes(recipe: Recipe, sources: readonly OpenSource[], stages: readonly number[]): string[] {
+  const {
+    name,
+    description,
+    evaluateEvery,
+    checkpointEvery,
+    keepCheckpoints,
+    recomputes,
+    backward,
+    extensions,
+    ...rest
+  } = recipe;
   void [name, description, evaluateEvery, checkpointEvery, keepCheckpoints, recomputes];
-  const hash = createHash("sha256").update(JSON.stringify(rest));
-  for (const { identity } of sources) hash.update(identity);
-  return hash.digest("hex");
+  const of = <T>(items: readonly T[], stage: number): T[] => items.filter((_, i) => stages[i] === stage);
+  // The default is left out, so that runs from before there was a choice go on.
+  const precision = backward === "f32" ? {} : { backward };
+  const hashes: string[] = [];
+  for (let stage = 0; stage <= extensions.length; stage++) {
+    const added =
+      stage === 0
+        ? { ...rest, ...precision, sources: of(recipe.sources, 0) }
+        : [
+            hashes.at(-1),
+            extensions[stage - 2]?.tokens,
+            courseOf(extensions[stage - 1]),
+            of(recipe.sources, stage),
+          ];
+    const hash = createHash("sha256").update(JSON.stringify(added));
+    for (const { identity } of of(sources, stage)) hash.update(identity);
+    hashes.push(hash.digest("hex"));
+  }
+  return hashes;
+}
+
+function courseOf(extension: RecipeExtension | undefined) {
+  const { tokens, decayTokens = tokens, ...rest } = extension ?? {};
+  return { ...rest, decayTokens };
 }
 
 /** Trained on examples of the first stage's mixture, or reloaded where that has been done for the same settings and data. */

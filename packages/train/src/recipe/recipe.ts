@@ -5,12 +5,14 @@
 import { BitNetError } from "@bitnet.ts/core";
 import type { Example } from "../data/example.ts";
 import type { TextMode } from "../data/parse-example.ts";
+import { type BackwardPrecision, backwardPrecisions } from "../graph/executor.ts";
 import type { TransformerShape } from "../graph/transformer.ts";
 import type { Schedule } from "../train/schedule.ts";
+import { parseExtensions, type RecipeExtension } from "./extensions.ts";
 
 export interface RecipeSource {
   name: string;
-  /** Shares of the tokens in both stages, in any unit. */
+  /** Shares of the tokens in both stages, in any unit; those in extensions stand there. */
   shares: readonly [number, number];
   /** A file of examples … */
   path?: string;
@@ -43,7 +45,11 @@ export interface Recipe {
   tokens: number;
   batchTokens: number;
   microBatchTokens: number;
-  schedule: Omit<Schedule, "steps">;
+  schedule: Omit<Schedule, "steps" | "extensions">;
+  /** What comes after. A recipe with another one at the end goes on with the run of the recipe without it. */
+  extensions: readonly RecipeExtension[];
+  /** Precision of the products of the way back, which the weights depend on; extensions have their own. */
+  backward: BackwardPrecision;
   evaluateEvery: number;
   checkpointEvery: number;
   keepCheckpoints: number;
@@ -61,9 +67,10 @@ const defaults = {
   checkpointEvery: 100,
   keepCheckpoints: 3,
   recomputes: false,
+  backward: "f32",
 } as const;
 
-const scheduleDefaults: Omit<Schedule, "steps"> = {
+const scheduleDefaults: Omit<Schedule, "steps" | "extensions"> = {
   warmupSteps: 100,
   peakRate: 2.5e-3,
   decay: "linear",
@@ -93,6 +100,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     "sources",
     "tokens",
     "schedule",
+    "extensions",
     ...Object.keys(defaults),
   ]);
   for (const key of Object.keys(root)) if (!known.has(key)) problems.push(`${key}: no such field`);
@@ -138,6 +146,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
   const required = tokenizer.required ?? [];
   if (!Array.isArray(required) || required.some((text) => typeof text !== "string"))
     problems.push("tokenizer.required: expected a list of texts");
+  const sources = sourcesOf(root.sources, problems);
   const recipe: Recipe = {
     name: textOf(root.name, "name", problems),
     description: textOf(root.description ?? defaults.description, "description", problems),
@@ -168,7 +177,7 @@ export function parseRecipe(value: unknown, where: string): Recipe {
       required: Array.isArray(required) ? (required as string[]) : [],
       samples: count(tokenizer, "samples", 20_000),
     },
-    sources: sourcesOf(root.sources, problems),
+    sources,
     otherWeights: pairOf(root.otherWeights ?? defaults.otherWeights, "otherWeights", problems),
     tokens: count(root, "tokens"),
     batchTokens: count(root, "batchTokens", defaults.batchTokens),
@@ -188,9 +197,11 @@ export function parseRecipe(value: unknown, where: string): Recipe {
       weightDecay: share(schedule, "weightDecay", scheduleDefaults.weightDecay),
       stage1Share: share(schedule, "stage1Share", scheduleDefaults.stage1Share),
     },
+    extensions: parseExtensions(root.extensions ?? [], sources, problems),
     evaluateEvery: count(root, "evaluateEvery", defaults.evaluateEvery),
     checkpointEvery: count(root, "checkpointEvery", defaults.checkpointEvery),
     keepCheckpoints: count(root, "keepCheckpoints", defaults.keepCheckpoints),
+    backward: choice(root, "backward", backwardPrecisions, defaults.backward),
     recomputes: flag(root, "recomputes", defaults.recomputes),
   };
   if (problems.length > 0)

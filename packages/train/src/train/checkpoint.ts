@@ -101,6 +101,7 @@ export function listCheckpoints(folder: string): number[] {
 
 /**
  * Restores the newest checkpoint that is whole; `onDamaged` hears of others.
+ * @param recipes Hashes of the recipe and of those that it extends.
  * @returns Null when there is none.
  * @throws BitNetError INVALID_ARGUMENT when it belongs to another recipe.
  */
@@ -108,11 +109,11 @@ export async function restoreNewest(
   folder: string,
   executor: Executor,
   optimizer: Optimizer,
-  recipe: string,
+  recipes: readonly string[],
   onDamaged: (message: string) => void,
 ): Promise<TrainingState | null> {
   for (const step of listCheckpoints(folder)) {
-    const state = await restoreStep(folder, step, executor, optimizer, recipe, onDamaged);
+    const state = await restoreStep(folder, step, executor, optimizer, recipes, onDamaged);
     if (state !== null) return state;
   }
   return null;
@@ -124,17 +125,18 @@ export async function restoreStep(
   step: number,
   executor: Executor,
   optimizer: Optimizer,
-  recipe: string,
+  recipes: readonly string[],
   onDamaged: (message: string) => void,
 ): Promise<TrainingState | null> {
   const path = join(folder, nameOf(step));
   if (!existsSync(path)) return null;
   const state = await readState(path, onDamaged);
   if (state === null) return null;
-  if (state.recipe !== recipe) {
+  if (!recipes.includes(state.recipe)) {
     throw new BitNetError(
       "INVALID_ARGUMENT",
-      `${path}: was made with another recipe or other data; choose another output folder, or go on with the recipe of before`,
+      `${path}: was made with another recipe or other data; choose another output folder, or go on with the recipe of before, ` +
+        "to which nothing but extensions at its end may be added",
     );
   }
   readTensors(join(path, tensorFile), tensorsOf(executor, optimizer));

@@ -47,6 +47,19 @@ export function plotLog(entries: readonly LogEntry[], title: string): string {
   ].join("\n");
 }
 
+/** A page that shows `loss.svg` beside it, again and again while training writes it. */
+export function watchPage(title: string): string {
+  const name = escapeXml(title);
+  return [
+    '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+    `<title>${name}: training</title><style>body{margin:1em auto;max-width:60em}img{width:100%}</style></head>`,
+    `<body><img id="loss" src="loss.svg" alt="Loss and learning rate of ${name} by tokens"><script>`,
+    'setInterval(() => { document.getElementById("loss").src = "loss.svg?" + Date.now(); }, 3000);',
+    "</script></body></html>",
+    "",
+  ].join("\n");
+}
+
 function line(loss: number, at: number): string {
   return `<line x1="${margin}" x2="${width - margin}" y1="${at.toFixed(1)}" y2="${at.toFixed(1)}" stroke="#eee"/><text x="${margin - 6}" y="${(at + 4).toFixed(1)}" text-anchor="end">${loss.toPrecision(2)}</text>`;
 }
@@ -78,5 +91,6 @@ function escapeXml(text: string): string {
   return text
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
+    .replaceAll('"', "&quot;")
     .replaceAll(/\p{Cc}/gu, " ");
 }

@@ -19,7 +19,7 @@ import { listCheckpoints } from "./checkpoint.ts";
 import { initialise } from "./initialise.ts";
 import { readLog } from "./log.ts";
 import { defaultOptimizer, Optimizer } from "./optimizer.ts";
-import { rateAt, type Schedule, stageOf, weightDecayAt } from "./schedule.ts";
+import { isEnd, rateAt, type Schedule, stageOf, totalSteps, weightDecayAt } from "./schedule.ts";
 import { Trainer, type TrainerSettings } from "./trainer.ts";
 
 const texts = ["the cat sat on the mat", "a dog ran to the cat", "one two three four five six", "the end"];
@@ -50,6 +50,11 @@ const schedule: Schedule = {
   stage1Share: 0.5,
 };
 
+const baseStages = [
+  { shares: [1, 1], otherWeight: 1 },
+  { shares: [1, 3], otherWeight: 0.1 },
+];
+
 function makeRun(folder: string, settings: Partial<TrainerSettings> = {}, kernels = fastKernels()) {
   const graph = recordTransformer({ ...smallShape, vocabSize: tokenizer.vocabSize, contextLength: 24 });
   const executor = new Executor(graph, kernels, { maxRows: 40 });
@@ -74,10 +79,7 @@ function makeRun(folder: string, settings: Partial<TrainerSettings> = {}, kernel
       schedule,
       batchTokens: 60,
       microBatchTokens: 40,
-      stages: [
-        { shares: [1, 1], otherWeight: 1 },
-        { shares: [1, 3], otherWeight: 0.1 },
-      ],
+      stages: baseStages,
       evaluateEvery: 4,
       checkpointEvery: 5,
       keepCheckpoints: 2,
@@ -170,6 +172,53 @@ describe("a run", () => {
     await expect(makeRun(folder, { recipe: "r2" }).trainer.resume()).rejects.toThrow(/another recipe/);
   });
 
+  it("is extended by a further stage, exactly: from its end, from its middle, and as one run from the start", async () => {
+    const extensions = [
+      { steps: 5, warmupSteps: 2, peakRate: 2e-3, decay: "linear", floorShare: 0, weightDecay: 0.05 },
+    ] as const;
+    const extended: Partial<TrainerSettings> = {
+      schedule: { ...schedule, extensions },
+      stages: [...baseStages, { shares: [0, 1], otherWeight: 0.1 }],
+      recipe: "r2",
+      extends: [{ recipe: "r1", lastStep: 12 }],
+    };
+    const whole = makeRun(join(folder, "whole"), extended);
+    mkdir(join(folder, "whole"));
+    await whole.trainer.run();
+    expect(whole.trainer.state.step).toBe(17);
+    for (const stop of [7, 12]) {
+      const path = join(folder, `from-${stop}`);
+      mkdir(path);
+      const controller = new AbortController();
+      const onEntry = ({ kind, step }: { kind: string; step: number }) => {
+        if (kind === "step" && step === stop) controller.abort();
+      };
+      await makeRun(path)
+        .trainer.run({ onEntry, signal: controller.signal })
+        .catch(() => {});
+      const second = makeRun(path, extended);
+      expect(await second.trainer.resume()).toBe(true);
+      expect(second.trainer.state.step).toBe(stop);
+      await second.trainer.run();
+      expect(weightsOf(second)).toEqual(weightsOf(whole));
+      expect(second.trainer.state).toEqual(whole.trainer.state);
+      expect(logOf(path)).toEqual(logOf(join(folder, "whole")));
+    }
+  });
+
+  it("stays as it is when it is extended by nothing, and does not go on from a longer run", async () => {
+    mkdir(folder);
+    const before = makeRun(folder);
+    await before.trainer.run();
+    const same = makeRun(folder, { schedule: { ...schedule, extensions: [] } });
+    await same.trainer.resume();
+    await same.trainer.run();
+    expect(weightsOf(same)).toEqual(weightsOf(before));
+    expect(same.trainer.state).toEqual(before.trainer.state);
+    const unknown = makeRun(folder, { recipe: "r2", extends: [{ recipe: "r0", lastStep: 12 }] });
+    await expect(unknown.trainer.resume()).rejects.toThrow(/nothing but extensions at its end/);
+  });
+
   it("learns: the loss on a handful of texts falls far below that of a uniform model", async () => {
     mkdir(folder);
     const run = makeRun(folder, {
@@ -211,6 +260,31 @@ describe("schedules", () => {
     expect(rates.map((_, i) => stageOf(schedule, i + 1))).toEqual([1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]);
     expect(stageOf({ ...schedule, steps: 13 }, 7)).toBe(1);
     expect([6, 7].map((step) => weightDecayAt(schedule, step))).toEqual([0.1, 0]);
+    const extensions = [
+      { steps: 4, warmupSteps: 2, peakRate: 1, decay: "linear", floorShare: 0, weightDecay: 0.2 },
+      { steps: 3, warmupSteps: 0, peakRate: 2, decay: "constant", floorShare: 1, weightDecay: 0 },
+    ] as const;
+    const longer = { ...schedule, extensions };
+    const early = { ...longer, extensions: [{ ...extensions[0], steps: 2, decaySteps: 4 }] };
+    expect([13, 14].map((step) => rateAt(early, step))).toEqual([13, 14].map((step) => rateAt(longer, step)));
+    expect(totalSteps(early)).toBe(14);
+    const steps = Array.from({ length: 19 }, (_, i) => i + 1);
+    expect(steps.slice(0, 12).map((step) => rateAt(longer, step))).toEqual(rates);
+    expect(steps.slice(12).map((step) => rateAt(longer, step))).toEqual([
+      0.5,
+      1 - 1 / 3,
+      1 - 2 / 3,
+      0,
+      2,
+      2,
+      2,
+    ]);
+    expect(steps.slice(11).map((step) => stageOf(longer, step))).toEqual([2, 3, 3, 3, 3, 4, 4, 4]);
+    expect(steps.slice(11).map((step) => weightDecayAt(longer, step))).toEqual([
+      0, 0.2, 0.2, 0.2, 0.2, 0, 0, 0,
+    ]);
+    expect(steps.filter((step) => isEnd(longer, step))).toEqual([12, 16, 19]);
+    expect(totalSteps(longer)).toBe(19);
     const cosine = rateAt({ ...schedule, decay: "cosine", stage2Rate: 1, floorShare: 0, steps: 11 }, 6);
     expect(cosine).toBeCloseTo(2.5e-3, 9);
   });

@@ -8,17 +8,21 @@ import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
 import { cutExample, type EncodedExample, type EncodeSettings, encodeExample } from "../data/example.ts";
 import type { Mixture } from "../data/mixture.ts";
 import { labelWeight, packDocuments } from "../data/pack.ts";
-import type { Executor } from "../graph/executor.ts";
+import type { BackwardPrecision, Executor } from "../graph/executor.ts";
 import { restoreNewest, restoreStep, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { type LogEntry, TrainingLog } from "./log.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { rateAt, type Schedule, stageOf, weightDecayAt } from "./schedule.ts";
+import { isEnd, rateAt, type Schedule, stageOf, totalSteps, weightDecayAt } from "./schedule.ts";
 
 export interface StageSettings {
   /** One per source of the mixture. */
   shares: readonly number[];
   /** Weight of what the assistant does not say. */
   otherWeight: number;
+  /** Default f32. */
+  backward?: BackwardPrecision;
+  /** Documents to evaluate on, in place of the run's: those of an extension's own sources among them. */
+  heldOut?: readonly EncodedExample[];
 }
 
 export interface TrainerSettings {
@@ -31,13 +35,16 @@ export interface TrainerSettings {
   seed?: number;
   /** The most predictions of one pass: bounds memory, changes no more than roundings. */
   microBatchTokens: number;
-  stages: readonly [StageSettings, StageSettings];
+  /** The two of the schedule, and one for every extension. */
+  stages: readonly StageSettings[];
   /** Steps between evaluations and between checkpoints; the last step has both. */
   evaluateEvery: number;
   checkpointEvery: number;
   keepCheckpoints: number;
   /** Hash of all that the numbers depend on. */
   recipe: string;
+  /** The runs that this one extends: it goes on from their checkpoints, up to where their part ends. */
+  extends?: readonly { recipe: string; lastStep: number }[];
 }
 
 export interface TrainerParts {
@@ -73,6 +80,11 @@ export class Trainer {
     return this.#state;
   }
 
+  /** The step that the run ends with, extensions included. */
+  get lastStep(): number {
+    return totalSteps(this.settings.schedule);
+  }
+
   get checkpointFolder(): string {
     return join(this.#parts.folder, "checkpoints");
   }
@@ -80,16 +92,22 @@ export class Trainer {
   /** Goes on from the newest whole checkpoint. @returns Whether there was one. */
   async resume(onNotice: (line: string) => void = () => {}): Promise<boolean> {
     const { executor, optimizer, mixture } = this.#parts;
-    const state = await restoreNewest(
-      this.checkpointFolder,
-      executor,
-      optimizer,
-      this.settings.recipe,
-      onNotice,
-    );
+    const state = await restoreNewest(this.checkpointFolder, executor, optimizer, this.#recipes, onNotice);
     if (state === null) return false;
-    this.#state = state;
-    mixture.restore(state.data);
+    const end =
+      this.settings.extends?.find(({ recipe }) => recipe === state.recipe)?.lastStep ?? this.lastStep;
+    if (state.step > end)
+      throw new BitNetError(
+        "INVALID_ARGUMENT",
+        `${this.checkpointFolder}: its newest checkpoint is of step ${state.step}, and the recipe goes on otherwise after step ${end}; ` +
+          "remove the checkpoints beyond, or choose another output folder",
+      );
+    // A run that is extended knew fewer sources.
+    const nSources = mixture.state.taken.length;
+    const level = (counts: readonly number[]) => Array.from({ length: nSources }, (_, i) => counts[i] ?? 0);
+    const data = { taken: level(state.data.taken), tokens: level(state.data.tokens) };
+    this.#state = { ...state, data, recipe: this.settings.recipe };
+    mixture.restore(data);
     return true;
   }
 
@@ -104,9 +122,14 @@ export class Trainer {
       log.append(entry);
       onEntry?.(entry);
     };
+    // What a later stage wants is known to be there before hours have passed.
+    for (const { backward = "f32" } of this.settings.stages.slice(
+      stageOf(schedule, this.#state.step + 1) - 1,
+    ))
+      this.#parts.executor.setBackward(backward);
     const began = performance.now();
     const tokensBefore = this.#state.tokens;
-    while (this.#state.step < schedule.steps) {
+    while (this.#state.step < this.lastStep) {
       const entry = this.#step();
       const seconds = (performance.now() - began) / 1000;
       const { step, tokens } = this.#state;
@@ -115,7 +138,7 @@ export class Trainer {
         seconds: round(seconds),
         tokensPerSecond: Math.round((tokens - tokensBefore) / seconds),
       });
-      const isLast = step === schedule.steps;
+      const isLast = isEnd(schedule, step);
       if (isLast || step % evaluateEvery === 0) this.#evaluate(tell);
       if (isLast || step % checkpointEvery === 0 || signal?.aborted) await this.#checkpoint(tell, onNotice);
       throwIfAborted(signal);
@@ -137,10 +160,14 @@ export class Trainer {
       best.step,
       executor,
       optimizer,
-      this.settings.recipe,
+      this.#recipes,
       onNotice,
     );
     return state?.step ?? null;
+  }
+
+  get #stage(): StageSettings | undefined {
+    return this.settings.stages[stageOf(this.settings.schedule, this.#state.step) - 1];
   }
 
   /** Mean loss over held-out documents; changes nothing. */
@@ -155,6 +182,11 @@ export class Trainer {
     return weight === 0 ? Number.NaN : sum / weight;
   }
 
+  get #recipes(): readonly string[] {
+    const { recipe, extends: earlier = [] } = this.settings;
+    return [recipe, ...earlier.map((each) => each.recipe)];
+  }
+
   get #maxRows(): number {
     return Math.max(this.settings.microBatchTokens, this.#parts.executor.graph.contextLength);
   }
@@ -163,8 +195,14 @@ export class Trainer {
     const { executor, optimizer, mixture } = this.#parts;
     const { schedule } = this.settings;
     const step = this.#state.step + 1;
-    if (step > 1 && stageOf(schedule, step) !== stageOf(schedule, step - 1)) mixture.restartShares();
-    const documents = this.#documents(this.settings.stages[stageOf(schedule, step) - 1] as StageSettings);
+    if (step > 1 && stageOf(schedule, step) !== stageOf(schedule, step - 1)) {
+      mixture.restartShares();
+      // An extension is evaluated on documents of its own: its best is another.
+      if (stageOf(schedule, step) > 2) this.#state = { ...this.#state, best: null };
+    }
+    const stage = this.settings.stages[stageOf(schedule, step) - 1] as StageSettings;
+    executor.setBackward(stage.backward ?? "f32");
+    const documents = this.#documents(stage);
     const weight = labelWeight(documents);
     const [rate, weightDecay] = [rateAt(schedule, step), weightDecayAt(schedule, step)];
     try {
@@ -177,6 +215,7 @@ export class Trainer {
       }
       if (!Number.isFinite(sum))
         throw new BitNetError("NUMERIC_FAILURE", "training: the loss is NaN or infinite");
+      executor.finishGradients();
       const gradientNorm = optimizer.step(step, rate, weightDecay);
       this.#state = { ...this.#state, step, tokens: this.#state.tokens + tokens, data: mixture.state };
       return {
@@ -229,8 +268,9 @@ export class Trainer {
 
   #evaluate(tell: (entry: LogEntry) => void): void {
     const { step, tokens, best } = this.#state;
-    if (this.#parts.heldOut.length === 0) return;
-    const loss = this.evaluate();
+    const documents = this.#stage?.heldOut ?? this.#parts.heldOut;
+    if (documents.length === 0) return;
+    const loss = this.evaluate(documents);
     tell({ kind: "evaluation", step, loss, tokens });
     if (best === null || loss < best.loss) this.#state = { ...this.#state, best: { loss, step } };
   }

@@ -13,15 +13,16 @@ constexpr int panelCols = 16 * panelVectors;
 constexpr int tileRows = registerVectors >= 32 ? 12 : 6;
 static_assert(rowsPerTask % tileRows == 0);
 
-void packA(const Product& p, int tile) {
-  const int first = tile * tileRows, rows = std::min(tileRows, p.m - first);
-  float* out = p.packedA + static_cast<size_t>(tile) * tileRows * p.k;
-  for (int k = 0; k < p.k; k++) {
-    const float* from = p.a + static_cast<size_t>(k) * p.m + first;
-    const float share = p.innerDivisors ? 1.0f / p.innerDivisors[k] : 1.0f;
-    for (int i = 0; i < rows; i++) out[i] = from[i] * share;
-    for (int i = rows; i < tileRows; i++) out[i] = 0.0f;
-    out += tileRows;
+void packA(const Product& p, int first, int end) {
+  const int nTiles = (p.m + tileRows - 1) / tileRows;
+  for (int tile = 0; tile < nTiles; tile++) {
+    const int row = tile * tileRows, rows = std::min(tileRows, p.m - row);
+    float* out = p.packedA + (static_cast<size_t>(tile) * p.k + first) * tileRows;
+    for (int k = first; k < end; k++) {
+      const F32x16 share = splat(p.innerDivisors ? p.innerFactors[k] : 1.0f);
+      storeUpTo(out, tileRows, multiply(loadUpTo(p.a + static_cast<size_t>(k) * p.m + row, rows), share));
+      out += tileRows;
+    }
   }
 }
 

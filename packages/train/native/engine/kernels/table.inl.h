@@ -7,7 +7,18 @@
 namespace bitnet::train {
 namespace {
 
-constexpr TrainKernels trainTable(const char* isa) {
+struct TernaryProduct {
+  void (*pack)(const Product& p, int panel) = nullptr;
+  void (*multiply)(const Product& p, int first, int end) = nullptr;
+};
+
+struct BrainProduct {
+  void (*packA)(const Product& p, int first, int end) = nullptr;
+  void (*packB)(const Product& p, int panel) = nullptr;
+  void (*multiply)(const Product& p, int first, int end) = nullptr;
+};
+
+constexpr TrainKernels trainTable(const char* isa, TernaryProduct ternary = {}, BrainProduct brains = {}) {
   return {
       .isa = isa,
       .tileRows = tileRows,
@@ -15,6 +26,11 @@ constexpr TrainKernels trainTable(const char* isa) {
       .packA = packA,
       .packB = packB,
       .multiply = multiplyTask,
+      .packTrits = ternary.pack,
+      .multiplyTrits = ternary.multiply,
+      .packBrainsA = brains.packA,
+      .packBrainsB = brains.packB,
+      .multiplyBrains = brains.multiply,
       .stripedDots = stripedDots,
       .rmsNorm = rmsNorm,
       .rmsNormGradient = rmsNormGradient,

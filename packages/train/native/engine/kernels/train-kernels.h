@@ -18,12 +18,24 @@ struct Product {
   float* out;
   int m, n, k;
   bool transA, transB, adds;
+  // a holds whole numbers −128 … 127, b −1, 0 and 1.
+  bool isTernary;
+  // Round both to bf16 first.
+  bool isBrain;
   float factor;
   const float* rowDivisors;    // or null
   const float* innerDivisors;  // or null
   float* packedA;  // [tiles of a][k][tileRows], used with transA
   float* packedB;  // [panels][k][panelCols]
+  const float* innerFactors;  // [k], 1 / innerDivisors
+  int8_t* bytesA;  // [m + tileRows][byteColumns(k)]
+  int8_t* bytesB;  // [panels][byteColumns(k) / 4][panelCols][4]
 };
+
+// Bytes of a row in whole vectors of 16 numbers.
+constexpr int byteColumns(int k) { return (k + 15) / 16 * 16; }
+// Sums of so many products of bytes and trits stay below 2²⁴, where f32 is exact.
+constexpr int maxExactColumns = (1 << 24) / 128;
 
 struct Attention {
   const int32_t* starts;
@@ -69,10 +81,18 @@ struct TrainKernels {
   const char* isa;
   int tileRows, panelCols;
 
-  void (*packA)(const Product& p, int tile);
+  // Of all tiles, columns [first, end).
+  void (*packA)(const Product& p, int first, int end);
   void (*packB)(const Product& p, int panel);
   // Rows [first, end) of the result.
   void (*multiply)(const Product& p, int first, int end);
+  // The same for a ternary product with `transB`, in integers; null where that is no faster.
+  void (*packTrits)(const Product& p, int panel);
+  void (*multiplyTrits)(const Product& p, int first, int end);
+  // The same in bf16, without `transB`, packing pairs of columns; null where there is no such instruction.
+  void (*packBrainsA)(const Product& p, int first, int end);
+  void (*packBrainsB)(const Product& p, int panel);
+  void (*multiplyBrains)(const Product& p, int first, int end);
   void (*stripedDots)(const float* a, const float* b, float* out, int first, int end, int n, int k);
 
   void (*rmsNorm)(const float* x, const float* weight, float eps, float* out, float* r, int first, int end, int width);
@@ -106,6 +126,8 @@ inline size_t attentionScratch(int longest, int headDim) {
 }
 
 // Null where the compiler or the architecture lacks the instruction set.
+const TrainKernels* avx512bf16TrainKernels();
+const TrainKernels* avx512vnniTrainKernels();
 const TrainKernels* avx512TrainKernels();
 const TrainKernels* avx2TrainKernels();
 const TrainKernels* neonTrainKernels();

@@ -7,7 +7,8 @@ type ProductKernels = Pick<Kernels, "product" | "stripedProduct" | "crossEntropy
 export function productKernels(numbers: Numbers): ProductKernels {
   const { round, fma, exp, log } = numbers;
   return {
-    product({ a, b, out, m, n, k, transA, transB, factor = 1, rowDivisors, innerDivisors, adds }) {
+    product({ a, b, out, m, n, k, transA, transB, factor = 1, rowDivisors, innerDivisors, adds, isBrain }) {
+      const operand = isBrain ? brain : (x: number) => x;
       const inner = Array.from({ length: k }, (_, p) => round(1 / (innerDivisors?.[p] ?? 1)));
       for (let i = 0; i < m; i++) {
         const rowFactor = round(round(factor) / (rowDivisors?.[i] ?? 1));
@@ -18,7 +19,8 @@ export function productKernels(numbers: Numbers): ProductKernels {
             for (let p = first; p < Math.min(k, first + chainLength); p++) {
               const x = get(a, transA ? p * m + i : i * k + p);
               const y = get(b, transB ? j * k + p : p * n + j);
-              chain = fma(innerDivisors ? round(x * (inner[p] ?? 1)) : x, y, chain);
+              const shared = innerDivisors ? round(x * (inner[p] ?? 1)) : x;
+              chain = fma(operand(shared), operand(y), chain);
             }
             if (adds) out[i * n + j] = get(out, i * n + j) + round(chain * rowFactor);
             else total = round(total + chain);
@@ -92,4 +94,15 @@ export function powInt(x: number, n: number): number {
 
 function get(values: Floats, i: number): number {
   return values[i] as number;
+}
+
+const word = new Float32Array(1);
+const bits = new Uint32Array(word.buffer);
+
+/** The nearest bf16; of two, the even one. */
+function brain(x: number): number {
+  word[0] = x;
+  const found = bits[0] ?? 0;
+  bits[0] = (found + 0x7fff + ((found >>> 16) & 1)) & 0xffff0000;
+  return word[0];
 }

@@ -9,6 +9,7 @@ export function referenceKernels(precision: "f32" | "f64"): Kernels {
   const numbers = precision === "f32" ? f32Numbers : f64Numbers;
   return {
     name: `reference ${precision}`,
+    hasBrains: true,
     allocate: numbers.array,
     ...rowKernels(numbers),
     ...productKernels(numbers),
