@@ -141,7 +141,8 @@ describe("doctor", () => {
     const broken = await bitnet(["doctor"], { env: { BITNET_BACKEND: "abacus" } });
     expect(broken.status).toBe(1);
     expect(broken.stdout).toMatch(/PROBLEM: .*abacus.*native, webgpu, wasm, reference/);
-    expect(broken.stderr).toBe("");
+    // Where WebGPU is installed, Vulkan's loader and drivers write there what they lack.
+    expect(broken.stderr).not.toContain("abacus");
   });
 });
 
