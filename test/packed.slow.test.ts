@@ -137,12 +137,13 @@ export const wrong: number = BitNet.load("x");\n`;
       const { text } = JSON.parse(expected);
       expect(JSON.parse(stdout)).toMatchObject({ backend: "wasm", text });
       const because = `bitnet: no native backend (there is no native binary for ${process.platform}-${process.arch}: run "npx bitnet.ts build-native", which needs a C++20 compiler)`;
-      expect(stderr).toBe(`${because}; WebAssembly serves\n`);
+      const noGpu = "no WebGPU (the optional package webgpu is not installed (npm install webgpu))";
+      expect(stderr).toBe(`${because}, ${noGpu}; WebAssembly serves\n`);
       rmSync(join(bare.folder, "node_modules", "@bitnet.ts", "wasm"), { recursive: true });
       const plain = await bare.run(node, [script], { BITNET_NATIVE_PATH: "" });
       expect(JSON.parse(plain.stdout)).toMatchObject({ backend: "reference", text });
       expect(plain.stderr).toBe(
-        `${because}, no WebAssembly (@bitnet.ts/wasm is not installed); the slow reference backend serves\n`,
+        `${because}, ${noGpu}, no WebAssembly (@bitnet.ts/wasm is not installed); the slow reference backend serves\n`,
       );
       await expect(bare.run(node, [script], { BITNET_BACKEND: "native" })).rejects.toThrow(/build-native/);
 
