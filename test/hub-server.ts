@@ -22,10 +22,11 @@ type Misbehaviour = (
 
 export interface HubServer {
   endpoint: string;
+  repo: string;
   /** Requests so far: path, and the headers that matter. */
   seen: { path: string; range: string | undefined; authorization: string | undefined }[];
   misbehave: Misbehaviour | null;
-  /** Files by path, of the only repository "tests/tiny". */
+  /** Files by path, of the only repository. */
   files: Map<string, ServedFile>;
   close(): Promise<void>;
 }
@@ -42,10 +43,12 @@ export const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).
 const gitName = (bytes: Uint8Array) =>
   createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 
-export async function startHub(files: Record<string, ServedFile>): Promise<HubServer> {
+/** @param served The only repository: `owner/name`, or `datasets/owner/name`. */
+export async function startHub(files: Record<string, ServedFile>, served = repo): Promise<HubServer> {
   const server = createServer((request, response) => answer(hub, request, response));
   const hub: HubServer = {
     endpoint: "",
+    repo: served,
     seen: [],
     misbehave: null,
     files: new Map(Object.entries(files)),
@@ -66,7 +69,9 @@ function answer(hub: HubServer, request: IncomingMessage, response: ServerRespon
   const isFile = path.includes("/resolve/");
   const n = isFile ? hub.seen.filter((earlier) => earlier.path.includes("/resolve/")).length - 1 : -1;
   if (hub.misbehave?.(request, response, { n, path })) return;
-  if (path === `/api/models/${repo}/revision/main` || path === `/api/models/${repo}/revision/${commit}`) {
+  const { repo } = hub;
+  const described = `/api/${repo.startsWith("datasets/") ? repo : `models/${repo}`}/revision`;
+  if (path === `${described}/main` || path === `${described}/${commit}`) {
     response.setHeader("content-type", "application/json").end(JSON.stringify(listing(hub)));
     return;
   }
@@ -79,7 +84,7 @@ function answer(hub: HubServer, request: IncomingMessage, response: ServerRespon
   sendRange(response, file.bytes, range);
 }
 
-function listing({ files }: HubServer): object {
+function listing({ files, repo }: HubServer): object {
   const siblings = [...files].map(([rfilename, { bytes, isLarge, promisedSize, promisedHash }]) => {
     const size = promisedSize ?? bytes.length;
     return isLarge

@@ -28,16 +28,23 @@ export async function localSource(
   return (await pullWithStatus(alias ?? source, session, { signal })).path;
 }
 
-export async function pullWithStatus(
+export function pullWithStatus(
   source: string,
   session: Session,
   options: PullOptions = {},
 ): Promise<PulledModel> {
+  return withPullStatus(session, (shown) => pull(source, { ...shown, ...options }));
+}
+
+/** Runs what downloads, with options that show how far it is. */
+export async function withPullStatus<T>(
+  session: Session,
+  run: (shown: PullOptions) => Promise<T>,
+): Promise<T> {
   const status = startStatus();
   try {
-    return await pull(source, {
+    return await run({
       signal: session.signal,
-      ...options,
       onNotice: session.note,
       onProgress: (progress) =>
         status.update(progress.doneBytes / Math.max(1, progress.totalBytes), describeProgress(progress)),

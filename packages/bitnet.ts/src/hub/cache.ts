@@ -1,5 +1,5 @@
 /**
- * The cache on disk, in the layout that Hugging Face's tools share: `models--owner--name/` with `blobs/HASH`, `snapshots/COMMIT/path`
+ * The cache on disk, in the layout that Hugging Face's tools share: `models--owner--name/` (or `datasets--…`) with `blobs/HASH`, `snapshots/COMMIT/path`
  * (links to blobs, or copies where a system has no links) and `refs/REVISION` (a commit). Source: "Understand caching" in the
  * documentation of huggingface_hub.
  */
@@ -44,9 +44,10 @@ export interface CachedModel {
 }
 
 export function repoFolder(cacheDir: string, repo: string): string {
-  if (!isRepoName(repo))
+  const [, kind = "models", name = ""] = /^(?:(datasets)\/)?(.*)$/s.exec(repo) ?? [];
+  if (!isRepoName(name))
     throw new BitNetError("INVALID_ARGUMENT", `${JSON.stringify(repo)}: expected owner/name`);
-  return join(cacheDir, `models--${repo.replace("/", "--")}`);
+  return join(cacheDir, `${kind}--${name.replace("/", "--")}`);
 }
 
 export function snapshotFolder(cacheDir: string, repo: string, commit: string): string {

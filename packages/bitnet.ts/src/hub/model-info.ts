@@ -20,6 +20,7 @@ export interface HubFile {
 }
 
 export interface HubModel {
+  /** `owner/name` of a model, `datasets/owner/name` of a dataset: how a hub's addresses name both. */
   repo: string;
   commit: string;
   files: readonly HubFile[];
@@ -34,7 +35,8 @@ export async function fetchModelInfo(
   revision: string,
   { settings, ...retry }: { settings: HubSettings } & RetryOptions,
 ): Promise<HubModel> {
-  const address = `${settings.endpoint}/api/models/${repo}/revision/${encodeURIComponent(revision)}?blobs=true`;
+  const named = repo.startsWith("datasets/") ? repo : `models/${repo}`;
+  const address = `${settings.endpoint}/api/${named}/revision/${encodeURIComponent(revision)}?blobs=true`;
   const { signal } = retry;
   const options: RequestOptions = {
     settings,

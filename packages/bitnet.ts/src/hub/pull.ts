@@ -47,10 +47,51 @@ export async function pull(source: string, options: PullOptions = {}): Promise<P
   const reference = parseHubReference(source, settings.endpoint);
   const revision = options.revision ?? reference.revision ?? "main";
   const { repo } = parseHubReference(`${reference.repo}@${revision}`, settings.endpoint); // checks the revision
+  return pullChosen(repo, revision, (model) => chooseFiles(model, reference.file), settings, options);
+}
+
+/**
+ * Files of a dataset, whose names often hold a hash.
+ * @param repo `owner/name`
+ * @param patterns Each is to match the paths of one file or of the parts of one.
+ * @returns Local paths for each pattern, in the order of their names.
+ * @throws BitNetError as `pull`.
+ */
+export async function pullDataset(
+  repo: string,
+  patterns: readonly RegExp[],
+  options: PullOptions = {},
+): Promise<string[][]> {
+  const settings = { ...(await hubSettings()), ...options.settings };
+  if (options.token !== undefined) settings.token = checkToken(options.token, "the token");
+  const revision = options.revision ?? "main";
+  parseHubReference(`${repo}@${revision}`, settings.endpoint); // checks both
+  const choose = (found: HubModel): ChosenFiles => {
+    const missing = patterns.find((pattern) => !found.files.some(({ path }) => pattern.test(path)));
+    if (missing !== undefined)
+      throw new BitNetError("FILE_NOT_FOUND", `${found.repo}: has no file like ${missing.source}`);
+    return {
+      files: found.files.filter(({ path }) => patterns.some((pattern) => pattern.test(path))),
+      entry: null,
+    };
+  };
+  const { files } = await pullChosen(`datasets/${repo}`, revision, choose, settings, options);
+  const sorted = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
+  return patterns.map((pattern) =>
+    sorted.filter(({ path }) => pattern.test(path)).map(({ localPath }) => localPath),
+  );
+}
+
+async function pullChosen(
+  repo: string,
+  revision: string,
+  choose: (model: HubModel) => ChosenFiles,
+  settings: HubSettings,
+  options: PullOptions,
+): Promise<PulledModel> {
   const online = settings.isOffline ? null : await askHub(repo, revision, settings, options);
-  if (online === null) return fromCache(repo, revision, reference.file, settings);
-  const chosen = chooseFiles(online, reference.file);
-  return bring(online, revision, chosen, settings, options);
+  if (online === null) return fromCache(repo, revision, choose, settings);
+  return bring(online, revision, choose(online), settings, options);
 }
 
 /** Null when the hub cannot be reached but the cache has the revision. */
@@ -80,7 +121,7 @@ async function askHub(
 async function fromCache(
   repo: string,
   revision: string,
-  file: string | null,
+  choose: (model: HubModel) => ChosenFiles,
   settings: HubSettings,
 ): Promise<PulledModel> {
   const model = await cachedModel(settings.cacheDir, repo, revision);
@@ -90,7 +131,7 @@ async function fromCache(
       `${repo}: revision ${revision} is not in the cache ${settings.cacheDir}, and HF_HUB_OFFLINE forbids to ask the hub`,
     );
   }
-  const chosen = chooseFiles(model, file);
+  const chosen = choose(model);
   const folder = snapshotFolder(settings.cacheDir, repo, model.commit);
   return described(model, chosen, folder, true);
 }

@@ -4,19 +4,20 @@ import { setMaxListeners } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
-import type { EvalModel, TaskResult } from "@bitnet.ts/eval";
+import type { EvalModel, Task, TaskResult } from "@bitnet.ts/eval";
 import type { BitNet } from "bitnet.ts";
 import type { Command } from "commander";
 import { formatTable } from "../format.ts";
 import { loadModel } from "../load-model.ts";
 import { addModelOptions, jsonOption, type ModelFlags, option } from "../options.ts";
+import { withPullStatus } from "../pull-model.ts";
 import type { Session } from "../session.ts";
 import { startProgress } from "../terminal.ts";
 import { collect, parseInteger } from "../values.ts";
 
 interface EvalFlags extends ModelFlags {
   task?: readonly string[];
-  data: string;
+  data?: string;
   limit?: number;
   shots?: number;
   chat: "on" | "off";
@@ -38,7 +39,12 @@ export function registerEval(program: Command, session: Session): void {
       "score a model on benchmarks (ARC, BoolQ, WinoGrande, HellaSwag, MMLU, GSM8K, MATH-500, HumanEval) and tasks of one's own",
     )
     .addOption(option("--task <name>", "task, or a .jsonl file of one's own; repeatable").argParser(collect))
-    .addOption(option("--data <folder>", "folder with the tasks' files").default("."))
+    .addOption(
+      option(
+        "--data <folder>",
+        "folder with the tasks' files (default: the datasets of the Hugging Face Hub)",
+      ),
+    )
     .addOption(option("--limit <n>", "the first n items of every task").argParser(parseInteger(1)))
     .addOption(
       option("--shots <n>", "examples shown (default: the task's own)").argParser(parseInteger(0, 64)),
@@ -93,12 +99,14 @@ async function evaluate(flags: EvalFlags, session: Session): Promise<void> {
       `give either --perplexity FILE or --task NAME; tasks: ${library.taskNames.join(", ")}`,
     );
   const options = {
-    folder: flags.data,
+    folder: flags.data ?? null,
     chat: flags.chat === "on",
     allowsCode: flags.allowCodeExecution === true,
     ...(flags.shots === undefined ? {} : { shots: flags.shots }),
   };
-  const tasks = names.map((name) => library.loadTask(name, options));
+  const tasks: Task[] = [];
+  for (const name of names)
+    tasks.push(await withPullStatus(session, (hub) => library.loadTask(name, { ...options, hub })));
   setMaxListeners(0, session.signal); // every choice of every item under way listens
   const loaded = flags.endpoint === undefined ? await loadModel(flags, session) : null;
   try {

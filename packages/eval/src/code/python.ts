@@ -44,6 +44,10 @@ export function findSandbox({ needsNamespaces }: { needsNamespaces: boolean }): 
   return { wrapper: [], python, hasNamespaces: false };
 }
 
+export function hasModule({ python }: Sandbox, name: string): boolean {
+  return spawnSync(python, ["-I", "-c", `import ${name}`], { timeout: 60_000 }).status === 0;
+}
+
 function pathOf(name: string): string | null {
   const { status, stdout } = spawnSync(
     name,

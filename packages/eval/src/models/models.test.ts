@@ -95,7 +95,7 @@ describe("continuations", () => {
 describe("a loaded model", () => {
   it("gives the bits of every request alone when contexts are shared and items run together", async () => {
     for (const name of ["arc_challenge", "winogrande"]) {
-      const task = loadTask(name, { folder: fixtures, chat: false, allowsCode: false });
+      const task = await loadTask(name, { folder: fixtures, chat: false, allowsCode: false });
       const shared = await runTask(localModel(model), task, { concurrency: 4 });
       const alone = await runTask(localModel(model, { sharesContexts: false }), task, { concurrency: 1 });
       expect(shared.items).toEqual(alone.items);
@@ -185,7 +185,7 @@ describe("a run", () => {
   it("that was stopped goes on where it stood, also behind a line that was cut short", async () => {
     const folder = mkdtempSync(join(tmpdir(), "bitnet-eval-test-"));
     try {
-      const task = loadTask("arc_easy", { folder: fixtures, chat: false, allowsCode: false });
+      const task = await loadTask("arc_easy", { folder: fixtures, chat: false, allowsCode: false });
       const itemsPath = join(folder, "items.jsonl");
       let asked = 0;
       const counting = (limit: number) => {
@@ -215,7 +215,7 @@ describe("a run", () => {
   });
 
   it("is reported as the harness does, and as tables for people", async () => {
-    const task = loadTask("arc_easy", { folder: fixtures, chat: false, allowsCode: false });
+    const task = await loadTask("arc_easy", { folder: fixtures, chat: false, allowsCode: false });
     const planted = plantedModel(task, true);
     const result = await runTask(planted, task, { limit: 3 });
     const json = harnessJson(planted, [result], new Date(0)) as Record<

@@ -3,8 +3,9 @@ import type { ChatMessage } from "@bitnet.ts/core";
 import { finalAnswer } from "../answers/boxed.ts";
 import { equalAnswers } from "../answers/equal-answers.ts";
 import { equalNumbers, equalTexts, flexibleNumber, strictNumber } from "../answers/numbers.ts";
-import { idOf, type TaskRecord, textField } from "./records.ts";
+import { idOf, textField } from "./records.ts";
 import type { AnswerTask } from "./task.ts";
+import type { TaskRecord } from "./task-record.ts";
 
 export interface AnswerTaskOptions {
   /** Ask as a conversation, with examples as earlier turns, or as a text to continue. */

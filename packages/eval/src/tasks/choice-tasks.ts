@@ -3,8 +3,9 @@
  * of this project's collection or in the Hub's own fields.
  */
 import { BitNetError } from "@bitnet.ts/core";
-import { idOf, indexField, type TaskRecord, textField, textList } from "./records.ts";
+import { idOf, indexField, textField, textList } from "./records.ts";
 import type { ChoiceItem, ChoiceTask } from "./task.ts";
+import type { TaskRecord } from "./task-record.ts";
 
 /** The delimiter belongs to the continuation. */
 const delimiter = " ";
@@ -65,7 +66,7 @@ function arcChoices(record: TaskRecord): { choices: string[]; gold: number } {
 
 export function boolqTask(records: readonly TaskRecord[]): ChoiceTask {
   const items = records.map((record, i) => {
-    const gold = indexField(record, record.fields.gold === undefined ? "label" : "gold", 2);
+    const gold = boolqGold(record);
     const question = textField(record, "question").replace(/\?$/, "");
     const context = `${textField(record, "passage")}\nQuestion: ${question}?\nAnswer:`;
     return byTexts(idOf(record, i, "idx"), context, ["no", "yes"], gold);
@@ -81,6 +82,13 @@ export function boolqTask(records: readonly TaskRecord[]): ChoiceTask {
     published: 0.8018,
     items,
   };
+}
+
+/** `gold` of this project's files, `answer` of google/boolq, `label` of super_glue. */
+function boolqGold(record: TaskRecord): number {
+  const { gold, answer } = record.fields;
+  if (gold !== undefined) return indexField(record, "gold", 2);
+  return typeof answer === "boolean" ? Number(answer) : indexField(record, "label", 2);
 }
 
 /** Partial scoring: two contexts, one continuation; the context with the likelier rest of the sentence wins. */

@@ -3,16 +3,24 @@
  * extended set are handed to Python as they stand in the file, whose numbers do not survive JavaScript.
  */
 import { bodyStops, programOf } from "../code/completion.ts";
-import { runPython, type Sandbox } from "../code/python.ts";
-import { type TaskRecord, textField } from "./records.ts";
+import { hasModule, runPython, type Sandbox } from "../code/python.ts";
+import { textField } from "./records.ts";
 import type { AnswerTask } from "./task.ts";
+import type { TaskRecord } from "./task-record.ts";
 
 const memoryBytes = 4 * 2 ** 30;
 const success = "bitnet-eval: passed";
 
-/** @param sandbox Or why there is none: then the task is skipped, and never scored 0. */
-export function humanEvalTask(records: readonly TaskRecord[], sandbox: Sandbox | string): AnswerTask {
-  const isPlus = records.some(({ fields }) => fields.plus_input !== undefined);
+/**
+ * @param given Or why there is none: then the task is skipped, and never scored 0.
+ * @param isPlus More inputs an item: as lists, or as a test like the base set's (the Hub's copy, whose tests need numpy).
+ */
+export function humanEvalTask(
+  records: readonly TaskRecord[],
+  given: Sandbox | string,
+  isPlus: boolean,
+): AnswerTask {
+  const sandbox = typeof given === "string" ? given : (missingModule(given, records) ?? given);
   const items = records.map((record) => {
     const prompt = textField(record, "prompt");
     return {
@@ -36,6 +44,14 @@ export function humanEvalTask(records: readonly TaskRecord[], sandbox: Sandbox |
   };
 }
 
+function missingModule(sandbox: Sandbox, records: readonly TaskRecord[]): string | null {
+  const needsNumpy = records.some(
+    ({ fields: { test, plus_input } }) =>
+      plus_input === undefined && typeof test === "string" && /^import numpy\b/m.test(test),
+  );
+  return needsNumpy && !hasModule(sandbox, "numpy") ? "the tests of these items need Python's numpy" : null;
+}
+
 async function passes(
   sandbox: Sandbox,
   record: TaskRecord,
@@ -44,10 +60,11 @@ async function passes(
 ): Promise<boolean> {
   const nonce = crypto.randomUUID();
   const limits = isPlus ? { seconds: 60, memoryBytes } : { seconds: 3, memoryBytes };
-  const source = isPlus
+  const asLists = record.fields.plus_input !== undefined;
+  const source = asLists
     ? plusJudge
     : `${program}\n${textField(record, "test")}\ncheck(${textField(record, "entry_point")})\nprint(${JSON.stringify(`${success} ${nonce}`)})\n`;
-  const input = isPlus ? `${JSON.stringify({ program, nonce, success })}\n${record.line}\n` : "";
+  const input = asLists ? `${JSON.stringify({ program, nonce, success })}\n${record.line}\n` : "";
   const { status, output } = await runPython(sandbox, source, input, limits);
   return status === 0 && output.includes(`${success} ${nonce}`);
 }

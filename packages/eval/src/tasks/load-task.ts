@@ -1,7 +1,8 @@
-/** Tasks by name, from files. */
+/** Tasks by name, from files or from the Hub. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import type { PullOptions } from "bitnet.ts/hub";
 import { findSandbox } from "../code/python.ts";
 import { gsm8kTask, math500Task, ownAnswerTask } from "./answer-tasks.ts";
 import {
@@ -12,25 +13,31 @@ import {
   ownChoiceTask,
   winograndeTask,
 } from "./choice-tasks.ts";
+import { type HubData, hubData, pullTaskData } from "./hub-data.ts";
 import { humanEvalTask } from "./humaneval-task.ts";
-import { readRecords, type TaskRecord } from "./records.ts";
+import { readRecords } from "./records.ts";
 import type { Task } from "./task.ts";
+import type { TaskRecord } from "./task-record.ts";
 
 export interface TaskOptions {
-  /** Where files of the usual names lie. */
-  folder: string;
+  /** Where files of the usual names lie; null: the Hub's datasets, which are kept in its cache. */
+  folder: string | null;
   /** Ask in chat form where a task has one. */
   chat: boolean;
   /** Examples shown; default: what the 2B-4T report used. */
   shots?: number;
   /** Programs of the model may run. */
   allowsCode: boolean;
+  /** How the Hub is asked. */
+  hub?: PullOptions;
 }
 
 interface TaskKind {
   /** File names, the first that exists is read. */
   files: readonly string[];
-  make(records: readonly TaskRecord[], options: TaskOptions): Task;
+  /** Of examples, which need not be there. */
+  exampleFiles?: readonly string[];
+  make(records: readonly TaskRecord[], examples: readonly TaskRecord[], options: TaskOptions): Task;
 }
 
 const kinds: Readonly<Record<string, TaskKind>> = {
@@ -50,41 +57,42 @@ const kinds: Readonly<Record<string, TaskKind>> = {
   hellaswag: { files: ["hellaswag_val.jsonl", "hellaswag.jsonl"], make: (records) => hellaswagTask(records) },
   mmlu: {
     files: ["mmlu_test.jsonl", "mmlu.jsonl"],
-    make: (records, { folder, shots = 5 }) => mmluTask(records, optional(folder, ["mmlu_dev.jsonl"]), shots),
+    exampleFiles: ["mmlu_dev.jsonl"],
+    make: (records, examples, { shots = 5 }) => mmluTask(records, examples, shots),
   },
   gsm8k: {
     files: ["gsm8k_test.jsonl", "gsm8k.jsonl"],
-    make: (records, { folder, chat, shots = 4 }) =>
-      gsm8kTask(records, optional(folder, ["gsm8k_train.jsonl", "gsm8k_train_head64.jsonl"]), {
-        chat,
-        shots,
-      }),
+    exampleFiles: ["gsm8k_train.jsonl", "gsm8k_train_head64.jsonl"],
+    make: (records, examples, { chat, shots = 4 }) => gsm8kTask(records, examples, { chat, shots }),
   },
   math500: { files: ["math500.jsonl"], make: (records) => math500Task(records) },
-  humaneval: { files: ["HumanEval.jsonl.gz", "HumanEval.jsonl"], make: codeTask },
+  humaneval: {
+    files: ["HumanEval.jsonl.gz", "HumanEval.jsonl"],
+    make: (records, _, options) => codeTask(records, options, false),
+  },
   humaneval_plus: {
     files: ["HumanEvalPlus-v0.1.10.jsonl.gz", "HumanEvalPlus-Mini-v0.1.10.jsonl.gz", "HumanEvalPlus.jsonl"],
-    make: codeTask,
+    make: (records, _, options) => codeTask(records, options, true),
   },
 };
 
 export const taskNames: readonly string[] = Object.keys(kinds);
 
-function codeTask(records: readonly TaskRecord[], { allowsCode }: TaskOptions): Task {
+function codeTask(records: readonly TaskRecord[], { allowsCode }: TaskOptions, isPlus: boolean): Task {
   const sandbox = allowsCode
     ? findSandbox({ needsNamespaces: false })
     : "running programs of a model needs --allow-code-execution";
-  return humanEvalTask(records, sandbox);
+  return humanEvalTask(records, sandbox, isPlus);
 }
 
 /**
- * @param name One of `taskNames`, or the path of a JSONL file with a task of one's own.
- * @throws BitNetError FILE_NOT_FOUND, FORMAT_INVALID, INVALID_ARGUMENT for an unknown name.
+ * @param name One of `taskNames`, or the path of a file (JSONL or Parquet) with a task of one's own.
+ * @throws BitNetError FILE_NOT_FOUND, FORMAT_INVALID, INVALID_ARGUMENT for an unknown name, and what the Hub's part throws.
  */
-export function loadTask(name: string, options: TaskOptions): Task {
-  if (/\.jsonl(\.gz)?$/.test(name)) {
-    const records = readRecords(name);
-    const label = name.replace(/^.*[/\\]/, "").replace(/\.jsonl(\.gz)?$/, "");
+export async function loadTask(name: string, options: TaskOptions): Promise<Task> {
+  if (/\.(jsonl(\.gz)?|parquet)$/.test(name)) {
+    const records = await readRecords(name);
+    const label = name.replace(/^.*[/\\]/, "").replace(/\.(jsonl(\.gz)?|parquet)$/, "");
     return records[0]?.fields.choices === undefined
       ? ownAnswerTask(records, label, options)
       : ownChoiceTask(records, label);
@@ -93,22 +101,36 @@ export function loadTask(name: string, options: TaskOptions): Task {
   if (kind === undefined) {
     throw new BitNetError(
       "INVALID_ARGUMENT",
-      `task "${name}" does not exist; there are ${taskNames.join(", ")}, and files of one's own ending in .jsonl`,
+      `task "${name}" does not exist; there are ${taskNames.join(", ")}, and files of one's own ending in .jsonl or .parquet`,
     );
   }
-  return kind.make(readRecords(findFile(options.folder, kind.files)), options);
+  const { folder, hub = {} } = options;
+  const paths =
+    folder === null
+      ? await pullTaskData(hubData[name] as HubData, hub)
+      : { items: [findFile(folder, kind.files)], examples: existing(folder, kind.exampleFiles ?? []) };
+  return kind.make(await readAll(paths.items), await readAll(paths.examples), options);
+}
+
+async function readAll(paths: readonly string[]): Promise<TaskRecord[]> {
+  const records: TaskRecord[] = [];
+  for (const path of paths) for (const record of await readRecords(path)) records.push(record);
+  return records;
 }
 
 function findFile(folder: string, files: readonly string[]): string {
-  const found = files.map((file) => join(folder, file)).find((path) => existsSync(path));
+  const [found] = existing(folder, files);
   if (found !== undefined) return found;
   throw new BitNetError(
     "FILE_NOT_FOUND",
-    `${folder}: holds none of ${files.join(", ")}; give the folder of the data with --data`,
+    `${folder}: holds none of ${files.join(", ")}; give the folder of the data with --data, or leave it out for the Hub's`,
   );
 }
 
-function optional(folder: string, files: readonly string[]): TaskRecord[] {
-  const path = files.map((file) => join(folder, file)).find((each) => existsSync(each));
-  return path === undefined ? [] : readRecords(path);
+/** The first that is there, if any. */
+function existing(folder: string, files: readonly string[]): string[] {
+  return files
+    .map((file) => join(folder, file))
+    .filter((path) => existsSync(path))
+    .slice(0, 1);
 }

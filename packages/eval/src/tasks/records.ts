@@ -1,21 +1,16 @@
-/** Reads the records of a task's file: JSONL, plain or gzipped, or a JSON list; every bad line by its number. */
+/** Reads the records of a task's file: JSONL, plain or gzipped, or Parquet; every bad line by its number. */
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { BitNetError } from "@bitnet.ts/core";
-
-export interface TaskRecord {
-  readonly fields: Readonly<Record<string, unknown>>;
-  /** The line as it stands, for what must not pass through JavaScript numbers. */
-  readonly line: string;
-  /** `file:line` */
-  readonly where: string;
-}
+import { readParquet } from "./parquet-records.ts";
+import type { TaskRecord } from "./task-record.ts";
 
 /** Unpacked bytes of a file, at most. */
 const maxBytes = 2 ** 30;
 
 /** @throws BitNetError FILE_NOT_FOUND, FORMAT_INVALID. */
-export function readRecords(path: string): TaskRecord[] {
+export async function readRecords(path: string): Promise<TaskRecord[]> {
+  if (path.endsWith(".parquet")) return readParquet(path);
   let text: string;
   try {
     const bytes = readFileSync(path);

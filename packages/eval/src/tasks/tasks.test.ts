@@ -15,8 +15,8 @@ import {
   winograndeTask,
 } from "./choice-tasks.ts";
 import { loadTask, type TaskOptions } from "./load-task.ts";
-import type { TaskRecord } from "./records.ts";
 import type { ChoiceTask, Task } from "./task.ts";
+import type { TaskRecord } from "./task-record.ts";
 
 const options: TaskOptions = { folder: fixtures, chat: true, allowsCode: true };
 const sandbox = findSandbox({ needsNamespaces: false });
@@ -51,7 +51,7 @@ describe("planted answers", () => {
   ];
   it.each(names)("%s", async (name) => {
     if (name.startsWith("humaneval") && typeof sandbox === "string") return;
-    const task = loadTask(name, options);
+    const task = await loadTask(name, options);
     const all = await runTask(plantedModel(task, true, solutions[name]?.()), task);
     const none = await runTask(plantedModel(task, false), task);
     expect(all.nItems).toBeGreaterThanOrEqual(4);
@@ -72,7 +72,7 @@ const firstOf = (task: Task) => {
 };
 
 describe("prompts", () => {
-  it("of ARC hold the question and neither choices nor letters; answers are found by the item's own labels", () => {
+  it("of ARC hold the question and neither choices nor letters; answers are found by the item's own labels", async () => {
     const fields = {
       question: "Which?",
       choices: { text: ["a b", "c", "d"], label: ["1", "2", "3"] },
@@ -86,7 +86,7 @@ describe("prompts", () => {
     expect(() => arcTask([record({ ...fields, answerKey: "C" })], "easy")).toThrow(
       /test:1: the answer "C" is none/,
     );
-    const counts = (loadTask("arc_challenge", options) as ChoiceTask).items.map(
+    const counts = ((await loadTask("arc_challenge", options)) as ChoiceTask).items.map(
       ({ choices }) => choices.length,
     );
     expect(new Set(counts)).toContain(4);
@@ -158,8 +158,8 @@ describe("prompts", () => {
     });
   });
 
-  it("of GSM8K show solutions as turns, with or without the calculator's notes", () => {
-    const task = loadTask("gsm8k", { ...options, shots: 2 });
+  it("of GSM8K show solutions as turns, with or without the calculator's notes", async () => {
+    const task = await loadTask("gsm8k", { ...options, shots: 2 });
     const [item] = task.items;
     const messages =
       item !== undefined && "request" in item
@@ -228,14 +228,14 @@ describe("scores", () => {
 
 describe("tasks", () => {
   it("that run programs are skipped, not scored, unless that is allowed", async () => {
-    const task = loadTask("humaneval", { ...options, allowsCode: false });
+    const task = await loadTask("humaneval", { ...options, allowsCode: false });
     const result = await runTask(plantedModel(task, true), task);
     expect([result.scores, result.skipped]).toEqual([{}, expect.stringMatching(/--allow-code-execution/)]);
   });
 
-  it("that do not exist or whose files are missing are refused", () => {
-    expect(() => loadTask("arc_hard", options)).toThrow(/arc_challenge/);
-    expect(() => loadTask("hellaswag", options)).toThrow(/holds none of hellaswag_val/);
+  it("that do not exist or whose files are missing are refused", async () => {
+    await expect(loadTask("arc_hard", options)).rejects.toThrow(/arc_challenge/);
+    await expect(loadTask("hellaswag", options)).rejects.toThrow(/holds none of hellaswag_val/);
     expect(() => boolqTask([record({ passage: "p", question: "q", label: 2 })])).toThrow(
       /test:1: expected a number from 0 to 1/,
     );
