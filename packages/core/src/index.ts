@@ -104,6 +104,7 @@ export type { ModelConfig } from "./model/model-config.ts";
 export { ProgramWeights } from "./model/program-weights.ts";
 export { ropeTable } from "./model/rope-table.ts";
 export { rowOrder } from "./model/row-order.ts";
+export * from "./model/tokenizer-source.ts";
 export { denseByteLength, widenRows } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
 export { isGroupPacking, packings } from "./packing/registry.ts";

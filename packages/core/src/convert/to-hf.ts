@@ -4,7 +4,7 @@ import { bf16ToF32, f32ToBf16 } from "../base/float16.ts";
 import { type SafetensorsInput, writeSafetensors } from "../formats/safetensors/write-safetensors.ts";
 import { isPackingId, readTensor } from "../formats/tensor.ts";
 import { familyOf } from "../model/families.ts";
-import { readTokenizer } from "../model/load-model.ts";
+import { readTokenizer } from "../model/tokenizer-source.ts";
 import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import { hfWeightName } from "../model/weight-names.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
