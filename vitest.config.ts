@@ -15,9 +15,9 @@ export default defineConfig({
       },
       { find: /^@bitnet\.ts\/native$/, replacement: source("./packages/native/src/index.ts") },
       { find: /^@bitnet\.ts\/wasm$/, replacement: source("./packages/wasm/src/index.ts") },
-      { find: /^#thread$/, replacement: source("./packages/grammar/src/platform.node.ts") },
       { find: /^@bitnet\.ts\/webgpu$/, replacement: source("./packages/webgpu/src/index.ts") },
       { find: /^#gpu$/, replacement: source("./packages/webgpu/src/platform.node.ts") },
+      { find: /^#thread$/, replacement: source("./packages/grammar/src/platform.node.ts") },
       { find: /^#host$/, replacement: source("./packages/wasm/src/platform.node.ts") },
       {
         find: /^@bitnet\.ts\/native\/build\/sources$/,

@@ -73,7 +73,13 @@ export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
 export { Scheduler } from "./generate/scheduler.ts";
 export type { SchedulerOptions, SchedulerStats } from "./generate/scheduler-options.ts";
 export type { StopReason } from "./generate/stop.ts";
-export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
+export type {
+  Generation,
+  GenerationResult,
+  GenerationTimings,
+  PieceIterator,
+  TokenPiece,
+} from "./generate/stream.ts";
 export type { ThinkingMarks } from "./generate/thinking.ts";
 export {
   type Adapter,

@@ -20,11 +20,8 @@ import { Models } from "./models.ts";
 import { createRequestLog } from "./monitor/request-log.ts";
 import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
-<<<<<<< HEAD
 import { programBytes } from "./profiles.ts";
-=======
 import { Pulls } from "./pulling/pulls.ts";
->>>>>>> server
 import { Accounts } from "./rate-limit.ts";
 import { isAdmin, type Route, routes } from "./routes.ts";
 import { Security } from "./security/security.ts";

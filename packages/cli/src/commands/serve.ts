@@ -103,12 +103,6 @@ export function registerServe(program: Command, version: string, session: Sessio
   command
     .addOption(
       option(
-<<<<<<< HEAD
-        "--keys <file>",
-        "file of API keys; redis: for keys in --redis (default: that of bitnet keys, once there is one)",
-      ),
-    )
-=======
         "--lora <name=path>",
         "LoRA adapter of the first model that is used when a request names it as its model; repeatable",
       ).argParser(collect),
@@ -124,8 +118,12 @@ export function registerServe(program: Command, version: string, session: Sessio
         .argParser(parseBytes)
         .default(d.pull.maxCacheBytes),
     )
-    .addOption(option("--keys <file>", "file of API keys (default: that of bitnet keys, once there is one)"))
->>>>>>> server
+    .addOption(
+      option(
+        "--keys <file>",
+        "file of API keys; redis: for keys in --redis (default: that of bitnet keys, once there is one)",
+      ),
+    )
     .addOption(
       option("--requests-per-minute <n>", "limit of clients that have none of their own").argParser(
         parseInteger(1),
