@@ -11,6 +11,8 @@ import { type ServerProcess, startServerProcess } from "./server-process.ts";
 let folder: string;
 let redis: RedisProcess;
 const started: ServerProcess[] = [];
+/** Every key is made by a process of its own, and every server is one. */
+const slow = 240_000;
 
 beforeAll(async () => {
   if (!hasRedis) return;
@@ -94,6 +96,7 @@ test.skipIf(!hasRedis)(
     expect((await keysCommand("list")).stdout).toMatch(/Ada/);
     expect((await complete(a, {}, ada)).status).toBe(200);
   },
+  slow,
 );
 
 test.skipIf(!hasRedis)("redis: without --redis is refused", async () => {
