@@ -108,6 +108,6 @@ describe.each(browserNames)("%s", (name) => {
       expect(problems).toEqual([]);
       await page.close();
     },
-    180_000,
+    240_000,
   );
 });
