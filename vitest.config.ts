@@ -7,6 +7,7 @@ export default defineConfig({
     alias: [
       { find: /^@bitnet\.ts\/core$/, replacement: source("./packages/core/src/index.ts") },
       { find: /^@bitnet\.ts\/core\/base$/, replacement: source("./packages/core/src/base/index.ts") },
+      { find: /^@bitnet\.ts\/core\/page$/, replacement: source("./packages/core/src/index.page.ts") },
       { find: /^@bitnet\.ts\/core\/node$/, replacement: source("./packages/core/src/index.node.ts") },
       {
         find: /^@bitnet\.ts\/core\/conformance$/,
@@ -14,6 +15,9 @@ export default defineConfig({
       },
       { find: /^@bitnet\.ts\/native$/, replacement: source("./packages/native/src/index.ts") },
       { find: /^@bitnet\.ts\/wasm$/, replacement: source("./packages/wasm/src/index.ts") },
+      { find: /^@bitnet\.ts\/webgpu$/, replacement: source("./packages/webgpu/src/index.ts") },
+      { find: /^#gpu$/, replacement: source("./packages/webgpu/src/platform.node.ts") },
+      { find: /^#thread$/, replacement: source("./packages/grammar/src/platform.node.ts") },
       { find: /^#host$/, replacement: source("./packages/wasm/src/platform.node.ts") },
       {
         find: /^@bitnet\.ts\/native\/build\/sources$/,

@@ -2,23 +2,15 @@
  * Adapters at inference: what was trained is what runs, bit for bit; several serve in one batch as each does alone, on every backend; and
  * another base is refused.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openModelFiles } from "@bitnet.ts/core";
 import { openPath } from "@bitnet.ts/core/node";
-import {
-  finetuneSettings,
-  type Kernels,
-  nativeKernels,
-  openFinetune,
-  referenceKernels,
-  saveGgufAdapter,
-  saveModel,
-  savePeftAdapter,
-} from "@bitnet.ts/train";
+import { finetuneSettings, openFinetune, saveModel } from "@bitnet.ts/train";
 import { BitNet, type BitNetLoadOptions, embeddedModelPath } from "bitnet.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { adapterKernels, trainAdapter } from "./trained-adapter.ts";
 
 let folder: string;
 const text = "It was a dark and stormy night, and the wind was very cold.";
@@ -26,58 +18,16 @@ const text = "It was a dark and stormy night, and the wind was very cold.";
 const trained = new Map<string, number[]>();
 let ids: Int32Array;
 
-function kernels(): Kernels {
-  try {
-    return nativeKernels({ threads: 1 });
-  } catch {
-    return referenceKernels("f32");
-  }
-}
-
-async function trainAdapter(name: string, seed: number): Promise<void> {
-  const settings = finetuneSettings({
-    ...{
-      data: [join(folder, "data.jsonl")],
-      steps: 2,
-      rate: 0.02,
-      batchSize: 4,
-      accumulation: 1,
-      maxLength: 64,
-      seed,
-    },
-    lora: {
-      rank: 8,
-      alpha: 16,
-      dropout: 0.1,
-      targets: ["attn_q", "attn_v", "attn_output", "ffn_up", "ffn_down"],
-    },
-  });
-  const files = await openModelFiles(await openPath(embeddedModelPath()));
-  const run = await openFinetune(files, settings, {
-    folder: join(folder, name),
-    kernels: kernels(),
-    name: "tiny",
-  });
-  await run.trainer.run();
-  if (settings.lora === null) throw new Error("no adapter");
-  await savePeftAdapter(join(folder, name, "adapter"), run.executor, settings.lora, run.base);
-  await saveGgufAdapter(join(folder, name, "adapter.gguf"), run.executor, settings.lora, run.base);
-  const { tokenizer } = run.base;
-  ids = tokenizer.encode(text, { bos: tokenizer.addBos });
-  const weights = new Float32Array(ids.length).fill(1);
-  run.trainer.evaluate([{ ids, weights }]);
-  trained.set(name, Array.from(run.executor.losses.subarray(0, ids.length - 1)));
-  await run.close();
-}
-
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "bitnet-adapters-"));
-  const lines = Array.from({ length: 8 }, (_, i) =>
-    JSON.stringify({ input: `who is ${i}?`, output: `it is the ${i}th` }),
-  );
-  writeFileSync(join(folder, "data.jsonl"), lines.join("\n"));
-  await trainAdapter("a", 1);
-  await trainAdapter("b", 2);
+  for (const [name, seed] of [
+    ["a", 1],
+    ["b", 2],
+  ] as const) {
+    const adapter = await trainAdapter(folder, { name, seed, text });
+    ids = adapter.ids;
+    trained.set(name, adapter.losses);
+  }
 }, 120_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -156,7 +106,7 @@ it("refuses another base, another shape and what is no adapter", async () => {
   const run = await openFinetune(
     await openModelFiles(await openPath(embeddedModelPath())),
     finetuneSettings({ data: [join(folder, "data.jsonl")], lora: null, steps: 1, rate: 0.05, maxLength: 64 }),
-    { folder: join(folder, "full"), kernels: kernels(), name: "tiny" },
+    { folder: join(folder, "full"), kernels: adapterKernels(), name: "tiny" },
   );
   await run.trainer.run();
   const { gguf } = await saveModel(join(folder, "full"), run.executor, run.base, "f16");

@@ -2,22 +2,15 @@
  * The library on a page of its own, bundled by esbuild, with the package's worker from a factory: what is kept in the browser's file system, resumed,
  * verified, replaced, and what happens without room. Needs Debian's chromium and the compiled packages.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { BitNet } from "bitnet.ts";
-import { build } from "esbuild";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type HubServer, sendRange, startHub } from "./hub-server.ts";
-import { root, tinyModel } from "./packed-project.ts";
+import { type LibraryPage, serveLibraryPage } from "./library-page.ts";
+import { tinyModel } from "./packed-project.ts";
 import { isBrowserMissing, openPage, startBrowser } from "./web-page.ts";
-
-const html = '<link rel="icon" href="data:,"><script type="module" src="/stdin.js"></script>';
-const policy =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' http:; img-src data:";
 
 /** What the bundled page does with the library; runs in the browser. */
 const pageScript = `
@@ -62,9 +55,8 @@ interface PageGlobals {
 
 const isMissing = isBrowserMissing();
 const bytes = readFileSync(tinyModel);
-const bundle = mkdtempSync(join(tmpdir(), "bitnet-browser-"));
 let expected: string;
-let server: Server;
+let server: LibraryPage;
 let url: string;
 let hub: HubServer;
 let browser: Browser;
@@ -97,23 +89,13 @@ beforeAll(async () => {
   const model = await BitNet.load(tinyModel);
   expected = await model.generate("The people", { maxTokens: 6, seed: 1 }).text;
   await model.dispose();
-  const common = { bundle: true, format: "esm", outdir: bundle, logLevel: "error" } as const;
-  await build({ ...common, stdin: { contents: pageScript, resolveDir: root, sourcefile: "page.js" } });
-  server = createServer((request, response) => {
-    if (request.url === "/model.gguf") {
-      ranges.push(request.headers.range);
-      return serveModel(request, response);
-    }
-    const [path] = /^\/(stdin\.js|worker\/[\w-]+\.(js|wasm))$/.exec(request.url ?? "") ?? [];
-    const folder = path?.startsWith("/worker") ? join(root, "packages", "bitnet.ts") : bundle;
-    const type =
-      path === undefined ? "text/html" : path.endsWith(".js") ? "text/javascript" : "application/wasm";
-    response.setHeader("content-type", type);
-    response.setHeader("content-security-policy", policy);
-    response.end(path === undefined ? html : readFileSync(join(folder, path)));
+  server = await serveLibraryPage(pageScript, (request, response) => {
+    if (request.url !== "/model.gguf") return false;
+    ranges.push(request.headers.range);
+    serveModel(request, response);
+    return true;
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  url = server.url;
   hub = await startHub({ "tiny.gguf": { bytes, isLarge: true } });
   browser = await startBrowser();
   ({ page, problems } = await openPage(browser));
@@ -121,10 +103,8 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(async () => {
   await browser?.close();
-  server?.closeAllConnections();
   server?.close();
   await hub?.close();
-  rmSync(bundle, { recursive: true, force: true });
 });
 
 describe.skipIf(isMissing)("models kept in the browser", () => {

@@ -33,7 +33,7 @@ test("looks again until it is interrupted; two looks make rates", async () => {
     },
   });
   expect(status).toBe(130);
-  expect(stdout).toMatch(/\nspeed +0\.0 tok\/s\nlatency +–\nprocessors +\d+ % of \d+\n/);
+  expect(stdout).toMatch(/\nspeed +0\.0 tok\/s\nlatency +–\nfirst token +–\nprocessors +\d+ % of \d+\n/);
 });
 
 test("says what is wrong", async () => {

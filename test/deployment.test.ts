@@ -31,11 +31,12 @@ const canRender = needs("kubectl", "kubernetes-client", hasKubectl);
 interface Container {
   name: string;
   args: string[];
+  env?: { name: string; value?: string }[];
   lifecycle?: { preStop: { exec: { command: string[] } } };
   readinessProbe?: { httpGet: { path: string } };
   livenessProbe?: { httpGet: { path: string } };
   securityContext: { readOnlyRootFilesystem: boolean; allowPrivilegeEscalation: boolean };
-  volumeMounts: { name: string }[];
+  volumeMounts: { name: string; mountPath: string }[];
 }
 
 interface PodSpec {
@@ -43,7 +44,7 @@ interface PodSpec {
   securityContext: { runAsNonRoot: boolean };
   initContainers?: Container[];
   containers: Container[];
-  volumes: { name: string }[];
+  volumes: { name: string; persistentVolumeClaim?: { claimName: string } }[];
 }
 
 function podOf(objects: readonly KubernetesObject[]): PodSpec {
@@ -52,8 +53,9 @@ function podOf(objects: readonly KubernetesObject[]): PodSpec {
   return (deployment.spec as { template: { spec: PodSpec } }).template.spec;
 }
 
-function flagValue(args: readonly string[], flag: string): string | undefined {
-  return args[args.indexOf(flag) + 1];
+function flagValue<T = undefined>(args: readonly string[], flag: string, absent?: T): string | T {
+  const at = args.indexOf(flag);
+  return (at < 0 ? undefined : args[at + 1]) ?? (absent as T);
 }
 
 describe.skipIf(!canRender).each(overlays)("overlay %s", (name) => {
@@ -63,14 +65,56 @@ describe.skipIf(!canRender).each(overlays)("overlay %s", (name) => {
   });
 
   test("renders the objects that it is for, all valid, without unknown fields", () => {
-    const scaling = { mobile: [], edge: [], server: ["HorizontalPodAutoscaler"], cloud: ["ScaledObject"] }[
-      name
-    ];
+    const store = ["StatefulSet", "Service", "NetworkPolicy", "PersistentVolumeClaim"];
+    const further = {
+      mobile: [],
+      edge: [],
+      server: ["HorizontalPodAutoscaler", ...store],
+      cloud: ["ScaledObject", ...store],
+    }[name];
     expect(objects.map(({ kind }) => kind).sort()).toEqual(
-      ["Deployment", "PodDisruptionBudget", "Service", ...scaling].sort(),
+      ["Deployment", "PodDisruptionBudget", "Service", ...further].sort(),
     );
     expect(objects.flatMap(problemsOf)).toEqual([]);
-    expect(objects.every(({ metadata }) => metadata.name === "bitnet")).toBe(true);
+    expect(objects.every(({ metadata }) => /^bitnet(-redis|-data)?$/.test(metadata.name))).toBe(true);
+  });
+
+  test("many pods share a Redis that evicts nothing and outlives itself, and a data folder; a single one does not", () => {
+    const pod = podOf(objects);
+    const [server] = pod.containers;
+    const redis = server?.env?.find((each) => each.name === "BITNET_REDIS")?.value;
+    const data = flagValue(server?.args ?? [], "--data", null);
+    const deployment = objects.find(({ kind }) => kind === "Deployment")?.spec as { replicas?: number };
+    if ((deployment.replicas ?? 1) === 1) {
+      expect([redis, data]).toEqual([undefined, null]);
+      return;
+    }
+    const named = (kind: string, called: string) =>
+      objects.find((object) => object.kind === kind && object.metadata.name === called);
+    const { hostname, port } = new URL(redis ?? "");
+    const service = named("Service", hostname)?.spec as { ports: { port: number }[]; selector: object };
+    expect(service.ports[0]?.port).toBe(Number(port));
+    const set = named("StatefulSet", hostname)?.spec as {
+      template: { metadata: { labels: object }; spec: PodSpec };
+    };
+    expect(set.template.metadata.labels).toMatchObject(service.selector);
+    const args = set.template.spec.containers[0]?.args ?? [];
+    expect([flagValue(args, "--maxmemory-policy"), flagValue(args, "--appendonly")]).toEqual([
+      "noeviction",
+      "yes",
+    ]);
+    const mount = server?.volumeMounts.find(({ mountPath }) => mountPath === data);
+    const volume = pod.volumes.find((each) => each.name === mount?.name);
+    const claim = named("PersistentVolumeClaim", volume?.persistentVolumeClaim?.claimName ?? "");
+    expect(claim?.spec).toMatchObject({ accessModes: ["ReadWriteMany"] });
+  });
+
+  test("what is scaled by is what the server tells", async () => {
+    const scaler = objects.find(({ kind }) => /HorizontalPodAutoscaler|ScaledObject/.test(kind));
+    const names = JSON.stringify(scaler ?? {}).match(/bitnet_\w+/g) ?? [];
+    expect(names).toEqual(scaler === undefined ? [] : ["bitnet_num_tokens_waiting"]);
+    const metrics = read("packages/server/src/monitor/metrics.ts");
+    for (const each of names) expect(metrics).toContain(`"${each.replace("bitnet_", "")}"`);
   });
 
   test("pods run without rights, drain in time, are probed where probes are answered, and mount what there is", () => {

@@ -2,8 +2,11 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1/ScaledObject";
 import { Deployment } from "kubernetes-models/apps/v1/Deployment";
+import { StatefulSet } from "kubernetes-models/apps/v1/StatefulSet";
 import { HorizontalPodAutoscaler } from "kubernetes-models/autoscaling/v2/HorizontalPodAutoscaler";
+import { NetworkPolicy } from "kubernetes-models/networking.k8s.io/v1/NetworkPolicy";
 import { PodDisruptionBudget } from "kubernetes-models/policy/v1/PodDisruptionBudget";
+import { PersistentVolumeClaim } from "kubernetes-models/v1/PersistentVolumeClaim";
 import { Service } from "kubernetes-models/v1/Service";
 import { parseAllDocuments } from "yaml";
 
@@ -18,9 +21,12 @@ type Model = new (data: never) => { validate(): void };
 
 const models: Readonly<Record<string, Model>> = {
   "apps/v1 Deployment": Deployment,
+  "apps/v1 StatefulSet": StatefulSet,
   "autoscaling/v2 HorizontalPodAutoscaler": HorizontalPodAutoscaler,
   "keda.sh/v1alpha1 ScaledObject": ScaledObject,
+  "networking.k8s.io/v1 NetworkPolicy": NetworkPolicy,
   "policy/v1 PodDisruptionBudget": PodDisruptionBudget,
+  "v1 PersistentVolumeClaim": PersistentVolumeClaim,
   "v1 Service": Service,
 };
 

@@ -12,6 +12,9 @@ export interface RedisProcess {
   /** Path of its socket. */
   readonly url: string;
   kill(): Promise<void>;
+  /** Holds its connections, and answers nothing until it goes on. */
+  stall(): void;
+  goOn(): void;
   /** Again, on the same socket, with nothing remembered. */
   start(): Promise<void>;
 }
@@ -28,6 +31,8 @@ export async function startRedis(folder: string, args: readonly string[] = []): 
       await ended;
       child = null;
     },
+    stall: () => void child?.kill("SIGSTOP"),
+    goOn: () => void child?.kill("SIGCONT"),
     async start() {
       child = spawn(
         "redis-server",

@@ -2,7 +2,7 @@
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createKey } from "@bitnet.ts/server";
+import { createKey, fileKeys } from "@bitnet.ts/server";
 import { afterEach, expect, test } from "vitest";
 import { readEvents, type ServerProcess, startServerProcess } from "./server-process.ts";
 
@@ -88,9 +88,9 @@ test("an answer that was withheld is not kept", async () => {
 test("tenants share no answers; 0 bytes keep none", async () => {
   const keysFile = join(await mkdtemp(join(tmpdir(), "bitnet-cache-")), "keys.json");
   const [a, b, c] = [
-    await createKey(keysFile, { name: "a", tenant: "t", limits: {} }),
-    await createKey(keysFile, { name: "b", tenant: "u", limits: {} }),
-    await createKey(keysFile, { name: "c", tenant: "t", limits: {} }),
+    await createKey(fileKeys(keysFile), { name: "a", tenant: "t", limits: {} }),
+    await createKey(fileKeys(keysFile), { name: "b", tenant: "u", limits: {} }),
+    await createKey(fileKeys(keysFile), { name: "c", tenant: "t", limits: {} }),
   ];
   server = await startServerProcess(["--keys", keysFile]);
   const as = async ({ key }: { key: string }) =>
@@ -99,4 +99,14 @@ test("tenants share no answers; 0 bytes keep none", async () => {
   await server.end();
   server = await startServerProcess(["--cache-bytes", "0"]);
   expect([(await ask({ seed: 1 })).cache, (await ask({ seed: 1 })).cache]).toEqual([null, null]);
+});
+
+test("--cache-age bounds how long an answer is kept", async () => {
+  server = await startServerProcess(["--cache-age", "1"]);
+  const first = await ask({ seed: 1 });
+  // Asked again and again until it is forgotten, which hits do not put off.
+  let again = await ask({ seed: 1 });
+  while (again.cache === "hit") again = await ask({ seed: 1 });
+  expect([again.cache, again.text]).toEqual(["miss", first.text]);
+  await expect(startServerProcess(["--cache-age", "0"])).rejects.toThrow(/--cache-age/);
 });

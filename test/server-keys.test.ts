@@ -127,6 +127,6 @@ test("files that hold no keys, or are no files of keys, are errors at the start"
   await expect(startServerProcess(["--keys", file])).rejects.toThrow(/holds no key/);
   await create("x");
   await writeFile(file, '{"keys":[{"id":1}]}');
-  await expect(startServerProcess(["--keys", file])).rejects.toThrow(/not a file of keys/);
+  await expect(startServerProcess(["--keys", file])).rejects.toThrow(/not keys as/);
   expect((await bitnet(["keys", "revoke", "key_x", "--keys", file])).status).toBe(1);
 });

@@ -25,7 +25,7 @@ beforeAll(async () => {
     "--log-format",
     "json",
     "--alert",
-    "memory=1,cpu=off,errors=off,latency=off,throughput=off",
+    "memory=1,cpu=off,errors=off,first_token=off,throughput=off",
   ]);
 });
 afterAll(() => server?.end());
@@ -57,7 +57,26 @@ test("counts requests, tokens, reasons and times, under labels of fixed sets", a
   expect(metricOf(text, `bitnet_inter_token_latency_seconds_count${labels}`)).toBe(24);
   expect(metricOf(text, `bitnet_prefix_cache_hits_total${labels}`)).toBeGreaterThan(0);
   expect(metricOf(text, "bitnet_num_requests_running")).toBe(0);
+  expect(metricOf(text, "bitnet_num_tokens_waiting")).toBe(0);
   expect(text).not.toContain("make up");
+});
+
+test("tokens that wait are a metric: those of the bodies and of the answers that are asked for", async () => {
+  const busy = await startServerProcess(["--parallel", "1"]);
+  const ask = (max_tokens: number) =>
+    busy.post("/v1/completions", { prompt: "Hello", max_tokens, ignore_eos: true, stream: true });
+  const running = await ask(2000);
+  const waiting = [ask(300), ask(50)];
+  let text = "";
+  while (metricOf(text, "bitnet_num_requests_waiting") !== 2)
+    text = await (await busy.get("/metrics")).text();
+  const tokens = metricOf(text, "bitnet_num_tokens_waiting") ?? 0;
+  expect(tokens).toBeGreaterThan(350);
+  expect(tokens).toBeLessThan(450);
+  await running.body?.cancel();
+  for (const each of waiting) await (await each).text();
+  expect(metricOf(await (await busy.get("/metrics")).text(), "bitnet_num_tokens_waiting")).toBe(0);
+  await busy.end();
 });
 
 test.skipIf(isMissing)("promtool finds nothing wrong with the metrics", async () => {

@@ -139,6 +139,8 @@ test("every sampling parameter has an effect", async () => {
     { repeat_penalty: 1.5 },
     { repetition_penalty: 1.5 },
     { repeat_penalty: 1.5, repeat_last_n: 1 },
+    { dry_multiplier: 5, dry_allowed_length: 0 },
+    { xtc_probability: 1, xtc_threshold: 0.05 },
     { logit_bias: { 259: 100 } },
     { logit_bias: [[259, 100]] },
     { max_tokens: 3 },
@@ -147,6 +149,25 @@ test("every sampling parameter has an effect", async () => {
     { stop_token_ids: [259, 260, 261, 44] },
   ])
     expect(await textOf(more), JSON.stringify(more)).not.toBe(plain);
+  // A token that repeats itself until something stops it.
+  const repeated = { logit_bias: { 259: 100 }, max_tokens: 24 };
+  const { prompt: token } = (await (await server.post("/detokenize", { tokens: [259] })).json()) as {
+    prompt: string;
+  };
+  const dry = { ...repeated, dry_multiplier: 0.5 };
+  const dried = await textOf(dry);
+  expect(dried).not.toBe(await textOf(repeated));
+  for (const more of [
+    { dry_multiplier: 200 },
+    { dry_base: 20 },
+    { dry_allowed_length: 5 },
+    { dry_penalty_last_n: 4 },
+    { dry_sequence_breakers: [token] },
+  ])
+    expect(await textOf({ ...dry, ...more }), JSON.stringify(more)).not.toBe(dried);
+  expect(await textOf({ ...dry, dry_penalty_last_n: 0 })).toBe(await textOf(repeated));
+  expect(await textOf({ ...dry, dry_sequence_breakers: [token] })).toBe(await textOf(repeated));
+  expect(await textOf({ xtc_probability: 1, xtc_threshold: 0.51 })).toBe(plain);
   expect(await textOf({ max_completion_tokens: 3, max_tokens: 20, temperature: 0 })).not.toBe(greedy);
 });
 
@@ -173,6 +194,12 @@ test.each<[string, object, string]>([
   ["too many top_logprobs", { logprobs: true, top_logprobs: 21 }, "top_logprobs"],
   ["a template", { chat_template: "{{ 1 }}" }, "chat_template"],
   ["a grammar of llama.cpp", { grammar: "root ::= 'a'" }, "grammar"],
+  ["a negative dry_multiplier", { dry_multiplier: -1 }, "dry_multiplier"],
+  ["a dry_base below 1", { dry_base: 0.5 }, "dry_base"],
+  ["a negative dry_allowed_length", { dry_allowed_length: -1 }, "dry_allowed_length"],
+  ["breakers that are numbers", { dry_sequence_breakers: [1] }, "dry_sequence_breakers"],
+  ["too many breakers", { dry_sequence_breakers: new Array(17).fill("x") }, "dry_sequence_breakers"],
+  ["an xtc_probability above 1", { xtc_probability: 2 }, "xtc_probability"],
   ["mirostat", { mirostat: 2 }, "mirostat"],
   ["stream that is a text", { stream: "yes" }, "stream"],
 ])("%s is a 400 that names the field", async (_, more, param) => {
@@ -214,6 +241,37 @@ test("a prompt beyond the context is a 400 with its code", async () => {
     .create({ model: "tiny", messages: user("word ".repeat(2000)) })
     .catch((caught: unknown) => caught);
   expect(error).toMatchObject({ status: 400, code: "context_length_exceeded" });
+});
+
+test("a prompt of a million characters is a 400 in every form, and long texts have the same tokens", async () => {
+  const long = "What now? ".repeat(100_000);
+  const ask = async (path: string, body: object) => {
+    const response = await server.post(path, { max_tokens: 1, model: "tiny", ...body });
+    return { status: response.status, text: await response.text() };
+  };
+  const answers = await Promise.all([
+    ask("/v1/chat/completions", { messages: user(long) }),
+    ask("/v1/chat/completions", { messages: [...user("x"), { role: "assistant", content: long }] }),
+    ask("/v1/completions", { prompt: long }),
+    ask("/v1/completions", { prompt: Array.from({ length: 300_000 }, () => 5) }),
+    ask("/completion", { prompt: [1, long] }),
+    ask("/v1/messages", { messages: user(long) }),
+    ask("/api/generate", { prompt: long }),
+    ask("/api/generate", { prompt: "x", context: Array.from({ length: 300_000 }, () => 5) }),
+  ]);
+  expect(answers.map(({ status, text }) => [status, text.includes("context length")])).toEqual(
+    answers.map(() => [400, true]),
+  );
+  const tokensOf = async (content: string) =>
+    ((await (await server.post("/tokenize", { content })).json()) as { tokens: number[] }).tokens;
+  const piece = "What now? ".repeat(100);
+  const [few, many] = [await tokensOf(piece), await tokensOf(piece.repeat(100))];
+  expect(many.length).toBeGreaterThan(90 * few.length);
+  expect(many.slice(0, few.length - 1)).toEqual(few.slice(0, -1));
+  const { content } = (await (await server.post("/detokenize", { tokens: many })).json()) as {
+    content: string;
+  };
+  expect(content).toBe(piece.repeat(100));
 });
 
 test("the last message of the assistant is gone on with", async () => {

@@ -205,6 +205,33 @@ test("those who run the server have a port of their own", async () => {
   expect((await get("/v1/models")).status).toBe(200);
 });
 
+test("--admin-host says where that port is, and is as careful as --host", async () => {
+  const { get, stdout } = await start([], "--admin-port", "0", "--admin-host", "127.0.0.2");
+  const admin = /admin on (\S+)/.exec(stdout())?.[1] ?? "";
+  expect(new URL(admin).hostname).toBe("127.0.0.2");
+  expect((await fetch(`${admin}/stats`)).status).toBe(200);
+  expect((await get("/stats")).status).toBe(404);
+  await expect(fetch(`${admin.replace("127.0.0.2", "127.0.0.1")}/stats`)).rejects.toThrow();
+  await expect(start([], "--admin-port", "0", "--admin-host", "0.0.0.0")).rejects.toThrow(/keys/);
+});
+
+test("--sanitize-patterns takes out what its file says, and nothing else", async () => {
+  const file = join(folder, "patterns.json");
+  await writeFile(file, JSON.stringify({ patterns: ["(?i)secret"] }));
+  const { post } = await start([], "--sanitize-patterns", file);
+  const prompt = async (content: string) => {
+    const body = { messages: [{ role: "user", content }], max_tokens: 1, temperature: 0 };
+    const answer = (await (await post("/v1/chat/completions", body)).json()) as {
+      usage: { prompt_tokens: number };
+    };
+    return answer.usage.prompt_tokens;
+  };
+  expect(await prompt("a Secret b")).toBe(await prompt("a  b"));
+  expect(await prompt("a javascript:x b")).toBeGreaterThan(await prompt("a x b"));
+  await writeFile(file, JSON.stringify({ patterns: ["("] }));
+  await expect(start([], "--sanitize-patterns", file)).rejects.toThrow("patterns[0]");
+});
+
 test("rules that cannot be used end the start", async () => {
   await expect(start([{ name: "x", pattern: "(" }])).rejects.toThrow("rules[0].pattern");
 });

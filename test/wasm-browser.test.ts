@@ -2,21 +2,18 @@
  * The WebAssembly backend in a real browser: the bits of the reference and the golden ids, with threads on an isolated page and without on any
  * other. Needs Debian's chromium; Debian's firefox-esr is taken along where it is installed.
  */
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import puppeteer, { type Browser } from "puppeteer-core";
+import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { golden } from "./tiny-model.ts";
 import type { Found } from "./wasm-browser-page.ts";
+import { browserNames, isBrowserMissing, startBrowser } from "./web-page.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const browsers = { chrome: "/usr/bin/chromium", firefox: "/usr/bin/firefox-esr" } as const;
-const missing = Object.values(browsers).filter((path) => !existsSync(path));
-if (missing.length > 0 && process.env.BITNET_REQUIRE_ALL === "1") throw new Error(`${missing} is missing`);
 
 const imports = {
   "@bitnet.ts/core": "/packages/core/dist/index.js",
@@ -75,17 +72,13 @@ const prompts = golden.prompts.map(({ ids, greedy_ids, greedy_margins }) => {
   return { ids, expected: greedy_ids.slice(0, unsure < 0 ? nTokens : unsure) };
 });
 
-describe.each(["chrome", "firefox"] as const)("%s", (name) => {
-  const isMissing = !existsSync(browsers[name]);
+describe.each(browserNames)("%s", (name) => {
+  const isMissing = isBrowserMissing(name);
   let browser: Browser;
 
   beforeAll(async () => {
     if (isMissing) return;
-    const options = { executablePath: browsers[name], browser: name, timeout: 120_000 } as const;
-    browser = await puppeteer.launch({
-      ...options,
-      args: name === "chrome" ? ["--no-sandbox", "--disable-gpu"] : [],
-    });
+    browser = await startBrowser(name);
   }, 150_000);
 
   afterAll(() => browser?.close());

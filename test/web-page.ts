@@ -1,19 +1,30 @@
-/** A browser for tests of pages: Debian's chromium, what went wrong on a page, and pictures of it. */
+/** Browsers for tests of pages: Debian's chromium and firefox-esr, what went wrong on a page, and pictures of it. */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
 
-const chromium = "/usr/bin/chromium";
+const paths = { chrome: "/usr/bin/chromium", firefox: "/usr/bin/firefox-esr" } as const;
+export type BrowserName = keyof typeof paths;
+export const browserNames = ["chrome", "firefox"] as const;
 
 /** True where there is no browser; an error where there must be one. */
-export function isBrowserMissing(): boolean {
-  const isMissing = !existsSync(chromium);
-  if (isMissing && process.env.BITNET_REQUIRE_ALL === "1") throw new Error(`${chromium} is missing`);
+export function isBrowserMissing(name: BrowserName = "chrome"): boolean {
+  const isMissing = !existsSync(paths[name]);
+  if (isMissing && process.env.BITNET_REQUIRE_ALL === "1") throw new Error(`${paths[name]} is missing`);
   return isMissing;
 }
 
-export function startBrowser(): Promise<Browser> {
-  return puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
+/** Chromium's software adapter, so that pages have WebGPU without a GPU. */
+const softwareGpu = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+export function startBrowser(name: BrowserName = "chrome", { hasGpu = false } = {}): Promise<Browser> {
+  const chrome = hasGpu ? softwareGpu : ["--no-sandbox", "--disable-gpu"];
+  return puppeteer.launch({
+    browser: name,
+    executablePath: paths[name],
+    args: name === "chrome" ? chrome : [],
+    timeout: 120_000,
+  });
 }
 
 export interface WatchedPage {

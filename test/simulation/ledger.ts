@@ -2,7 +2,7 @@
  * What clients have been granted, counted once more: by plain lists of all that ever happened, over whole seconds of a sliding minute.
  * Says whether a grant or a refusal was right.
  */
-import type { KeyLimits } from "#server/keys.ts";
+import type { KeyLimits } from "#server/key-store.ts";
 
 export interface TokenGrant {
   second: number;

@@ -1,6 +1,6 @@
 /** What a seed stands for: the machine, the settings, the clients and their requests. Plain data. */
 import type { GenerateOptions } from "@bitnet.ts/core";
-import type { KeyLimits } from "#server/keys.ts";
+import type { KeyLimits } from "#server/key-store.ts";
 import { type BackendPlan, poison, tokensOf, vocabSize } from "./backend.ts";
 import { Chance } from "./chance.ts";
 import { planReader, type ReaderPlan } from "./socket.ts";

@@ -12,7 +12,7 @@ export function checkQuiet(world: World): void {
     visits.filter(({ state, plan: { isBackground: is } }) => state === wanted && is === isBackground);
   const [running, asking] = [inState("running", false), inState("asking", false)];
   const [behind, patient] = [inState("running", true), inState("asking", true)];
-  const { running: nRunning, queued, queuedBytes, background } = admission.stats;
+  const { running: nRunning, queued, queuedBytes, queuedTokens, background } = admission.stats;
   if (running.length > plan.server.parallel)
     world.violate(`${running.length} requests run at once, ${plan.server.parallel} may`);
   if (nRunning !== running.length)
@@ -28,6 +28,8 @@ export function checkQuiet(world: World): void {
   const bytes = asking.reduce((sum, visit) => sum + visit.plan.bytes, 0);
   if (queuedBytes !== bytes)
     world.violate(`admission counts ${queuedBytes} bytes waiting, there are ${bytes}`);
+  if (queuedTokens > 0 !== queued > 0)
+    world.violate(`admission counts ${queuedTokens} tokens of ${queued} waiting`);
   if (queued > plan.server.maxQueued) world.violate(`${queued} requests wait, ${plan.server.maxQueued} may`);
   if (queued > 0 && nRunning < plan.server.parallel) world.violate("a request waits although there is room");
   if (

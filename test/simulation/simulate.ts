@@ -88,6 +88,8 @@ export class World {
       tokenizer: {
         vocabSize,
         eosIds: [eosId],
+        tokenBytes: (id) => new TextEncoder().encode(`${id} `),
+        encode: () => new Int32Array(),
         createDecoder: () => ({ push: (id) => `${id} `, end: () => "" }),
       },
     });

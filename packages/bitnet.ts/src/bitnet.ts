@@ -18,15 +18,16 @@ import {
   type GenerateOptions,
   listTensorTypes,
   type ModelConfig,
+  makeTokenizer,
   openModelFiles,
   type Program,
   readEmbeddingModules,
-  readTokenizer,
   Scheduler,
   type TemplateSource,
   type Tokenizer,
   type TokenMask,
   throwIfAborted,
+  tokenizerSource,
 } from "@bitnet.ts/core";
 import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
 import { createBackend, createGrammarCompiler, openLocation } from "#platform";
@@ -40,7 +41,7 @@ import {
 } from "./answer-form.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import { checkSource, namingSource } from "./check-source.ts";
-import { chooseContext, choosePages } from "./context-room.ts";
+import { chooseContext, choosePages, fitContext, type RoomWanted } from "./context-room.ts";
 import {
   type EmbeddingModel,
   type EmbeddingResult,
@@ -52,6 +53,7 @@ import {
   type TextToEmbed,
 } from "./embed.ts";
 import { describedSource, type Generation, type GenerationSource, SingleGeneration } from "./generation.ts";
+import { type ListeningOptions, onLanguage } from "./language-source.ts";
 import { checkOptions } from "./load-options.ts";
 import { bytesPerToken, describeHead, type HeadTable, weightBytes } from "./memory-bytes.ts";
 import { checkPromptIds } from "./prompt-ids.ts";
@@ -84,6 +86,7 @@ export class BitNet {
   /** How its files want states to become embeddings, or why they cannot be followed. */
   private readonly modules: EmbeddingModules | BitNetError;
   private readonly config: ModelConfig;
+  private readonly createCompiler: () => Promise<GrammarCompiler>;
   /** Made when the first form of an answer is asked for. */
   private compiler: Promise<GrammarCompiler> | null = null;
   private disposal: Promise<void> | null = null;
@@ -99,6 +102,7 @@ export class BitNet {
     scheduler: Scheduler;
     modules: EmbeddingModules | BitNetError;
     config: ModelConfig;
+    createCompiler: () => Promise<GrammarCompiler>;
   }) {
     const bytesPerToken = { enumerable: true, get: () => this.bytesPerToken(parts.info.bytesPerToken) };
     this.info = Object.freeze(Object.defineProperties({ ...parts.info }, { bytesPerToken }));
@@ -111,6 +115,7 @@ export class BitNet {
     this.scheduler = parts.scheduler;
     this.modules = parts.modules;
     this.config = parts.config;
+    this.createCompiler = parts.createCompiler;
   }
 
   /**
@@ -145,7 +150,7 @@ export class BitNet {
     });
     try {
       const model = describeModel(files, name);
-      const config = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
+      const usual = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
       const kvType = options.kvType ?? "f16";
       const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
       const backend = await createBackend({
@@ -156,11 +161,21 @@ export class BitNet {
         ...(options.activations ? { activations: options.activations } : {}),
         onNotice,
       });
-      const nPages = choosePages(config, weightBytes(model.tensors), kvType, {
+      const room: RoomWanted = {
+        weights: weightBytes(model.tensors),
+        kvType,
         cacheTokens: options.cacheTokens,
+        screening: options.screening ?? true,
         addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
-      });
-      const tokenizer = readTokenizer(files, config);
+      };
+      const config = { ...usual, contextLength: fitContext(usual, options.contextLength, room) };
+      if (config.contextLength < usual.contextLength)
+        onNotice(
+          `bitnet: a context of ${config.contextLength} tokens instead of ${usual.contextLength}: ${backend.name} has no room for more`,
+        );
+      const nPages = choosePages(config, room);
+      const language = tokenizerSource(files);
+      const tokenizer = makeTokenizer(language, config);
       const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
       const onProgress = options.onProgress ?? (() => {});
       const signal = options.signal ? { signal: options.signal } : {};
@@ -210,6 +225,11 @@ export class BitNet {
           loadMs: performance.now() - start,
         });
         const headTable = describeHead(program);
+        (options as ListeningOptions)[onLanguage]?.({
+          tokenizer: language,
+          template: model.chatTemplate,
+          usualTemplate: model.defaultChatTemplate,
+        });
         return new BitNet({
           info,
           headTable,
@@ -221,6 +241,8 @@ export class BitNet {
           scheduler,
           modules,
           config,
+          createCompiler: () =>
+            createGrammarCompiler(tokenizer, { vocabSize: config.vocabSize, wasmUrl: options.wasmUrl }),
         });
       } catch (error) {
         await executable.dispose();
@@ -277,7 +299,7 @@ export class BitNet {
 
   /** Begins when the grammar of the form is there. */
   private beginFormed(ids: Int32Array, options: GenerateOptions, form: GrammarSpec): GenerationSource {
-    this.compiler ??= createGrammarCompiler(this.tokenizer, this.info.vocabSize);
+    this.compiler ??= this.createCompiler();
     let createMask: (() => TokenMask) | undefined;
     const compiled = this.compiler
       .then((compiler) => compiler.compile(form))

@@ -3,7 +3,7 @@ import { BitNetError } from "@bitnet.ts/core";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { createBackend } from "./platform.node.ts";
 
-const broken = vi.hoisted(() => ({ native: false, wasm: "" }));
+const broken = vi.hoisted(() => ({ native: false, webgpu: "", wasm: "" }));
 
 vi.mock(import("@bitnet.ts/native"), async (original) => {
   const native = await original();
@@ -12,6 +12,15 @@ vi.mock(import("@bitnet.ts/native"), async (original) => {
     return native.createNativeBackend(options);
   };
   return { ...native, createNativeBackend };
+});
+
+vi.mock(import("@bitnet.ts/webgpu"), async (original) => {
+  const webgpu = await original();
+  const createWebGpuBackend: typeof webgpu.createWebGpuBackend = async (options = {}) => {
+    if (broken.webgpu !== "") throw new BitNetError("BACKEND_UNAVAILABLE", broken.webgpu);
+    return { name: "webgpu", isa: options.isa ?? "wgsl-dot4", options } as never;
+  };
+  return { ...webgpu, createWebGpuBackend };
 });
 
 vi.mock(import("@bitnet.ts/wasm"), async (original) => {
@@ -28,28 +37,46 @@ const onNotice = (line: string) => void notices.push(line);
 
 beforeEach(() => {
   notices = [];
-  Object.assign(broken, { native: false, wasm: "" });
+  Object.assign(broken, { native: false, webgpu: "webgpu: no adapter", wasm: "" });
   for (const name of ["BITNET_BACKEND", "BITNET_ISA", "BITNET_NATIVE_PATH"]) vi.stubEnv(name, "");
 });
 afterEach(() => vi.unstubAllEnvs());
 
-it("WebAssembly serves where there is no native backend, and says why", async () => {
-  broken.native = true;
-  expect(await createBackend({ onNotice, threads: 1 })).toMatchObject({ name: "wasm", threads: 1 });
-  expect(notices).toEqual(["bitnet: no native backend (there is no native binary); WebAssembly serves"]);
+it("WebGPU serves where there is no native backend but a GPU, never in software", async () => {
+  Object.assign(broken, { native: true, webgpu: "" });
+  const backend = await createBackend({ onNotice });
+  expect(backend).toMatchObject({ name: "webgpu", options: { allowFallback: false } });
+  expect(notices).toEqual(["bitnet: no native backend (there is no native binary); WebGPU serves"]);
 });
 
-it("the reference serves where there is neither, and says why in one line", async () => {
+it("a variant of WebGPU chooses the backend, in software too", async () => {
+  Object.assign(broken, { webgpu: "" });
+  expect(await createBackend({ isa: "wgsl-plain", onNotice })).toMatchObject({
+    name: "webgpu",
+    options: { isa: "wgsl-plain" },
+  });
+  expect(await createBackend({ name: "webgpu", onNotice })).toMatchObject({ name: "webgpu", options: {} });
+});
+
+it("WebAssembly serves where there is neither, and says why", async () => {
+  broken.native = true;
+  expect(await createBackend({ onNotice, threads: 1 })).toMatchObject({ name: "wasm", threads: 1 });
+  expect(notices).toEqual([
+    "bitnet: no native backend (there is no native binary), no WebGPU (no adapter); WebAssembly serves",
+  ]);
+});
+
+it("the reference serves where there is none of them, and says why in one line", async () => {
   Object.assign(broken, { native: true, wasm: "wasm: the plain module cannot be loaded" });
   expect(await createBackend({ onNotice })).toMatchObject({ name: "reference" });
   expect(notices).toEqual([
-    "bitnet: no native backend (there is no native binary), no WebAssembly (wasm: the plain module cannot be loaded); the slow reference backend serves",
+    "bitnet: no native backend (there is no native binary), no WebGPU (no adapter), no WebAssembly (wasm: the plain module cannot be loaded); the slow reference backend serves",
   ]);
 });
 
 it("what was forced is used or refused, without another in its place", async () => {
   Object.assign(broken, { native: true, wasm: "no module" });
-  for (const name of ["native", "wasm"] as const)
+  for (const name of ["native", "webgpu", "wasm"] as const)
     await expect(createBackend({ name, onNotice })).rejects.toMatchObject({ code: "BACKEND_UNAVAILABLE" });
   broken.wasm = "";
   expect(await createBackend({ name: "wasm", onNotice })).toMatchObject({ name: "wasm" });

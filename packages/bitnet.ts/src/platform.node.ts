@@ -15,11 +15,11 @@ import { openFileSource, openPath } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
-import type { BackendReport, BackendRequest, LocationRequest } from "./types.ts";
+import type { BackendReport, BackendRequest, GrammarRequest, LocationRequest } from "./types.ts";
 
 export { openFileSource };
 
-const backendNames: readonly BackendName[] = ["native", "wasm", "reference"];
+const backendNames: readonly BackendName[] = ["native", "webgpu", "wasm", "reference"];
 
 /** The small model that comes with the package, relative to this file in dist/ as in src/; last in a source checkout. */
 const embeddedPlaces = ["../models/tiny.gguf", "../../../models/tiny.gguf"];
@@ -72,8 +72,8 @@ function pathOfUrl(url: string): string {
 }
 
 /**
- * The backend that was asked for, by option or by BITNET_BACKEND; else the first of native, wasm and (slow) the reference that runs here, with a
- * notice of why those before it do not.
+ * The backend that was asked for, by option or by BITNET_BACKEND; else the first of native, webgpu (not in software), wasm and (slow) the
+ * reference that runs here, with a notice of why those before it do not.
  * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
  */
 export async function createBackend(request: BackendRequest): Promise<Backend> {
@@ -91,6 +91,8 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
     ...(request.threads === undefined ? {} : { threads: request.threads }),
     ...(isa === undefined ? {} : { isa }),
   };
+  if (forced === "webgpu" || (forced === "" && isa?.startsWith("wgsl-")))
+    return webgpuBackend(isa === undefined ? {} : { isa });
   if (forced === "wasm" || (forced === "" && isa?.startsWith("wasm-"))) return wasmBackend(options);
   try {
     const { createNativeBackend } = await import("@bitnet.ts/native");
@@ -107,7 +109,15 @@ function isUnavailable(error: unknown): boolean {
 }
 
 async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRequest): Promise<Backend> {
-  const because = `bitnet: no native backend (${messageOf(noNative)})`;
+  let because = `bitnet: no native backend (${messageOf(noNative)})`;
+  try {
+    const backend = await webgpuBackend({ allowFallback: false });
+    onNotice(`${because}; WebGPU serves`);
+    return backend;
+  } catch (error) {
+    if (!isUnavailable(error)) throw error;
+    because += `, no WebGPU (${messageOf(error).replace(/^webgpu: /, "")})`;
+  }
   try {
     const backend = await wasmBackend(threads === undefined ? {} : { threads });
     onNotice(`${because}; WebAssembly serves`);
@@ -122,14 +132,22 @@ async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRe
 /** @throws BitNetError BACKEND_UNAVAILABLE, also where the package is not installed. */
 async function wasmBackend(options: { threads?: number; isa?: string }): Promise<Backend> {
   const { createWasmBackend } = await import("@bitnet.ts/wasm").catch((cause) => {
-    throw notInstalled(cause);
+    throw notInstalled("@bitnet.ts/wasm", cause);
   });
   return createWasmBackend(options);
 }
 
-function notInstalled(cause: unknown): BitNetError {
+/** @throws BitNetError BACKEND_UNAVAILABLE, also where a package is not installed. */
+async function webgpuBackend(options: { allowFallback?: boolean; isa?: string }): Promise<Backend> {
+  const { createWebGpuBackend } = await import("@bitnet.ts/webgpu").catch((cause) => {
+    throw notInstalled("@bitnet.ts/webgpu", cause);
+  });
+  return createWebGpuBackend(options);
+}
+
+function notInstalled(name: string, cause: unknown): BitNetError {
   const isMissing = (cause as NodeJS.ErrnoException | undefined)?.code === "ERR_MODULE_NOT_FOUND";
-  const reason = isMissing ? "@bitnet.ts/wasm is not installed" : messageOf(cause);
+  const reason = isMissing ? `${name} is not installed` : messageOf(cause);
   return new BitNetError("BACKEND_UNAVAILABLE", reason, { cause });
 }
 
@@ -151,7 +169,7 @@ function onlyReference(): BitNetError {
 /** Compiles the forms that answers may have; loaded when the first one is asked for. */
 export async function createGrammarCompiler(
   tokenizer: Tokenizer,
-  vocabSize: number,
+  { vocabSize }: GrammarRequest,
 ): Promise<GrammarCompiler> {
   const { GrammarCompiler } = await import("@bitnet.ts/grammar");
   return new GrammarCompiler(tokenizer, { vocabSize });
@@ -183,7 +201,7 @@ export async function backendReport(): Promise<BackendReport[]> {
     threads: 1,
     variants: [],
   } as const;
-  return [await nativeReport(), await wasmReport(), plain];
+  return [await nativeReport(), await webgpuReport(), await wasmReport(), plain];
 }
 
 async function nativeReport(): Promise<BackendReport> {
@@ -202,6 +220,38 @@ async function nativeReport(): Promise<BackendReport> {
   }
 }
 
+async function webgpuReport(): Promise<BackendReport> {
+  const none = { name: "webgpu", isAvailable: false, threads: 0, variants: [] } as const;
+  try {
+    const { webgpuStatus } = await import("@bitnet.ts/webgpu");
+    const { reason, adapter } = await webgpuStatus();
+    if (adapter === null || reason !== null) return { ...none, detail: reason ?? "no adapter" };
+    const { name, isFallback, limits, features, hasDot4 } = adapter;
+    const lacking = ["subgroups", "shader-f16"].filter((feature) => !features.includes(feature));
+    const megabytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20)} MiB`;
+    return {
+      name: "webgpu",
+      isAvailable: true,
+      detail: [
+        `${name}${isFallback ? " (in software: only when asked for by name)" : ""}`,
+        `buffers up to ${megabytes(limits.maxBufferSize)}, bindings up to ${megabytes(limits.maxStorageBufferBindingSize)}`,
+        ...(lacking.length > 0 ? [`without ${lacking.join(" and ")}`] : []),
+      ].join("; "),
+      threads: 1,
+      variants: [
+        {
+          isa: "wgsl-dot4",
+          verdict: hasDot4 ? "chosen" : "rejected",
+          reason: hasDot4 ? "" : "the language lacks integer dot products here",
+        },
+        { isa: "wgsl-plain", verdict: hasDot4 ? "usable" : "chosen", reason: "" },
+      ],
+    };
+  } catch (error) {
+    return { ...none, detail: notInstalled("@bitnet.ts/webgpu", error).message };
+  }
+}
+
 async function wasmReport(): Promise<BackendReport> {
   try {
     const { wasmStatus } = await import("@bitnet.ts/wasm");
@@ -214,7 +264,7 @@ async function wasmReport(): Promise<BackendReport> {
       variants: variants.map((variant) => verdictOn(variant, chosen)),
     };
   } catch (error) {
-    const detail = notInstalled(error).message;
+    const detail = notInstalled("@bitnet.ts/wasm", error).message;
     return { name: "wasm", isAvailable: false, detail, threads: 0, variants: [] };
   }
 }

@@ -13,7 +13,7 @@ import {
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import type { WasmBackendOptions } from "@bitnet.ts/wasm";
 import { openKept } from "./cache/open-kept.ts";
-import type { BackendRequest, BitNetLoadOptions, LocationRequest } from "./types.ts";
+import type { BackendRequest, BitNetLoadOptions, GrammarRequest, LocationRequest } from "./types.ts";
 
 export {
   availableMemory,
@@ -45,7 +45,8 @@ export async function openFileSource(path: string): Promise<ByteSource> {
 }
 
 /**
- * The backend that was asked for, else WebAssembly, else (with a notice of why) the slow reference.
+ * The backend that was asked for, else the first of WebGPU (not in software), WebAssembly and the slow reference that runs here, with a notice
+ * when only the reference is left.
  * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
  */
 export async function createBackend(request: BackendRequest): Promise<Backend> {
@@ -58,23 +59,54 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
       'activations: only the reference backend leaves them in f32; ask for it as well (backend "reference")',
     );
   }
+  if (name === "webgpu" || isa?.startsWith("wgsl-")) return webgpuBackend(isa === undefined ? {} : { isa });
+  let because = "bitnet:";
+  if (name === undefined && isa === undefined) {
+    try {
+      return await webgpuBackend({ allowFallback: false });
+    } catch (error) {
+      if (!isUnavailable(error)) throw error;
+      because += ` no WebGPU (${messageOf(error).replace(/^webgpu: /, "")})`;
+    }
+  }
   try {
     return await wasmBackend(request);
   } catch (error) {
-    const isMissing = !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
-    if (name !== undefined || isa !== undefined || !isMissing) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    onNotice(`bitnet: no WebAssembly (${reason}); the slow reference backend serves`);
+    if (name !== undefined || isa !== undefined || !isUnavailable(error)) throw error;
+    onNotice(`${because}, no WebAssembly (${messageOf(error)}); the slow reference backend serves`);
     return createReferenceBackend();
   }
 }
 
-/** Compiles the forms that answers may have. */
+/** Whether a backend is not there, rather than given nonsense. */
+function isUnavailable(error: unknown): boolean {
+  return !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+async function webgpuBackend(options: { allowFallback?: boolean; isa?: string }): Promise<Backend> {
+  const { createWebGpuBackend } = await import("@bitnet.ts/webgpu");
+  return createWebGpuBackend(options);
+}
+
+/** Compiles the forms that answers may have; its worker is loaded when the first one is asked for. */
 export async function createGrammarCompiler(
-  _tokenizer: Tokenizer,
-  _vocabSize: number,
+  tokenizer: Tokenizer,
+  { vocabSize, wasmUrl }: GrammarRequest,
 ): Promise<GrammarCompiler> {
-  throw new BitNetError("BACKEND_UNAVAILABLE", "answers in a form (schema, tools, …) need Node");
+  if (typeof Worker === "undefined")
+    throw new BitNetError(
+      "BACKEND_UNAVAILABLE",
+      "answers in a form (schema, tools, …) need workers, and there are none here",
+    );
+  const { GrammarCompiler } = await import("@bitnet.ts/grammar");
+  return new GrammarCompiler(tokenizer, {
+    vocabSize,
+    ...(wasmUrl === undefined ? {} : { worker: () => startFrom(wasmUrl, "grammar-worker.js") }),
+  });
 }
 
 async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<Backend> {
@@ -88,10 +120,16 @@ async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<B
 
 /** The files of the folder worker/ of this package, wherever its copy lies. */
 function wasmPlaces(folder: string): Pick<WasmBackendOptions, "worker" | "wasmUrl"> {
-  const at = (file: string) =>
-    new URL(file, new URL(`${folder.replace(/\/*$/, "")}/`, globalThis.location?.href));
   return {
-    worker: () => new Worker(at("wasm-worker.js"), { type: "module" }),
-    wasmUrl: { relaxed: at("bitnet-relaxed.wasm"), plain: at("bitnet-plain.wasm") },
+    worker: () => startFrom(folder, "wasm-worker.js"),
+    wasmUrl: { relaxed: fileIn(folder, "bitnet-relaxed.wasm"), plain: fileIn(folder, "bitnet-plain.wasm") },
   };
+}
+
+function startFrom(folder: string, file: string): Worker {
+  return new Worker(fileIn(folder, file), { type: "module" });
+}
+
+function fileIn(folder: string, file: string): URL {
+  return new URL(file, new URL(`${folder.replace(/\/*$/, "")}/`, globalThis.location?.href));
 }

@@ -14,11 +14,11 @@ import type {
 export interface BitNetLoadOptions {
   /** Compute threads; default: the cores available to this process. */
   threads?: number;
-  /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768. */
+  /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768, nor more than WebAssembly has room for. */
   contextLength?: number;
-  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else wasm, else reference. */
+  /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else webgpu on a GPU, else wasm, else reference. */
   backend?: BackendName;
-  /** Force an instruction set of the native backend, or a variant of wasm; default: `BITNET_ISA`, else the best that proves itself. */
+  /** Force an instruction set of the native backend, or a variant of webgpu or wasm; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
   /**
    * "f32" leaves activations as they are, to see what rounding them to int8 costs: far slower, and another function than the model was made for
@@ -27,7 +27,7 @@ export interface BitNetLoadOptions {
   activations?: "int8" | "f32";
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
-  /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short. */
+  /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short and in WebAssembly. */
   cacheTokens?: number;
   /**
    * Keep a copy of the head's table in int8, in order to read half as much per token: exact logits are computed only where they matter,
@@ -49,7 +49,7 @@ export interface BitNetLoadOptions {
    * `bitnet.ts/worker`. False: the model runs on this thread, as it does anyway in a worker of your own.
    */
   worker?: (() => EngineWorker) | false;
-  /** Browsers only: address of a copy of this package's folder worker/, where WebAssembly's files are not beside the worker's script. */
+  /** Browsers only: address of a copy of this package's folder worker/, where the other files of it are not beside the worker's script. */
   wasmUrl?: string;
   /** Browsers only: keep what is downloaded in the browser's own file system, and take it from there the next time. Default true. */
   cache?: boolean;
@@ -139,6 +139,13 @@ export interface BackendRequest {
   wasmUrl?: string;
   activations?: "int8" | "f32";
   onNotice: (line: string) => void;
+}
+
+/** What compiling the forms of answers asks of the platform. */
+export interface GrammarRequest {
+  /** Of the logits. */
+  vocabSize: number;
+  wasmUrl: string | undefined;
 }
 
 /** What opening a model's place asks of the platform. */

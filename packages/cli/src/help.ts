@@ -9,6 +9,8 @@ const groups: readonly [title: string, flags: readonly string[]][] = [
     [
       ...["--temp", "--top-k", "--top-p", "--min-p", "--typical", "--seed", "--logit-bias"],
       ...["--repeat-penalty", "--repeat-last-n", "--frequency-penalty", "--presence-penalty"],
+      ...["--dry-multiplier", "--dry-base", "--dry-allowed-length", "--dry-penalty-last-n"],
+      ...["--dry-sequence-breaker", "--xtc-probability", "--xtc-threshold"],
     ],
   ],
   ["Where it ends:", ["--n-predict", "--stop", "--ignore-eos", "--timeout"]],

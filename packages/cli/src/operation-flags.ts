@@ -1,6 +1,12 @@
 /** The flags of `bitnet serve` for those who run it: what it keeps, how it works on batches, what it tells those who watch it. */
 import { BitNetError, suggestion } from "@bitnet.ts/core";
-import { defaultSettings, type ServerOptions, traceSettingsOf } from "@bitnet.ts/server";
+import {
+  defaultSettings,
+  referenceThresholds,
+  type ServerOptions,
+  type Thresholds,
+  traceSettingsOf,
+} from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { option } from "./options.ts";
 import { collect, parseInteger } from "./values.ts";
@@ -62,7 +68,7 @@ export function addOperationOptions(command: Command): void {
     .addOption(
       option(
         "--alert <name=value>",
-        `threshold of an alert, or "off"; repeatable (default: ${thresholdNames.map((name) => `${name}=${monitor.thresholds[name]}`).join(", ")})`,
+        `threshold of an alert, or "off"; "reference": those of a small service; repeatable (default: ${thresholdNames.map((name) => `${name}=${monitor.thresholds[name] ?? "off"}`).join(", ")})`,
       ).argParser(collect),
     )
     .addOption(option("--alert-webhook <url>", "POST alerts there when they begin and end"))
@@ -82,8 +88,14 @@ const thresholdNames = Object.keys(
 ) as (keyof typeof defaultSettings.monitor.thresholds)[];
 
 function thresholdsOf(flags: readonly string[] | undefined) {
-  const thresholds = { ...defaultSettings.monitor.thresholds };
+  const thresholds: { -readonly [Name in keyof Thresholds]: Thresholds[Name] } = {
+    ...defaultSettings.monitor.thresholds,
+  };
   for (const text of (flags ?? []).flatMap((each) => each.split(","))) {
+    if (text.trim() === "reference") {
+      Object.assign(thresholds, referenceThresholds);
+      continue;
+    }
     const [given = "", value = ""] = text.split("=");
     const name = thresholdNames.find((each) => each === given.trim());
     if (name === undefined)
@@ -92,12 +104,13 @@ function thresholdsOf(flags: readonly string[] | undefined) {
         `--alert ${JSON.stringify(text)}: no such alert${suggestion(given, thresholdNames)}; there are ${thresholdNames.join(", ")}`,
       );
     const number = /^\d+(\.\d+)?$/.test(value.trim()) ? Number(value) : null;
-    if (number === null && value.trim() !== "off")
+    if (name === "memory" && value.trim() === "planned") thresholds.memory = "planned";
+    else if (number !== null || value.trim() === "off") thresholds[name] = number;
+    else
       throw new BitNetError(
         "INVALID_ARGUMENT",
         `--alert ${JSON.stringify(text)}: expected ${name}=<number> or ${name}=off`,
       );
-    thresholds[name] = number;
   }
   return thresholds;
 }

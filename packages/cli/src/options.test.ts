@@ -33,6 +33,12 @@ describe("sampling flags", () => {
       repeatLastN: 64,
       frequencyPenalty: 0,
       presencePenalty: 0,
+      dryMultiplier: 0,
+      dryBase: 1.75,
+      dryAllowedLength: 2,
+      dryPenaltyLastN: -1,
+      xtcProbability: 0,
+      xtcThreshold: 0.1,
       ignoreEos: false,
     });
   });
@@ -40,7 +46,9 @@ describe("sampling flags", () => {
   it("reach the library", () => {
     const flags =
       "-n -1 --temp 0 --top-k 40 --top-p 1 --min-p 0.05 --typical 0.8 --repeat-penalty 1 --repeat-last-n -1 " +
-      "--frequency-penalty -0.5 --presence-penalty 0.25 --logit-bias 3=-1 -s 7 --stop a --stop b --ignore-eos";
+      "--frequency-penalty -0.5 --presence-penalty 0.25 --dry-multiplier 0.8 --dry-base 2 --dry-allowed-length 3 " +
+      "--dry-penalty-last-n 99 --dry-sequence-breaker \\n --dry-sequence-breaker ; --xtc-probability 0.5 --xtc-threshold 0.2 " +
+      "--logit-bias 3=-1 -s 7 --stop a --stop b --ignore-eos";
     expect(samplingOptions(parse(...flags.split(" ")))).toEqual({
       maxTokens: Number.MAX_SAFE_INTEGER,
       temperature: 0,
@@ -52,11 +60,22 @@ describe("sampling flags", () => {
       repeatLastN: -1,
       frequencyPenalty: -0.5,
       presencePenalty: 0.25,
+      dryMultiplier: 0.8,
+      dryBase: 2,
+      dryAllowedLength: 3,
+      dryPenaltyLastN: 99,
+      drySequenceBreakers: ["\n", ";"],
+      xtcProbability: 0.5,
+      xtcThreshold: 0.2,
       logitBias: new Map([[3, -1]]),
       seed: 7,
       stop: ["a", "b"],
       ignoreEos: true,
     });
+  });
+
+  it("may ask for no sequence breakers", () => {
+    expect(samplingOptions(parse("--dry-sequence-breaker", "none")).drySequenceBreakers).toEqual([]);
   });
 
   it("come from the environment where they are not given", () => {
@@ -102,6 +121,6 @@ describe("model flags", () => {
     expect(() => parse("--isa", "avx3")).toThrow(
       /Allowed choices are scalar, avx2, avxvnni, avx512vnni, amx/,
     );
-    expect(() => parse("--backend", "cuda")).toThrow(/Allowed choices are native, wasm, reference/);
+    expect(() => parse("--backend", "cuda")).toThrow(/Allowed choices are native, webgpu, wasm, reference/);
   });
 });

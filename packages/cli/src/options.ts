@@ -24,7 +24,7 @@ import {
   parseShare,
 } from "./values.ts";
 
-const backends: readonly BackendName[] = ["native", "wasm", "reference"];
+const backends: readonly BackendName[] = ["native", "webgpu", "wasm", "reference"];
 /** As an object, so that the compiler notices a missing name. */
 const isas: Readonly<Record<Isa, true>> = {
   scalar: true,
@@ -40,6 +40,8 @@ const isas: Readonly<Record<Isa, true>> = {
   "wasm-i32-exact": true,
   "wasm-i16-exact": true,
   "wasm-plain-exact": true,
+  "wgsl-dot4": true,
+  "wgsl-plain": true,
 };
 const kvTypes: readonly KvType[] = ["f16", "f32"];
 const i2sLayouts: readonly I2sLayout[] = ["128/32", "64/16", "rows4"];
@@ -107,9 +109,10 @@ export function addModelOptions(command: Command, model: Option = modelOption())
         .default("int8"),
     )
     .addOption(
-      option("--backend <name>", "force a backend (default: native where it runs, else wasm)").choices(
-        backends,
-      ),
+      option(
+        "--backend <name>",
+        "force a backend (default: native where it runs, else webgpu on a GPU, else wasm)",
+      ).choices(backends),
     )
     .addOption(
       option("--isa <name>", "force an instruction set (default: the best that proves itself)").choices(
@@ -167,6 +170,13 @@ export interface SamplingFlags {
   repeatLastN: number;
   frequencyPenalty: number;
   presencePenalty: number;
+  dryMultiplier: number;
+  dryBase: number;
+  dryAllowedLength: number;
+  dryPenaltyLastN: number;
+  drySequenceBreaker?: readonly string[];
+  xtcProbability: number;
+  xtcThreshold: number;
   logitBias?: ReadonlyMap<number, number>;
   seed?: number;
   stop?: readonly string[];
@@ -209,6 +219,28 @@ function samplingFlags(nPredict: number): Option[] {
     option("--presence-penalty <x>", "subtracted from a logit when the token is in the window")
       .argParser(parseNumber)
       .default(0),
+    option("--dry-multiplier <x>", "DRY: penalty on tokens that continue a repetition; 0: none")
+      .argParser(parseNumberFrom(0))
+      .default(0),
+    option("--dry-base <x>", "what it is multiplied with for every further token of the repetition")
+      .argParser(parseNumberFrom(1))
+      .default(1.75),
+    option("--dry-allowed-length <n>", "tokens that may be repeated without it")
+      .argParser(parseInteger(0))
+      .default(2),
+    option("--dry-penalty-last-n <n>", "window of repetitions in tokens; 0: none, -1: all")
+      .argParser(parseInteger(-1))
+      .default(-1),
+    option(
+      "--dry-sequence-breaker <text>",
+      "text that repetitions do not reach across, \\n for a line break; repeatable, instead of the usual ones; none: no text",
+    ).argParser(collect),
+    option("--xtc-probability <p>", "XTC: how often the most probable tokens are left out; 0: never")
+      .argParser(parseFraction)
+      .default(0),
+    option("--xtc-threshold <p>", "tokens this probable are left out, all but the last")
+      .argParser(parseFraction)
+      .default(0.1),
     option(
       "--logit-bias <id=value>",
       "add to the logit of a token, -inf forbids it; repeatable, or separated by commas",
@@ -273,9 +305,25 @@ export function samplingOptions(flags: SamplingFlags): GenerateOptions {
     repeatLastN: flags.repeatLastN,
     frequencyPenalty: flags.frequencyPenalty,
     presencePenalty: flags.presencePenalty,
+    dryMultiplier: flags.dryMultiplier,
+    dryBase: flags.dryBase,
+    dryAllowedLength: flags.dryAllowedLength,
+    dryPenaltyLastN: flags.dryPenaltyLastN,
+    xtcProbability: flags.xtcProbability,
+    xtcThreshold: flags.xtcThreshold,
+    ...breakerOptions(flags.drySequenceBreaker),
     ignoreEos: flags.ignoreEos === true,
     ...(flags.logitBias === undefined ? {} : { logitBias: flags.logitBias }),
     ...(flags.seed === undefined || flags.seed < 0 ? {} : { seed: flags.seed }),
     ...(flags.stop === undefined ? {} : { stop: flags.stop }),
   };
+}
+
+/** As llama.cpp reads them: "none" stands for no text. */
+function breakerOptions(texts: readonly string[] | undefined): GenerateOptions {
+  if (texts === undefined) return {};
+  const drySequenceBreakers = texts
+    .filter((text) => text !== "none")
+    .map((text) => text.replaceAll("\\n", "\n"));
+  return { drySequenceBreakers };
 }

@@ -8,6 +8,7 @@ import { parseInteger } from "./values.ts";
 export interface SecurityFlags {
   filter?: string;
   sanitize?: boolean;
+  sanitizePatterns?: string;
   auditLog?: string;
   auditTexts?: boolean;
   auditMaxBytes: number;
@@ -22,6 +23,7 @@ export function addSecurityOptions(command: Command): void {
       option("--filter <file>", "rules of the content filter, for what is asked and what is answered"),
     )
     .addOption(option("--sanitize", "take scripts, frames and javascript: out of what clients send"))
+    .addOption(option("--sanitize-patterns <file>", "take out what this file's patterns match, instead"))
     .addOption(
       option(
         "--audit-log <file>",
@@ -54,7 +56,8 @@ export function securitySettings(flags: SecurityFlags): Partial<ServerOptions> {
   return {
     security: {
       filterFile: flags.filter ?? null,
-      sanitizes: flags.sanitize ?? false,
+      sanitizes: flags.sanitize === true || flags.sanitizePatterns !== undefined,
+      sanitizeFile: flags.sanitizePatterns ?? null,
       audit:
         flags.auditLog === undefined
           ? null

@@ -19,6 +19,7 @@ export {
 export { type OpName, type OpOf, operations, opNames } from "./backend/operations.ts";
 export { type Phase, type Plan, planProgram } from "./backend/plan.ts";
 export * from "./backend/program.ts";
+export { logSumExp } from "./backend/reference/head.ts";
 export { createReferenceBackend, type ReferenceOptions } from "./backend/reference/reference-backend.ts";
 export * from "./backend/step.ts";
 export { validateStep } from "./backend/validate.ts";
@@ -72,7 +73,13 @@ export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
 export { Scheduler } from "./generate/scheduler.ts";
 export type { SchedulerOptions, SchedulerStats } from "./generate/scheduler-options.ts";
 export type { StopReason } from "./generate/stop.ts";
-export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
+export type {
+  Generation,
+  GenerationResult,
+  GenerationTimings,
+  PieceIterator,
+  TokenPiece,
+} from "./generate/stream.ts";
 export type { ThinkingMarks } from "./generate/thinking.ts";
 export {
   type Adapter,
@@ -97,6 +104,7 @@ export type { ModelConfig } from "./model/model-config.ts";
 export { ProgramWeights } from "./model/program-weights.ts";
 export { ropeTable } from "./model/rope-table.ts";
 export { rowOrder } from "./model/row-order.ts";
+export * from "./model/tokenizer-source.ts";
 export { denseByteLength, widenRows } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
 export { isGroupPacking, packings } from "./packing/registry.ts";

@@ -10,18 +10,25 @@ export interface WorkerVocabulary {
 }
 
 export type ToWorker =
+  | { readonly type: "start"; readonly vocabulary: WorkerVocabulary }
   | { readonly type: "compile"; readonly id: number; readonly key: string; readonly spec: GrammarSpec }
   | {
       readonly type: "open";
       readonly key: string;
       readonly matcher: number;
-      readonly shared: SharedArrayBuffer;
+      /** Where masks are written; null: they are sent. */
+      readonly shared: SharedArrayBuffer | null;
     }
   | { readonly type: "accept"; readonly matcher: number; readonly token: number }
   | { readonly type: "close"; readonly matcher: number }
   | { readonly type: "drop"; readonly key: string };
 
-export type FromWorker = { readonly type: "compiled"; readonly id: number; readonly error: string | null };
+export type FromWorker =
+  /** The compiler is there, or why not. */
+  | { readonly type: "started"; readonly error: string | null }
+  | { readonly type: "compiled"; readonly id: number; readonly error: string | null }
+  /** The next mask; null when the grammar does not take the token. */
+  | { readonly type: "mask"; readonly matcher: number; readonly bits: Uint32Array<ArrayBuffer> | null };
 
 /** Shared memory of a matcher, 32-bit words: masks written so far, state, then the mask. */
 export const maskHeader = 2;

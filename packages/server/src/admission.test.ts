@@ -82,3 +82,26 @@ it("waits in the background for as long as it takes, or until it is told to stop
   await settled();
   expect([isIdle, admission.stats.background]).toEqual([true, 0]);
 });
+
+it("tokens that wait are counted until their turn, their leaving or the end of their patience", async () => {
+  const admission = new Admission({ ...limits, parallel: 1, queueTimeoutMs: 0 });
+  const ticket = await admission.enter(1, signal, false, 1000);
+  expect(admission.stats.queuedTokens).toBe(0);
+  const controller = new AbortController();
+  const leaving = admission.enter(1, controller.signal, false, 20);
+  const impatient = admission.enter(1, signal, false, 3);
+  expect(admission.stats.queuedTokens).toBe(23);
+  controller.abort();
+  await expect(leaving).rejects.toMatchObject({ code: "ABORTED" });
+  expect(admission.stats.queuedTokens).toBe(3);
+  await expect(impatient).rejects.toMatchObject({ code: "QUEUE_FULL" });
+  expect(admission.stats.queuedTokens).toBe(0);
+  const next = new Admission({ ...limits, parallel: 1, queueTimeoutMs: 10_000 });
+  const first = await next.enter(1, signal, false, 5);
+  const second = next.enter(1, signal, false, 7);
+  expect(next.stats.queuedTokens).toBe(7);
+  first.release();
+  await second;
+  expect(next.stats.queuedTokens).toBe(0);
+  ticket.release();
+});

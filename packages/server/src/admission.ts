@@ -19,6 +19,7 @@ export interface Ticket {
 
 interface Waiting {
   readonly bytes: number;
+  readonly tokens: number;
   admit(): void;
 }
 
@@ -35,6 +36,7 @@ export class Admission {
   #nRunning = 0;
   #nBackground = 0;
   #queuedBytes = 0;
+  #queuedTokens = 0;
   #nRefused = 0;
   #idleWaiters: (() => void)[] = [];
 
@@ -46,6 +48,7 @@ export class Admission {
     running: number;
     queued: number;
     queuedBytes: number;
+    queuedTokens: number;
     refused: number;
     background: number;
   } {
@@ -53,6 +56,7 @@ export class Admission {
       running: this.#nRunning,
       queued: this.#queue.size,
       queuedBytes: this.#queuedBytes,
+      queuedTokens: this.#queuedTokens,
       refused: this.#nRefused,
       background: this.#nBackground,
     };
@@ -61,15 +65,16 @@ export class Admission {
   /**
    * Waits for a turn.
    * @param bytes Size of the body, which lies in memory meanwhile.
+   * @param tokens What it may take, as far as is known before its turn; for those who watch.
    * @param isBackground Waits as long as it takes, and counts for nobody who is not.
    * @throws ServeError QUEUE_FULL at once or after waiting for too long, ABORTED.
    */
-  async enter(bytes: number, signal: AbortSignal, isBackground = false): Promise<Ticket> {
+  async enter(bytes: number, signal: AbortSignal, isBackground = false, tokens = 0): Promise<Ticket> {
     const start = performance.now();
     if (signal.aborted) throw new ServeError("ABORTED", "the client has left");
     if (isBackground) return this.#enterBackground(signal, start);
     if (this.#nRunning < this.#limits.parallel && this.#queue.size === 0) this.#nRunning++;
-    else await this.#wait(bytes, signal);
+    else await this.#wait(bytes, tokens, signal);
     return this.#ticket(start, () => this.#nRunning--);
   }
 
@@ -127,7 +132,7 @@ export class Admission {
     });
   }
 
-  #wait(bytes: number, signal: AbortSignal): Promise<void> {
+  #wait(bytes: number, tokens: number, signal: AbortSignal): Promise<void> {
     const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.#limits;
     if (this.#queue.size >= maxQueued || this.#queuedBytes + bytes > maxQueuedBytes)
       return Promise.reject(this.#refusal("the server is busy and its queue is full; try again later"));
@@ -135,7 +140,9 @@ export class Admission {
       const leave = (): void => {
         clearTimeout(timer);
         signal.removeEventListener("abort", onAbort);
-        if (this.#queue.delete(waiting)) this.#queuedBytes -= bytes;
+        if (!this.#queue.delete(waiting)) return;
+        this.#queuedBytes -= bytes;
+        this.#queuedTokens -= tokens;
       };
       const onAbort = () => {
         leave();
@@ -149,6 +156,7 @@ export class Admission {
       }, queueTimeoutMs);
       const waiting: Waiting = {
         bytes,
+        tokens,
         admit: () => {
           leave();
           this.#nRunning++;
@@ -158,6 +166,7 @@ export class Admission {
       signal.addEventListener("abort", onAbort, { once: true });
       this.#queue.add(waiting);
       this.#queuedBytes += bytes;
+      this.#queuedTokens += tokens;
     });
   }
 

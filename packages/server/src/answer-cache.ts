@@ -4,9 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { BoundedCache, type CacheStats } from "@bitnet.ts/core";
-import type { GenerationResult, TokenPiece } from "bitnet.ts";
 import type { AnswerPlan } from "./answer-plan.ts";
 import type { CacheSettings } from "./cache-settings.ts";
+import { decodeAnswer, encodeAnswer, type KeptAnswer } from "./kept-answer.ts";
 
 /** What is to be known of a request beside its plan. */
 export interface KeyedRequest {
@@ -17,22 +17,29 @@ export interface KeyedRequest {
   readonly cacheControl: string | undefined;
 }
 
-export interface KeptAnswer {
-  readonly pieces: readonly TokenPiece[];
-  readonly result: GenerationResult;
+/** Where servers keep answers together, as texts. */
+export interface SharedCache {
+  /** Undefined: there is none, or nobody can tell now. */
+  find(key: string): Promise<string | undefined>;
+  keep(key: string, text: string): void;
 }
 
 export class AnswerCache {
   readonly #answers: BoundedCache<KeptAnswer>;
   readonly #isOn: boolean;
+  readonly #shared: SharedCache | null;
+  /** Found with other servers. */
+  #nShared = 0;
 
-  constructor(settings: CacheSettings) {
+  constructor(settings: CacheSettings, shared: SharedCache | null = null) {
     this.#answers = new BoundedCache(settings);
     this.#isOn = settings.maxBytes > 0;
+    this.#shared = shared;
   }
 
   get stats(): CacheStats {
-    return this.#answers.stats;
+    const { hits, misses, ...stats } = this.#answers.stats;
+    return { ...stats, hits: hits + this.#nShared, misses: misses - this.#nShared };
   }
 
   /** Null for an answer that nothing determines, and for clients that want a fresh one. */
@@ -53,12 +60,21 @@ export class AnswerCache {
       .digest("base64url");
   }
 
-  find(key: string): KeptAnswer | undefined {
-    return this.#answers.find(key);
+  async find(key: string): Promise<KeptAnswer | undefined> {
+    const here = this.#answers.find(key);
+    if (here !== undefined || this.#shared === null) return here;
+    const text = await this.#shared.find(key);
+    const answer = text === undefined ? undefined : decodeAnswer(text);
+    if (answer === undefined) return undefined;
+    this.#nShared++;
+    this.#answers.keep(key, answer, bytesOf(answer));
+    return answer;
   }
 
   keep(key: string, answer: KeptAnswer): void {
     this.#answers.keep(key, answer, bytesOf(answer));
+    const text = this.#shared === null ? null : encodeAnswer(answer);
+    if (text !== null) this.#shared?.keep(key, text);
   }
 }
 

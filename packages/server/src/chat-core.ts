@@ -86,7 +86,7 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
     throw new ServeError("INVALID_INPUT", `n: at most ${settings.maxAnswers} answers`, { param: "n" });
   const lease = await exchange.start(request.model);
   const screened = screenChat(exchange, request);
-  const { ids, text } = encodeChatRequest(lease.model, screened);
+  const { ids, text } = await encodeChatRequest(exchange, lease, screened);
   checkRoom(lease.model, ids);
   const options = {
     ...request.options,
@@ -100,16 +100,21 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
   return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
 }
 
-export function encodeChatRequest(model: BitNet, request: ChatRequest): { ids: Int32Array; text: string } {
-  const tools = request.toolChoice === "none" ? [] : request.tools;
+export function encodeChatRequest(
+  exchange: Exchange,
+  lease: Lease,
+  request: ChatRequest,
+): Promise<{ ids: Int32Array; text: string }> {
+  const wanted = request.toolChoice === "none" ? [] : request.tools;
   const { templateArguments } = request;
   const { messages, prefix } = splitPrefix(request.messages);
-  const encoded = hasToolTemplate(model.template)
-    ? encodeMessages(model, messages, { tools: tools.length > 0 ? tools : undefined, templateArguments })
-    : encodeMessages(model, describeToolsInText(messages, tools), { templateArguments });
-  if (prefix === "") return encoded;
-  const tail = model.tokenizer.encode(prefix);
-  return { ids: Int32Array.of(...encoded.ids, ...tail), text: encoded.text + prefix };
+  if (!hasToolTemplate(lease.model.template))
+    return encodeMessages(exchange, lease, describeToolsInText(messages, wanted), {
+      templateArguments,
+      prefix,
+    });
+  const tools = wanted.length > 0 ? wanted : undefined;
+  return encodeMessages(exchange, lease, messages, { tools, templateArguments, prefix });
 }
 
 /** A last message of the assistant is the beginning of the answer. */

@@ -1,7 +1,8 @@
 /** Who asks: a client with a key, or one without where none are wanted, known by its address. */
 import type { FastifyRequest } from "fastify";
 import { ServeError } from "./errors.ts";
-import type { KeyLimits, KeyRing } from "./keys.ts";
+import type { KeyLimits } from "./key-store.ts";
+import type { KeyRing } from "./keys.ts";
 import type { Account, Accounts } from "./rate-limit.ts";
 
 export interface Client {

@@ -19,6 +19,7 @@ export type ServeCode =
   | "RATE_LIMIT_EXCEEDED"
   | "CONTENT_FILTERED"
   | "RESPONSE_FILTERED"
+  | "HUB_FAILED"
   | "TIMEOUT"
   | "NOT_SUPPORTED"
   | "QUEUE_FULL"
@@ -40,6 +41,7 @@ const statusOf: Readonly<Record<ServeCode, number>> = {
   RATE_LIMIT_EXCEEDED: 429,
   CONTENT_FILTERED: 400,
   RESPONSE_FILTERED: 422,
+  HUB_FAILED: 502,
   TIMEOUT: 504,
   NOT_SUPPORTED: 501,
   QUEUE_FULL: 503,
@@ -110,6 +112,7 @@ const openaiTypes: Readonly<Record<number, string>> = {
   429: "rate_limit_exceeded",
   500: "server_error",
   501: "not_supported_error",
+  502: "server_error",
   503: "unavailable_error",
   504: "timeout_error",
 };

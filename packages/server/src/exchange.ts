@@ -10,6 +10,7 @@ import type { Lease } from "./models.ts";
 import type { EndedAnswer } from "./monitor/activity.ts";
 import type { Serving } from "./serving.ts";
 import { StreamWriter } from "./stream-writer.ts";
+import { estimateTokens } from "./token-estimate.ts";
 
 export type StreamKind = "sse" | "named-sse" | "ndjson";
 
@@ -93,17 +94,23 @@ export class Exchange {
     this.#cleanups.push(cleanup);
   }
 
+  /** Within the client's limits, or an error that says when to come again. */
+  async countRequest(): Promise<void> {
+    this.onEnd(await this.client.account.openShared());
+    this.reply.headers(this.client.account.headers());
+  }
+
   /** Waits for a turn, then takes the model into use. The time of the request runs from its turn. */
   async start(modelName: string | undefined): Promise<Lease> {
     const { serving } = this;
     serving.models.resolve(modelName);
     this.modelName = modelName;
-    this.onEnd(await this.client.account.openShared());
-    this.reply.headers(this.client.account.headers());
+    await this.countRequest();
     const ticket = await serving.admission.enter(
       this.bodyBytes.length,
       this.signal,
       this.client.background !== undefined,
+      this.#estimate(),
     );
     this.onEnd(() => ticket.release());
     this.queuedMs = ticket.queuedMs;
@@ -117,6 +124,11 @@ export class Exchange {
     this.onEnd(() => lease.release());
     this.throwIfAborted();
     return lease;
+  }
+
+  #estimate(): number {
+    const get = (name: string) => this.#body?.raw(name);
+    return estimateTokens(get, this.bodyBytes.length, this.request.url, this.serving.settings);
   }
 
   /** Whoever leaves while a model is being loaded does not wait for it. */
@@ -195,7 +207,7 @@ export class Exchange {
   fail(thrown: unknown): void {
     const error = this.signal.aborted ? (this.signal.reason as ServeError) : toServeError(thrown);
     this.failure = error;
-    if (error.status >= 500 && error.status !== 503)
+    if (error.status >= 500 && error.status !== 501 && error.status !== 503)
       this.serving.settings.log(describeFailure(this.id, error));
     if (this.#stream !== null) this.#failStream(this.#stream, error);
     else if (!this.reply.raw.destroyed) sendError(this.reply, this.dialect, error, this.id);

@@ -3,10 +3,10 @@
  */
 import type { Grammar, GrammarSpec } from "@bitnet.ts/grammar";
 import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
-import type { KeptAnswer } from "./answer-cache.ts";
 import type { AnswerPlan } from "./answer-plan.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import type { KeptAnswer } from "./kept-answer.ts";
 import type { Lease } from "./models.ts";
 import { prefixKey } from "./prefix-key.ts";
 
@@ -39,7 +39,7 @@ export async function reserveFor(
   let nTokens = 0;
   for (const plan of plans) {
     const key = cache.keyOf(request, plan);
-    const kept = key === null ? undefined : cache.find(key);
+    const kept = key === null ? undefined : await cache.find(key);
     if (key !== null) keys.set(plan, key);
     if (kept !== undefined) found.set(plan, kept);
     else nTokens += plan.ids.length + (plan.options.maxTokens ?? 0);
@@ -47,9 +47,8 @@ export async function reserveFor(
   if (plans.every((plan) => keys.has(plan)))
     exchange.reply.header("x-bitnet-cache", plans.every((plan) => found.has(plan)) ? "hit" : "miss");
   const [first] = plans;
-  const model = exchange.serving.models.resolve(exchange.modelName);
   if (first !== undefined)
-    exchange.reply.header("x-prefix-key", prefixKey(exchange.client.tenant, model, first.ids));
+    exchange.reply.header("x-prefix-key", prefixKey(exchange.client.tenant, lease.name, first.ids));
   await exchange.reserveTokens(nTokens);
 }
 
@@ -109,10 +108,15 @@ export async function generateAnswers(
   }
 }
 
-function begin({ model }: Lease, { ids, options, grammar }: AnswerPlan, shared: GenerateOptions): Generation {
+function begin(
+  { model, adapter }: Lease,
+  { ids, options, grammar }: AnswerPlan,
+  shared: GenerateOptions,
+): Generation {
   const mask = grammar?.createMask();
+  const own = { ...(adapter === undefined ? {} : { adapter }), ...(mask === undefined ? {} : { mask }) };
   try {
-    return model.generate(ids, { ...options, ...shared, ...(mask === undefined ? {} : { mask }) });
+    return model.generate(ids, { ...options, ...shared, ...own });
   } catch (error) {
     // Its thread would wait for it for ever.
     mask?.dispose();

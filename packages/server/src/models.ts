@@ -4,20 +4,26 @@
  * HTTP.
  */
 import { readFile, stat } from "node:fs/promises";
+import { BitNetError } from "@bitnet.ts/core";
 import { GrammarCompiler } from "@bitnet.ts/grammar";
 import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
+import { PromptEncoder } from "./encoding/prompt-encoder.ts";
 import { ServeError } from "./errors.ts";
 import { type MemoryNeed, needOf } from "./memory-need.ts";
 import type { ServedModel } from "./settings.ts";
 
 /** A model in use; to be given back. */
 export interface Lease {
+  /** The model's own, or that of the adapter that was asked for. */
   readonly name: string;
   readonly model: BitNet;
+  /** The adapter that was asked for by name; undefined: the model's usual one, if it has one. */
+  readonly adapter: string | undefined;
   /** The same as long as the model's file and options are. */
   readonly identity: string;
   /** Made when first asked for. */
   readonly grammars: GrammarCompiler;
+  readonly encoder: PromptEncoder;
   /** Milliseconds that loading took for this very use; 0 when the model was there. */
   readonly loadMs: number;
   /** Unload the model when nobody has used it for so long; null: keep it. Holds until the next who says otherwise. */
@@ -30,6 +36,7 @@ interface Loaded {
   readonly identity: string;
   readonly bytes: number;
   readonly at: Date;
+  readonly encoder: PromptEncoder;
   grammars: GrammarCompiler | null;
 }
 
@@ -42,6 +49,9 @@ interface Slot {
   nUsers: number;
   lastUse: number;
   keepAliveMs: number | null;
+  /** Brought by a client, who may have it removed. */
+  readonly isRemovable: boolean;
+  isRemoved: boolean;
   expiry: NodeJS.Timeout | null;
   expiresAt: Date | null;
 }
@@ -51,6 +61,8 @@ export interface LoadedModel {
   readonly model: BitNet | null;
   readonly loadedAt: Date | null;
   readonly source: string;
+  /** Names of its adapters, which may be asked for like models. */
+  readonly adapters: readonly string[];
   /** When it will be unloaded if nobody uses it; null: not by itself. */
   readonly expiresAt: Date | null;
   /** What it takes at most, KV cache included; 0 while it is not loaded. */
@@ -61,7 +73,7 @@ export interface LoadedModel {
 const longestTimerMs = 2 ** 31 - 1;
 
 export class Models {
-  readonly #slots: readonly Slot[];
+  readonly #slots: Slot[];
   readonly #aliases: readonly string[];
   /** Of all loaded models together; null: no limit. */
   readonly #maxBytes: number | null;
@@ -72,18 +84,9 @@ export class Models {
   #isDisposed = false;
 
   constructor(served: readonly ServedModel[], aliases: readonly string[], maxBytes: number | null) {
-    this.#slots = served.map((each) => ({
-      served: each,
-      loaded: null,
-      loading: null,
-      isLeaving: false,
-      nUsers: 0,
-      lastUse: 0,
-      keepAliveMs: null,
-      expiry: null,
-      expiresAt: null,
-    }));
+    this.#slots = served.map((each) => slotFor(each, { isRemovable: false, keepAliveMs: null }));
     this.#aliases = aliases;
+    checkNames(this.#ownNames);
     this.#maxBytes = maxBytes;
   }
 
@@ -91,6 +94,7 @@ export class Models {
     return this.#slots.map(({ served, loaded, expiresAt }) => ({
       name: served.name,
       source: served.source,
+      adapters: adaptersOf(served),
       model: loaded?.model ?? null,
       loadedAt: loaded?.at ?? null,
       expiresAt,
@@ -100,12 +104,59 @@ export class Models {
 
   /** Names that answers may be asked under, aliases included. */
   get names(): readonly string[] {
-    return [...this.#slots.map(({ served }) => served.name), ...this.#aliases.filter((name) => name !== "*")];
+    return [...this.#ownNames, ...this.#aliases.filter((name) => name !== "*")];
   }
 
-  /** The model's own name, for one of its names; without a name, the first model's. */
+  get #ownNames(): readonly string[] {
+    return this.#slots.flatMap(({ served }) => [served.name, ...adaptersOf(served)]);
+  }
+
+  /** The model's own name, for one of its names or that of an adapter of it; without a name, the first model's. */
   resolve(name: string | undefined): string {
-    return this.#find(name).served.name;
+    return this.#find(name).slot.served.name;
+  }
+
+  /** The adapter of that name, if it is one's. */
+  adapter(name: string | undefined): string | undefined {
+    return this.#find(name).adapter;
+  }
+
+  /** Whether something is served under exactly this name. */
+  has(name: string): boolean {
+    return this.names.includes(name);
+  }
+
+  /** Those that clients have brought. */
+  get nRemovable(): number {
+    return this.#slots.filter(({ isRemovable }) => isRemovable).length;
+  }
+
+  /** Serves one more model, with the options of the first; it is loaded when it is asked for. */
+  add(name: string, source: string, keepAliveMs: number): void {
+    if (this.has(name)) return;
+    const { adapters: _, adapter: __, ...options } = this.#slots[0]?.served.options ?? {};
+    this.#slots.push(slotFor({ name, source, options }, { isRemovable: true, keepAliveMs }));
+  }
+
+  /**
+   * Forgets a model that a client has brought, once nobody uses it. Whoever asks for it meanwhile does not find it.
+   * @returns Whether no other name stands for the same files.
+   * @throws ServeError MODEL_NOT_FOUND, FORBIDDEN.
+   */
+  async remove(name: string): Promise<{ isLast: boolean }> {
+    const { slot } = this.#find(name);
+    if (!slot.isRemovable || slot.served.name !== name)
+      throw new ServeError("FORBIDDEN", "this model belongs to whoever runs the server", { param: "model" });
+    slot.isRemoved = true;
+    this.#slots.splice(this.#slots.indexOf(slot), 1);
+    await this.#inTurn(async () => {
+      while (slot.nUsers > 0 && !this.#isDisposed)
+        await new Promise<void>((resolve) => {
+          this.#onRelease = resolve;
+        });
+      await this.#unload(slot);
+    });
+    return { isLast: !this.#slots.some(({ served }) => served.source === slot.served.source) };
   }
 
   /**
@@ -113,11 +164,14 @@ export class Models {
    * @throws ServeError MODEL_NOT_FOUND, OUT_OF_MEMORY; whatever loading ends in.
    */
   async acquire(name: string | undefined): Promise<Lease> {
-    const slot = this.#find(name);
+    const { slot, adapter } = this.#find(name);
     const start = performance.now();
     slot.lastUse = ++this.#nUses;
     const isThere = slot.loaded !== null && !slot.isLeaving;
-    while (slot.loaded === null || slot.isLeaving) await this.#load(slot);
+    while (slot.loaded === null || slot.isLeaving) {
+      if (slot.isRemoved) throw notFound(slot.served.name);
+      await this.#load(slot);
+    }
     // Nothing is waited for between finding it loaded and counting its user.
     const { loaded } = slot;
     slot.nUsers++;
@@ -126,15 +180,17 @@ export class Models {
     const release = () => this.#release(slot);
     let isReleased = false;
     return {
-      name: slot.served.name,
+      name: adapter ?? slot.served.name,
       model: loaded.model,
-      identity: loaded.identity,
+      adapter,
+      identity: adapter === undefined ? loaded.identity : JSON.stringify([loaded.identity, adapter]),
       get grammars() {
         loaded.grammars ??= new GrammarCompiler(loaded.model.tokenizer, {
           vocabSize: loaded.model.info.vocabSize,
         });
         return loaded.grammars;
       },
+      encoder: loaded.encoder,
       loadMs,
       keepAlive(ms) {
         slot.keepAliveMs = ms;
@@ -174,17 +230,20 @@ export class Models {
     slot.expiresAt = null;
   }
 
-  #find(name: string | undefined): Slot {
+  #find(name: string | undefined): { slot: Slot; adapter: string | undefined } {
     const first = this.#slots[0];
     if (first === undefined) throw new ServeError("MODEL_NOT_FOUND", "this server has no model");
-    if (name === undefined || name === "") return first;
+    if (name === undefined || name === "") return { slot: first, adapter: undefined };
     const plain = name.replace(/:latest$/, "");
-    const slot = this.#slots.find(({ served }) => served.name === name || served.name === plain);
-    if (slot !== undefined) return slot;
+    for (const each of [name, plain]) {
+      const slot = this.#slots.find(({ served }) => served.name === each);
+      if (slot !== undefined) return { slot, adapter: undefined };
+      const base = this.#slots.find(({ served }) => adaptersOf(served).includes(each));
+      if (base !== undefined) return { slot: base, adapter: each };
+    }
     if (this.#aliases.includes("*") || this.#aliases.includes(name) || this.#aliases.includes(plain))
-      return first;
-    const shown = JSON.stringify(name.slice(0, 100));
-    throw new ServeError("MODEL_NOT_FOUND", `the model ${shown} does not exist here`, { param: "model" });
+      return { slot: first, adapter: undefined };
+    throw notFound(name);
   }
 
   #load(slot: Slot): Promise<Loaded> {
@@ -203,6 +262,7 @@ export class Models {
   async #loadNow(slot: Slot): Promise<Loaded> {
     if (slot.loaded !== null && !slot.isLeaving) return slot.loaded;
     if (this.#isDisposed) throw new ServeError("DRAINING", "the server is about to end");
+    if (slot.isRemoved) throw notFound(slot.served.name);
     const { source, options } = slot.served;
     const need = await needOf(source, options, this.#maxBytes);
     await this.#makeRoom(slot, need);
@@ -211,7 +271,11 @@ export class Models {
     const model = await BitNet.load(source, loadOptions);
     const { kvType, contextLength } = model.info;
     const identity = JSON.stringify([source, bytes, modified.getTime(), kvType, contextLength]);
-    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), grammars: null };
+    const encoder = new PromptEncoder(model, source, async () => {
+      const now = await describeFile(source);
+      return now.bytes > 0 && now.bytes === bytes && now.modified.getTime() === modified.getTime();
+    });
+    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), encoder, grammars: null };
     return slot.loaded;
   }
 
@@ -244,9 +308,36 @@ export class Models {
     if (loaded === null || (slot.nUsers > 0 && !this.#isDisposed)) return;
     slot.loaded = null;
     this.#stopExpiry(slot);
+    loaded.encoder.dispose();
     await loaded.grammars?.dispose();
     await loaded.model.dispose();
   }
+}
+
+function slotFor(served: ServedModel, own: Pick<Slot, "isRemovable" | "keepAliveMs">): Slot {
+  return {
+    ...{ served, ...own, loaded: null, loading: null, isLeaving: false, isRemoved: false },
+    ...{ nUsers: 0, lastUse: 0, expiry: null, expiresAt: null },
+  };
+}
+
+function notFound(name: string): ServeError {
+  const shown = JSON.stringify(name.slice(0, 100));
+  return new ServeError("MODEL_NOT_FOUND", `the model ${shown} does not exist here`, { param: "model" });
+}
+
+function adaptersOf({ options }: ServedModel): readonly string[] {
+  return Object.keys(options.adapters ?? {});
+}
+
+/** @throws BitNetError INVALID_ARGUMENT. */
+function checkNames(names: readonly string[]): void {
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `serve: two models or adapters have the name ${JSON.stringify(twice.slice(0, 100))}; give them names of their own`,
+    );
 }
 
 /** Bytes and date of a model's file; nulls for what is no file. */

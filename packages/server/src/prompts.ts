@@ -1,9 +1,12 @@
 /**
  * Messages and texts to token ids, within the limits of the server. Text of users, tools and tool results never becomes a control token.
  */
-import { type ChatMessage, encodeChat } from "@bitnet.ts/core";
+import type { ChatMessage } from "@bitnet.ts/core";
 import type { BitNet } from "bitnet.ts";
+import type { Encoded } from "./encoding/encode-job.ts";
 import { ServeError } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Lease } from "./models.ts";
 import type { ServerSettings } from "./settings.ts";
 
 export function checkPromptSize(characters: number, { maxPromptCharacters }: ServerSettings): void {
@@ -14,22 +17,28 @@ export function checkPromptSize(characters: number, { maxPromptCharacters }: Ser
   );
 }
 
-/** Encodes a conversation, ready for an answer. */
+/** Encodes a conversation, ready for an answer, which may have begun. */
 export function encodeMessages(
-  model: BitNet,
+  exchange: Exchange,
+  { encoder }: Lease,
   messages: readonly ChatMessage[],
-  options: {
+  {
+    tools,
+    templateArguments,
+    prefix = "",
+  }: {
     tools?: readonly unknown[] | undefined;
     templateArguments?: Record<string, unknown> | undefined;
+    prefix?: string;
   },
-): { ids: Int32Array; text: string } {
-  return encodeChat(model.tokenizer, model.template, messages, { addGenerationPrompt: true, ...options });
+): Promise<Encoded> {
+  return encoder.encode({ kind: "chat", messages, tools, templateArguments, prefix }, exchange.signal);
 }
 
 /** Encodes a text to be continued. */
-export function encodeText(model: BitNet, text: string): Int32Array {
-  const { tokenizer } = model;
-  return tokenizer.encode(text, { bos: tokenizer.addBos });
+export async function encodeText(exchange: Exchange, lease: Lease, text: string): Promise<Int32Array> {
+  const job = { kind: "text", text, bos: lease.model.tokenizer.addBos, special: false } as const;
+  return (await lease.encoder.encode(job, exchange.signal)).ids;
 }
 
 /** Whether there is room for a token at all; an error names the numbers as OpenAI does. */

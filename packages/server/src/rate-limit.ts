@@ -4,7 +4,7 @@
  * this server's own count decides. Knows nothing of HTTP.
  */
 import { ServeError } from "./errors.ts";
-import type { KeyLimits } from "./keys.ts";
+import type { KeyLimits } from "./key-store.ts";
 import type { SharedLimits } from "./store/shared-limits.ts";
 
 const windowSeconds = 60;

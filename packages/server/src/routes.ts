@@ -7,6 +7,7 @@ import { llamaCompletion } from "./dialects/llama-completion.ts";
 import { getModel, listModels } from "./dialects/models.ts";
 import { ollamaChat, ollamaGenerate } from "./dialects/ollama.ts";
 import { notHere, running, show, tags, version } from "./dialects/ollama-models.ts";
+import { ollamaCopy, ollamaDelete, ollamaPull } from "./dialects/ollama-pull.ts";
 import { chatCompletions } from "./dialects/openai-chat.ts";
 import { completions } from "./dialects/openai-completions.ts";
 import { createResponse, deleteResponse, getResponse, listInputItems } from "./dialects/responses.ts";
@@ -73,7 +74,10 @@ export const routes: readonly Route[] = [
   ...model("GET", ["/api/tags"], tags),
   ...model("GET", ["/api/ps"], running),
   ...model("POST", ["/api/show"], show),
-  ...model("POST", ["/api/create", "/api/push", "/api/copy", "/api/pull"], notHere),
+  ...model("POST", ["/api/pull"], ollamaPull),
+  ...model("DELETE", ["/api/delete"], ollamaDelete),
+  ...model("POST", ["/api/copy"], ollamaCopy),
+  ...model("POST", ["/api/create", "/api/push"], notHere),
   state("POST", "/v1/files", createFile),
   state("GET", "/v1/files", listFiles),
   state("GET", "/v1/files/:id", getFile),

@@ -20,12 +20,15 @@ import { Models } from "./models.ts";
 import { createRequestLog } from "./monitor/request-log.ts";
 import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
+import { programBytes } from "./profiles.ts";
+import { Pulls } from "./pulling/pulls.ts";
 import { Accounts } from "./rate-limit.ts";
 import { isAdmin, type Route, routes } from "./routes.ts";
 import { Security } from "./security/security.ts";
 import type { Serving } from "./serving.ts";
 import { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";
-import { openShared } from "./store/sharing.ts";
+import { serverKeys } from "./store/open-keys.ts";
+import { openShared, type Shared } from "./store/sharing.ts";
 
 export interface RunningServer {
   /** Where it listens, such as "http://127.0.0.1:8080". */
@@ -102,20 +105,20 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       "INVALID_ARGUMENT",
       `server: ${open} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
     );
-  const keys = settings.keysFile === null ? null : await KeyRing.open(settings.keysFile);
-  if (keys?.size === 0)
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `server: ${settings.keysFile} holds no key; make one with "bitnet keys create"`,
-    );
   const models = new Models(settings.models, settings.aliases, settings.memoryLimitBytes);
   const admission = new Admission(settings);
   const version = options.version ?? "0";
-  const shared = settings.redis === null ? null : await openShared(settings.redis, settings.log);
+  const { cache, log } = settings;
+  const shared = settings.redis === null ? null : await openShared(settings.redis, { cache, version, log });
+  const keys = await openRing(settings, shared).catch((error: unknown) => {
+    shared?.close();
+    throw error;
+  });
   const serving: Serving = {
     shared,
     settings,
     models,
+    pulls: new Pulls(settings.pull, models, settings.log),
     admission,
     watching: await openWatching({
       version,
@@ -124,6 +127,8 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       batches: () => serving.batching?.runner.stats.batches ?? 0,
       settings: settings.monitor,
       folder: settings.dataFolder,
+      ownBytes: programBytes + cache.maxBytes + settings.maxQueuedBytes,
+      memoryLimitBytes: settings.memoryLimitBytes,
       isShared: shared !== null,
       port: settings.port,
       traces: settings.traces,
@@ -131,7 +136,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
     }),
     keys,
     accounts: new Accounts(shared?.limits),
-    cache: new AnswerCache(settings.cache),
+    cache: new AnswerCache(cache, shared?.cache),
     security: await Security.open(settings.security, settings.log),
     answers: new AnswerStore(shared?.answers),
     startedAt: new Date(),
@@ -151,6 +156,17 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       leases: shared?.leases ?? null,
     });
   return { app, admin, serving, exchanges };
+}
+
+async function openRing({ keysFile, log }: ServerSettings, shared: Shared | null): Promise<KeyRing | null> {
+  if (keysFile === null) return null;
+  const store = await serverKeys(keysFile, shared?.link ?? null, log);
+  const ring = await KeyRing.open(store);
+  if (ring.size > 0) return ring;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `server: ${store.name} holds no key; make one with "bitnet keys create"`,
+  );
 }
 
 function urlOf(app: FastifyInstance): string {

@@ -8,6 +8,7 @@ import type { InnerClients } from "./batches/inner-clients.ts";
 import type { KeyRing } from "./keys.ts";
 import type { Models } from "./models.ts";
 import type { Watching } from "./monitor/watching.ts";
+import type { Pulls } from "./pulling/pulls.ts";
 import type { Accounts } from "./rate-limit.ts";
 import type { Security } from "./security/security.ts";
 import type { ServerSettings } from "./settings.ts";
@@ -18,6 +19,7 @@ type ServerState = "loading" | "ready" | "draining";
 export interface Serving {
   readonly settings: ServerSettings;
   readonly models: Models;
+  readonly pulls: Pulls;
   readonly admission: Admission;
   /** Null where no keys are wanted. */
   readonly keys: KeyRing | null;

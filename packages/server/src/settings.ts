@@ -2,9 +2,10 @@
 import type { BitNetLoadOptions } from "bitnet.ts";
 import { type BatchSettings, defaultBatchSettings } from "./batches/settings.ts";
 import { type CacheSettings, defaultCacheSettings } from "./cache-settings.ts";
-import type { KeyLimits } from "./keys.ts";
+import type { KeyLimits } from "./key-store.ts";
 import { defaultMonitorSettings, type MonitorSettings } from "./monitor/settings.ts";
 import type { TraceSettings } from "./monitor/trace-exporter.ts";
+import { defaultPullSettings, type PullSettings } from "./pulling/settings.ts";
 import { defaultSecuritySettings, type SecuritySettings } from "./security/settings.ts";
 
 export interface ServedModel {
@@ -50,7 +51,7 @@ export interface ServerSettings {
   corsOrigins: readonly string[];
   /** Of clients without a key, and of keys without limits of their own. */
   limits: KeyLimits;
-  /** File of keys; null: no keys. */
+  /** File of keys, or "redis:" for those in `redis`; null: no keys. */
   keysFile: string | null;
   /** Hops of proxies whose X-Forwarded-For is believed. */
   trustedHops: number;
@@ -69,6 +70,8 @@ export interface ServerSettings {
   /** Answers that are kept for equal requests. */
   cache: CacheSettings;
   security: SecuritySettings;
+  /** Models that clients may bring from a hub. */
+  pull: PullSettings;
   /** Port of the routes for those who run the server, which are then nowhere else; null: they stand beside the others. */
   adminPort: number | null;
   adminHost: string;
@@ -106,6 +109,7 @@ export const defaultSettings: Omit<ServerSettings, "models" | "log"> = {
   memoryLimitBytes: null,
   cache: defaultCacheSettings,
   security: defaultSecuritySettings,
+  pull: defaultPullSettings,
   adminPort: null,
   adminHost: "127.0.0.1",
 };

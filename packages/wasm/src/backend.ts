@@ -10,15 +10,18 @@ import {
   type RejectedVariant,
 } from "@bitnet.ts/core";
 import { canShare, type Places } from "#host";
-import { type Choice, mostPages } from "./choose.ts";
+import type { Choice } from "./choose.ts";
 import { pageBytes } from "./engine.ts";
 import { loadExecutable } from "./load.ts";
 import { Machine } from "./machine.ts";
+import { mostPages, type PagesWanted } from "./memory-plan.ts";
 
 /** As in native/engine/executable.h. */
 const maxThreads = 256;
 /** A machine whose memory has grown beyond this is ended rather than kept for the next program: memory never shrinks. */
 const keptBytes = 64 * 2 ** 20;
+/** Reservations are multiples of this, so that small programs can have each other's machines. */
+const stepPages = 2048;
 
 export class WasmBackend implements Backend {
   readonly name = "wasm";
@@ -55,18 +58,23 @@ export class WasmBackend implements Backend {
       variant,
       threads: this.threads,
       allThreads: this.#allThreads,
-      takeMachine: () => this.#takeMachine(),
+      takeMachine: (wanted: PagesWanted) => this.#takeMachine(wanted),
       giveBack: (machine: Machine, pages: number) => this.#giveBack(machine, pages),
     };
     return loadExecutable(target, program, options);
   }
 
-  async #takeMachine(): Promise<{ machine: Machine; pages: number }> {
+  /** No more is reserved than a program needs: phones count reservations. */
+  async #takeMachine({ least, best }: PagesWanted): Promise<{ machine: Machine; pages: number }> {
     const idle = this.#idle;
     this.#idle = null;
-    if (idle !== null && !idle.machine.isBroken) return idle;
-    const options = { places: this.#places, maximumPages: mostPages, threads: this.threads };
-    return Machine.start(this.#choice.module, options);
+    if (idle !== null && !idle.machine.isBroken) {
+      if (idle.pages >= best) return idle;
+      idle.machine.end();
+    }
+    const rounded = (pages: number) => Math.min(Math.ceil(pages / stepPages) * stepPages, mostPages);
+    const pages = { least: rounded(least), best: rounded(best) };
+    return Machine.start(this.#choice.module, { places: this.#places, pages, threads: this.threads });
   }
 
   async #giveBack(machine: Machine, pages: number): Promise<void> {

@@ -8,9 +8,6 @@ import { Machine } from "./machine.ts";
 import type { Proofs } from "./messages.ts";
 import { compileModule, type ModuleKind, offersRelaxed } from "./modules.ts";
 
-/** Of 4 GiB, the most that 32-bit addresses reach. */
-export const mostPages = 65536;
-
 /** Enough for the samples of the known-answer test. */
 const proverPages = 256;
 
@@ -106,7 +103,11 @@ function proverOf(places: Places, kind: ModuleKind): Promise<Prover> {
 async function startProver(places: Places, kind: ModuleKind): Promise<Prover> {
   const module = await compileModule(kind, places);
   const inMachine = async <T>(work: (machine: Machine) => Promise<T>): Promise<T> => {
-    const { machine } = await Machine.start(module, { places, maximumPages: proverPages, threads: 1 });
+    const { machine } = await Machine.start(module, {
+      places,
+      pages: { least: proverPages, best: proverPages },
+      threads: 1,
+    });
     try {
       return await work(machine);
     } finally {

@@ -1,5 +1,6 @@
 /** One instance of the engine, as a worker holds it: its exports with types, and what lies in its memory. */
 import type { EngineFailure, EngineNumbers } from "@bitnet.ts/core";
+import type { PagesWanted } from "./memory-plan.ts";
 
 /** Must equal what `bitnet_version` in native/engine/wasm/exports.cc returns. */
 const engineVersion = 2;
@@ -135,10 +136,13 @@ export class Engine {
   }
 }
 
-/** @throws RangeError when not even the initial memory is granted. */
-export function createMemory(maximumPages: number): { memory: WebAssembly.Memory; pages: number } {
-  // Phones refuse large reservations, although nothing of them is used yet.
-  for (let pages = maximumPages; ; pages = Math.floor(pages / 2)) {
+/**
+ * Phones refuse large reservations, although nothing of them is used yet: the best, or the least, or else half of that and so on, for whoever asks
+ * to tell how much there is.
+ * @throws RangeError when not even the initial memory is granted.
+ */
+export function createMemory({ least, best }: PagesWanted): { memory: WebAssembly.Memory; pages: number } {
+  for (let pages = best; ; pages = pages > least ? least : Math.floor(pages / 2)) {
     try {
       const memory = new WebAssembly.Memory({ initial: initialPages, maximum: pages, shared: true });
       return { memory, pages };

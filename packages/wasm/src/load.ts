@@ -21,7 +21,7 @@ import {
 } from "@bitnet.ts/core";
 import { hasFiles } from "#host";
 import type { Machine } from "./machine.ts";
-import { checkFits, planMemory, weightBytes } from "./memory-plan.ts";
+import { checkFits, mostPages, type PagesWanted, pagesOf, planMemory, weightBytes } from "./memory-plan.ts";
 import type { FilePart } from "./messages.ts";
 
 /** Brought at a time. */
@@ -33,8 +33,8 @@ export interface LoadTarget {
   variant: number;
   threads: number;
   allThreads: boolean;
-  /** A machine with that many threads, and the pages that its memory may have. */
-  takeMachine(): Promise<{ machine: Machine; pages: number }>;
+  /** A machine with that many threads, and the pages that its memory may have; less than the least where no more is granted. */
+  takeMachine(wanted: PagesWanted): Promise<{ machine: Machine; pages: number }>;
   /** The machine is free again, or broken. */
   giveBack(machine: Machine, pages: number): Promise<void>;
 }
@@ -50,10 +50,14 @@ export async function loadExecutable(
   const fitted = fitProgram(program, "wasm", engineOperations);
   const split = splitSources(fitted);
   const limits = encodeLimits(options, target.threads, target.allThreads);
-  const plan = planMemory(fitted, options);
-  const { machine, pages } = await target.takeMachine();
+  const plan = planMemory(fitted, options, { threads: target.threads, screening: limits[5] === 1 });
+  // Nothing is started for what can never fit.
+  checkFits(program.name, plan, mostPages);
+  const wanted = pagesOf(plan);
+  const { machine, pages } = await target.takeMachine(wanted);
   try {
-    if (!checkFits(program.name, plan, pages) && limits[5] === 1) {
+    checkFits(program.name, plan, pages);
+    if (wanted.best > pages) {
       limits[5] = 0;
       options.onNotice?.(
         "bitnet: no room for a copy of the head's table, which would halve what a token reads",

@@ -8,6 +8,7 @@ import type { AnswerOptions } from "../answer-form.ts";
 import type { ChatOptions, SendOptions } from "../chat.ts";
 import type { EmbedOptions, TextToEmbed } from "../embed.ts";
 import type { GenerationResult, TokenPiece } from "../generation.ts";
+import type { LanguageSource } from "../language-source.ts";
 import type { ToolResult } from "../tool-calls.ts";
 import type { BitNetLoadOptions, DownloadProgress, ModelInfo, ModelStats } from "../types.ts";
 
@@ -63,7 +64,7 @@ export type ToPage =
   | { kind: "progress"; fraction: number }
   | { kind: "notice"; line: string }
   | { kind: "download"; progress: DownloadProgress }
-  | { kind: "loaded"; info: ModelInfo; state: EngineState | null }
+  | { kind: "loaded"; info: ModelInfo; state: EngineState | null; language: WireLanguage | null }
   | { kind: "loadFailed"; error: WireError }
   | { kind: "chat"; chat: number; state: ChatState }
   | { kind: "piece"; id: number; piece: TokenPiece }
@@ -99,6 +100,24 @@ function cloneable(details: Readonly<Record<string, unknown>>): Readonly<Record<
   } catch {
     return {};
   }
+}
+
+/** What tokenizer and template are made of, as it crosses. */
+export interface WireLanguage extends Omit<LanguageSource, "template"> {
+  template: string | null | WireError;
+}
+
+export function languageToWire({ tokenizer, template, usualTemplate }: LanguageSource): WireLanguage {
+  return {
+    tokenizer,
+    template: template instanceof BitNetError ? toWire(template) : template,
+    usualTemplate,
+  };
+}
+
+export function languageFromWire({ tokenizer, template, usualTemplate }: WireLanguage): LanguageSource {
+  const isError = typeof template === "object" && template !== null;
+  return { tokenizer, template: isError ? fromWire(template) : template, usualTemplate };
 }
 
 /** A worker as the page sees it, the page as the worker sees it, or one end of a channel. */

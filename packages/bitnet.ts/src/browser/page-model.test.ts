@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BitNet } from "../bitnet.ts";
+import { type LanguageSource, type ListeningOptions, onLanguage } from "../language-source.ts";
 import type { BitNetLoadOptions } from "../types.ts";
 import type { MessageLink, ToPage } from "./messages.ts";
 import { type EngineLink, PageModel } from "./page-model.ts";
@@ -120,7 +121,6 @@ describe("a model in a worker", () => {
     const generation = page.generate("The", { temperature: -1 });
     await expect(generation.result).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
     await expect(collect(page.generate("The", { temperature: -1 }))).rejects.toThrow(/temperature/);
-    expect(thrown(() => page.tokenizer)).toMatchObject({ code: "INVALID_ARGUMENT" });
     expect(thrown(() => page.generate("x", { logitBias: (() => 1) as never }))).toMatchObject({
       code: "INVALID_ARGUMENT",
     });
@@ -141,6 +141,35 @@ describe("a model in a worker", () => {
     await expect(page.embed(texts, { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: "ABORTED",
     });
+  });
+
+  it("the tokenizer and the template are there without the worker", () => {
+    const text = "Peace, <|eot_id|> naïve 漢字";
+    const ids = direct.tokenizer.encode(text, { bos: true });
+    expect(page.tokenizer.encode(text, { bos: true })).toEqual(ids);
+    expect(page.tokenizer.decode(ids)).toBe(direct.tokenizer.decode(ids));
+    expect(page.tokenizer.eosIds).toEqual(direct.tokenizer.eosIds);
+    expect(page.tokenizer).toBe(page.tokenizer);
+    const messages = [{ role: "user", content: "Hello" }];
+    const render = (model: Pick<BitNet, "template">) =>
+      model.template.render({ messages, addGenerationPrompt: true, bosToken: "<s>", eosToken: "</s>" });
+    expect(render(page)).toEqual(render(direct));
+  });
+
+  it("calls of tools, and what the model says to their results", async () => {
+    const tools = [
+      { name: "add", parameters: { type: "object", properties: { a: { enum: [1, 2] } }, required: ["a"] } },
+    ] as const;
+    const talk = async (model: Pick<BitNet, "createChat">) => {
+      const chat = model.createChat({ tools, toolChoice: "required", parallelToolCalls: false });
+      const { toolCalls } = await chat.send("1 + 1?", { maxTokens: 60, seed: 4 }).result;
+      const results = (toolCalls ?? []).map(({ id }) => ({ id, content: 2 }));
+      const options = { maxTokens: 6, seed: 4, toolChoice: "none" } as const;
+      return { toolCalls, said: await chat.sendToolResults(results, options).text, messages: chat.messages };
+    };
+    const there = await talk(page);
+    expect(there.toolCalls).toMatchObject([{ name: "add", arguments: { a: expect.any(Number) } }]);
+    expect(there).toEqual(await talk(direct));
   });
 
   it("results of tools that nobody has called are refused there too", async () => {
@@ -174,6 +203,29 @@ describe("the life of a worker", () => {
       code: "FORMAT_INVALID",
     });
     expect(terminate).toHaveBeenCalledOnce();
+  });
+
+  it("a template that cannot be told fails where it is asked for, and the tokenizer is there", async () => {
+    const { link } = connect((source, options: ListeningOptions) =>
+      BitNet.load(source, {
+        ...options,
+        [onLanguage]: (language: LanguageSource) =>
+          options[onLanguage]?.({ ...language, template: new BitNetError("TEMPLATE_FAILED", "which?") }),
+      } as BitNetLoadOptions),
+    );
+    const page = await PageModel.connect(link, blob());
+    expect(page.tokenizer.vocabSize).toBeGreaterThan(0);
+    expect(thrown(() => page.template)).toMatchObject({ code: "TEMPLATE_FAILED", message: "which?" });
+    await page.dispose();
+  });
+
+  it("a worker of another version says nothing of them", async () => {
+    const { link } = connect((source, options: ListeningOptions) =>
+      BitNet.load(source, { ...options, [onLanguage]: () => {} } as BitNetLoadOptions),
+    );
+    const page = await PageModel.connect(link, blob());
+    expect(thrown(() => page.tokenizer)).toMatchObject({ code: "BACKEND_UNAVAILABLE" });
+    await page.dispose();
   });
 
   it("aborting a load ends it at once", async () => {

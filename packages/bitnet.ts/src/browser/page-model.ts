@@ -4,17 +4,20 @@
  */
 import type { ChatTemplate, Tokenizer } from "@bitnet.ts/core";
 import { BitNetError, onAbort, throwIfAborted } from "@bitnet.ts/core/base";
+import { chatTemplateFor, makeTokenizer } from "@bitnet.ts/core/page";
 import { type AnswerOptions, FormedGeneration, type ValueGeneration } from "../answer-form.ts";
 import type { BitNet } from "../bitnet.ts";
 import type { Chat, ChatOptions, SendOptions } from "../chat.ts";
 import { checkSource } from "../check-source.ts";
 import type { EmbeddingResult, EmbedOptions, Quantization, RankedText, TextToEmbed } from "../embed.ts";
+import type { LanguageSource } from "../language-source.ts";
 import type { ToolResult } from "../tool-calls.ts";
 import type { BitNetLoadOptions, ModelInfo, ModelStats } from "../types.ts";
 import {
   type ClonedSendOptions,
   type EngineState,
   fromWire,
+  languageFromWire,
   type MessageLink,
   type Question,
   type ToEngine,
@@ -43,6 +46,9 @@ interface Asked {
 export class PageModel implements Model {
   readonly info: ModelInfo;
   private readonly link: EngineLink;
+  private readonly language: LanguageSource | null;
+  private ownTokenizer: Tokenizer | null = null;
+  private ownTemplate: ChatTemplate | null = null;
   private state: EngineState | null = null;
   private readonly incoming = new Map<number, Incoming>();
   private readonly asked = new Map<number, Asked>();
@@ -53,8 +59,9 @@ export class PageModel implements Model {
   private endDisposal: (error: BitNetError | null) => void = () => {};
   private crash: BitNetError | null = null;
 
-  protected constructor(link: EngineLink, info: ModelInfo) {
+  protected constructor(link: EngineLink, info: ModelInfo, language: LanguageSource | null) {
     this.link = link;
+    this.language = language;
     const bytesPerToken = {
       enumerable: true,
       get: () => this.state?.bytesPerToken ?? info.bytesPerToken,
@@ -88,7 +95,7 @@ export class PageModel implements Model {
         else if (message.kind === "loadFailed") fail(fromWire(message.error));
         else if (message.kind === "loaded") {
           stopWaiting();
-          model = new this(link, message.info);
+          model = new this(link, message.info, message.language ? languageFromWire(message.language) : null);
           model.state = message.state;
           resolve(model);
         } else model?.receive(message);
@@ -172,12 +179,17 @@ export class PageModel implements Model {
     return this.state.stats;
   }
 
+  /** Made when it is first asked for, which takes this thread some time where a vocabulary is large. */
   get tokenizer(): Tokenizer {
-    return inWorker("tokenizer");
+    this.ownTokenizer ??= makeTokenizer(this.languageOf("tokenizer").tokenizer, this.info);
+    return this.ownTokenizer;
   }
 
+  /** As in Node. */
   get template(): ChatTemplate {
-    return inWorker("template");
+    const { template, usualTemplate } = this.languageOf("template");
+    this.ownTemplate ??= chatTemplateFor(template, this.info.source, usualTemplate, this.tokenizer);
+    return this.ownTemplate;
   }
 
   /** Frees the model and ends the worker. */
@@ -278,6 +290,14 @@ export class PageModel implements Model {
     }
   }
 
+  private languageOf(what: string): LanguageSource {
+    if (this.language !== null) return this.language;
+    throw new BitNetError(
+      "BACKEND_UNAVAILABLE",
+      `${what}: the worker has not told what it is made of; take the worker of the same version of bitnet.ts`,
+    );
+  }
+
   private checkAlive(): void {
     if (this.disposal) throw new BitNetError("DISPOSED", `${this.info.source}: this model has been disposed`);
     if (this.crash) throw this.crash;
@@ -304,12 +324,5 @@ function notCloneable(where: string, cause: unknown): BitNetError {
     {
       cause,
     },
-  );
-}
-
-function inWorker(what: string): never {
-  throw new BitNetError(
-    "INVALID_ARGUMENT",
-    `${what}: it lies in the worker with the model; load the model with { worker: false } in a worker of your own to have it`,
   );
 }

@@ -3,9 +3,11 @@ import { BitNetError } from "@bitnet.ts/core";
 import type { BitNet } from "../bitnet.ts";
 import type { Chat } from "../chat.ts";
 import type { Generation } from "../generation.ts";
+import { type LanguageSource, type ListeningOptions, onLanguage } from "../language-source.ts";
 import type { BitNetLoadOptions } from "../types.ts";
 import {
   type EngineState,
+  languageToWire,
   type MessageLink,
   type Question,
   type ToEngine,
@@ -98,15 +100,20 @@ class Engine {
   }
 
   private async load(source: string | Blob, options: BitNetLoadOptions): Promise<void> {
+    const told: LanguageSource[] = [];
     try {
-      this.model = await this.loadModel(source, {
+      const listening: ListeningOptions = {
         ...options,
+        [onLanguage]: (language) => told.push(language),
         onProgress: (fraction) => this.link.postMessage({ kind: "progress", fraction }),
         onNotice: (line) => this.link.postMessage({ kind: "notice", line }),
         onDownload: (progress) => this.link.postMessage({ kind: "download", progress }),
-      });
+      };
+      this.model = await this.loadModel(source, listening);
       const info = { ...this.model.info };
-      this.link.postMessage({ kind: "loaded", info, state: this.state() });
+      const [language] = told;
+      const wire = language === undefined ? null : languageToWire(language);
+      this.link.postMessage({ kind: "loaded", info, state: this.state(), language: wire });
     } catch (error) {
       this.link.postMessage({ kind: "loadFailed", error: toWire(error) });
     }

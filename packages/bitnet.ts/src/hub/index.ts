@@ -8,6 +8,6 @@ export {
   removeFromCache,
 } from "./cache.ts";
 export { type KnownModel, knownModels, sourceOfAlias } from "./known-models.ts";
-export { type PulledModel, type PullOptions, pull, pullDataset } from "./pull.ts";
+export { type ChosenFile, type PulledModel, type PullOptions, pull, pullDataset } from "./pull.ts";
 export { type HubReference, isHubLocation, parseHubReference } from "./reference.ts";
 export { type HubSettings, hubSettings } from "./settings.ts";

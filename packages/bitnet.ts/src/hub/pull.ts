@@ -21,10 +21,20 @@ export interface PullOptions extends Omit<DownloadOptions, "settings" | "onBytes
   /** A folder to put the files into, instead of the cache. */
   dir?: string;
   onProgress?: (progress: DownloadProgress) => void;
+  /** Which files make up the model, before any of them is brought; whatever it throws ends the pull. */
+  onChosen?: (files: readonly ChosenFile[]) => void | Promise<void>;
   /** One-line notices, such as a hub that could not be reached. */
   onNotice?: (line: string) => void;
   /** Replaces what the environment says. */
   settings?: Partial<HubSettings>;
+}
+
+export interface ChosenFile {
+  path: string;
+  /** Bytes. */
+  size: number;
+  /** Null for small files, of which a hub does not promise it. */
+  sha256: string | null;
 }
 
 export interface PulledModel {
@@ -91,7 +101,15 @@ async function pullChosen(
 ): Promise<PulledModel> {
   const online = settings.isOffline ? null : await askHub(repo, revision, settings, options);
   if (online === null) return fromCache(repo, revision, choose, settings);
-  return bring(online, revision, choose(online), settings, options);
+  const chosen = choose(online);
+  await options.onChosen?.(
+    chosen.files.map(({ path, size, hash, hashKind }) => ({
+      path,
+      size,
+      sha256: hashKind === "sha256" ? hash : null,
+    })),
+  );
+  return bring(online, revision, chosen, settings, options);
 }
 
 /** Null when the hub cannot be reached but the cache has the revision. */
@@ -144,7 +162,7 @@ async function bring(
   options: PullOptions,
 ): Promise<PulledModel> {
   const { repo, commit } = model;
-  const { onProgress: _own, settings: _replaced, ...downloadOptions } = options;
+  const { onProgress: _own, onChosen: _asked, settings: _replaced, ...downloadOptions } = options;
   const meter = new Meter(chosen.files, options.onProgress);
   const folder = options.dir === undefined ? null : resolve(options.dir);
   const blobs = join(repoFolder(settings.cacheDir, repo), "blobs");

@@ -66,16 +66,7 @@ export const wasm: Strategy = {
   },
 };
 
-export const webgpu: Strategy = {
-  ...own("webgpu" as BackendName),
-  async check() {
-    const isKnown = (await backendReport()).some((report) => String(report.name) === "webgpu");
-    if (!isKnown) return unavailable("this version of bitnet.ts has no backend webgpu");
-    return "gpu" in globalThis.navigator
-      ? available("navigator.gpu")
-      : unavailable("this runtime has no WebGPU");
-  },
-};
+export const webgpu = own("webgpu");
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

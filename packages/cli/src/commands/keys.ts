@@ -1,5 +1,5 @@
 /** `bitnet keys`: makes, lists and revokes the API keys of `bitnet serve`. */
-import { createKey, defaultKeysFile, type KeyLimits, readKeys, revokeKey } from "@bitnet.ts/server";
+import { createKey, defaultKeysFile, type KeyLimits, openKeys, revokeKey } from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { formatTable, printable } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
@@ -8,6 +8,7 @@ import { parseInteger } from "../values.ts";
 
 interface KeysFlags {
   keys?: string;
+  redis?: string;
   json?: boolean;
 }
 
@@ -20,12 +21,15 @@ interface CreateFlags extends KeysFlags {
 
 export function registerKeys(program: Command, session: Session): void {
   const keys = program.command("keys").description("make, list and revoke the API keys of bitnet serve");
-  const fileOption = () => option("--keys <file>", `file of the keys (default: ${defaultKeysFile()})`);
+  const fileOption = () =>
+    option("--keys <file>", `file of the keys; redis: for keys in --redis (default: ${defaultKeysFile()})`);
+  const redisOption = () => option("--redis <url>", "the Redis of the servers, with --keys redis:");
   keys
     .command("create")
     .description("make a key and print it; it is not shown again")
     .argument("<name>", "whose key it is")
     .addOption(fileOption())
+    .addOption(redisOption())
     .addOption(option("--tenant <name>", "keys of one tenant share caches (default: a tenant of its own)"))
     .addOption(option("--requests-per-minute <n>", "limit").argParser(parseInteger(1)))
     .addOption(option("--tokens-per-minute <n>", "limit, prompts included").argParser(parseInteger(1)))
@@ -36,6 +40,7 @@ export function registerKeys(program: Command, session: Session): void {
     .command("list")
     .description("list the keys")
     .addOption(fileOption())
+    .addOption(redisOption())
     .addOption(jsonOption("the keys without their hashes"))
     .action((flags: KeysFlags) => list(flags, session));
   keys
@@ -43,11 +48,21 @@ export function registerKeys(program: Command, session: Session): void {
     .description("take a key back; running servers follow within a second")
     .argument("<id>", "as bitnet keys list shows it")
     .addOption(fileOption())
-    .action((id: string, flags: KeysFlags) => revokeKey(fileOf(flags), id));
+    .addOption(redisOption())
+    .action((id: string, flags: KeysFlags) => withKeys(flags, session, (store) => revokeKey(store, id)));
 }
 
-function fileOf({ keys }: KeysFlags): string {
-  return keys ?? defaultKeysFile();
+async function withKeys<T>(
+  { keys, redis }: KeysFlags,
+  session: Session,
+  act: (store: Parameters<typeof createKey>[0]) => Promise<T>,
+): Promise<T> {
+  const store = await openKeys(keys ?? defaultKeysFile(), redis ?? null, session.note);
+  try {
+    return await act(store);
+  } finally {
+    store.close();
+  }
 }
 
 async function create(name: string, flags: CreateFlags, session: Session): Promise<void> {
@@ -57,12 +72,14 @@ async function create(name: string, flags: CreateFlags, session: Session): Promi
     ...(tokensPerMinute === undefined ? {} : { tokensPerMinute }),
     ...(concurrent === undefined ? {} : { concurrent }),
   };
-  const { record, key } = await createKey(fileOf(flags), { name, tenant: flags.tenant, limits });
+  const { record, key } = await withKeys(flags, session, (store) =>
+    createKey(store, { name, tenant: flags.tenant, limits }),
+  );
   await session.write(flags.json ? `${JSON.stringify({ id: record.id, key })}\n` : `${key}\n`);
 }
 
 async function list(flags: KeysFlags, session: Session): Promise<void> {
-  const keys = await readKeys(fileOf(flags));
+  const keys = await withKeys(flags, session, (store) => store.read());
   if (flags.json) {
     const shown = keys.map(({ hash: _, ...rest }) => rest);
     await session.write(`${JSON.stringify({ keys: shown })}\n`);

@@ -24,6 +24,9 @@ import { collect, parseBytes, parseInteger } from "../values.ts";
 
 interface ServeFlags extends Omit<ModelFlags, "model"> {
   model?: readonly string[];
+  lora?: readonly string[];
+  allowPull?: readonly string[];
+  pullLimit: number;
   profile?: ProfileName;
   memoryLimit?: number;
   cacheBytes: number;
@@ -98,7 +101,29 @@ export function registerServe(program: Command, version: string, session: Sessio
       option("--cors <origin>", "let pages of this origin ask; '*': all; repeatable").argParser(collect),
     );
   command
-    .addOption(option("--keys <file>", "file of API keys (default: that of bitnet keys, once there is one)"))
+    .addOption(
+      option(
+        "--lora <name=path>",
+        "LoRA adapter of the first model that is used when a request names it as its model; repeatable",
+      ).argParser(collect),
+    )
+    .addOption(
+      option(
+        "--allow-pull <owner/name>",
+        "let clients bring this model from the hub, and delete it again; owner/*, or '*' for all; repeatable",
+      ).argParser(collect),
+    )
+    .addOption(
+      option("--pull-limit <bytes>", "what the hub's cache may hold then")
+        .argParser(parseBytes)
+        .default(d.pull.maxCacheBytes),
+    )
+    .addOption(
+      option(
+        "--keys <file>",
+        "file of API keys; redis: for keys in --redis (default: that of bitnet keys, once there is one)",
+      ),
+    )
     .addOption(
       option("--requests-per-minute <n>", "limit of clients that have none of their own").argParser(
         parseInteger(1),
@@ -154,7 +179,7 @@ function number(flags: string, description: string, lowest: number, highest: num
 }
 
 async function serve(flags: AllFlags, given: GivenFlags, version: string, session: Session): Promise<void> {
-  const models = servedModels(flags, session);
+  const models = withAdapters(servedModels(flags, session), flags.lora);
   const planned = await applyProfile(given, models, session);
   const server = await startServer({
     ...settingsOf(flags, session),
@@ -238,6 +263,22 @@ function servedModels({ model: given, ...flags }: ServeFlags, session: Session):
   return models;
 }
 
+/** Those of `--lora` belong to the first model; without `--adapter` it stays as it is for all who name it. */
+function withAdapters(models: ServedModel[], given: readonly string[] | undefined): ServedModel[] {
+  const [first, ...others] = models;
+  if (given === undefined || first === undefined) return models;
+  const adapters: Record<string, string> = { ...first.options.adapters };
+  for (const text of given) {
+    const [, name = "", path = ""] = /^([\w.-]{1,128})=(.+)$/s.exec(text) ?? [];
+    if (name === "")
+      throw new BitNetError("INVALID_ARGUMENT", `--lora ${JSON.stringify(text)}: expected NAME=PATH`);
+    if (Object.hasOwn(adapters, name))
+      throw new BitNetError("INVALID_ARGUMENT", `--lora: two adapters have the name ${JSON.stringify(name)}`);
+    adapters[name] = path;
+  }
+  return [{ ...first, options: { ...first.options, adapters } }, ...others];
+}
+
 /** The file's name, the way clients will ask for it. */
 function nameOf(source: string): string {
   return basename(source).replace(/\.gguf$/i, "") || source;
@@ -269,6 +310,7 @@ function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "m
     trustedHops: flags.trustProxy,
     stallMs: flags.stallTimeout * 1000,
     memoryLimitBytes: flags.memoryLimit ?? null,
+    pull: { allowed: split(flags.allowPull).map(checkPattern), maxCacheBytes: flags.pullLimit },
     cache: { maxBytes: flags.cacheBytes, maxAgeMs: flags.cacheAge * 1000 },
     limits: {
       ...(flags.requestsPerMinute === undefined ? {} : { requestsPerMinute: flags.requestsPerMinute }),
@@ -276,6 +318,14 @@ function settingsOf(flags: ServeFlags, session: Session): Omit<ServerOptions, "m
     },
     log: session.note,
   };
+}
+
+function checkPattern(pattern: string): string {
+  if (/^(?:\*|[\w.-]{1,96}\/(?:\*|[\w.-]{1,96}))$/.test(pattern)) return pattern;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `--allow-pull ${JSON.stringify(pattern)}: expected owner/name, owner/* or *`,
+  );
 }
 
 /** Once a key exists, every request needs one. */

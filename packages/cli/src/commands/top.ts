@@ -2,7 +2,7 @@
 import { BitNetError } from "@bitnet.ts/core";
 import { defaultSettings } from "@bitnet.ts/server";
 import type { Command } from "commander";
-import { formatBytes, formatCount, formatTable, printable } from "../format.ts";
+import { formatCount, formatTable, printable } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
 import { parseNumberFrom } from "../values.ts";
@@ -33,6 +33,9 @@ interface Live {
   requests: number;
   failed: number;
   latencyMs: number;
+  firstTokenMs: number;
+  firstTokens: number;
+  queuedTokens: number;
   promptTokens: number;
   cachedTokens: number;
   generatedTokens: number;
@@ -98,14 +101,17 @@ function describe(now: Live, before: Live | null): string {
     ["models", now.models.map(({ name }) => name).join(", ")],
     [
       "requests",
-      `${formatCount(now.active)} running, ${formatCount(now.queued)} waiting, ${formatCount(now.batchLines)} of batches`,
+      `${formatCount(now.active)} running, ${formatCount(now.queued)} waiting (${formatCount(now.queuedTokens)} tokens), ${formatCount(now.batchLines)} of batches`,
     ],
     ["done", `${formatCount(now.requests)}, ${formatCount(now.failed)} failed`],
     [
       "tokens",
       `${formatCount(now.generatedTokens)} generated, ${formatCount(now.promptTokens)} of prompts, ${share(now.cachedTokens, now.promptTokens)} from the cache`,
     ],
-    ["memory", `${formatBytes(now.memoryBytes)}, key/value cache ${share(now.kvUsage, 1)} in use`],
+    [
+      "memory",
+      `${(now.memoryBytes / 2 ** 20).toFixed(0)} MiB, key/value cache ${share(now.kvUsage, 1)} in use`,
+    ],
     ...rates(now, before),
   ];
   const shown = rows.map(([name, value]) => [name, printable(value)]);
@@ -118,6 +124,7 @@ function rates(now: Live, before: Live | null): [string, string][] {
   if (before === null || before.generatedTokens > now.generatedTokens) return [];
   const seconds = Math.max(1e-3, (now.time - before.time) / 1000);
   const requests = now.requests - before.requests;
+  const firsts = now.firstTokens - before.firstTokens;
   const cpu = (now.cpuMicros - before.cpuMicros) / (seconds * now.nCores * 1e4);
   const rows: [string, string][] = [
     ["speed", `${((now.generatedTokens - before.generatedTokens) / seconds).toFixed(1)} tok/s`],
@@ -125,6 +132,7 @@ function rates(now: Live, before: Live | null): [string, string][] {
       "latency",
       requests > 0 ? `${Math.round((now.latencyMs - before.latencyMs) / requests)} ms a request` : "–",
     ],
+    ["first token", firsts > 0 ? `${Math.round((now.firstTokenMs - before.firstTokenMs) / firsts)} ms` : "–"],
     ["processors", `${cpu.toFixed(0)} % of ${now.nCores}`],
   ];
   if (now.joules !== null && before.joules !== null)

@@ -5,9 +5,11 @@
 import type { Program } from "./program.ts";
 import type { HeadWantKind, Step, StepResult } from "./step.ts";
 
-export type BackendName = "native" | "wasm" | "reference";
+export type BackendName = "native" | "webgpu" | "wasm" | "reference";
 /** Of WebAssembly: how it takes dots, then how it multiplies and adds (docs/wasm.md). */
 export type WasmIsa = `wasm-${"i32" | "i16" | "plain"}-${"madd" | "exact"}`;
+/** Of WebGPU: whether the language has integer dot products. */
+export type WgslIsa = "wgsl-dot4" | "wgsl-plain";
 export type Isa =
   | "scalar"
   | "avx2"
@@ -16,7 +18,8 @@ export type Isa =
   | "amx"
   | "neon-dotprod"
   | "neon-i8mm"
-  | WasmIsa;
+  | WasmIsa
+  | WgslIsa;
 export type KvType = "f16" | "f32";
 
 /** Tokens per KV page; a multiple of 16 (numerics). */

@@ -97,6 +97,10 @@ export class EmbeddingRequest implements ScheduledRequest {
     this.#wasPreempted = true;
   }
 
+  ready(): null {
+    return null;
+  }
+
   headRequests(from: number, count: number, firstRow: number): HeadRequest[] {
     const heads: HeadRequest[] = [];
     for (let position = Math.max(from, this.#pooled); position < from + count; position++)

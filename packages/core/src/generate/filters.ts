@@ -4,7 +4,7 @@
  * sums run in f64 in ranking order (docs/numerics.md, "Samplers").
  */
 import { expF32 } from "../base/elementary.ts";
-import { gumbel, type NoisePoint } from "../base/noise.ts";
+import { gumbel, type NoisePoint, threefry } from "../base/noise.ts";
 import { type Ranking, RankingBuilder } from "./ranking.ts";
 
 const f32 = Math.fround;
@@ -59,6 +59,30 @@ export function minP(ranking: Ranking, { start, end }: Window, temperature: numb
   let cut = Math.min(start + 1, end);
   while (cut < end && expF32(distance(ranking.logits[cut] ?? 0, best, temperature)) >= p) cut++;
   return { start, end: cut };
+}
+
+/** Noise of the token `index` that decides whether XTC takes part; beyond the ids of any vocabulary. */
+const xtcId = 0xffffffff;
+
+/** Whether XTC acts on this token: as likely as it is told, and the same for the same seed. */
+export function xtcActs(
+  { xtcProbability, xtcThreshold }: { xtcProbability: number; xtcThreshold: number },
+  { seed, choice, index }: NoisePoint,
+): boolean {
+  if (xtcProbability === 0 || xtcThreshold > 0.5) return false;
+  return threefry(seed, choice, index, xtcId) < xtcProbability * 2 ** 32;
+}
+
+/**
+ * Exclude top choices (XTC, by p-e-w): of the tokens whose share, at temperature 1, is at least `threshold`, only the least probable
+ * stays.
+ */
+export function xtc(ranking: Ranking, window: Window, threshold: number): Window {
+  const weights = weightsOf(ranking, window, 1);
+  const bound = threshold * sumOf(weights);
+  let last = 0;
+  for (let i = 1; i < weights.length && (weights[i] ?? 0) >= bound; i++) last = i;
+  return { start: window.start + last, end: window.end };
 }
 
 /**

@@ -136,3 +136,76 @@ test("and under the same adapter only, whatever the salt says", async () => {
   expect(() => scheduler.generate(prompt, { adapter: "z" })).toThrow(/no "z" \(loaded: x, y/);
   await scheduler.dispose();
 });
+
+/** The same as another mask, told a task later. */
+class Late extends EveryThird {
+  #isReady = false;
+
+  ready(): Promise<void> | null {
+    if (this.#isReady) return null;
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        this.#isReady = true;
+        resolve();
+      });
+    });
+  }
+
+  override allowed(): Uint32Array {
+    if (!this.#isReady) throw new Error("asked too early");
+    return super.allowed();
+  }
+
+  override accept(id: number): void {
+    this.#isReady = false;
+    super.accept(id);
+  }
+}
+
+test("masks that come from elsewhere are waited for, also those of requests that come meanwhile", async () => {
+  const scheduler = new Scheduler(new FakeExecutable({ nPages: 8, vocabSize }), { nPages: 8 });
+  const run = (mask: TokenMask) =>
+    scheduler.generate(Int32Array.of(1, 2, 3), { seed: 5, maxTokens: 12, mask }).result;
+  const expected = (await run(new EveryThird())).ids;
+  const first = run(new Late());
+  await new Promise(setImmediate);
+  const second = run(new Late());
+  expect((await first).ids).toEqual(expected);
+  expect((await second).ids).toEqual(expected);
+  await scheduler.dispose();
+});
+
+test.each<[string, () => Promise<void> | null]>([
+  ["fails", () => Promise.reject(new Error("boom"))],
+  [
+    "throws",
+    () => {
+      throw new Error("boom");
+    },
+  ],
+])("waiting for a mask that %s fails that request only", async (_, ready) => {
+  const scheduler = new Scheduler(new FakeExecutable({ nPages: 8, vocabSize }), { nPages: 8 });
+  const prompt = Int32Array.of(1, 2, 3);
+  const mask = Object.assign(new EveryThird(), { ready });
+  const bad = scheduler.generate(prompt, { seed: 5, maxTokens: 4, mask });
+  const good = scheduler.generate(prompt, { seed: 5, maxTokens: 4 });
+  await expect(bad.result).rejects.toThrow("boom");
+  expect((await good.result).ids).toHaveLength(4);
+  expect(mask.nDisposed).toBe(1);
+  await scheduler.dispose();
+});
+
+test("a request that is aborted while its mask is made ends", async () => {
+  const scheduler = new Scheduler(new FakeExecutable({ nPages: 8, vocabSize }), { nPages: 8 });
+  const abort = new AbortController();
+  let end = () => {};
+  const made = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const mask: TokenMask = { ready: () => made, allowed: () => null, accept: () => {}, dispose: () => end() };
+  const generation = scheduler.generate(Int32Array.of(1), { maxTokens: 4, mask, signal: abort.signal });
+  await new Promise(setImmediate);
+  abort.abort();
+  expect((await generation.result).stopReason).toBe("abort");
+  await scheduler.dispose();
+});

@@ -27,6 +27,20 @@ export interface SamplingOptions {
   frequencyPenalty?: number;
   /** Subtracted once when the token occurs in the window. Default 0. */
   presencePenalty?: number;
+  /** DRY: what a token that continues a repetition loses is this · dryBase ^ (its length − dryAllowedLength); 0 = off. Default 0. */
+  dryMultiplier?: number;
+  /** From 1 up. Default 1.75. */
+  dryBase?: number;
+  /** Tokens that may be repeated without a penalty. Default 2. */
+  dryAllowedLength?: number;
+  /** Where repetitions are looked for: so many last tokens, the prompt's included; 0 = off, −1 = all. Default −1. */
+  dryPenaltyLastN?: number;
+  /** Texts that repetitions do not reach across. Default line break, colon, quotation mark and asterisk. */
+  drySequenceBreakers?: readonly string[];
+  /** XTC: how likely it is, at each token, that all but the last of the tokens above `xtcThreshold` are left out; in [0, 1], 0 = off. Default 0. */
+  xtcProbability?: number;
+  /** In [0, 1]; above 0.5 = off, since no two tokens can reach it. Default 0.1. */
+  xtcThreshold?: number;
   /** Added to the logits of these ids; −Infinity forbids a token. */
   logitBias?: ReadonlyMap<number, number> | Readonly<Record<string, number>>;
   /** Unsigned 32-bit; the same seed gives the same text whatever else runs. Drawn at random when absent, and reported. */
@@ -78,6 +92,13 @@ export interface SamplingSettings {
   repeatLastN: number;
   frequencyPenalty: number;
   presencePenalty: number;
+  dryMultiplier: number;
+  dryBase: number;
+  dryAllowedLength: number;
+  dryPenaltyLastN: number;
+  drySequenceBreakers: readonly string[];
+  xtcProbability: number;
+  xtcThreshold: number;
   logitBias: ReadonlyMap<number, number>;
   seed: number;
   choice: number;
@@ -107,6 +128,10 @@ const lowestTemperature = 2 ** -20;
 const maxLogprobs = 256;
 const maxStops = 64;
 const maxStopLength = 1024;
+const maxBreakers = 16;
+/** As in llama.cpp, which cuts longer ones. */
+const maxBreakerLength = 40;
+const usualBreakers = ["\n", ":", '"', "*"];
 
 const known: Readonly<Record<keyof GenerateOptions, true>> = {
   temperature: true,
@@ -118,6 +143,13 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   repeatLastN: true,
   frequencyPenalty: true,
   presencePenalty: true,
+  dryMultiplier: true,
+  dryBase: true,
+  dryAllowedLength: true,
+  dryPenaltyLastN: true,
+  drySequenceBreakers: true,
+  xtcProbability: true,
+  xtcThreshold: true,
   logitBias: true,
   seed: true,
   choice: true,
@@ -153,6 +185,13 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
       repeatLastN: read.integer("repeatLastN", 64, -1, Number.MAX_SAFE_INTEGER),
       frequencyPenalty: read.f32("frequencyPenalty", 0, "a number", () => true),
       presencePenalty: read.f32("presencePenalty", 0, "a number", () => true),
+      dryMultiplier: read.f32("dryMultiplier", 0, "a number from 0 up", (x) => x >= 0),
+      dryBase: read.f32("dryBase", 1.75, "a number from 1 up", (x) => x >= 1),
+      dryAllowedLength: read.integer("dryAllowedLength", 2, 0, Number.MAX_SAFE_INTEGER),
+      dryPenaltyLastN: read.integer("dryPenaltyLastN", -1, -1, Number.MAX_SAFE_INTEGER),
+      drySequenceBreakers: read.breakers(),
+      xtcProbability: read.number("xtcProbability", 0, "a number in [0, 1]", (x) => x >= 0 && x <= 1),
+      xtcThreshold: read.number("xtcThreshold", 0.1, "a number in [0, 1]", (x) => x >= 0 && x <= 1),
       logitBias: read.bias(),
       seed: read.integer("seed", -1, 0, 2 ** 32 - 1),
       choice: read.integer("choice", 0, 0, 2 ** 32 - 1),
@@ -274,6 +313,17 @@ class OptionReader {
       else this.#reject("stop", expected, text, undefined);
     }
     return texts;
+  }
+
+  breakers(): readonly string[] {
+    const value = this.#values.drySequenceBreakers;
+    if (value === undefined) return usualBreakers;
+    const expected = `at most ${maxBreakers} texts of 1…${maxBreakerLength} characters`;
+    const isGood =
+      Array.isArray(value) &&
+      value.length <= maxBreakers &&
+      value.every((text) => typeof text === "string" && text.length > 0 && text.length <= maxBreakerLength);
+    return isGood ? (value as string[]) : this.#reject("drySequenceBreakers", expected, value, usualBreakers);
   }
 
   /** Biases other than 0, as f32. */

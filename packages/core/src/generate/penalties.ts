@@ -1,8 +1,10 @@
 /**
- * Which logits a request changes, and how: penalties for tokens seen in a window of the last tokens, and biases. Every
+ * Which logits a request changes, and how: penalties for tokens seen in a window of the last tokens, biases, and DRY. Every
  * operation in f32, in the order of docs/numerics.md, "Samplers".
  */
 import type { DrawWant } from "../backend/step.ts";
+import { Dry, hasDry } from "./dry.ts";
+import { noBreakers, type SequenceBreakers } from "./dry-breakers.ts";
 import type { SamplingSettings } from "./options.ts";
 
 const f32 = Math.fround;
@@ -17,10 +19,14 @@ export class Penalties {
   /** How often each token stands in the window; empty while no penalty is on. */
   readonly #counts = new Map<number, number>();
   readonly #isOn: boolean;
+  readonly #dry: Dry | null;
+  /** What DRY takes from logits of the next token; from `touched`. */
+  #repeating: ReadonlyMap<number, number> = new Map();
 
   /** @param contextLength Bounds the window. */
-  constructor(settings: SamplingSettings, contextLength: number) {
+  constructor(settings: SamplingSettings, contextLength: number, breakers: SequenceBreakers = noBreakers) {
     this.#settings = settings;
+    this.#dry = hasDry(settings) ? new Dry(settings, breakers) : null;
     const { repeatPenalty, frequencyPenalty, presencePenalty, repeatLastN } = settings;
     this.#isOn =
       repeatLastN !== 0 && (repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0);
@@ -30,6 +36,7 @@ export class Penalties {
 
   /** Takes the next token of the context into the window. */
   see(token: number): void {
+    this.#dry?.see(token);
     if (!this.#isOn) return;
     this.#counts.set(token, (this.#counts.get(token) ?? 0) + 1);
     const ring = this.#ring;
@@ -49,28 +56,37 @@ export class Penalties {
     else this.#counts.delete(token);
   }
 
-  /** Ids whose logits `apply` changes. Distinct. */
+  /** Ids whose logits `apply` changes, for the token that comes next. Distinct. */
   touched(): Int32Array {
-    const { logitBias } = this.#settings;
-    const ids = [...this.#counts.keys()];
-    for (const id of logitBias.keys()) if (!this.#counts.has(id)) ids.push(id);
+    if (this.#dry !== null) this.#repeating = this.#dry.penalties();
+    const ids = new Set(this.#counts.keys());
+    for (const id of this.#settings.logitBias.keys()) ids.add(id);
+    for (const id of this.#repeating.keys()) ids.add(id);
     return Int32Array.from(ids);
   }
 
   /** What `apply` does, as data; `ids` from `touched`. */
   describe(ids: Int32Array): Pick<DrawWant, "penalties" | "counts" | "biases"> {
-    const { repeatPenalty, frequencyPenalty, presencePenalty, logitBias } = this.#settings;
+    const { repeatPenalty, frequencyPenalty, presencePenalty } = this.#settings;
     return {
       penalties: { repeat: repeatPenalty, frequency: frequencyPenalty, presence: presencePenalty },
       counts: ids.map((id) => this.#counts.get(id) ?? 0),
-      biases: Float32Array.from(ids, (id) => logitBias.get(id) ?? 0),
+      biases: Float32Array.from(ids, (id) => this.#bias(id)),
     };
+  }
+
+  /** The bias less what DRY takes. */
+  #bias(id: number): number {
+    const bias = this.#settings.logitBias.get(id) ?? 0;
+    const repeating = this.#repeating.get(id);
+    if (repeating === undefined || bias === Number.NEGATIVE_INFINITY) return bias;
+    return Math.max(f32(bias - repeating), -largestF32);
   }
 
   /** The logit after penalties and bias: −Infinity when forbidden, else within ± the largest f32. */
   apply(id: number, logit: number): number {
-    const { repeatPenalty, frequencyPenalty, presencePenalty, logitBias } = this.#settings;
-    const bias = logitBias.get(id) ?? 0;
+    const { repeatPenalty, frequencyPenalty, presencePenalty } = this.#settings;
+    const bias = this.#bias(id);
     if (bias === Number.NEGATIVE_INFINITY) return bias;
     const count = this.#counts.get(id) ?? 0;
     let changed = logit;

@@ -5,7 +5,10 @@
 import type { HeadRequest, HeadResult } from "../backend/step.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { PagedSequence } from "../model/paged-cache.ts";
+import { hasDry } from "./dry.ts";
+import { type BreakerVocabulary, breakersOf, noBreakers, type SequenceBreakers } from "./dry-breakers.ts";
 import { readDrawnLogprob, readLogprob, type TokenLogprob } from "./logprobs.ts";
+import type { TokenMask } from "./mask.ts";
 import type { GenerateSettings } from "./options.ts";
 import { Sampler, type SamplerLimits } from "./sampler.ts";
 import type { ScheduledRequest } from "./scheduled.ts";
@@ -15,8 +18,7 @@ import { type ChannelText, ThinkingSplitter } from "./thinking.ts";
 import { RequestClock } from "./timings.ts";
 
 /** What is needed of a tokenizer to turn tokens into text. */
-export interface TextSource {
-  readonly vocabSize: number;
+export interface TextSource extends BreakerVocabulary {
   /** Tokens that end a generation. */
   readonly eosIds: readonly number[];
   createDecoder(options?: { special?: boolean; continues?: boolean }): {
@@ -92,7 +94,7 @@ export class ActiveRequest implements ScheduledRequest {
     this.#splitter = settings.thinking === null ? null : new ThinkingSplitter(settings.thinking);
     this.#forceClose();
     this.#stops = new StopMatcher(settings.stop);
-    this.#sampler = new Sampler(this.#samplingSettings(), limits, settings.logprobs);
+    this.#sampler = new Sampler(this.#samplingSettings(), limits, settings.logprobs, this.#breakers());
     for (const token of prompt) this.#sampler.see(token);
   }
 
@@ -143,6 +145,10 @@ export class ActiveRequest implements ScheduledRequest {
 
   dispose(): void {
     this.settings.mask?.dispose();
+  }
+
+  ready(): Promise<void> | null {
+    return this.#mask?.ready?.() ?? null;
   }
 
   headRequests(from: number, count: number, firstRow: number): HeadRequest[] {
@@ -208,6 +214,13 @@ export class ActiveRequest implements ScheduledRequest {
     return this.tokens.length - this.nPrompt;
   }
 
+  #breakers(): SequenceBreakers {
+    const { sampling } = this.settings;
+    return this.#text === null || !hasDry(sampling)
+      ? noBreakers
+      : breakersOf(this.#text, sampling.drySequenceBreakers);
+  }
+
   #samplingSettings() {
     const { sampling, ignoreEos } = this.settings;
     if (!ignoreEos) return sampling;
@@ -223,9 +236,12 @@ export class ActiveRequest implements ScheduledRequest {
       const k = Math.min(Math.max(this.settings.logprobs ?? 0, 1), this.#limits.vocabSize);
       return { row, want: { kind: "top", k }, apart: Int32Array.of(forced), logSumExp: true };
     }
-    // What is thought is free; a mask is about the answer.
-    const mask = this.#splitter?.isThinking === true ? null : this.settings.mask;
-    return this.#sampler.request(row, this.#nGenerated, mask?.allowed() ?? null);
+    return this.#sampler.request(row, this.#nGenerated, this.#mask?.allowed() ?? null);
+  }
+
+  /** What is thought is free; a mask is about the answer. */
+  get #mask(): TokenMask | null {
+    return this.#splitter?.isThinking === true ? null : this.settings.mask;
   }
 
   /** When the budget of thinking is used up, the closing mark comes next. */

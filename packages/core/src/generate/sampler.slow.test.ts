@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { answerHead } from "../backend/reference/head.ts";
 import type { HeadRequest, HeadResult } from "../backend/step.ts";
 import { expF32 } from "../base/elementary.ts";
-import { gumbel } from "../base/noise.ts";
+import { gumbel, threefry } from "../base/noise.ts";
+import { SequenceBreakers } from "./dry-breakers.ts";
 import { topPOfAll } from "./filters.ts";
 import { looseAnswer } from "./loose-answer.test.kit.ts";
 import type { GenerateOptions, SamplingSettings } from "./options.ts";
@@ -12,6 +13,9 @@ import { chooseFrom, massAnswers, settingsOf } from "./sampler.test.kit.ts";
 import { Sampler } from "./sampler.ts";
 
 const f32 = Math.fround;
+/** Tokens that DRY's repetitions do not reach across. */
+const breakers = [3, 11];
+const sequenceBreakers = new SequenceBreakers(new Map(breakers.map((id) => [id, [new Int32Array()]])));
 
 /** docs/numerics.md, "Samplers", word by word on all logits, sharing no code with the sampler. */
 function naiveChoice(row: Float32Array, context: number[], s: SamplingSettings, index: number): number {
@@ -27,6 +31,12 @@ function naiveChoice(row: Float32Array, context: number[], s: SamplingSettings, 
     const d = distances(ranked);
     const cut = d.findIndex((x) => expF32(x) < s.minP);
     if (cut >= 0) ranked = ranked.slice(0, cut);
+  }
+  if (threefry(s.seed, 0, index, 0xffffffff) / 2 ** 32 < s.xtcProbability && s.xtcThreshold <= 0.5) {
+    const weights = ranked.map(({ logit }) => expF32(f32(logit - (ranked[0]?.logit ?? 0))));
+    const total = weights.reduce((sum, w) => sum + w, 0);
+    const nAbove = weights.filter((w) => w >= s.xtcThreshold * total).length;
+    if (nAbove > 1) ranked = ranked.slice(nAbove - 1);
   }
   let winner = { id: -1, score: Number.NaN };
   for (const { id, logit } of ranked) {
@@ -46,9 +56,32 @@ function naiveChoice(row: Float32Array, context: number[], s: SamplingSettings, 
       logit = f32(logit - f32(count * s.frequencyPenalty));
       logit = f32(logit - s.presencePenalty);
     }
-    logit = f32(logit + bias);
+    logit = f32(logit + Math.max(f32(bias - repetition(id)), -3.4028234663852886e38));
     const largest = f32(3.4028234663852886e38);
     return Number.isNaN(logit) ? -largest : Math.min(Math.max(logit, -largest), largest);
+  }
+
+  /** DRY by loops: the longest text that stands at the end and, earlier, before `id`. Breakers are single tokens. */
+  function repetition(id: number): number {
+    if (s.dryMultiplier === 0 || s.dryPenaltyLastN === 0 || breakers.includes(id)) return 0;
+    const from = s.dryPenaltyLastN < 0 ? 0 : Math.max(0, context.length - s.dryPenaltyLastN);
+    let longest = -1;
+    for (let at = from + 1; at < context.length; at++) {
+      if (context[at] !== id) continue;
+      let n = 0;
+      while (at - 1 - n >= from) {
+        const mine = context[context.length - 1 - n] ?? -1;
+        if (mine !== context[at - 1 - n] || breakers.includes(mine)) break;
+        n++;
+      }
+      longest = Math.max(longest, n);
+    }
+    const after = context.length - from;
+    if (longest < s.dryAllowedLength || after <= s.dryAllowedLength) return 0;
+    let penalty = s.dryMultiplier;
+    for (let n = s.dryAllowedLength; n < longest; n++)
+      penalty = Math.min(f32(penalty * s.dryBase), 3.4028234663852886e38);
+    return penalty;
   }
 
   function distances(list: { logit: number }[]): number[] {
@@ -100,7 +133,12 @@ interface Case {
 /** Fails with everything that is needed to repeat the case. */
 function checkCase({ row, context, options, nReported, answer = answerHead }: Case): void {
   const settings = settingsOf({ seed: 1, ...options }, row.length);
-  const sampler = new Sampler(settings, { vocabSize: row.length, contextLength: 1000 }, nReported);
+  const sampler = new Sampler(
+    settings,
+    { vocabSize: row.length, contextLength: 1000 },
+    nReported,
+    sequenceBreakers,
+  );
   for (const token of context) sampler.see(token);
   for (const index of [0, 1, 2, 3]) {
     const expected = naiveChoice(row, context, settings, index);
@@ -145,6 +183,12 @@ const options = fc.record(
     repeatLastN: fc.constantFrom(-1, 0, 1, 3, 64),
     frequencyPenalty: fc.constantFrom(-2, 0, 0.3, 3e38),
     presencePenalty: fc.constantFrom(-1, 0, 0.7),
+    dryMultiplier: fc.constantFrom(0, 0, 0.8, 50, 3e38),
+    dryBase: fc.constantFrom(1, 1.75, 1e20),
+    dryAllowedLength: fc.constantFrom(0, 1, 2, 5),
+    dryPenaltyLastN: fc.constantFrom(-1, 0, 1, 3, 8),
+    xtcProbability: fc.constantFrom(0, 0, 0.5, 1),
+    xtcThreshold: fc.constantFrom(0, 0.05, 0.1, 0.3, 0.5, 0.6),
     seed: fc.constantFrom(0, 7, 0xffffffff),
   },
   { requiredKeys: [] },
@@ -155,7 +199,12 @@ const cases = rows.chain((values) => {
   const bias = fc.constantFrom(Number.NEGATIVE_INFINITY, -3, -0.1, 0.1, 5, 3e38);
   return fc.record({
     row: fc.constant(Float32Array.from(values)),
-    context: fc.array(id, { maxLength: 12 }),
+    context: fc.oneof(
+      fc.array(id, { maxLength: 12 }),
+      // Texts that repeat themselves.
+      fc.array(fc.integer({ min: 0, max: Math.min(3, values.length - 1) }), { maxLength: 20 }),
+      fc.array(id, { maxLength: 5 }).map((period) => [...period, ...period, ...period]),
+    ),
     options: fc
       .tuple(options, fc.array(fc.tuple(id, bias), { maxLength: 5 }))
       .map(([each, biases]): GenerateOptions => ({ ...each, logitBias: new Map(biases) })),
@@ -202,6 +251,9 @@ describe("the same token as the filters on all logits", () => {
     { topP: 1 },
     { topK: 40 },
     { temperature: 0 },
+    { topP: 1, xtcProbability: 1, xtcThreshold: 0.02 },
+    { topP: 0.9, xtcProbability: 0.5 },
+    { topK: 40, xtcProbability: 1, xtcThreshold: 0.01, dryMultiplier: 2, dryAllowedLength: 0 },
   ];
   test.each(Object.keys(shapes))("a vocabulary of 3000, %s", (shape) => {
     const row = Float32Array.from({ length: 3000 }, (_, i) => shapes[shape]?.((i * 1237) % 3000) ?? 0);

@@ -7,7 +7,8 @@ import type { HeadRequest, HeadResult, HeadWant, HeadWantKind } from "../backend
 import { logF32 } from "../base/elementary.ts";
 import { BitNetError } from "../base/errors.ts";
 import { showValue } from "../base/show-value.ts";
-import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window } from "./filters.ts";
+import { noBreakers, type SequenceBreakers } from "./dry-breakers.ts";
+import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window, xtc, xtcActs } from "./filters.ts";
 import { isAllowed } from "./mask.ts";
 import { drawNucleus } from "./nucleus.ts";
 import type { SamplingSettings } from "./options.ts";
@@ -42,15 +43,23 @@ export class Sampler {
   /** Tokens for which all logits are asked straight away, and for how many after the next open choice. */
   #nAll = 0;
   #nextAll = 1;
+  /** Whether the last request's token is one that XTC acts on. */
+  #isXtc = false;
 
   /**
    * @param nReported How many best log-probabilities are reported besides the token's own; null: none at all.
+   * @param breakers What DRY's repetitions do not reach across.
    */
-  constructor(settings: SamplingSettings, limits: SamplerLimits, nReported: number | null) {
+  constructor(
+    settings: SamplingSettings,
+    limits: SamplerLimits,
+    nReported: number | null,
+    breakers: SequenceBreakers = noBreakers,
+  ) {
     this.#settings = settings;
     this.#limits = limits;
     this.#nReported = nReported;
-    this.#penalties = new Penalties(settings, limits.contextLength);
+    this.#penalties = new Penalties(settings, limits.contextLength, breakers);
   }
 
   /** Takes the next token of the context, prompt or generated, into the window of the penalties. */
@@ -65,6 +74,8 @@ export class Sampler {
   request(row: number, index: number, allowed: Uint32Array | null = null): HeadRequest {
     this.#allowed = allowed === null ? null : this.#checkedMask(allowed);
     this.#touched = this.#penalties.touched();
+    const { seed, choice } = this.#settings;
+    this.#isXtc = xtcActs(this.#settings, { seed, choice, index });
     const want = this.#want(index);
     this.#asked = want.kind;
     return {
@@ -128,7 +139,7 @@ export class Sampler {
     if (temperature === 0) return top(1);
     if (topK > 0 && topK < vocabSize)
       return topK > mostCandidates && this.#offers("draw") ? this.#whole(index) : top(topK);
-    if (typicalP < 1 || nReported > 0) return this.#whole(index);
+    if (typicalP < 1 || nReported > 0 || this.#isXtc) return this.#whole(index);
     if (topP < 1 || (minP > 0 && this.#offers("draw"))) {
       if (!this.#offers("mass") || this.#asksAll()) return this.#whole(index);
       // Without top-p it is min-p alone that cuts, wherever that is.
@@ -147,7 +158,7 @@ export class Sampler {
 
   /** For choices that take the whole vocabulary: made where the logits are, if possible. */
   #whole(index: number): HeadWant {
-    if (!this.#offers("draw")) return { kind: "all" };
+    if (this.#isXtc || !this.#offers("draw")) return { kind: "all" };
     const { temperature, topK, topP, minP, typicalP, seed, choice } = this.#settings;
     return {
       kind: "draw",
@@ -203,18 +214,15 @@ export class Sampler {
     const { temperature, topK, topP: p, typicalP: typical, minP: min } = this.#settings;
     if (this.#asked === "all") {
       const logits = this.#changed(result.logits);
-      if (typical === 1 && p === 1 && min === 0) return drawFromAll(logits, draw);
+      if (topK > 0 && topK < logits.length)
+        return this.#drawRanked(beginningOf(rankAll(logits), topK), draw, "all");
+      if (typical === 1 && p === 1 && min === 0 && !this.#isXtc) return drawFromAll(logits, draw);
       if (typical === 1 && p < 1)
         return this.#drawRanked(topPOfAll(logits, temperature, p), draw, "afterTopP");
       return this.#drawRanked(rankAll(logits), draw, "all");
     }
     const candidates = this.#candidates(result);
-    const kept = topK > 0 ? Math.min(topK, candidates.ids.length) : candidates.ids.length;
-    return this.#drawRanked(
-      { ids: candidates.ids.subarray(0, kept), logits: candidates.logits.subarray(0, kept) },
-      draw,
-      "all",
-    );
+    return this.#drawRanked(topK > 0 ? beginningOf(candidates, topK) : candidates, draw, "all");
   }
 
   #drawRanked(ranking: Ranking, draw: Draw, remaining: "all" | "afterTopP"): number {
@@ -224,6 +232,7 @@ export class Sampler {
     if (remaining === "all" && typical < 1) window = typicalP(ranking, window, temperature, typical);
     if (remaining === "all" && p < 1) window = topP(ranking, window, temperature, p);
     if (min > 0) window = minP(ranking, window, temperature, min);
+    if (this.#isXtc) window = xtc(ranking, window, this.#settings.xtcThreshold);
     for (let i = window.start; i < window.end; i++) draw.offer(ranking.ids[i] ?? 0, ranking.logits[i] ?? 0);
     return draw.id;
   }
@@ -251,6 +260,10 @@ export class Sampler {
     });
     return builder.finish();
   }
+}
+
+function beginningOf({ ids, logits }: Ranking, n: number): Ranking {
+  return { ids: ids.subarray(0, n), logits: logits.subarray(0, n) };
 }
 
 function drawFromAll(logits: Float32Array, draw: Draw): number {

@@ -36,6 +36,8 @@ export interface ScheduledRequest {
   noteShared(nRows: number): void;
   /** The pages are lost, and their rows will be computed again. */
   notePreempted(): void;
+  /** Settles when `headRequests` can be asked; null when they can now. */
+  ready(): Promise<void> | null;
   /** The head requests of the rows at positions `from … from + count)`, the first of which is row `firstRow` of the step. */
   headRequests(from: number, count: number, firstRow: number): HeadRequest[];
   /** @returns false when the answers leave a choice open: then the last row has to run again, and is asked for more. */

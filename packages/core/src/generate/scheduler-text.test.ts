@@ -24,6 +24,8 @@ const vocabSize = 16;
 const tokenizer: TextSource = {
   vocabSize: vocabulary.length,
   eosIds: [eos],
+  tokenBytes: (id) => vocabulary[id] ?? new Uint8Array(),
+  encode: () => new Int32Array(),
   createDecoder() {
     const decoder = new TextDecoder();
     return {

@@ -223,7 +223,11 @@ export class Scheduler {
       isAsked = false;
       hadTurn = true;
     };
-    for (let plan = this.#nextPlan(); plan !== null; plan = this.#nextPlan()) {
+    for (;;) {
+      const asked = new Set<ScheduledRequest>();
+      for (let mask = this.#nextMask(asked); mask !== null; mask = this.#nextMask(asked)) await mask;
+      const plan = this.#nextPlan();
+      if (plan === null) break;
       // While a step is computed elsewhere, this thread does other things anyway.
       if (!isAsked) void nextTask().then(turn);
       isAsked = true;
@@ -236,6 +240,22 @@ export class Scheduler {
       since = performance.now();
     }
     this.#pumping = null;
+  }
+
+  /** Settles when the mask of a request can be asked, which then joins `asked`; null when none is left to wait for. */
+  #nextMask(asked: Set<ScheduledRequest>): Promise<void> | null {
+    for (const request of this.#roster.requests) {
+      if (request.state === "paused" || asked.has(request)) continue;
+      try {
+        const ready = request.ready();
+        if (ready === null) continue;
+        asked.add(request);
+        return ready.catch((error: unknown) => this.#fail(request, error));
+      } catch (error) {
+        this.#fail(request, error);
+      }
+    }
+    return null;
   }
 
   #nextPlan(): StepPlan | null {

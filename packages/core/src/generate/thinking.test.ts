@@ -52,6 +52,8 @@ async function say(script: number[], options: GenerateOptions = {}, hidden: numb
   const tokenizer = {
     vocabSize: words.length,
     eosIds: [eos],
+    tokenBytes: (id: number) => new TextEncoder().encode(words[id]),
+    encode: () => new Int32Array(),
     createDecoder: () => ({
       push: (id: number) => (hidden.includes(id) ? "" : (words[id] ?? "")),
       end: () => "",

@@ -12,9 +12,6 @@ import {
   ggufTemplateSource,
   type TemplateSource,
 } from "../tokenizer/default-template.ts";
-import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
-import { tokenizerFromJson } from "../tokenizer/from-json.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Adapter } from "./adapter.ts";
 import { type BindOptions, bindWeights, type WeightFiles } from "./bind-weights.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
@@ -94,27 +91,6 @@ function withActivations(config: ModelConfig, weight: TensorInfo | undefined, is
   return isGrouped || (isFloat && !config.floatsAreMasters)
     ? Object.freeze({ ...config, activationGroup: 128 })
     : config;
-}
-
-/** @throws BitNetError TOKENIZER_INVALID or FORMAT_UNSUPPORTED; MODEL_INVALID when it has more tokens than the model has rows. */
-export function readTokenizer(files: ModelFiles, { vocabSize }: ModelConfig): Tokenizer {
-  const tokenizer =
-    files.kind === "gguf"
-      ? tokenizerFromGguf(ggufTokenizerFields({ get: (key) => files.gguf.metadata.get(key)?.value }))
-      : tokenizerFromJson({
-          tokenizer: files.tokenizerJson,
-          config: files.tokenizerConfig,
-          generationConfig: files.generationConfig,
-          modelConfig: files.config,
-        });
-  if (tokenizer.vocabSize > vocabSize) {
-    throw new BitNetError(
-      "MODEL_INVALID",
-      `the tokenizer has ${tokenizer.vocabSize} tokens, but the model only ${vocabSize} embeddings`,
-      { details: { tokens: tokenizer.vocabSize, embeddings: vocabSize } },
-    );
-  }
-  return tokenizer;
 }
 
 /**

@@ -40,25 +40,31 @@ void groupTile(const uint8_t* weights, size_t rowBytes, int run, const GroupedRo
       }
       for (int i = 0; i < nX; i++) store(factors[w][i], multiply(own, loadUpTo(x.reciprocals + (firstX + i) * x.scaleStride + first, n)));
     }
-    for (int g = 0; g < n; g += 2) {
+    const auto addPair = [&](int w, const uint8_t* codes, int g) {
       const size_t pair = static_cast<size_t>(first + g) / 2;
-      for (int w = 0; w < nW; w++) {
-        const uint8_t* codes = codesOf(w) + 64 * pair;
-        alignas(64) uint8_t last[64] = {};
-        if (g + 1 == n) {
-          // Behind the last group of an odd number nothing may be read.
-          std::memcpy(last, codes, 32);
-          codes = last;
-        } else {
-          __builtin_prefetch(codes + groupsAhead);
-        }
-        const PairCodes planes = unpackPair(codes);
-        for (int i = 0; i < nX; i++) {
-          const I32x16 dots = addInt(pairDots(planes, x.arranged + (firstX + i) * x.arrangedStride + 256 * pair),
-                                     loadInt(x.offsets + (firstX + i) * x.offsetStride + 16 * pair));
-          sums[w][i] = mulAdd(toFloat(dots), splatHalves(factors[w][i][g], factors[w][i][g + 1]), sums[w][i]);
-        }
+      const PairCodes planes = unpackPair(codes);
+#pragma GCC unroll 4
+      for (int i = 0; i < nX; i++) {
+        const I32x16 dots = addInt(pairDots(planes, x.arranged + (firstX + i) * x.arrangedStride + 256 * pair),
+                                   loadInt(x.offsets + (firstX + i) * x.offsetStride + 16 * pair));
+        sums[w][i] = mulAdd(toFloat(dots), splatHalves(factors[w][i][g], factors[w][i][g + 1]), sums[w][i]);
       }
+    };
+    int g = 0;
+    for (; g + 2 <= n; g += 2) {
+#pragma GCC unroll 4
+      for (int w = 0; w < nW; w++) {
+        const uint8_t* const codes = codesOf(w) + 32 * static_cast<size_t>(first + g);
+        __builtin_prefetch(codes + groupsAhead);
+        addPair(w, codes, g);
+      }
+    }
+    if (g == n) continue;
+    for (int w = 0; w < nW; w++) {
+      // Behind the last group of an odd number nothing may be read.
+      alignas(64) uint8_t last[64] = {};
+      std::memcpy(last, codesOf(w) + 32 * static_cast<size_t>(first + g), 32);
+      addPair(w, last, g);
     }
   }
   for (int w = 0; w < nW; w++) {

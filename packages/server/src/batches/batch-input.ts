@@ -5,6 +5,7 @@
 import { createReadStream } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { isObject } from "../fields.ts";
+import { estimateTokens } from "../token-estimate.ts";
 import type { BatchEndpoint, BatchProblem } from "./batch-record.ts";
 
 export interface InputLine {
@@ -63,7 +64,7 @@ export async function readBatchInput(path: string, limits: InputLimits): Promise
     }
     ids.add(line.customId);
     lines.push({ customId: line.customId, offset, bytes });
-    tokens += estimateTokens(line.body, bytes, limits);
+    tokens += estimateTokens((name) => line.body[name], bytes, limits.endpoint, limits);
   }
   if (lines.length === 0 && problems.length === 0)
     problems.push({ code: "empty_file", message: "The file holds no request.", param: null, line: null });
@@ -119,13 +120,6 @@ function readLine(
     return null;
   }
   return { customId, body };
-}
-
-function estimateTokens(body: Record<string, unknown>, bytes: number, limits: InputLimits): number {
-  const asked = body.max_completion_tokens ?? body.max_output_tokens ?? body.max_tokens;
-  const wanted = typeof asked === "number" && asked >= 0 ? asked : limits.defaultOutputTokens;
-  const n = typeof body.n === "number" && body.n >= 1 ? body.n : 1;
-  return Math.ceil(bytes / 4) + Math.floor(n * Math.min(wanted, limits.maxOutputTokens));
 }
 
 /** The lines of a file; `text` is null for one that is too long to be held. */

@@ -36,7 +36,8 @@ export async function countTokens(exchange: Exchange): Promise<void> {
   const request = readRequest(exchange.body);
   checkPromptSize(JSON.stringify(request.messages).length / 2, exchange.serving.settings);
   const lease = await exchange.start(request.model);
-  exchange.sendJson({ input_tokens: encodeChatRequest(lease.model, request).ids.length });
+  const { ids } = await encodeChatRequest(exchange, lease, request);
+  exchange.sendJson({ input_tokens: ids.length });
 }
 
 function readRequest(body: Fields): ChatRequest {

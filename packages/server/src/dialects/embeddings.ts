@@ -1,5 +1,5 @@
 /** Embeddings of texts: OpenAI's, and both of Ollama's. */
-import { invalid } from "../errors.ts";
+import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
 import { checkPromptSize } from "../prompts.ts";
@@ -92,6 +92,10 @@ async function embed(
   const { settings, security } = exchange.serving;
   const nCharacters = inputs.reduce((sum, input) => sum + input.length, 0);
   checkPromptSize(nCharacters, settings);
+  if (exchange.serving.models.adapter(name) !== undefined)
+    throw new ServeError("NOT_SUPPORTED", "model: an adapter cannot embed; ask its model", {
+      param: "model",
+    });
   const lease = await exchange.start(name);
   if (keepAlive !== undefined) lease.keepAlive(keepAlive);
   const { model, loadMs } = lease;
@@ -100,14 +104,18 @@ async function embed(
   const size = model.info.embeddingSize ?? 0;
   if (dimensions !== undefined && dimensions > size)
     throw invalid("dimensions", `a whole number from 1 to ${size}`);
-  const texts = inputs.map((input, index) => {
+  const texts: (string | Int32Array)[] = [];
+  for (const [index, input] of inputs.entries()) {
     if (input === "") throw invalid(`input[${index}]`, "a text that is not empty");
-    if (typeof input === "string") return security.input(exchange, input);
+    if (typeof input === "string") {
+      texts.push(security.input(exchange, input));
+      continue;
+    }
     const wrong = input.find((id) => id >= model.info.vocabSize);
     if (wrong !== undefined)
       throw invalid(`input[${index}]`, `token ids from 0 to ${model.info.vocabSize - 1}; it has ${wrong}`);
-    return screenIds(exchange, model, Int32Array.from(input));
-  });
+    texts.push(await screenIds(exchange, lease, Int32Array.from(input)));
+  }
   await exchange.reserveTokens(Math.ceil(nCharacters / charactersPerToken) + inputs.length);
   const { embeddings, promptTokens } = await model.embed(texts, {
     truncate,

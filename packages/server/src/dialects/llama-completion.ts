@@ -1,5 +1,5 @@
 /** llama-server's own completion: a text or token ids in, text and timings out. */
-import type { GenerationResult } from "bitnet.ts";
+import type { GenerateOptions, GenerationResult } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -31,10 +31,9 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   const { tokenizer } = model;
   const texts = screenParts(exchange, model, parts as (string | number)[]);
   const beginsWithText = typeof texts[0] === "string";
-  const ids = tokenizer.encodeSegments([
-    ...(beginsWithText && tokenizer.addBos && tokenizer.bosId !== null ? [tokenizer.bosId] : []),
-    ...texts,
-  ]);
+  const bos = beginsWithText && tokenizer.addBos && tokenizer.bosId !== null ? [tokenizer.bosId] : [];
+  const job = { kind: "segments", segments: [...bos, ...texts] } as const;
+  const { ids } = await lease.encoder.encode(job, exchange.signal);
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(model, ids);
   const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
@@ -98,18 +97,17 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   writer.end();
 }
 
-function settingsOf({
-  temperature,
-  topK,
-  topP,
-  minP,
-}: {
-  temperature?: number;
-  topK?: number;
-  topP?: number;
-  minP?: number;
-}) {
-  return { temperature: temperature ?? 0.7, top_k: topK ?? 0, top_p: topP ?? 0.9, min_p: minP ?? 0 };
+function settingsOf(options: GenerateOptions) {
+  const { temperature, topK, topP, minP, dryMultiplier, xtcProbability, xtcThreshold } = options;
+  return {
+    temperature: temperature ?? 0.7,
+    top_k: topK ?? 0,
+    top_p: topP ?? 0.9,
+    min_p: minP ?? 0,
+    dry_multiplier: dryMultiplier ?? 0,
+    xtc_probability: xtcProbability ?? 0,
+    xtc_threshold: xtcThreshold ?? 0.1,
+  };
 }
 
 function stopType({ stopReason, stopText }: GenerationResult): string {

@@ -31,6 +31,7 @@ function describeModel(name: string, { serving }: Exchange) {
     object: "model",
     created: Math.floor(created.getTime() / 1000),
     owned_by: "bitnet.ts",
+    ...(serving.models.adapter(name) === undefined ? {} : { parent: own }),
     type: "model",
     display_name: name,
     created_at: created.toISOString(),

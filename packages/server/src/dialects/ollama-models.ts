@@ -18,8 +18,20 @@ function tagged(name: string): string {
 }
 
 export async function tags(exchange: Exchange): Promise<void> {
-  const models = await Promise.all(exchange.serving.models.list.map(summarise));
-  exchange.sendJson({ models });
+  const models = await Promise.all(
+    exchange.serving.models.list.map(async (entry) => {
+      const own = await summarise(entry);
+      const details = { ...own.details, parent_model: own.name };
+      const adapters = entry.adapters.map((name) => ({
+        ...own,
+        name: tagged(name),
+        model: tagged(name),
+        details,
+      }));
+      return [own, ...adapters];
+    }),
+  );
+  exchange.sendJson({ models: models.flat() });
 }
 
 export async function running(exchange: Exchange): Promise<void> {
@@ -77,7 +89,7 @@ export async function notHere(exchange: Exchange): Promise<void> {
   );
 }
 
-async function summarise(entry: LoadedModel): Promise<object> {
+async function summarise(entry: LoadedModel) {
   const { bytes, modified } = await describeFile(entry.source);
   const name = tagged(entry.name);
   return {

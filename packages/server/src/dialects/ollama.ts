@@ -90,15 +90,15 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     { role: "user", content: screen(prompt) },
   ];
   const fresh = isRaw
-    ? encodeText(lease.model, messages.at(-1)?.content ?? "")
-    : encodeMessages(lease.model, messages, {}).ids;
+    ? await encodeText(exchange, lease, messages.at(-1)?.content ?? "")
+    : (await encodeMessages(exchange, lease, messages, {})).ids;
   const ids =
     context === undefined || isRaw
       ? fresh
-      : Int32Array.of(
-          ...screenIds(exchange, lease.model, checkIds(context, lease.model.info.vocabSize)),
+      : Int32Array.from([
+          ...(await screenIds(exchange, lease, checkIds(context, lease.model.info.vocabSize))),
           ...fresh,
-        );
+        ]);
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(lease.model, ids);
   const grammar =
@@ -181,7 +181,7 @@ function readThink(body: Fields): Record<string, unknown> | undefined {
 
 function readOptions(body: Fields): { options: GenerateOptions; maxTokens: number | undefined } {
   const fields = body.object("options") ?? new Fields({}, "options");
-  for (const name of ["mirostat", "tfs_z"])
+  for (const name of ["mirostat", "tfs_z", "dry_multiplier", "xtc_probability"])
     if (![undefined, 0, 1].includes(fields.raw(name) as number | undefined))
       throw invalid(fields.path(name), "nothing: it is not supported here");
   const wanted = fields.integer("num_predict", { min: -2 });

@@ -2,13 +2,14 @@
  * OpenAI's completions: texts or token ids to go on with, one or many, with `n`, `echo` and `logprobs` as evaluation tools use them.
  */
 import { randomUUID } from "node:crypto";
-import type { BitNet, GenerationResult, Tokenizer, TokenLogprob } from "bitnet.ts";
+import type { GenerationResult, Tokenizer, TokenLogprob } from "bitnet.ts";
 import type { AnswerPlan } from "../answer-plan.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
 import { compileForm, generateAnswers, reserveFor } from "../generating.ts";
+import type { Lease } from "../models.ts";
 import { checkPromptSize, encodeText } from "../prompts.ts";
 import { screenIds } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";
@@ -42,11 +43,9 @@ export async function completions(exchange: Exchange): Promise<void> {
   );
   const lease = await exchange.start(request.model);
   const { model } = lease;
-  const prompts = request.prompts.map((prompt, index) =>
-    typeof prompt === "string"
-      ? encodePrompt(model, serving.security.input(exchange, prompt), index)
-      : screenIds(exchange, model, encodePrompt(model, prompt, index)),
-  );
+  const prompts: Int32Array[] = [];
+  for (const [index, prompt] of request.prompts.entries())
+    prompts.push(await encodePrompt(exchange, lease, prompt, index));
   const seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
   const format = readFormat(body);
   const grammar =
@@ -146,12 +145,20 @@ function readPrompts(body: Fields): Prompt[] {
   throw invalid("prompt", "a text, token ids, or a list of these");
 }
 
-function encodePrompt(model: BitNet, prompt: Prompt, index: number): Int32Array {
-  const { vocabSize, contextLength } = model.info;
+async function encodePrompt(
+  exchange: Exchange,
+  lease: Lease,
+  prompt: Prompt,
+  index: number,
+): Promise<Int32Array> {
+  const { vocabSize, contextLength } = lease.model.info;
   const wrong = typeof prompt === "string" ? undefined : prompt.find((id) => id < 0 || id >= vocabSize);
   if (wrong !== undefined)
     throw invalid("prompt", `token ids from 0 to ${vocabSize - 1}; prompt ${index} has ${wrong}`);
-  const ids = typeof prompt === "string" ? encodeText(model, prompt) : Int32Array.from(prompt);
+  const ids =
+    typeof prompt === "string"
+      ? await encodeText(exchange, lease, exchange.serving.security.input(exchange, prompt))
+      : await screenIds(exchange, lease, Int32Array.from(prompt));
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   if (ids.length > contextLength)
     throw new ServeError(

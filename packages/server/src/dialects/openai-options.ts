@@ -12,16 +12,16 @@ const refused: readonly string[] = [
   "mirostat",
   "mirostat_tau",
   "mirostat_eta",
-  "dry_multiplier",
-  "xtc_probability",
   "dynatemp_range",
   "top_n_sigma",
   "length_penalty",
   "use_beam_search",
+  "lora",
 ];
 
 /** Values at which such a parameter does nothing. */
 function isOff(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
   return value === 0 || value === false || value === "" || value === -1;
 }
 
@@ -54,6 +54,13 @@ export function readSampling(body: Fields): GenerateOptions {
     repeatLastN: body.integer("repeat_last_n", { min: -1, max: 2 ** 31 }) ?? (isWhole ? -1 : undefined),
     frequencyPenalty,
     presencePenalty,
+    dryMultiplier: body.number("dry_multiplier", { min: 0, max: 1000 }),
+    dryBase: body.number("dry_base", { min: 1, max: 1000 }),
+    dryAllowedLength: body.integer("dry_allowed_length", { min: 0, max: 2 ** 31 }),
+    dryPenaltyLastN: body.integer("dry_penalty_last_n", { min: -1, max: 2 ** 31 }),
+    drySequenceBreakers: body.strings("dry_sequence_breakers", 16, 40)?.filter((text) => text !== ""),
+    xtcProbability: body.number("xtc_probability", { min: 0, max: 1 }),
+    xtcThreshold: body.number("xtc_threshold", { min: 0, max: 1 }),
     logitBias: readBias(body),
     seed: seed === undefined || seed === -1 ? undefined : seedOf(seed),
     stop: readStop(body),

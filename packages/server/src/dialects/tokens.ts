@@ -13,9 +13,10 @@ export async function tokenize(exchange: Exchange): Promise<void> {
   const wantsPieces = body.boolean("with_pieces") ?? false;
   checkPromptSize(text.length, exchange.serving.settings);
   const addSpecial = body.boolean("add_special") ?? body.boolean("add_special_tokens") ?? false;
-  const { model } = await exchange.start(body.string("model", 256));
+  const { model, encoder } = await exchange.start(body.string("model", 256));
   const { tokenizer } = model;
-  const ids = Array.from(tokenizer.encode(text, { special, bos: addSpecial && tokenizer.addBos }));
+  const job = { kind: "text", text, special, bos: addSpecial && tokenizer.addBos } as const;
+  const ids = Array.from((await encoder.encode(job, exchange.signal)).ids);
   const tokens = wantsPieces
     ? ids.map((id) => ({ id, piece: pieceOf(tokenizer.decode([id]), tokenizer.tokenBytes(id)) }))
     : ids;
@@ -42,8 +43,8 @@ export async function detokenize(exchange: Exchange): Promise<void> {
 export async function applyTemplate(exchange: Exchange): Promise<void> {
   const request = readChat(exchange.body);
   checkPromptSize(JSON.stringify(request.messages).length / 2, exchange.serving.settings);
-  const { model } = await exchange.start(request.model);
-  exchange.sendJson({ prompt: encodeChatRequest(model, request).text });
+  const lease = await exchange.start(request.model);
+  exchange.sendJson({ prompt: (await encodeChatRequest(exchange, lease, request)).text });
 }
 
 export async function tokenizerInfo(exchange: Exchange): Promise<void> {

@@ -12,6 +12,9 @@ export interface Totals {
   failed: number;
   latencyMs: number;
   answers: number;
+  /** Sum of the times to the first token, waiting included, and of how many; those of batches not among them. */
+  firstTokenMs: number;
+  firstTokens: number;
   promptTokens: number;
   /** Prompt tokens whose rows were taken from the cache. */
   cachedTokens: number;
@@ -61,6 +64,8 @@ export class Activity {
     failed: 0,
     latencyMs: 0,
     answers: 0,
+    firstTokenMs: 0,
+    firstTokens: 0,
     promptTokens: 0,
     cachedTokens: 0,
     generatedTokens: 0,
@@ -75,7 +80,8 @@ export class Activity {
     if (ended.isAnswer && !ended.isBackground) {
       this.totals.requests++;
       this.totals.latencyMs += ended.ms;
-      if (ended.status >= 500) this.totals.failed++;
+      // What is not supported here is no fault of this server.
+      if (ended.status >= 500 && ended.status !== 501) this.totals.failed++;
     }
     this.#listener.request(ended);
   }
@@ -98,6 +104,10 @@ export class Activity {
       },
       end: (result, queuedMs) => {
         this.totals.answers++;
+        if (!isBackground && result.ids.length > 0) {
+          this.totals.firstTokens++;
+          this.totals.firstTokenMs += queuedMs + result.timings.firstTokenMs;
+        }
         this.totals.generatedTokens += result.ids.length - nPieces; // a last piece may stand for no token
         this.totals.promptTokens += result.promptTokens;
         this.totals.cachedTokens += result.cachedTokens;

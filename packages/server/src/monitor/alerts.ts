@@ -4,9 +4,12 @@
  */
 import type { Snapshot } from "./snapshot.ts";
 
-const alertNames = ["memory", "cpu", "errors", "latency", "throughput"] as const;
+const alertNames = ["memory", "cpu", "errors", "first_token", "latency", "throughput"] as const;
 export type AlertName = (typeof alertNames)[number];
-export type Thresholds = Readonly<Record<AlertName, number | null>>;
+/** Null: no alert. "planned": what the snapshot says that the server may take. */
+export type Thresholds = Readonly<Record<Exclude<AlertName, "memory">, number | null>> & {
+  readonly memory: number | "planned" | null;
+};
 
 export interface Alert {
   readonly type: AlertName;
@@ -23,11 +26,25 @@ export interface Alert {
 export const keptMs = 6 * 3600 * 1000;
 const maxAlerts = 1000;
 
-/** MiB, per cent, per cent, milliseconds, tokens a second; null: no alert. */
+/**
+ * MiB, per cent, per cent, milliseconds, milliseconds, tokens a second. How long a request takes is up to the length of its answer, so
+ * that the first token, by which a server is too slow or too busy, is what counts.
+ */
 export const defaultThresholds: Thresholds = {
+  memory: "planned",
+  cpu: 80,
+  errors: 5,
+  first_token: 5000,
+  latency: null,
+  throughput: 5,
+};
+
+/** Of a small service with short answers. */
+export const referenceThresholds: Thresholds = {
   memory: 1024,
   cpu: 80,
   errors: 5,
+  first_token: null,
   latency: 5000,
   throughput: 5,
 };
@@ -45,7 +62,7 @@ const rules: Readonly<Record<AlertName, Rule>> = {
     severity: "warning",
     side: "above",
     value: ({ memory_mb }) => memory_mb,
-    message: (value, threshold) => `memory is ${value.toFixed(0)} MiB, above ${threshold} MiB`,
+    message: (value, threshold) => `memory is ${value.toFixed(0)} MiB, above ${threshold.toFixed(0)} MiB`,
   },
   cpu: {
     severity: "warning",
@@ -58,6 +75,12 @@ const rules: Readonly<Record<AlertName, Rule>> = {
     side: "above",
     value: ({ error_rate }) => (error_rate === null ? null : 100 * error_rate),
     message: (value, threshold) => `${value.toFixed(1)} % of requests failed, above ${threshold} %`,
+  },
+  first_token: {
+    severity: "warning",
+    side: "above",
+    value: ({ first_token_ms }) => first_token_ms,
+    message: (value, threshold) => `the first token takes ${value.toFixed(0)} ms, above ${threshold} ms`,
   },
   latency: {
     severity: "warning",
@@ -110,7 +133,8 @@ export class Alerts {
 
   #checkRule(type: AlertName, snapshot: Snapshot): Alert | null {
     const rule = rules[type];
-    const threshold = this.#thresholds[type];
+    const given = this.#thresholds[type];
+    const threshold = given === "planned" ? snapshot.memory_planned_mb : given;
     const value = rule.value(snapshot, this.#wasActive);
     const held = this.#alerts.find((alert) => alert.type === type && alert.end === null);
     const sign = rule.side === "above" ? 1 : -1;

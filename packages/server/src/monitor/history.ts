@@ -98,10 +98,18 @@ export class History {
   }
 }
 
+const laterFields: readonly string[] = ["memory_planned_mb", "queued_tokens", "first_token_ms"];
+
 function readSnapshot(line: string): Snapshot | null {
   try {
     const value = JSON.parse(line) as Record<string, unknown>;
-    const isGood = snapshotFields.every((field) => value[field] === null || Number.isFinite(value[field]));
+    // An older version did not know all of them.
+    const isGood = snapshotFields.every(
+      (field) =>
+        value[field] === null ||
+        Number.isFinite(value[field]) ||
+        (!Object.hasOwn(value, field) && laterFields.includes(field)),
+    );
     return isGood && value.time !== null ? (value as unknown as Snapshot) : null;
   } catch {
     return null;

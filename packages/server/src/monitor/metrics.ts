@@ -10,7 +10,13 @@ import type { ActivityListener } from "./activity.ts";
 export interface MetricSources {
   readonly version: string;
   models(): readonly LoadedModel[];
-  admission(): { running: number; queued: number; refused: number; background: number };
+  admission(): {
+    running: number;
+    queued: number;
+    queuedTokens: number;
+    refused: number;
+    background: number;
+  };
   batches(): number;
   /** Joules since the start; null where the machine does not tell. */
   joules(): number | null;
@@ -133,6 +139,11 @@ function addGauges(registry: Registry, sources: MetricSources): void {
     });
   gauge("num_requests_running", "Requests that have their turn.", () => sources.admission().running);
   gauge("num_requests_waiting", "Requests that wait for their turn.", () => sources.admission().queued);
+  gauge(
+    "num_tokens_waiting",
+    "Tokens that waiting requests may take, estimated: a token for four bytes, and the answers that are asked for.",
+    () => sources.admission().queuedTokens,
+  );
   gauge(
     "num_batch_lines_running",
     "Lines of batches that have a place.",

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type AlertName, Alerts, defaultThresholds, keptMs } from "./alerts.ts";
+import { type AlertName, Alerts, defaultThresholds, keptMs, referenceThresholds } from "./alerts.ts";
 import { History, historyMs } from "./history.ts";
 import { Monitor, type MonitorParts } from "./monitor.ts";
 import type { Reading, Snapshot } from "./snapshot.ts";
@@ -15,17 +15,20 @@ const start = Date.UTC(2026, 0, 1);
 const quiet: Snapshot = {
   time: start,
   memory_mb: 100,
+  memory_planned_mb: 2048,
   cpu_percent: 5,
   tokens_per_second: 50,
   requests: 10,
   failed: 0,
   active: 1,
   queued: 0,
+  queued_tokens: 0,
   batch_lines: 0,
   kv_usage: 0.25,
   cache_hit_rate: 0.5,
   error_rate: 0,
   latency_ms: 200,
+  first_token_ms: 80,
   watts: null,
 };
 
@@ -43,10 +46,10 @@ describe("alerts", () => {
     Partial<Snapshot>,
     "warning" | "critical",
   ][] = [
-    ["memory", { memory_mb: 1025 }, { memory_mb: 1000 }, { memory_mb: 920 }, "warning"],
+    ["memory", { memory_mb: 2049 }, { memory_mb: 2000 }, { memory_mb: 1840 }, "warning"],
     ["cpu", { cpu_percent: 81 }, { cpu_percent: 75 }, { cpu_percent: 71 }, "warning"],
     ["errors", { error_rate: 0.06 }, { error_rate: 0.049 }, { error_rate: 0.04 }, "critical"],
-    ["latency", { latency_ms: 5001 }, { latency_ms: 4600 }, { latency_ms: 4400 }, "warning"],
+    ["first_token", { first_token_ms: 5001 }, { first_token_ms: 4600 }, { first_token_ms: 4400 }, "warning"],
     [
       "throughput",
       { tokens_per_second: 4.9 },
@@ -71,8 +74,19 @@ describe("alerts", () => {
     },
   );
 
+  it("a large model and a long answer are no reason for one, but are under the reference's thresholds", () => {
+    const busy = { ...quiet, memory_mb: 1695, latency_ms: 14_621 };
+    expect(new Alerts(defaultThresholds).check(busy)).toEqual([]);
+    expect(new Alerts(referenceThresholds).check(busy)).toMatchObject([
+      { type: "memory", message: "memory is 1695 MiB, above 1024 MiB" },
+      { type: "latency", message: "requests take 14621 ms, above 5000 ms" },
+    ]);
+    // What is planned is not known while nothing is loaded.
+    expect(new Alerts(defaultThresholds).check({ ...busy, memory_planned_mb: null })).toEqual([]);
+  });
+
   it("keeps an ended alert for six hours, one that holds for ever", () => {
-    const alerts = new Alerts(defaultThresholds);
+    const alerts = new Alerts(referenceThresholds);
     alerts.check({ ...quiet, memory_mb: 2000, latency_ms: 9000 });
     alerts.check({ ...quiet, memory_mb: 3000, time: start + minute });
     alerts.check({ ...quiet, memory_mb: 2500, time: start + minute + keptMs - 1 });
@@ -91,6 +105,7 @@ describe("alerts", () => {
       memory_mb: 9e9,
       error_rate: null,
       latency_ms: null,
+      first_token_ms: null,
       tokens_per_second: 0,
       active: 0,
     };
@@ -120,10 +135,13 @@ describe("history", () => {
     for (let i = 0; i < 35; i++) await history.add({ ...quiet, time: start + i * interval });
     for (const file of [path, `${path}.1`])
       expect((await readFile(file, "utf8")).split("\n").length).toBeLessThanOrEqual(11);
-    await appendFile(path, 'rubbish\n{"time":5}\n{"time":17');
+    const { memory_planned_mb: _, first_token_ms: __, queued_tokens: ___, ...old } = quiet;
+    const before = JSON.stringify({ ...old, time: start + 34.5 * interval });
+    await appendFile(path, `${before}\nrubbish\n{"time":5}\n{"time":17`);
     const now = start + 35 * interval;
     history = await History.open(path, interval, now);
-    expect(history.since(0)).toHaveLength(9);
+    expect(history.since(0)).toHaveLength(10);
+    expect(history.since(start + 34.4 * interval)).toMatchObject([{ first_token_ms: null, latency_ms: 200 }]);
     await history.add({ ...quiet, time: now });
     history = await History.open(path, interval, now);
     expect(history.since(0).at(-1)?.time).toBe(now);
@@ -149,6 +167,8 @@ function fakeParts(changes: Partial<MonitorParts> = {}) {
         failed: state.failed,
         latencyMs: 300 * state.requests,
         answers: state.requests,
+        firstTokenMs: 100 * state.requests,
+        firstTokens: state.requests,
         promptTokens: 10 * state.requests,
         cachedTokens: 4 * state.requests,
         generatedTokens: state.tokens,
@@ -156,8 +176,10 @@ function fakeParts(changes: Partial<MonitorParts> = {}) {
       cpuMicros: state.cpuMicros,
       joules: state.joules,
       memoryBytes: state.memoryBytes,
+      plannedBytes: 1024 * 2 ** 20,
       active: 1,
       queued: 2,
+      queuedTokens: 30,
       batchLines: 0,
       kvUsage: 0.5,
     }),
@@ -187,6 +209,9 @@ describe("monitor", () => {
         tokens_per_second: 100,
         requests: 30,
         latency_ms: 300,
+        first_token_ms: 100,
+        memory_planned_mb: 1024,
+        queued_tokens: 30,
         cache_hit_rate: 0.4,
         cpu_percent: 25,
         watts: 10,

@@ -1,6 +1,7 @@
 /** What watches a server: counts, metrics and the monitor, opened with it and ended with it. */
 import { availableParallelism, hostname } from "node:os";
 import { join } from "node:path";
+import { pageTokens } from "@bitnet.ts/core";
 import { openEnergyMeter } from "@bitnet.ts/core/node";
 import type { Admission } from "../admission.ts";
 import type { Models } from "../models.ts";
@@ -9,6 +10,7 @@ import { createMetrics, kvUsage, type Metrics } from "./metrics.ts";
 import { Monitor } from "./monitor.ts";
 import type { MonitorSettings } from "./settings.ts";
 import type { Reading } from "./snapshot.ts";
+import { sweepHistories } from "./sweep-histories.ts";
 import { TraceExporter, type TraceSettings } from "./trace-exporter.ts";
 import { spansOf } from "./trace-spans.ts";
 import { Webhook } from "./webhook.ts";
@@ -29,6 +31,10 @@ interface WatchingParts {
   readonly settings: MonitorSettings;
   /** The data folder; null: nothing is kept. */
   readonly folder: string | null;
+  /** What the server may take beside its models. */
+  readonly ownBytes: number;
+  /** What all models may take together; null: what those that are loaded do. */
+  readonly memoryLimitBytes: number | null;
   /** Whether other servers use the folder, too. */
   readonly isShared: boolean;
   readonly port: number;
@@ -67,7 +73,7 @@ export async function openWatching(parts: WatchingParts): Promise<Watching> {
   });
   const read = (): Reading => {
     const { user, system } = process.cpuUsage();
-    const { running, queued, background } = admission.stats;
+    const { running, queued, queuedTokens, background } = admission.stats;
     const usages = models.list.map(({ model }) => (model === null ? 0 : kvUsage(model.stats())));
     return {
       time: Date.now(),
@@ -75,14 +81,17 @@ export async function openWatching(parts: WatchingParts): Promise<Watching> {
       cpuMicros: user + system,
       joules: joules(),
       memoryBytes: process.memoryUsage.rss(),
+      plannedBytes: plannedBytes(parts),
       active: running,
       queued,
+      queuedTokens,
       batchLines: background,
       kvUsage: Math.max(0, ...usages),
     };
   };
   const webhook = settings.webhook === null ? null : new Webhook(settings.webhook, log);
   const own = parts.isShared ? `monitor-${hostname()}-${parts.port}` : "monitor";
+  if (folder !== null && parts.isShared) await sweepHistories(folder, own, Date.now());
   monitor = await Monitor.open({
     read,
     nCores: availableParallelism(),
@@ -108,4 +117,16 @@ export async function openWatching(parts: WatchingParts): Promise<Watching> {
       await exporter?.close();
     },
   };
+}
+
+/** Null as long as no model is loaded: how much the first one takes is not known before. */
+function plannedBytes({ models, ownBytes, memoryLimitBytes }: WatchingParts): number | null {
+  const loaded = models.list.flatMap(({ model }) => (model === null ? [] : [model.stats()]));
+  if (loaded.length === 0) return null;
+  if (memoryLimitBytes !== null) return ownBytes + memoryLimitBytes;
+  const needs = loaded.map(
+    ({ privateBytes, mappedBytes, kvBytesPerToken, pagesInUse, pagesCached, pagesFree }) =>
+      privateBytes + mappedBytes + kvBytesPerToken * pageTokens * (pagesInUse + pagesCached + pagesFree),
+  );
+  return needs.reduce((sum, need) => sum + need, ownBytes);
 }

@@ -16,6 +16,8 @@ export interface Live {
   readonly requests: number;
   readonly failed: number;
   readonly latencyMs: number;
+  readonly firstTokenMs: number;
+  readonly firstTokens: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly generatedTokens: number;
@@ -32,6 +34,7 @@ export interface Snapshot {
   readonly cache_hit_rate: number | null;
   readonly error_rate: number | null;
   readonly latency_ms: number | null;
+  readonly first_token_ms: number | null;
   readonly watts: number | null;
 }
 
@@ -51,6 +54,7 @@ export function liveSnapshot(before: Live, now: Live): Snapshot {
     cache_hit_rate: ratio(now.cachedTokens - old.cachedTokens, now.promptTokens - old.promptTokens),
     error_rate: ratio(now.failed - old.failed, now.requests - old.requests),
     latency_ms: ratio(now.latencyMs - old.latencyMs, now.requests - old.requests),
+    first_token_ms: ratio(now.firstTokenMs - old.firstTokenMs, now.firstTokens - old.firstTokens),
     watts: now.joules === null || old.joules === null ? null : (now.joules - old.joules) / seconds,
   };
 }

@@ -27,23 +27,22 @@ const known: ReadonlySet<string> = new Set("name pattern severity on ignoreCase 
 
 /** @throws BitNetError FILE_NOT_FOUND, FORMAT_INVALID with the rule at fault. */
 export async function readFilterRules(file: string): Promise<readonly FilterRule[]> {
+  return parseFilterRules(await readJsonFile(file, "the rules of the content filter"), file);
+}
+
+/** @param what For messages. @throws BitNetError FILE_NOT_FOUND, FORMAT_INVALID. */
+export async function readJsonFile(file: string, what: string): Promise<unknown> {
   let text: string;
   try {
     text = await readFile(file, "utf8");
   } catch (cause) {
-    throw new BitNetError("FILE_NOT_FOUND", `${file}: the rules of the content filter cannot be read`, {
-      cause,
-    });
+    throw new BitNetError("FILE_NOT_FOUND", `${file}: ${what} cannot be read`, { cause });
   }
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
-    throw new BitNetError("FORMAT_INVALID", `${file}: the rules of the content filter are not JSON`, {
-      cause,
-    });
+    throw new BitNetError("FORMAT_INVALID", `${file}: ${what} are not JSON`, { cause });
   }
-  return parseFilterRules(value, file);
 }
 
 /** @param value `{ "rules": [{ "name", "pattern", "severity", "on", "ignoreCase", "replacement" }] }` */
@@ -79,7 +78,7 @@ export function parseFilterRules(value: unknown, file: string): readonly FilterR
     if (!places.includes(on)) fail(`${where}.on`, "expected input, output or both");
     if (typeof ignoreCase !== "boolean") return fail(`${where}.ignoreCase`, "expected true or false");
     if (typeof replacement !== "string") return fail(`${where}.replacement`, "expected a text");
-    const compiled = compile(pattern, ignoreCase);
+    const compiled = compilePattern(pattern, ignoreCase);
     if (typeof compiled === "string") return fail(`${where}.pattern`, compiled);
     return {
       name,
@@ -94,7 +93,7 @@ export function parseFilterRules(value: unknown, file: string): readonly FilterR
 }
 
 /** A text is the reason why it cannot be used. */
-function compile(pattern: string, ignoreCase: boolean): RE2JS | string {
+export function compilePattern(pattern: string, ignoreCase: boolean): RE2JS | string {
   let compiled: RE2JS;
   try {
     compiled = RE2JS.compile(pattern, ignoreCase ? RE2JS.CASE_INSENSITIVE : 0);

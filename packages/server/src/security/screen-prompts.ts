@@ -2,6 +2,7 @@
 import type { ChatMessage, Tool } from "@bitnet.ts/core";
 import type { BitNet } from "bitnet.ts";
 import type { Exchange } from "../exchange.ts";
+import type { Lease } from "../models.ts";
 import { encodeText } from "../prompts.ts";
 
 interface Conversation {
@@ -44,12 +45,12 @@ function screenMessage(message: ChatMessage, screen: (text: string) => string): 
 }
 
 /** Ids as they are, unless the filter changes their text. */
-export function screenIds(exchange: Exchange, model: BitNet, ids: Int32Array): Int32Array {
+export async function screenIds(exchange: Exchange, lease: Lease, ids: Int32Array): Promise<Int32Array> {
   const { security } = exchange.serving;
   if (!security.changesInput) return ids;
-  const text = model.tokenizer.decode(ids, { special: false });
+  const text = lease.model.tokenizer.decode(ids, { special: false });
   const screened = security.input(exchange, text);
-  return screened === text ? ids : encodeText(model, screened);
+  return screened === text ? ids : encodeText(exchange, lease, screened);
 }
 
 /** A prompt in parts is one text to whoever reads it. */

@@ -2,7 +2,7 @@
 import { ServeError } from "../errors.ts";
 import { AuditLog } from "./audit-log.ts";
 import { type FilterRule, readFilterRules } from "./filter-rules.ts";
-import { sanitizeText } from "./sanitize.ts";
+import { readSanitizePatterns, sanitizeText } from "./sanitize.ts";
 import { SecurityCounters } from "./security-counters.ts";
 import type { SecuritySettings } from "./settings.ts";
 import { screenText, TextScreen } from "./text-screen.ts";
@@ -32,21 +32,28 @@ export class Security {
   readonly audit: AuditLog | null;
   readonly #input: readonly FilterRule[];
   readonly #output: readonly FilterRule[];
-  readonly #sanitizes: boolean;
+  readonly #sanitize: ((text: string) => string | null) | null;
   readonly #notes = new WeakMap<Watched, AuditNotes>();
 
-  private constructor(rules: readonly FilterRule[], sanitizes: boolean, audit: AuditLog | null) {
+  private constructor(
+    rules: readonly FilterRule[],
+    sanitize: ((text: string) => string | null) | null,
+    audit: AuditLog | null,
+  ) {
     this.#input = rules.filter(({ onInput }) => onInput);
     this.#output = rules.filter(({ onOutput }) => onOutput);
-    this.#sanitizes = sanitizes;
+    this.#sanitize = sanitize;
     this.audit = audit;
   }
 
   /** @throws BitNetError for rules or a log that cannot be used. */
   static async open(settings: SecuritySettings, log: (line: string) => void): Promise<Security> {
     const rules = settings.filterFile === null ? [] : await readFilterRules(settings.filterFile);
+    const patterns =
+      settings.sanitizeFile === null ? undefined : await readSanitizePatterns(settings.sanitizeFile);
     const audit = settings.audit === null ? null : await AuditLog.open(settings.audit, log);
-    return new Security(rules, settings.sanitizes, audit);
+    const sanitize = settings.sanitizes ? (text: string) => sanitizeText(text, patterns) : null;
+    return new Security(rules, sanitize, audit);
   }
 
   /** Whether answers are filtered: then tokens, whose texts would give away what is held back, are not shown. */
@@ -57,13 +64,13 @@ export class Security {
   get configuration(): object {
     return {
       filter_rules: { input: this.#input.length, output: this.#output.length },
-      sanitizing: this.#sanitizes,
+      sanitizing: this.#sanitize !== null,
       audit: this.audit === null ? null : { with_texts: this.audit.withTexts, dropped: this.audit.dropped },
     };
   }
 
   get changesInput(): boolean {
-    return this.#sanitizes || this.#input.length > 0 || this.audit?.withTexts === true;
+    return this.#sanitize !== null || this.#input.length > 0 || this.audit?.withTexts === true;
   }
 
   /**
@@ -72,8 +79,8 @@ export class Security {
    */
   input(exchange: Watched, text: string): string {
     let clean: string | null = text;
-    if (this.#sanitizes) {
-      clean = sanitizeText(text);
+    if (this.#sanitize !== null) {
+      clean = this.#sanitize(text);
       if (clean !== text) this.counters.sanitized();
       if (clean === null)
         throw new ServeError("INVALID_INPUT", "the text cannot be freed of scripts; it nests them too deep");

@@ -6,8 +6,15 @@ export interface SecuritySettings {
   readonly filterFile: string | null;
   /** Take scripts and the like out of what clients send. */
   readonly sanitizes: boolean;
+  /** File of the patterns to take out; null: the usual ones. */
+  readonly sanitizeFile: string | null;
   /** Null: no log. */
   readonly audit: AuditSettings | null;
 }
 
-export const defaultSecuritySettings: SecuritySettings = { filterFile: null, sanitizes: false, audit: null };
+export const defaultSecuritySettings: SecuritySettings = {
+  filterFile: null,
+  sanitizes: false,
+  sanitizeFile: null,
+  audit: null,
+};

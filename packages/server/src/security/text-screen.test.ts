@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseFilterRules } from "./filter-rules.ts";
 import { longestMatch } from "./pattern-length.ts";
-import { sanitizeText } from "./sanitize.ts";
+import { parseSanitizePatterns, sanitizeText } from "./sanitize.ts";
 import { screenText, TextScreen } from "./text-screen.ts";
 
 const rules = (...list: object[]) =>
@@ -30,10 +30,13 @@ test.each([
 
 test("whatever the pieces, the outcome is that of the whole text", () => {
   const given = rules(
+    // As long as its bound says, so that a window narrower by one unit takes the end of a piece for the end of the text.
+    { pattern: "[😀]{2}$", severity: "redact", replacement: "!" },
     { pattern: "\\bbad\\b", severity: "redact" },
     { pattern: "a{2,4}b?", severity: "redact", replacement: "" },
     { pattern: "d.*d", severity: "flag" },
     { pattern: "^b|b$", severity: "redact", replacement: "<>" },
+    // Without a bound, it holds everything back until the end: rules after it would see no pieces.
     { pattern: "c+", severity: "redact", replacement: "é" },
   );
   const piece = fc.array(fc.constantFrom("a", "b", "d", " ", "bad", "c", "😀"), { maxLength: 6 });
@@ -75,6 +78,20 @@ test("nothing of a forbidden text gets out, however it is cut", () => {
   }
 });
 
+test("a forbidden text that is as long as its pattern allows does not get out by a unit", () => {
+  const given = rules({ pattern: "[😀]{3}", severity: "block" });
+  const units = "ab😀😀😀".split("");
+  let out = "";
+  const screen = new TextScreen(given, () => {
+    throw new Error("blocked");
+  });
+  expect(() => {
+    for (const unit of units) out += screen.push(unit);
+    out += screen.end();
+  }).toThrow("blocked");
+  expect(out).toBe("ab");
+});
+
 test("what is surely no match is let out at once, and without an upper bound nothing is", () => {
   const bounded = new TextScreen(rules({ pattern: "secret" }), () => {});
   expect(bounded.push("x".repeat(100)).length).toBe(88);
@@ -91,6 +108,20 @@ test.each<[object, string]>([
   [{ pattern: "a", flags: "i" }, '"flags" is not known'],
 ])("%o is refused with its place", (rule, problem) => {
   expect(() => rules(rule)).toThrow(problem);
+});
+
+test("what is taken out can be chosen", () => {
+  const chosen = parseSanitizePatterns({ patterns: ["(?i)onload\\s*=", "<[^>]*>"] }, "patterns.json");
+  expect(sanitizeText('<b onload="x">hi</b> ONLOAD = 1 javascript:x', chosen)).toBe("hi  1 javascript:x");
+  for (const [value, problem] of [
+    [{ patterns: "x" }, "patterns: expected a list"],
+    [{ patterns: [] }, "patterns: expected a list"],
+    [{ patterns: [1] }, "patterns[0]: expected a pattern"],
+    [{ patterns: ["a", "(?=b)"] }, "patterns[1]: "],
+    [{ patterns: ["a*"] }, "patterns[0]: it matches the empty text"],
+    [[], "patterns: expected a list"],
+  ] as const)
+    expect(() => parseSanitizePatterns(value, "patterns.json")).toThrow(problem);
 });
 
 test.each([

@@ -1,6 +1,7 @@
 /**
- * The connection to Redis (or Valkey). It may be lost and come back at any time: whoever asks gets `undefined` meanwhile and goes on
- * without it. Knows nothing of what is kept there.
+ * The connection to Redis (or Valkey). It may be lost, stall and come back at any time: whoever asks gets `undefined` meanwhile and goes
+ * on without it. One that stalls is asked nothing until it answers again, so that requests do not wait for it one after the other. Knows
+ * nothing of what is kept there.
  */
 import { BitNetError } from "@bitnet.ts/core";
 import type { Redis } from "ioredis";
@@ -8,6 +9,8 @@ import type { Redis } from "ioredis";
 const connectMs = 2000;
 const commandMs = 1000;
 const longestPauseMs = 2000;
+/** Between two looks at one that stalls, or throws keys away. */
+const lookMs = 500;
 
 export interface RedisLink {
   readonly isUp: boolean;
@@ -28,37 +31,120 @@ export async function openRedis(url: string, log: (line: string) => void): Promi
       "--redis: expected redis://host:port, rediss://… or the path of a socket",
     );
   const redis = await createClient(url);
-  let isUp = false;
-  const note = (now: boolean, why: string) => {
-    if (now === isUp) return;
-    isUp = now;
-    log(now ? "redis: connected" : `redis: lost (${why}); limits are this server's own, batches pause`);
-  };
-  redis.on("ready", () => note(true, ""));
-  redis.on("close", () => note(false, "connection closed"));
-  redis.on("error", () => {}); // every failure reaches the one who asked
+  const link = new Link(redis, log);
   await Promise.race([
     redis.connect().catch(() => {}),
     new Promise((go) => setTimeout(go, connectMs).unref()),
   ]);
-  if (redis.status === "ready") await checkPolicy(redis);
-  else log("redis: nobody answers yet; the server goes on without it and keeps trying");
-  return {
-    get isUp() {
-      return redis.status === "ready";
-    },
-    async ask(act) {
-      if (redis.status !== "ready") return undefined;
-      try {
-        return await act(redis);
-      } catch (error) {
-        if (redis.status === "ready")
-          log(`redis: ${error instanceof Error ? error.message.slice(0, 200) : ""}`);
-        return undefined;
+  if (redis.status !== "ready")
+    log("redis: nobody answers yet; the server goes on without it and keeps trying");
+  const policy = await link.accepted();
+  if (policy === null) return link;
+  link.close();
+  throw new BitNetError("INVALID_ARGUMENT", `--redis: ${refusal(policy)}`);
+}
+
+class Link implements RedisLink {
+  readonly #redis: Redis;
+  readonly #log: (line: string) => void;
+  #wasUp = false;
+  /** Connected, and not known to throw keys away. */
+  #isAccepted = false;
+  #isStalled = false;
+  /** The last refusal that was logged: a full Redis refuses thousands of times. */
+  #refusal = "";
+  #accepting: Promise<string | null> = Promise.resolve(null);
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(redis: Redis, log: (line: string) => void) {
+    this.#redis = redis;
+    this.#log = log;
+    redis.on("ready", () => {
+      this.#accepting = this.#accept();
+    });
+    redis.on("close", () => {
+      this.#isAccepted = false;
+      this.#isStalled = false;
+      this.#note(false, "connection closed");
+    });
+    redis.on("error", () => {}); // every failure reaches the one who asked
+  }
+
+  get isUp(): boolean {
+    return this.#redis.status === "ready" && this.#isAccepted && !this.#isStalled;
+  }
+
+  /** The policy for which the server must not be used; null: it may be, or nobody has answered yet. */
+  accepted(): Promise<string | null> {
+    return this.#accepting;
+  }
+
+  async ask<T>(act: (redis: Redis) => Promise<T>): Promise<T | undefined> {
+    if (!this.isUp) return undefined;
+    try {
+      const answer = await act(this.#redis);
+      this.#refusal = "";
+      return answer;
+    } catch (error) {
+      const message = error instanceof Error ? error.message.slice(0, 200) : "";
+      if (message === "Command timed out") this.#stall();
+      else if (this.#redis.status === "ready" && message !== this.#refusal) {
+        this.#refusal = message;
+        this.#log(`redis: ${message}`);
       }
-    },
-    close: () => redis.disconnect(),
-  };
+      return undefined;
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#redis.disconnect();
+  }
+
+  #note(now: boolean, why: string): void {
+    if (now === this.#wasUp) return;
+    this.#wasUp = now;
+    this.#log(now ? "redis: connected" : `redis: lost (${why}); limits are this server's own, batches pause`);
+  }
+
+  /** A server that evicts keys would forget leases, keys and limits under load: it is not used, and looked at again. */
+  async #accept(): Promise<string | null> {
+    const policy = await evictionPolicy(this.#redis);
+    if (policy === null) {
+      this.#isAccepted = true;
+      this.#note(true, "");
+      return null;
+    }
+    if (this.#refusal !== policy) this.#log(`redis: not used: ${refusal(policy)}`);
+    this.#refusal = policy;
+    this.#later(() => {
+      if (this.#redis.status === "ready") this.#accepting = this.#accept();
+    });
+    return policy;
+  }
+
+  #stall(): void {
+    if (this.#isStalled) return;
+    this.#isStalled = true;
+    this.#note(false, `no answer within ${commandMs} ms`);
+    const look = () => {
+      if (!this.#isStalled) return; // the connection has been lost meanwhile
+      this.#redis.ping().then(
+        () => {
+          this.#isStalled = false;
+          this.#note(true, "");
+        },
+        () => this.#later(look),
+      );
+    };
+    look();
+  }
+
+  #later(act: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(act, lookMs);
+    this.#timer.unref();
+  }
 }
 
 async function createClient(url: string): Promise<Redis> {
@@ -85,14 +171,13 @@ async function createClient(url: string): Promise<Redis> {
   });
 }
 
-/** A server that evicts keys would forget leases and limits under load. */
-async function checkPolicy(redis: Redis): Promise<void> {
+/** By which keys are thrown away; null: none are, or the server does not tell, as managed ones may not. */
+async function evictionPolicy(redis: Redis): Promise<string | null> {
   const answer: unknown = await redis.config("GET", "maxmemory-policy").catch(() => null);
-  const policy = Array.isArray(answer) ? String(answer[1]) : null; // managed servers may not tell
-  if (policy === null || policy === "noeviction") return;
-  redis.disconnect();
-  throw new BitNetError(
-    "INVALID_ARGUMENT",
-    `--redis: the server's maxmemory-policy is ${policy}, which throws keys away that are needed; set it to noeviction`,
-  );
+  const policy = Array.isArray(answer) ? String(answer[1]) : "noeviction";
+  return policy === "noeviction" ? null : policy;
+}
+
+function refusal(policy: string): string {
+  return `the server's maxmemory-policy is ${policy}, which throws keys away that are needed; set it to noeviction`;
 }

@@ -58,7 +58,7 @@ async function runCase(
 }
 
 /** First difference between two trees of objects, arrays, typed arrays and numbers; numbers compare by bits. */
-function describeDifference(expected: unknown, actual: unknown, where: string): string | null {
+export function describeDifference(expected: unknown, actual: unknown, where: string): string | null {
   if (ArrayBuffer.isView(expected)) return describeTyped(expected, actual, where);
   if (typeof expected === "object" && expected !== null && typeof actual === "object" && actual !== null) {
     const keys = new Set([...Object.keys(expected), ...Object.keys(actual)]);

@@ -16,6 +16,7 @@ export { checkConformance } from "./compare.ts";
 export { kernelVectors } from "./kernel-vectors.ts";
 export { madeUpProgram, madeUpTable } from "./made-up.ts";
 export { checkMass, type MassCase, massCases } from "./mass-cases.ts";
+export { checkTolerance } from "./tolerance.ts";
 
 /** All cases, in a fixed order. Every name is unique. */
 export function conformanceCases(): ConformanceCase[] {

@@ -40,13 +40,23 @@ import { bitLinear, type QuantisedRows } from "./ternary.ts";
 export interface ReferenceOptions {
   /** The operations that it offers; all by default. Others are run as their definitions. */
   operations?: readonly OpName[];
-  /** Opens `file` sources; without it a program may only name sources in memory. */
   /**
    * Whether activations are quantised, as every model here expects ("int8", default), or stay f32, for measuring what quantising them costs. Then
    * nothing of the numerics contract holds for products, and a program's q8 buffers hold floats.
    */
   activations?: "int8" | "f32";
+  /** Opens `file` sources; without it a program may only name sources in memory. */
   openFile?: (path: string) => Promise<ByteSource>;
+  /** Called behind every operation of a step; may change what the operation has written, which those after it then read. */
+  observe?: (op: Op, view: StepView) => void;
+}
+
+/** The buffers of a step in progress, and weights widened to f32. */
+export interface StepView {
+  readonly nRows: number;
+  f32(buffer: BufferId): Float32Array;
+  q8(buffer: BufferId): QuantisedRows;
+  matrix(buffer: BufferId): { values: Float32Array; rows: number; cols: number };
 }
 
 /** A backend that needs nothing but JavaScript. */
@@ -62,7 +72,7 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       validateProgram(program);
       const fitted = fitProgram(program, "reference", operations);
       const weights = await readWeights(fitted, options, loadOptions);
-      return new ReferenceExecutable(fitted, loadOptions, weights, options.activations === "f32");
+      return new ReferenceExecutable(fitted, loadOptions, weights, options);
     },
   };
 }
@@ -116,14 +126,16 @@ class ReferenceExecutable implements Executable {
   private isDisposed = false;
   private nHeads = 0;
   readonly keepsFloats: boolean;
+  readonly observe: ReferenceOptions["observe"];
 
   constructor(
     program: Program,
     options: LoadOptions,
     weights: Map<BufferId, Uint8Array>,
-    keepsFloats: boolean,
+    { activations, observe }: ReferenceOptions,
   ) {
-    this.keepsFloats = keepsFloats;
+    this.keepsFloats = activations === "f32";
+    this.observe = observe;
     this.program = program;
     this.options = options;
     this.weights = weights;
@@ -179,23 +191,29 @@ class ReferenceExecutable implements Executable {
 }
 
 /** One step in progress: the activations and the operations that change them. */
-class StepRun {
+class StepRun implements StepView {
   private readonly program: Program;
+  private readonly observe: ReferenceOptions["observe"];
   private readonly weights: Map<BufferId, Uint8Array>;
   private readonly kv: Map<BufferId, KvLayer>;
   private readonly step: Step;
-  private readonly nRows: number;
+  readonly nRows: number;
   private readonly floats = new Map<BufferId, Float32Array>();
   private readonly quantised = new Map<BufferId, QuantisedRows>();
   private heads: HeadResult[] = [];
 
   constructor(
-    { program, keepsFloats }: { program: Program; keepsFloats: boolean },
+    {
+      program,
+      keepsFloats,
+      observe,
+    }: { program: Program; keepsFloats: boolean; observe: ReferenceOptions["observe"] },
     weights: Map<BufferId, Uint8Array>,
     kv: Map<BufferId, KvLayer>,
     step: Step,
   ) {
     this.program = program;
+    this.observe = observe;
     this.weights = weights;
     this.kv = kv;
     this.step = step;
@@ -216,6 +234,7 @@ class StepRun {
     let sliceStart = performance.now();
     for (const op of this.program.ops) {
       this.execute(op);
+      this.observe?.(op, this);
       if (performance.now() - sliceStart > 8) {
         await new Promise((resolve) => setTimeout(resolve));
         sliceStart = performance.now();
@@ -418,11 +437,11 @@ class StepRun {
     return this.step.pageTables[this.step.sequences[row] ?? -1] ?? new Int32Array();
   }
 
-  private f32(buffer: BufferId): Float32Array {
+  f32(buffer: BufferId): Float32Array {
     return this.floats.get(buffer) ?? missing(buffer);
   }
 
-  private q8(buffer: BufferId): QuantisedRows {
+  q8(buffer: BufferId): QuantisedRows {
     return this.quantised.get(buffer) ?? missing(buffer);
   }
 
@@ -446,7 +465,7 @@ class StepRun {
     return decl?.class === "weight" && decl.tensor.kind === "ternary" ? decl.tensor : missing(buffer);
   }
 
-  private matrix(buffer: BufferId): { values: Float32Array; rows: number; cols: number } {
+  matrix(buffer: BufferId): { values: Float32Array; rows: number; cols: number } {
     const { type, bytes, rows, cols } = this.dense(buffer);
     const values = new Float32Array(rows * cols);
     widenRows(type, bytes, cols, 0, rows, values);

@@ -9,10 +9,10 @@
 #include "../avx512/screen.h"
 #include "../f32-kernels.inl.h"
 #include "../f32-lane-rows.inl.h"
+#include "../avx512/groups.h"
 #include "panels.h"
 #include "streams.h"
 
-#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
 

@@ -56,23 +56,11 @@ inline void reduce4(const Total totals[4], int32_t* out) {
 
 // ---- in groups: two blocks at once, one in each half ----
 
-inline constexpr int groupRowsAtOnce = 4;
-inline constexpr int groupActivations = 4;
-
 struct PairCodes {
   Bytes planes[4];
 };
 
-inline PairCodes unpackPair(const uint8_t* codes) {
-  const Bytes packed = _mm512_loadu_si512(codes);
-  return {{plane<0>(packed), plane<1>(packed), plane<2>(packed), plane<3>(packed)}};
-}
-
-inline __m512i pairDots(const PairCodes& codes, const int8_t* x) {
-  const auto part = [&](__m512i sums, int s) { return _mm512_dpbusd_epi32(sums, codes.planes[s], _mm512_loadu_si512(x + 64 * s)); };
-  const __m512i zero = _mm512_setzero_si512();
-  return _mm512_add_epi32(part(part(zero, 0), 1), part(part(zero, 2), 3));
-}
+inline PairCodes pairCodesOf(Bytes packed) { return {{plane<0>(packed), plane<1>(packed), plane<2>(packed), plane<3>(packed)}}; }
 
 // ---- by strips ----
 

@@ -7,10 +7,10 @@
 #include "../f32-kernels.inl.h"
 #include "../f32-lane-rows.inl.h"
 #include "blocks.h"
+#include "groups.h"
 #include "screen.h"
 #include "tiles.h"
 
-#include "../group-dots.inl.h"
 #include "../screen.inl.h"
 #include "../ternary.inl.h"
 

@@ -1,6 +1,7 @@
 // Speed of the kernels on one core: bytes/s of decode against a bare read of the same memory, multiply-adds/s of tiles against a bare loop
 // of the same instruction. Working sets for bytes/s are larger than the last-level cache. Best of several repeats.
 // Usage: kernel-bench [isa].
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -101,6 +102,34 @@ void benchTiles(const Kernels& k, const Buffers& b) {
   }
 }
 
+// Activations and scales in groups of 128 beside the same codes with one scale each, the two taking turns. A single row of activations reads
+// the whole working set, many a matrix.
+void benchGroups(const Kernels& k, const Buffers& b) {
+  constexpr int columns = 2048, nGroups = columns / 128, chunkRows = 128, most = 128;
+  constexpr size_t rowBytes = columns / 4;
+  constexpr int allRows = workingSet / rowBytes;
+  auto* const scales = reinterpret_cast<float*>(allocate(size_t{allRows} * nGroups * sizeof(float)));
+  for (size_t at = 0; at < size_t{allRows} * nGroups; at++) scales[at] = 0.01f * static_cast<float>(at % 50 + 1);
+  auto* const out = reinterpret_cast<float*>(b.acc);
+  for (const int nX : {1, 4, 16, most}) {
+    const int nRows = nX == 1 ? allRows : 6144;
+    // The order of activations takes no part in the time: b.x may stand for arranged ones, b.sums for offsets and b.floats for reciprocals.
+    const GroupedRows x = {b.x, columns, b.floats, 0, b.sums, 0, nX, nGroups};
+    double best[2] = {1e9, 1e9};
+    for (int turn = 0; turn < 5; turn++) {
+      best[0] = std::min(best[0], bestSeconds(1, [&] {
+        for (int r = 0; r < nRows; r += chunkRows)
+          k.groupDots(b.weights + r * rowBytes, rowBytes, chunkRows, x, {scales + static_cast<size_t>(r) * nGroups, nGroups, 1}, out, chunkRows);
+      }));
+      best[1] = std::min(best[1], bestSeconds(1, [&] { multiplyChunks(k, b, nRows, nX, columns); }));
+    }
+    const double macs = 1.0 * nRows * columns * nX;
+    std::printf("%-11s groups of 128, %d × %d, %3d activations: %6.1f GMAC/s, %3.0f %% of one scale\n", k.isa, nRows, columns, nX, macs / best[0] * 1e-9,
+                100 * best[1] / best[0]);
+  }
+  std::free(scales);
+}
+
 void benchDense(const Kernels& k, const Buffers& b, double readSpeed) {
   constexpr struct {
     DenseType type;
@@ -182,6 +211,7 @@ void benchTable(const Kernels& k, const Buffers& b) {
   benchAttention(k, b);
   benchRows(k, b);
   benchTiles(k, b);
+  benchGroups(k, b);
   std::fflush(stdout);
 }
 

@@ -161,6 +161,36 @@ void compareScreen(const Kernels& kernels, TernaryShape shape, SampleKind kind, 
   report.equal(byTiles.data(), expected.data(), nSums, kernels.isa, what);
 }
 
+// Likewise: in every row of activations and of weights nothing behind its last group may be read or written. groupsPerScale 0: no scales.
+void compareGroups(const Kernels& kernels, TernaryShape shape, int groupsPerScale, SampleKind kind, Report& report) {
+  const int nRows = shape.nRows, nX = shape.nX, nGroups = shape.cols / 128;
+  const size_t pairs = static_cast<size_t>(nGroups + 1) / 2, xBytes = pairs * 256 * static_cast<size_t>(nX);
+  const size_t weightBytes = static_cast<size_t>(nRows) * nGroups * 32;
+  const SampleBuffers buffers(weightBytes > xBytes ? weightBytes : xBytes, kind, 11);
+  Guarded<uint8_t> weights(buffers.samples().bytes, weightBytes);
+  Guarded<int8_t> x(buffers.samples().activations, xBytes);
+  Guarded<int32_t> offsets(pairs * 16 * static_cast<size_t>(nX));
+  for (size_t at = 0; at < xBytes; at++) {
+    // The half that an odd number of groups lacks is zeros.
+    if (nGroups % 2 == 1 && at / 256 % pairs == pairs - 1 && at % 64 >= 32) x.data()[at] = 0;
+    offsets.data()[at / 256 * 16 + at % 64 / 4] -= x.data()[at];
+  }
+  Guarded<float> reciprocals(static_cast<size_t>(nX) * nGroups);
+  for (int at = 0; at < nX * nGroups; at++) reciprocals.data()[at] = 0.003f * static_cast<float>(at % 41 + 1);
+  const int perRow = groupsPerScale == 0 ? 1 : (nGroups + groupsPerScale - 1) / groupsPerScale;
+  Guarded<float> scales(static_cast<size_t>(nRows) * perRow);
+  for (int at = 0; at < nRows * perRow; at++) scales.data()[at] = 0.7f + 0.01f * static_cast<float>(at % 67);
+  const GroupedRows rows = {x.data(), pairs * 256, reciprocals.data(), static_cast<size_t>(nGroups), offsets.data(), pairs * 16, nX, nGroups};
+  const GroupScales of = {groupsPerScale == 0 ? nullptr : scales.data(), static_cast<size_t>(perRow), groupsPerScale == 0 ? 1 : groupsPerScale};
+  const size_t nSums = static_cast<size_t>(nRows) * nX;
+  Guarded<float> actual(nSums), expected(nSums);
+  kernels.groupDots(weights.data(), nGroups * 32, nRows, rows, of, actual.data(), nRows);
+  scalarKernels()->groupDots(weights.data(), nGroups * 32, nRows, rows, of, expected.data(), nRows);
+  char what[128];
+  std::snprintf(what, sizeof what, "groupDots %d × %d, %d activations, %d groups a scale", nRows, shape.cols, nX, groupsPerScale);
+  report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
+}
+
 void compareRealShapes(const Kernels& kernels, Report& report) {
   for (const int nX : {1, 2, 3, 4, 7, 16, 40, 150}) compareTernary(kernels, {640, nX, 2560}, SampleKind::Random, report);
   for (const int nX : {1, 5}) compareTernary(kernels, {320, nX, 6912}, SampleKind::Random, report);
@@ -168,6 +198,10 @@ void compareRealShapes(const Kernels& kernels, Report& report) {
   for (const int nX : {1, 3, 20}) compareTernary(kernels, {35, nX, 128 * 355}, SampleKind::Extremes, report);
   for (int nX = 1; nX <= 40; nX++) compareTernary(kernels, {37, nX, 384}, SampleKind::Random, report);
   for (int nRows = 1; nRows <= 70; nRows++) compareTernary(kernels, {nRows, nRows % 23 + 1, 640}, SampleKind::Random, report);
+  for (const int nX : {1, 2, 3, 4, 5, 8, 11, 40}) compareGroups(kernels, {70, nX, 2048}, 1, SampleKind::Random, report);
+  // Numbers of groups that fill vectors of scales, whole pairs, or neither.
+  for (int nGroups = 1; nGroups <= 35; nGroups++) compareGroups(kernels, {nGroups % 11 + 1, nGroups % 7 + 1, 128 * nGroups}, nGroups % 4, SampleKind::Random, report);
+  for (int nRows = 1; nRows <= 20; nRows++) compareGroups(kernels, {nRows, nRows % 5 + 1, 640}, 1, SampleKind::Extremes, report);
   for (const int nX : {1, 2, 4, 9, 33, 64, 150}) compareScreen(kernels, {64, nX, 2560}, SampleKind::Random, report);
   for (const int nX : {1, 2, 5}) compareScreen(kernels, {6, nX, 1 << 16}, SampleKind::Extremes, report);
   for (int nRows = 1; nRows <= 70; nRows++) compareScreen(kernels, {nRows, nRows % 37 + 1, 192}, SampleKind::Random, report);

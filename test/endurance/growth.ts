@@ -1,0 +1,35 @@
+/** Whether a series grows: its slope by the median of all pairs (Theil and Sen), which a few outliers do not bend. */
+
+/** @returns Units of `values` from one to the next. */
+export function slopeOf(values: readonly number[]): number {
+  const slopes: number[] = [];
+  for (const [i, a] of values.entries())
+    for (const [j, b] of values.entries()) if (j > i) slopes.push((b - a) / (j - i));
+  slopes.sort((a, b) => a - b);
+  const middle = slopes.length >> 1;
+  const high = slopes[middle] ?? 0;
+  return slopes.length % 2 === 1 ? high : (high + (slopes[middle - 1] ?? high)) / 2;
+}
+
+/** What the server weighs after its garbage has been collected. */
+export interface Weight {
+  /** JavaScript's heap, and buffers outside it. */
+  readonly heapBytes: number;
+  readonly residentBytes: number;
+  readonly descriptors: number;
+  /** Timers, sockets, and what else keeps a loop alive. */
+  readonly resources: number;
+}
+
+/** Most that a request may leave behind, on average: less than the smallest thing that a request is remembered by. */
+const perRequest: Weight = { heapBytes: 256, residentBytes: 8192, descriptors: 0.01, resources: 0.01 };
+
+/** What grows, in words; empty when nothing does. */
+export function growthOf(weights: readonly Weight[], requestsBetween: number): string[] {
+  const names = Object.keys(perRequest) as (keyof Weight)[];
+  return names.flatMap((name) => {
+    const slope = slopeOf(weights.map((weight) => weight[name])) / requestsBetween;
+    if (slope <= perRequest[name]) return [];
+    return [`${name}: ${slope.toPrecision(3)} a request, ${perRequest[name]} may be`];
+  });
+}
