@@ -7,6 +7,7 @@ export default defineConfig({
     alias: [
       { find: /^@bitnet\.ts\/core$/, replacement: source("./packages/core/src/index.ts") },
       { find: /^@bitnet\.ts\/core\/base$/, replacement: source("./packages/core/src/base/index.ts") },
+      { find: /^@bitnet\.ts\/core\/page$/, replacement: source("./packages/core/src/index.page.ts") },
       { find: /^@bitnet\.ts\/core\/node$/, replacement: source("./packages/core/src/index.node.ts") },
       {
         find: /^@bitnet\.ts\/core\/conformance$/,

@@ -164,7 +164,7 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
   it("an import map, without any tool", async () => {
     const imports = {
       "bitnet.ts": "../node_modules/bitnet.ts/dist/index.browser.js",
-      "@bitnet.ts/core": "../node_modules/@bitnet.ts/core/dist/index.js",
+      "@bitnet.ts/core/page": "../node_modules/@bitnet.ts/core/dist/index.page.js",
       "@bitnet.ts/core/base": "../node_modules/@bitnet.ts/core/dist/base/index.js",
     };
     const map = `<script type="importmap">${JSON.stringify({ imports })}</script>`;
@@ -219,8 +219,13 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     const { stdout } = await project.run(node, [...conditions, "ssr.mjs"]);
     expect(stdout.trim()).toBe("function");
     const page = readFileSync(join(project.folder, "esbuild-app", "out", "page.js"), "utf8");
-    const worker = readFileSync(installed("bitnet.ts", "worker", "worker.js"), "utf8");
-    for (const text of [page, worker]) expect(text).not.toMatch(/["']node:/);
+    const workers = ["worker.js", "wasm-worker.js", "grammar-worker.js"].map((name) =>
+      readFileSync(installed("bitnet.ts", "worker", name), "utf8"),
+    );
+    for (const text of [page, ...workers]) {
+      expect(text).not.toMatch(/["']node:/);
+      expect(text).not.toMatch(/\beval\(|new Function\(/);
+    }
   });
 });
 

@@ -10,6 +10,7 @@ import {
   tinyModels,
   usableIsas,
   wasm,
+  webgpu,
 } from "./tiny-model.ts";
 
 /** One sequence in the first pages of the arena. */
@@ -72,18 +73,19 @@ const halfPrecision: Tolerance = {
   margin: 0.05,
 };
 
-/** @param maxIds Greedy steps to follow, where 40 would take the reference too long. */
+/** @param maxIds Greedy steps to follow, where 40 would take the reference too long; `prompts` likewise. */
 async function checkPrompts(
   path: string,
   backend: Backend,
   tolerance: Tolerance,
   maxIds = 40,
+  prompts = golden.prompts,
 ): Promise<void> {
   const { kvType, margin } = tolerance;
   const { program, tokenizer } = await bindTiny(path);
   const executable = await backend.load(program, { kvType, nPages: 8, maxRows: 64 });
   try {
-    for (const prompt of golden.prompts) {
+    for (const prompt of prompts) {
       expect(Array.from(tokenizer.encode(prompt.text, { bos: true }))).toEqual(prompt.ids);
       const session = new Session(executable);
       let logits = await session.feed(prompt.ids);
@@ -118,6 +120,16 @@ describe("golden answers, reference backend", () => {
 describe("golden answers, wasm backend", () => {
   it.each(formats)("%s, f32 cache, 2 threads", async (_, path) => checkPrompts(path, await wasm(2), exact));
   it("i2_s, f16 cache, 1 thread", async () => checkPrompts(tinyModels.i2_s, await wasm(1), halfPrecision));
+});
+
+const gpu = await webgpu();
+
+describe.skipIf(gpu === null)("golden answers, webgpu backend", () => {
+  const there = () => gpu ?? reference();
+  // A software adapter takes a second or so for a step.
+  const [first, second] = golden.prompts.map((prompt) => [prompt]);
+  it("i2_s, f32 cache", () => checkPrompts(tinyModels.i2_s, there(), exact, 6, first));
+  it("hf bf16, f16 cache", () => checkPrompts(tinyModels["hf bf16"], there(), halfPrecision, 3, second));
 });
 
 describe.skipIf(best === undefined)("golden answers, native backend", () => {

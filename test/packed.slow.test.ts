@@ -62,12 +62,19 @@ describe.skipIf(!all)("the packed packages", { timeout: 600_000 }, () => {
   });
 
   it("have types for nodenext (both kinds of module) and for bundlers, without skipLibCheck", async () => {
-    const code = `import { BitNet, type ModelInfo } from "bitnet.ts";
+    const code = `import { BitNet, type Generation, type ModelInfo } from "bitnet.ts";
 export async function f(): Promise<ModelInfo> { const m: BitNet = await BitNet.load("x"); return m.info; }
+export async function g(text: Generation): Promise<void> { for await (const piece of text) piece.text.trim(); }
 // @ts-expect-error the types are there, not any
 export const wrong: number = BitNet.load("x");\n`;
     for (const name of ["types.mts", "types.cts", "types.ts"]) project.write(name, code);
-    const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+    // The oldest compiler that is promised, and the one of this repository. Only from 5.8 on may CommonJS require modules.
+    project.install("typescript@5.4");
+    const tscIn = (folder: string) => join(folder, "node_modules", "typescript", "bin", "tsc");
+    const compilers = [
+      [tscIn(project.folder), ["types.mts"]],
+      [tscIn(root), ["types.mts", "types.cts"]],
+    ] as const;
     const common = [
       "--noEmit",
       "--strict",
@@ -77,9 +84,11 @@ export const wrong: number = BitNet.load("x");\n`;
       "es2023,dom,dom.iterable,esnext.disposable",
     ];
     const types = ["--types", "node", "--typeRoots", join(root, "node_modules", "@types")];
-    await project.run(node, [tsc, ...common, ...types, "--module", "nodenext", "types.mts", "types.cts"]);
     const bundler = ["--module", "esnext", "--moduleResolution", "bundler", "types.ts"];
-    await project.run(node, [tsc, ...common, ...types, ...bundler]);
+    for (const [tsc, files] of compilers) {
+      await project.run(node, [tsc, ...common, ...types, "--module", "nodenext", ...files]);
+      await project.run(node, [tsc, ...common, ...types, ...bundler]);
+    }
   });
 
   it("carry README, licence, and source maps that hold the sources", () => {
@@ -128,12 +137,13 @@ export const wrong: number = BitNet.load("x");\n`;
       const { text } = JSON.parse(expected);
       expect(JSON.parse(stdout)).toMatchObject({ backend: "wasm", text });
       const because = `bitnet: no native backend (there is no native binary for ${process.platform}-${process.arch}: run "npx bitnet.ts build-native", which needs a C++20 compiler)`;
-      expect(stderr).toBe(`${because}; WebAssembly serves\n`);
+      const noGpu = "no WebGPU (the optional package webgpu is not installed (npm install webgpu))";
+      expect(stderr).toBe(`${because}, ${noGpu}; WebAssembly serves\n`);
       rmSync(join(bare.folder, "node_modules", "@bitnet.ts", "wasm"), { recursive: true });
       const plain = await bare.run(node, [script], { BITNET_NATIVE_PATH: "" });
       expect(JSON.parse(plain.stdout)).toMatchObject({ backend: "reference", text });
       expect(plain.stderr).toBe(
-        `${because}, no WebAssembly (@bitnet.ts/wasm is not installed); the slow reference backend serves\n`,
+        `${because}, ${noGpu}, no WebAssembly (@bitnet.ts/wasm is not installed); the slow reference backend serves\n`,
       );
       await expect(bare.run(node, [script], { BITNET_BACKEND: "native" })).rejects.toThrow(/build-native/);
 

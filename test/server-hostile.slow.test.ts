@@ -2,14 +2,37 @@
  * Hostile requests against the real process: none may crash it, hang it, or make it answer with an internal error. BITNET_HOSTILE sets
  * how many; a seed and a number repeat each.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { embeddedModelPath } from "bitnet.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
+import { trainAdapter } from "./trained-adapter.ts";
 
 let server: ServerProcess;
+let folder: string;
 beforeAll(async () => {
-  server = await startServerProcess(["--timeout", "20", "--alias", "*"]);
+  folder = mkdtempSync(join(tmpdir(), "bitnet-hostile-"));
+  await trainAdapter(folder, { name: "adapter", seed: 1, text: "Hi" });
+  server = await startServerProcess(
+    [
+      ...[
+        "--model",
+        `tiny=${embeddedModelPath()}`,
+        "--lora",
+        `adapter=${join(folder, "adapter", "adapter")}`,
+      ],
+      ...["--timeout", "20", "--alias", "*", "--data", join(folder, "data"), "--allow-pull", "nobody/*"],
+    ],
+    // Nothing that is asked for here may reach a hub.
+    { HF_ENDPOINT: "http://127.0.0.1:9", HF_HUB_CACHE: join(folder, "hub") },
+  );
+}, 120_000);
+afterAll(async () => {
+  await server?.end();
+  rmSync(folder, { recursive: true, force: true });
 });
-afterAll(() => server?.end());
 
 const nRequests = Number(process.env.BITNET_HOSTILE ?? 1500);
 const paths = [
@@ -19,6 +42,21 @@ const paths = [
   ..."/api/show /completion /tokenize /detokenize /apply-template /v1/embeddings /v1/models/%00 /v1/responses/x".split(
     " ",
   ),
+  ..."/api/pull /api/copy /api/create /api/push /api/embed /api/embeddings /v1/files /v1/batches /v1/batches/x/cancel".split(
+    " ",
+  ),
+];
+/** Without a body, and one that is answered with what a body of `DELETE` says. */
+const otherRequests: readonly (readonly [method: string, path: string])[] = [
+  ["DELETE", "/api/delete"],
+  ["DELETE", "/v1/files/file-x"],
+  ["DELETE", "/v1/responses/%2e%2e%2f"],
+  ["GET", "/v1/files/..%2f..%2fetc%2fpasswd/content"],
+  ["GET", "/v1/files?limit=1e9&after=%00&order=x"],
+  ["GET", "/v1/batches?limit=-1&after=..%2f"],
+  ["GET", "/v1/batches/batch_%00"],
+  ["GET", "/api/tags?x=%ff"],
+  ["PUT", "/v1/batches"],
 ];
 
 /** Mulberry32: a small generator that a number seeds. */
@@ -86,9 +124,19 @@ const values: unknown[] = [
     { constructor: 1 },
     { toString: "x" },
   ],
+  ...[
+    "adapter",
+    "adapter:latest",
+    "tiny",
+    "owner/name",
+    "http://127.0.0.1:9/x/y",
+    "nobody@x/y",
+    "nobody/../x",
+  ],
+  ...["file-x", "/v1/chat/completions", "24h", { anchor: "created_at", seconds: -1 }],
 ];
 const names =
-  "model messages prompt input max_tokens max_completion_tokens max_output_tokens n stream stop temperature top_p top_k min_p typical_p seed logprobs top_logprobs logit_bias tools tool_choice response_format format options system stop_sequences echo suffix best_of stream_options n_predict content tokens guided_regex guided_choice guided_json previous_response_id instructions text think raw context keep_alive repeat_penalty repeat_last_n frequency_penalty presence_penalty chat_template_kwargs stop_token_ids ignore_eos n_probs role name".split(
+  "model messages prompt input max_tokens max_completion_tokens max_output_tokens n stream stop temperature top_p top_k min_p typical_p seed logprobs top_logprobs logit_bias tools tool_choice response_format format options system stop_sequences echo suffix best_of stream_options n_predict content tokens guided_regex guided_choice guided_json previous_response_id instructions text think raw context keep_alive repeat_penalty repeat_last_n frequency_penalty presence_penalty chat_template_kwargs stop_token_ids ignore_eos n_probs role name dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers xtc_probability xtc_threshold lora insecure source destination input_file_id endpoint completion_window metadata output_expires_after dimensions encoding_format truncate".split(
     " ",
   );
 
@@ -122,17 +170,40 @@ function hostileBody(random: () => number): string | Uint8Array {
   return text;
 }
 
+/** A form as a browser sends it, and as nobody should. */
+function hostileForm(random: () => number): { body: string; type: string } {
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+  const boundary = pick(["x", "x".repeat(70), "", "a b", '"q"']);
+  const part = () =>
+    `--${boundary}\r\ncontent-disposition: form-data; name="${pick(["file", "purpose", "x", "", "file\0"])}"${pick(["", '; filename="a"', '; filename="../../a"'])}\r\n\r\n${pick(["batch", "{}", '{"custom_id":"1"}\n', "\0", ""])}\r\n`;
+  const parts = Array.from({ length: Math.floor(random() * 4) }, part).join("");
+  const body = parts + pick([`--${boundary}--\r\n`, "", "--"]);
+  return {
+    body,
+    type: pick([`multipart/form-data; boundary=${boundary}`, "multipart/form-data", "text/plain"]),
+  };
+}
+
 test(`${nRequests} hostile requests`, { timeout: 3_600_000 }, async () => {
   let next = 0;
   const seen = new Map<number, number>();
   const work = async () => {
     for (let i = next++; i < nRequests; i = next++) {
       const random = generator(i);
-      const path = paths[Math.floor(random() * paths.length)] ?? "/";
-      const body = hostileBody(random);
-      const response = await fetch(server.url + path, { method: "POST", body: body as BodyInit });
+      const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+      const [method, path] = random() < 0.1 ? pick(otherRequests) : (["POST", pick(paths)] as const);
+      const form = path === "/v1/files" && random() < 0.8 ? hostileForm(random) : null;
+      const body = method === "GET" ? undefined : (form?.body ?? hostileBody(random));
+      const response = await fetch(server.url + path, {
+        method,
+        ...(body === undefined ? {} : { body: body as BodyInit }),
+        ...(form === null ? {} : { headers: { "content-type": form.type } }),
+      }).catch((cause: unknown) => {
+        const sent = `request ${i} ${method} ${path} ${JSON.stringify(form)} ${String(body).slice(0, 300)}`;
+        throw new Error(`${sent}: no answer; ${server.log().slice(-500)}`, { cause });
+      });
       const text = await response.text();
-      const shown = `request ${i} ${path} ${String(body).slice(0, 300)} → ${response.status} ${text.slice(0, 300)}`;
+      const shown = `request ${i} ${method} ${path} ${String(body).slice(0, 300)} → ${response.status} ${text.slice(0, 300)}`;
       expect([500, 502].includes(response.status), shown).toBe(false);
       expect(/internal error/.test(text), shown).toBe(false);
       seen.set(response.status, (seen.get(response.status) ?? 0) + 1);

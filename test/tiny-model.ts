@@ -1,5 +1,5 @@
 /** The oracle's checkpoint in all its formats, bound to Programs, and its golden answers. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import {
   type Backend,
@@ -14,6 +14,7 @@ import {
 import { openFileSource, openPath } from "@bitnet.ts/core/node";
 import { createNativeBackend, nativeStatus } from "@bitnet.ts/native";
 import { createWasmBackend } from "@bitnet.ts/wasm";
+import { createWebGpuBackend } from "@bitnet.ts/webgpu";
 
 export interface GoldenPrompt {
   text: string;
@@ -62,6 +63,21 @@ export function usableIsas(): string[] {
 }
 
 export const wasm = (threads: number): Promise<Backend> => createWasmBackend({ threads });
+
+/** The software adapter of Debian's chromium, unless there is another; null where there is none, which is an error with BITNET_REQUIRE_ALL. */
+export async function webgpu(): Promise<Backend | null> {
+  const swiftShader = "/usr/lib/chromium/vk_swiftshader_icd.json";
+  if (existsSync(swiftShader)) process.env.VK_DRIVER_FILES ??= swiftShader;
+  try {
+    return await createWebGpuBackend();
+  } catch (error) {
+    // One that computes wrongly is no reason to skip.
+    const isAbsent = /no adapter|not installed|does not load/.test(String(error));
+    if (process.env.BITNET_REQUIRE_ALL === "1" || !isAbsent) throw error;
+    console.warn(`skipped: ${error}`);
+    return null;
+  }
+}
 
 export function nativeFor(isa: string, threads: number): Promise<Backend> {
   return createNativeBackend({ isa, threads });

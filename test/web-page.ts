@@ -14,11 +14,15 @@ export function isBrowserMissing(name: BrowserName = "chrome"): boolean {
   return isMissing;
 }
 
-export function startBrowser(name: BrowserName = "chrome"): Promise<Browser> {
+/** Chromium's software adapter, so that pages have WebGPU without a GPU. */
+const softwareGpu = ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+export function startBrowser(name: BrowserName = "chrome", { hasGpu = false } = {}): Promise<Browser> {
+  const chrome = hasGpu ? softwareGpu : ["--no-sandbox", "--disable-gpu"];
   return puppeteer.launch({
     browser: name,
     executablePath: paths[name],
-    args: name === "chrome" ? ["--no-sandbox", "--disable-gpu"] : [],
+    args: name === "chrome" ? chrome : [],
     timeout: 120_000,
   });
 }

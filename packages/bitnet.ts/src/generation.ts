@@ -4,6 +4,7 @@
  */
 import type {
   GenerationTimings,
+  PieceIterator,
   Generation as RawGeneration,
   TokenLogprob as RawLogprob,
   TokenPiece as RawPiece,
@@ -97,7 +98,7 @@ export interface Generation extends AsyncIterable<TokenPiece> {
    */
   readonly textStream: ReadableStream<string>;
   /** @throws BitNetError INVALID_ARGUMENT when the generation has been read, or is being read. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<TokenPiece, undefined>;
+  [Symbol.asyncIterator](): PieceIterator<TokenPiece>;
 }
 
 /** Where a generation comes from. */
@@ -130,9 +131,9 @@ export class SingleGeneration implements Generation {
     return this.#stream;
   }
 
-  [Symbol.asyncIterator](): AsyncIterableIterator<TokenPiece, undefined> {
+  [Symbol.asyncIterator](): PieceIterator<TokenPiece> {
     const source = this.#read();
-    const iterator: AsyncIterableIterator<TokenPiece, undefined> = {
+    const iterator: PieceIterator<TokenPiece> = {
       next: () => source.next(),
       return: async () => (await source.return?.()) ?? { done: true, value: undefined },
       [Symbol.asyncIterator]: () => iterator,

@@ -1,6 +1,6 @@
 /** bitnet.ts in browsers and isolates: the same names as in Node. Nothing here or below imports Node or touches a global when imported. */
-export { cosineSimilarity } from "@bitnet.ts/core";
 export { BitNetError } from "@bitnet.ts/core/base";
+export { cosineSimilarity } from "@bitnet.ts/core/page";
 export { BitNet } from "./browser/load.ts";
 export { PageChat as Chat } from "./browser/page-chat.ts";
 export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "./platform-facts.ts";

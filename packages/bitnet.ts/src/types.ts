@@ -14,7 +14,7 @@ import type {
 export interface BitNetLoadOptions {
   /** Compute threads; default: the cores available to this process. */
   threads?: number;
-  /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768. */
+  /** Tokens of context, at most what the model was trained with; default: as much, but not over 32768, nor more than WebAssembly has room for. */
   contextLength?: number;
   /** Force a backend; default: `BITNET_BACKEND`, else native where a binary fits, else webgpu on a GPU, else wasm, else reference. */
   backend?: BackendName;
@@ -27,7 +27,7 @@ export interface BitNetLoadOptions {
   activations?: "int8" | "f32";
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
-  /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short. */
+  /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short and in WebAssembly. */
   cacheTokens?: number;
   /**
    * Keep a copy of the head's table in int8, in order to read half as much per token: exact logits are computed only where they matter,

@@ -73,7 +73,13 @@ export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
 export { Scheduler } from "./generate/scheduler.ts";
 export type { SchedulerOptions, SchedulerStats } from "./generate/scheduler-options.ts";
 export type { StopReason } from "./generate/stop.ts";
-export type { Generation, GenerationResult, GenerationTimings, TokenPiece } from "./generate/stream.ts";
+export type {
+  Generation,
+  GenerationResult,
+  GenerationTimings,
+  PieceIterator,
+  TokenPiece,
+} from "./generate/stream.ts";
 export type { ThinkingMarks } from "./generate/thinking.ts";
 export {
   type Adapter,
@@ -98,6 +104,7 @@ export type { ModelConfig } from "./model/model-config.ts";
 export { ProgramWeights } from "./model/program-weights.ts";
 export { ropeTable } from "./model/rope-table.ts";
 export { rowOrder } from "./model/row-order.ts";
+export * from "./model/tokenizer-source.ts";
 export { denseByteLength, widenRows } from "./packing/dense.ts";
 export type { DenseType, PackingId, Scale, TernaryShape } from "./packing/packing.ts";
 export { isGroupPacking, packings } from "./packing/registry.ts";

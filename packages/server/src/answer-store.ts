@@ -1,6 +1,6 @@
 /**
- * Keeps the last answers of each tenant for a while, so that clients can refer to them: bounded by number, size and age. Only answers
- * that were finished get here. Answers of other servers are fetched before they are looked for, where servers share them.
+ * Keeps the last answers of each tenant for a while, so that clients can refer to them: bounded by number, size and age of all together. Where
+ * they are too many, the tenant that holds most gives up its oldest, so that none can drive out another's. Only answers that were finished get here. Answers of other servers are fetched before they are looked for, where servers share them.
  */
 
 export interface StoredAnswer {
@@ -49,7 +49,10 @@ export class AnswerStore {
     this.#shared = shared;
   }
 
+  /** The oldest first. */
   readonly #answers = new Map<string, Kept>();
+  /** What each tenant holds. */
+  readonly #shares = new Map<string, { answers: number; bytes: number }>();
   #bytes = 0;
 
   keep(answer: StoredAnswer): void {
@@ -62,20 +65,49 @@ export class AnswerStore {
     for (const id of ids.slice(0, maxFetched)) {
       const answer = await this.#shared.fetch(id, tenant);
       const here = this.#answers.get(answer?.id ?? id);
-      if (answer === null && here?.isShared === true) this.#remove(id, here.bytes);
+      if (answer === null && here?.isShared === true) this.#remove(here);
       if (answer && answer.tenant === tenant && here === undefined) this.#keepHere(answer, true);
     }
   }
 
   #keepHere(answer: StoredAnswer, isShared: boolean): void {
     const bytes = 2 * JSON.stringify(answer).length;
+    const before = this.#answers.get(answer.id);
+    if (before !== undefined) this.#remove(before);
     this.#answers.set(answer.id, { answer, bytes, at: Date.now(), isShared });
-    this.#bytes += bytes;
-    for (const [id, each] of this.#answers) {
-      const isOld = Date.now() - each.at > maxAgeMs;
-      if (!isOld && this.#answers.size <= maxAnswers && this.#bytes <= maxBytes) break;
-      this.#remove(id, each.bytes);
+    this.#count(answer.tenant, 1, bytes);
+    for (const each of this.#answers.values()) {
+      if (Date.now() - each.at <= maxAgeMs) break;
+      this.#remove(each);
     }
+    while (this.#answers.size > maxAnswers || this.#bytes > maxBytes) {
+      const oldest = this.#oldestOf(this.#largestTenant());
+      if (oldest === undefined) return;
+      this.#remove(oldest);
+    }
+  }
+
+  #count(tenant: string, answers: number, bytes: number): void {
+    const share = this.#shares.get(tenant) ?? { answers: 0, bytes: 0 };
+    const next = { answers: share.answers + answers, bytes: share.bytes + bytes };
+    if (next.answers === 0) this.#shares.delete(tenant);
+    else this.#shares.set(tenant, next);
+    this.#bytes += bytes;
+  }
+
+  #largestTenant(): string | undefined {
+    let largest: string | undefined;
+    let most = -1;
+    for (const [tenant, { answers, bytes }] of this.#shares) {
+      const share = Math.max(answers / maxAnswers, bytes / maxBytes);
+      if (share > most) [largest, most] = [tenant, share];
+    }
+    return largest;
+  }
+
+  #oldestOf(tenant: string | undefined): Kept | undefined {
+    for (const each of this.#answers.values()) if (each.answer.tenant === tenant) return each;
+    return undefined;
   }
 
   find(id: string, tenant: string): StoredAnswer | undefined {
@@ -99,12 +131,12 @@ export class AnswerStore {
     const found = this.#answers.get(id);
     if (found === undefined || found.answer.tenant !== tenant) return false;
     this.#shared?.delete(found.answer);
-    this.#remove(id, found.bytes);
+    this.#remove(found);
     return true;
   }
 
-  #remove(id: string, bytes: number): void {
-    this.#answers.delete(id);
-    this.#bytes -= bytes;
+  #remove({ answer, bytes }: Kept): void {
+    this.#answers.delete(answer.id);
+    this.#count(answer.tenant, -1, -bytes);
   }
 }

@@ -207,7 +207,7 @@ export class Exchange {
   fail(thrown: unknown): void {
     const error = this.signal.aborted ? (this.signal.reason as ServeError) : toServeError(thrown);
     this.failure = error;
-    if (error.status >= 500 && error.status !== 503)
+    if (error.status >= 500 && error.status !== 501 && error.status !== 503)
       this.serving.settings.log(describeFailure(this.id, error));
     if (this.#stream !== null) this.#failStream(this.#stream, error);
     else if (!this.reply.raw.destroyed) sendError(this.reply, this.dialect, error, this.id);

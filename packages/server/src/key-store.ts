@@ -38,7 +38,9 @@ export interface KeyStore {
   add(record: KeyRecord): Promise<void>;
   /** @returns Whether there was one. */
   remove(id: string): Promise<boolean>;
-  /** Puts keys back into a store that has forgotten that it had any. */
+  /** Whether the store has lost its memory between two stamps. */
+  hasForgotten?(before: string, now: string): boolean;
+  /** Puts keys back into a store that has forgotten them, but for those that were revoked since. */
   restore?(known: readonly KeyRecord[]): Promise<void>;
 }
 

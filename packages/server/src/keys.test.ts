@@ -56,6 +56,9 @@ class FakeStore implements KeyStore {
     this.mark++;
     return true;
   }
+  hasForgotten(_before: string, now: string) {
+    return now === "";
+  }
   async restore(known: readonly KeyRecord[]) {
     this.records = [...known];
     this.mark = 100;

@@ -90,12 +90,19 @@ export class KeyRing {
     await this.#follow().catch(() => {});
   }
 
+  #isForgotten(stamp: string): boolean {
+    if (this.#stamp === null || this.#keys.length === 0) return false;
+    return this.#store.hasForgotten?.(this.#stamp, stamp) ?? false;
+  }
+
   async #follow(): Promise<void> {
-    const stamp = await this.#store.stamp();
+    let stamp = await this.#store.stamp();
     if (stamp === null || stamp === this.#stamp) return;
-    if (stamp === "" && this.#keys.length > 0) {
+    if (this.#isForgotten(stamp)) {
       await this.#store.restore?.(this.#keys.map(({ record }) => record));
-      return;
+      stamp = await this.#store.stamp();
+      // Whoever has forgotten everything knows of no key that was revoked.
+      if (stamp === null || stamp === "") return;
     }
     const records = await this.#store.read();
     this.#keys = records.map((record) => ({ record, hash: Buffer.from(record.hash, "hex") }));

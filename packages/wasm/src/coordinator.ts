@@ -4,7 +4,7 @@
  */
 import type { EngineFailure } from "@bitnet.ts/core";
 import { createMemory, Engine, stackBytes } from "./engine.ts";
-import type { Answers, FilePart, FromWorker, Proofs, Request, ToWorker } from "./messages.ts";
+import type { Answers, FilePart, FromWorker, Proofs, Request, Shared, ToWorker } from "./messages.ts";
 
 export interface WorkerPort {
   post(message: FromWorker, transfer: ArrayBuffer[]): void;
@@ -15,8 +15,13 @@ export interface WorkerPort {
 /** Calls after which a function is compiled by the optimising compiler, and then some. */
 const hotCalls = 4000;
 const hotMs = 60;
-/** Coarse clocks of pages tell 1 ms. */
-const speedMs = 6;
+/**
+ * Of a spell for the stopwatch, by the clock: long enough for a coarse one of pages (1 ms), else short, so that many find a core undisturbed on a
+ * machine with other work.
+ */
+const shortestMs = 0.2;
+const longestMs = 6;
+const stepsOfClock = 10;
 const quietRounds = 8;
 /** Where the machine is busy, the choice is made with what is known by then. */
 const mostSpeedMs = 500;
@@ -67,7 +72,11 @@ class Coordinator {
     return this.#engine;
   }
 
-  async #help({ module, memory, index, stackTop }: Extract<ToWorker, { kind: "help" }>): Promise<void> {
+  async #help({ module, index, port }: Extract<ToWorker, { kind: "help" }>): Promise<void> {
+    const { memory, stackTop } = await new Promise<Shared>((resolve) => {
+      port.onmessage = ({ data }: MessageEvent<Shared>) => resolve(data);
+    });
+    port.close();
     const { call } = await Engine.open(module, memory, false);
     call.__stack_pointer.value = stackTop;
     this.#port.post({ kind: "ready" }, []);
@@ -110,9 +119,13 @@ class Coordinator {
       }
       case "prepareHelpers": {
         const { call, memory } = this.#live;
-        const stackTops = Array.from({ length: request.n }, () => call.bitnet_allocate(stackBytes));
-        if (stackTops.includes(0)) throw new RangeError("no memory for the stacks of threads");
-        return { memory, stackTops: stackTops.map((at) => at + stackBytes) };
+        const stacks = request.ports.map(() => call.bitnet_allocate(stackBytes));
+        if (stacks.includes(0)) throw new RangeError("no memory for the stacks of threads");
+        for (const [i, port] of request.ports.entries()) {
+          const shared: Shared = { memory, stackTop: (stacks[i] ?? 0) + stackBytes };
+          port.postMessage(shared);
+        }
+        return null;
       }
       case "setHelpers":
         this.#live.call.bitnet_set_helpers(request.n);
@@ -203,12 +216,13 @@ class Coordinator {
  * clearly been there for each and nothing has become faster for a while.
  */
 function speedsOf(call: (variant: number) => number, variants: readonly number[]): number[] {
-  const first = variants.map((variant) => speedOf(call, variant));
+  const spellMs = Math.min(longestMs, Math.max(shortestMs, stepsOfClock * clockStepMs()));
+  const first = variants.map((variant) => speedOf(call, variant, spellMs));
   const best = [...first];
   const began = performance.now();
   for (let quiet = 0; quiet < quietRounds && performance.now() - began < mostSpeedMs; quiet++) {
     for (const [i, variant] of variants.entries()) {
-      const time = speedOf(call, variant);
+      const time = speedOf(call, variant, spellMs);
       const [before = time, atFirst = time] = [best[i], first[i]];
       if (time < 0.9 * before || time > atFirst / 2) quiet = 0;
       best[i] = Math.min(before, time);
@@ -217,7 +231,7 @@ function speedsOf(call: (variant: number) => number, variants: readonly number[]
   return best;
 }
 
-function speedOf(call: (variant: number) => number, variant: number): number {
+function speedOf(call: (variant: number) => number, variant: number, spellMs: number): number {
   const began = performance.now();
   let n = 0;
   let took = 0;
@@ -225,6 +239,18 @@ function speedOf(call: (variant: number) => number, variant: number): number {
     for (let each = 0; each < 16; each++) call(variant);
     n += 16;
     took = performance.now() - began;
-  } while (took < speedMs);
+  } while (took < spellMs);
   return took / n;
+}
+
+/** The least that two readings of the clock differ by. */
+function clockStepMs(): number {
+  let least = longestMs;
+  for (let i = 0; i < 4; i++) {
+    const began = performance.now();
+    let now = began;
+    while (now === began) now = performance.now();
+    least = Math.min(least, now - began);
+  }
+  return least;
 }

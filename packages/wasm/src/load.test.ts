@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createWasmBackend } from "./index.ts";
 import { type LoadTarget, loadExecutable } from "./load.ts";
 import { Machine } from "./machine.ts";
-import { weightBytes } from "./memory-plan.ts";
+import { mostPages, weightBytes } from "./memory-plan.ts";
 import { compileModule } from "./modules.ts";
 
 const options: LoadOptions = { kvType: "f16", nPages: 1, maxRows: 4 };
@@ -222,6 +222,44 @@ describe("a machine", () => {
     machine.end();
   });
 
+  it("that is granted less than it was told fails with the engine's words, and nothing is left behind", async () => {
+    const module = await compileModule("plain", {});
+    const place = { places: {}, pages: { least: 512, best: 512 }, threads: 1 };
+    const { machine } = await Machine.start(module, place);
+    const { variants } = await machine.ask({ kind: "prove" });
+    const live: number[] = [(await machine.ask({ kind: "destroy" })).liveBytes];
+    const target: LoadTarget = {
+      ...{ variant: variants.indexOf("wasm-plain-exact"), threads: 1, allThreads: true },
+      takeMachine: async () => ({ machine, pages: mostPages }),
+      giveBack: async () => {
+        live.push((await machine.ask({ kind: "destroy" })).liveBytes);
+      },
+    };
+    const [rows, cols] = [16_384, 1024];
+    const read = async (_: number, length: number) => new Uint8Array(length);
+    const source = { kind: "stream", name: "table", size: 2 * rows * cols, read } as const;
+    const error = await failureOf(loadExecutable(target, tableProgram(rows, cols, source), options));
+    expect(error.code).toBe("OUT_OF_MEMORY");
+    expect(error.message).toMatch(/no memory for 33554432 bytes of weights/);
+    expect(live).toEqual([live[0], live[0]]);
+    machine.end();
+  });
+
+  it("with a large memory ends with its program: many loads one after another take no more than one", async () => {
+    const backend = await createWasmBackend({ threads: 2 });
+    const [rows, cols] = [49_152, 1024];
+    const size = 2 * rows * cols;
+    const read = async (_: number, length: number) => new Uint8Array(length).fill(1);
+    const load = async () => {
+      const program = tableProgram(rows, cols, { kind: "stream", name: "table", size, read });
+      await (await backend.load(program, options)).dispose();
+    };
+    for (let i = 0; i < 2; i++) await load();
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 8; i++) await load();
+    expect(process.memoryUsage().rss - before).toBeLessThan(4 * size);
+  });
+
   it("that breaks fails what it was asked, then and later, and ends its threads", async () => {
     const module = await compileModule("plain", {});
     const { machine } = await Machine.start(module, {
@@ -230,7 +268,8 @@ describe("a machine", () => {
       threads: 2,
     });
     const broken = { code: "BACKEND_FAILED", message: expect.stringMatching(/no memory for the stacks/) };
-    const asked = machine.ask({ kind: "prepareHelpers", n: 4000 });
+    const ports = Array.from({ length: 200 }, () => new MessageChannel().port1);
+    const asked = machine.ask({ kind: "prepareHelpers", ports }, ports);
     await expect(asked).rejects.toMatchObject(broken);
     await expect(machine.ask({ kind: "prove" })).rejects.toMatchObject(broken);
     expect(machine.isBroken).toBe(true);

@@ -19,6 +19,8 @@ export class WebGpuBackend implements Backend {
   readonly rejected: readonly RejectedVariant[];
   readonly operations = opNames;
   readonly streams = true;
+  /** WebGPU tells nobody how much memory there is: unless told otherwise the cache is made for cards of this size. */
+  readonly addressBytes = 4 * 2 ** 30;
   readonly adapter: AdapterReport;
   readonly #options: DeviceOptions;
   #device: Promise<Device>;

@@ -93,7 +93,7 @@ export class DeviceMemory {
   }
 }
 
-export function mega(bytes: number): string {
+function mega(bytes: number): string {
   return `${Math.ceil(bytes / 1e6)} MB`;
 }
 

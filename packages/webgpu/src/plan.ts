@@ -30,7 +30,7 @@ import { writeKv } from "./kernels/write-kv.ts";
 import { type DeviceMemory, tensorBytes } from "./memory.ts";
 
 /** Bytes of a tensor, or its elements widened to f32, and where they go. */
-export interface Upload {
+interface Upload {
   tensor: TernaryTensor | DenseTensor;
   buffer: GPUBuffer;
   at: number;

@@ -2,8 +2,9 @@
  * The page's side of a model that runs in a worker: the public class of bitnet.ts without ever waiting for the engine. Touches no
  * global of browsers when it is imported, so that servers may render pages that import it.
  */
-import { type ChatTemplate, chatTemplateFor, makeTokenizer, type Tokenizer } from "@bitnet.ts/core";
+import type { ChatTemplate, Tokenizer } from "@bitnet.ts/core";
 import { BitNetError, onAbort, throwIfAborted } from "@bitnet.ts/core/base";
+import { chatTemplateFor, makeTokenizer } from "@bitnet.ts/core/page";
 import { type AnswerOptions, FormedGeneration, type ValueGeneration } from "../answer-form.ts";
 import type { BitNet } from "../bitnet.ts";
 import type { Chat, ChatOptions, SendOptions } from "../chat.ts";

@@ -2,7 +2,7 @@
 import { BitNetError } from "@bitnet.ts/core";
 import { defaultSettings } from "@bitnet.ts/server";
 import type { Command } from "commander";
-import { formatBytes, formatCount, formatTable, printable } from "../format.ts";
+import { formatCount, formatTable, printable } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
 import { parseNumberFrom } from "../values.ts";
@@ -108,7 +108,10 @@ function describe(now: Live, before: Live | null): string {
       "tokens",
       `${formatCount(now.generatedTokens)} generated, ${formatCount(now.promptTokens)} of prompts, ${share(now.cachedTokens, now.promptTokens)} from the cache`,
     ],
-    ["memory", `${formatBytes(now.memoryBytes)}, key/value cache ${share(now.kvUsage, 1)} in use`],
+    [
+      "memory",
+      `${(now.memoryBytes / 2 ** 20).toFixed(0)} MiB, key/value cache ${share(now.kvUsage, 1)} in use`,
+    ],
     ...rates(now, before),
   ];
   const shown = rows.map(([name, value]) => [name, printable(value)]);

@@ -29,4 +29,6 @@ export interface PlannedConversion extends Conversion {
    * columns. Weights are the same, logits are not.
    */
   changesActivations: boolean;
+  /** Frequencies of rotations that one kind of file gives by a rule and the other by f32 divisors differ in the last place. */
+  roundsRotations: boolean;
 }

@@ -6,10 +6,24 @@ import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { isGroupPacking } from "../packing/registry.ts";
 import type { ConversionOptions, PlannedConversion } from "./conversion.ts";
-import { describeSource } from "./source.ts";
+import { divisorsName, roundsRotations as roundsRotationsOf, ruleOfDivisors } from "./rope-facts.ts";
+import { type ConversionSource, describeSource } from "./source.ts";
 import { type ConversionTarget, isGgufTarget } from "./targets.ts";
 import { toGguf } from "./to-gguf.ts";
 import { toHf } from "./to-hf.ts";
+
+/** A GGUF file's table of divisors becomes a rule, which is what a folder can say. */
+async function withRopeRule(source: ConversionSource): Promise<ConversionSource> {
+  const { config, weights } = source;
+  const divisors = weights.find(({ ggufName }) => ggufName === divisorsName);
+  if (config === null || divisors === undefined) return source;
+  const ropeScaling = await ruleOfDivisors(config, divisors.tensor);
+  return {
+    ...source,
+    config: { ...config, ropeScaling },
+    weights: weights.filter((weight) => weight !== divisors),
+  };
+}
 
 /**
  * @param name The source's, for messages.
@@ -25,8 +39,12 @@ export async function planConversion(
   const source = describeSource(files, name, options);
   if (!source.weights.some(({ kind }) => kind === "ternary"))
     throw new BitNetError("MODEL_UNSUPPORTED", `${name}: holds no ternary weights that could be converted`);
-  const plan = await (isGgufTarget(target) ? toGguf(source, target, options) : toHf(source, target, options));
+  const isGguf = isGgufTarget(target);
+  const described = isGguf ? source : await withRopeRule(source);
+  const plan = await (isGguf ? toGguf(described, target, options) : toHf(described, target, options));
   const isGrouped = isGgufTarget(target) && isGroupPacking(target);
   const wasGrouped = source.config === null ? isGrouped : source.config.activationGroup !== null;
-  return { ...plan, changesActivations: isGrouped !== wasGrouped };
+  const changesRule = described !== source || (isGguf && files.kind === "hf");
+  const roundsRotations = changesRule && described.config !== null && roundsRotationsOf(described.config);
+  return { ...plan, roundsRotations, changesActivations: isGrouped !== wasGrouped };
 }

@@ -7,6 +7,8 @@ import type { GgufMetadata, GgufValue } from "../formats/gguf/values.ts";
 import { parseGgufConfig, parseHfConfig } from "../model/config.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelConfig } from "../model/model-config.ts";
+import { divisorsOf, hfRopeScaling, isIdle } from "./rope-facts.ts";
+import { shortest, shortestWith } from "./shortest.ts";
 
 const u32 = (value: number): GgufValue => ({ type: "u32", value });
 const f32 = (value: number): GgufValue => ({ type: "f32", value });
@@ -41,7 +43,12 @@ export function ggufConfig(config: ModelConfig, fileType: number | undefined): M
     ...(fileType === undefined ? [] : ([["general.file_type", u32(fileType)]] as const)),
   ]);
   const fields = new Map(Array.from(metadata, ([name, { value }]) => [name, value]));
-  checkSame(config, parseGgufConfig(fields, config.name, config.vocabSize));
+  const isElsewhere = isIdle(config) || divisorsOf(config) !== null; // a rule that the tensors say, or that says nothing
+  const { ropeScaling } = config;
+  checkSame(
+    { ...config, ropeScaling: isElsewhere ? null : ropeScaling },
+    parseGgufConfig(fields, config.name, config.vocabSize),
+  );
   return metadata;
 }
 
@@ -95,12 +102,15 @@ function reciprocal(value: number): number {
 }
 
 const activationNames = { relu2: "relu2", silu: "silu", gelu: "gelu_pytorch_tanh" } as const;
-/** `model_type` of config.json; families that are not here have configurations with more in them than is written here. */
-const modelTypes: Readonly<Partial<Record<ModelConfig["architecture"], string>>> = {
+/** `model_type` of config.json. */
+const modelTypes: Readonly<Record<ModelConfig["architecture"], string>> = {
   "bitnet-b1.58": "bitnet",
+  bitnet: "llama", // as 1bitLLM's configurations have it
   llama: "llama",
   qwen2: "qwen2",
   qwen3: "qwen3",
+  gemma3: "gemma3_text",
+  minicpm: "minicpm",
 };
 
 export interface HfConfigChoices {
@@ -115,17 +125,13 @@ export interface HfConfigChoices {
 /** @throws BitNetError FORMAT_UNSUPPORTED when config.json of the family cannot say what the model is. */
 export function hfConfig(config: ModelConfig, choices: HfConfigChoices): Record<string, unknown> {
   const family = familyOf(config);
-  const modelType = modelTypes[config.architecture];
-  if (modelType === undefined)
-    throw new BitNetError(
-      "FORMAT_UNSUPPORTED",
-      `config.json of the family ${config.architecture} cannot be written yet`,
-    );
+  const rope = hfRopeScaling(config.ropeScaling);
   const json = {
     _name_or_path: config.name,
     architectures: [family.hf[0]],
-    model_type: modelType,
-    hidden_act: activationNames[config.activation],
+    model_type: modelTypes[config.architecture],
+    [config.architecture === "gemma3" ? "hidden_activation" : "hidden_act"]:
+      activationNames[config.activation],
     hidden_size: config.hiddenSize,
     intermediate_size: config.ffnSize,
     num_hidden_layers: config.nLayers,
@@ -135,6 +141,8 @@ export function hfConfig(config: ModelConfig, choices: HfConfigChoices): Record<
     max_position_embeddings: config.contextLength,
     rms_norm_eps: shortest(config.normEps),
     rope_theta: shortest(config.ropeTheta),
+    ...(rope === undefined ? {} : { rope_scaling: rope }),
+    ...familyFacts(config),
     vocab_size: config.vocabSize,
     tie_word_embeddings: !choices.hasHead,
     ...(choices.bosId === null ? {} : { bos_token_id: choices.bosId }),
@@ -150,18 +158,43 @@ export function hfConfig(config: ModelConfig, choices: HfConfigChoices): Record<
   return json;
 }
 
+/** What a folder's norms lack of what they are: those of some families hold what is beyond 1. */
+export function hfNormShift(config: ModelConfig): number {
+  const json = hfConfig(config, {
+    dtype: "bfloat16",
+    mode: "online",
+    hasHead: false,
+    bosId: null,
+    eosIds: [],
+  });
+  return parseHfConfig(json, config.name).normShift - config.normShift;
+}
+
+/** What only some families say. What they cannot say is found to be lost. */
+function familyFacts(config: ModelConfig): Record<string, unknown> {
+  const { architecture, slidingWindow, nLayers, hiddenSize } = config;
+  if (architecture === "minicpm") {
+    const depth = Math.sqrt(nLayers);
+    const { residualScale, headScale } = config;
+    return {
+      scale_emb: shortest(config.embeddingScale),
+      scale_depth: shortestWith(residualScale * depth, (x) => Math.fround(x / depth) === residualScale),
+      dim_model_base: shortestWith(headScale * hiddenSize, (x) => Math.fround(x / hiddenSize) === headScale),
+    };
+  }
+  if (architecture !== "gemma3" || slidingWindow === null) return {};
+  const isScale = (x: number) => Math.fround(1 / Math.sqrt(x)) === config.attentionScale;
+  return {
+    sliding_window: slidingWindow.size,
+    layer_types: slidingWindow.layers.map((isLocal) => (isLocal ? "sliding_attention" : "full_attention")),
+    rope_local_base_freq: shortest(slidingWindow.ropeTheta),
+    query_pre_attn_scalar: shortestWith(1 / config.attentionScale ** 2, isScale),
+  };
+}
+
 /** Scales that multiply, in the file or found at loading. */
 export function hfQuantization(mode: "offline" | "online"): Record<string, string> {
   return { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: mode };
-}
-
-/** GGUF keeps numbers in f32: the shortest decimal that is the same in f32, as config.json had it. */
-function shortest(value: number): number {
-  for (let digits = 1; digits < 17; digits++) {
-    const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === Math.fround(value)) return short;
-  }
-  return value;
 }
 
 /** Differ by nature between the kinds of file, and have been seen to. */
@@ -179,7 +212,8 @@ const ownToFiles: readonly string[] = [
 ];
 
 function checkSame(before: ModelConfig, after: ModelConfig): void {
-  const rounded = (value: unknown) => JSON.stringify(typeof value === "number" ? Math.fround(value) : value);
+  const inF32 = (_: string, value: unknown) => (typeof value === "number" ? Math.fround(value) : value);
+  const rounded = (value: unknown) => JSON.stringify(value, inF32);
   const lost = Object.entries(before).filter(
     ([name, value]) =>
       !ownToFiles.includes(name) && rounded(value) !== rounded(after[name as keyof ModelConfig]),

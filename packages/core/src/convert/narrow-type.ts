@@ -11,24 +11,39 @@ const rounders: Readonly<Partial<Record<DenseType, (value: number) => number>>> 
   f32: (value) => value,
 };
 
-/** @param candidates In order of preference; the last one is taken without looking. */
+/**
+ * @param candidates In order of preference; the last one is taken without looking.
+ * @param shiftOf What is taken away from a weight's values before they are written.
+ */
 export async function narrowestExact(
   weights: readonly SourceWeight[],
   candidates: readonly DenseType[],
+  shiftOf: (weight: SourceWeight) => number = () => 0,
 ): Promise<DenseType> {
-  for (const candidate of candidates.slice(0, -1)) if (await holdsAll(candidate, weights)) return candidate;
+  for (const candidate of candidates.slice(0, -1))
+    if (await holdsAll(candidate, weights, shiftOf)) return candidate;
   const last = candidates.at(-1);
   if (last === undefined) throw new BitNetError("INTERNAL", "convert: no type to choose from");
   return last;
 }
 
-async function holdsAll(type: DenseType, weights: readonly SourceWeight[]): Promise<boolean> {
+async function holdsAll(
+  type: DenseType,
+  weights: readonly SourceWeight[],
+  shiftOf: (weight: SourceWeight) => number,
+): Promise<boolean> {
   const round = rounders[type];
   if (round === undefined) return false;
   for (const weight of weights) {
-    if (denseTypeOf(weight.tensor) === type) continue;
+    const shift = shiftOf(weight);
+    if (denseTypeOf(weight.tensor) === type && shift === 0) continue;
     for await (const values of widenedSlices(weight.tensor, weight))
-      for (const value of values) if (round(value) !== value) return false;
+      for (const value of values) if (round(value - shift) !== value - shift) return false;
   }
   return true;
+}
+
+/** Norms are what some families' folders hold less 1. */
+export function isNorm(ggufName: string): boolean {
+  return /norm(_in)?\.weight$/.test(ggufName);
 }

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import { isSentencePieceBpe, sentencePieceFields } from "./sentencepiece-files.ts";
+import { hfTokenizer } from "./tokenizer-files.ts";
 
 const load = (name: string) => {
   const path = new URL(`../../../../test/golden/tokenizers/${name}.json.gz`, import.meta.url);
@@ -52,5 +53,28 @@ describe.each(kinds)("%s", (kind) => {
       const ids = before.encode(text);
       expect(after.decode(ids)).toBe(before.decode(ids));
     }
+  });
+
+  it("and from GGUF as a folder's again, the same ids", () => {
+    const metadata = new Map(fields);
+    for (const [key, id] of [
+      ["bos", before.bosId],
+      ["eos", before.eosIds[0] ?? null],
+    ] as const)
+      if (id !== null) metadata.set(`tokenizer.ggml.${key}_token_id`, { type: "u32", value: id });
+    const { tokenizer, tokenizerConfig, generationConfig } = hfTokenizer(metadata, 100, null);
+    const again = tokenizerFromJson({ tokenizer, config: tokenizerConfig, generationConfig });
+    expect(again.vocabSize).toBe(after.vocabSize);
+    for (const text of texts) {
+      const ids = [...after.encode(text)];
+      expect([...again.encode(text)].slice(again.addBos ? 1 : 0), text).toEqual(
+        ids.slice(after.addBos ? 1 : 0),
+      );
+      expect(again.decode(ids)).toBe(after.decode(ids));
+    }
+    const tokensOf = (of: typeof fields) => of.get("tokenizer.ggml.tokens")?.value;
+    const twice = sentencePieceFields(tokenizer, again.vocabSize);
+    expect(tokensOf(twice)).toEqual(tokensOf(fields));
+    expect(twice.get("tokenizer.ggml.token_type")).toEqual(fields.get("tokenizer.ggml.token_type"));
   });
 });

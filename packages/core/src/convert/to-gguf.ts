@@ -13,7 +13,8 @@ import { packings } from "../packing/registry.ts";
 import type { Conversion, ConversionOptions } from "./conversion.ts";
 import { f16RoundingOf, fitScale } from "./fit-scale.ts";
 import { ggufConfig, repackedMetadata } from "./model-facts.ts";
-import { narrowestExact } from "./narrow-type.ts";
+import { isNorm, narrowestExact } from "./narrow-type.ts";
+import { divisorsName, divisorsOf } from "./rope-facts.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { fileTypes, type GgufTarget, groupSizes } from "./targets.ts";
 import { ggufTokenizer, rightTemplate } from "./tokenizer-files.ts";
@@ -25,9 +26,18 @@ export async function toGguf(
   options: ConversionOptions,
 ): Promise<Conversion> {
   const metadata = await metadataOf(source, target);
-  const tensors: GgufTensorInput[] = [];
+  const tensors: GgufTensorInput[] = [...rotationTensors(source)];
   for (const weight of source.weights) tensors.push(await planTensor(source, weight, target, options));
   return { kind: "file", files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }] };
+}
+
+/** Divisors of frequencies, first as llama.cpp's converter has them; those of a GGUF file are among its weights. */
+function rotationTensors({ files, config }: ConversionSource): GgufTensorInput[] {
+  const divisors = files.kind === "gguf" || config === null ? null : divisorsOf(config);
+  if (divisors === null) return [];
+  return [
+    { name: divisorsName, shape: [divisors.length], type: "f32", data: () => encodeDense("f32", divisors) },
+  ];
 }
 
 async function metadataOf(
@@ -91,7 +101,7 @@ async function planTensor(
 
 /** Folders of some families hold what norms are beyond 1; GGUF files hold what they are. */
 function shiftOf({ files, config }: ConversionSource, { ggufName }: SourceWeight): number {
-  return files.kind === "hf" && /norm(_in)?\.weight$/.test(ggufName) ? (config?.normShift ?? 0) : 0;
+  return files.kind === "hf" && isNorm(ggufName) ? (config?.normShift ?? 0) : 0;
 }
 
 /** A GGUF file's own types stay. From Hugging Face: norms in f32, tables in f16 where that loses nothing, as published files have it. */

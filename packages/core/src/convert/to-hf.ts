@@ -4,7 +4,7 @@ import { bf16ToF32, f32ToBf16 } from "../base/float16.ts";
 import { type SafetensorsInput, writeSafetensors } from "../formats/safetensors/write-safetensors.ts";
 import { isPackingId, readTensor } from "../formats/tensor.ts";
 import { familyOf } from "../model/families.ts";
-import { readTokenizer } from "../model/load-model.ts";
+import { readTokenizer } from "../model/tokenizer-source.ts";
 import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import { hfWeightName } from "../model/weight-names.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
@@ -13,8 +13,8 @@ import { packings } from "../packing/registry.ts";
 import type { Conversion, ConversionFile, ConversionOptions } from "./conversion.ts";
 import { fitScale } from "./fit-scale.ts";
 import { masterWeights } from "./master-weights.ts";
-import { hfConfig, hfQuantization } from "./model-facts.ts";
-import { narrowestExact } from "./narrow-type.ts";
+import { hfConfig, hfNormShift, hfQuantization } from "./model-facts.ts";
+import { isNorm, narrowestExact } from "./narrow-type.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { hfTokenizer } from "./tokenizer-files.ts";
 import { denseTypeOf, readTernary, storedSlices, widenedSlices } from "./weights.ts";
@@ -39,17 +39,16 @@ export async function toHf(
       "INVALID_ARGUMENT",
       `${target} holds embeddings in f16 or bf16, not in ${options.embeddings}`,
     );
-  if (source.weights.some(({ ggufName }) => ggufName === "rope_freqs.weight"))
-    throw new BitNetError(
-      "FORMAT_UNSUPPORTED",
-      "rope_freqs.weight: a Hugging Face folder says by rules how rotations are stretched, not by a table of divisors",
-    );
+  const normShift = source.files.kind === "hf" ? 0 : hfNormShift(config);
+  const shiftOf = ({ ggufName }: SourceWeight) => (isNorm(ggufName) ? normShift : 0);
   const dense = source.weights.filter(({ kind }) => kind === "dense");
   const float =
-    target === "hf-bf16" ? "bf16" : ((await narrowestExact(dense, ["bf16", "f16", "f32"])) as FloatType);
+    target === "hf-bf16"
+      ? "bf16"
+      : ((await narrowestExact(dense, ["bf16", "f16", "f32"], shiftOf)) as FloatType);
   const scales = target === "hf-packed" ? await scaleType(source) : "bf16";
   const tensors = inOrder(source.weights).flatMap((weight) =>
-    planTensors(source, weight, { target, float, scales, options }),
+    planTensors(source, weight, { target, float, scales, shiftOf, options }),
   );
   const files = await jsonFiles(source, { target, float });
   return {
@@ -89,6 +88,7 @@ interface Plan {
   target: "hf-packed" | "hf-bf16";
   float: FloatType;
   scales: "bf16" | "f32";
+  shiftOf: (weight: SourceWeight) => number;
   options: ConversionOptions;
 }
 
@@ -100,7 +100,7 @@ function planTensors(source: ConversionSource, weight: SourceWeight, plan: Plan)
   if (weight.kind === "dense") {
     const isTable = weight.ggufName === "token_embd.weight" || weight.ggufName === "output.weight";
     const type = isTable ? ((plan.options.embeddings as FloatType | undefined) ?? plan.float) : plan.float;
-    return [{ name, dtype: dtypes[type], shape, data: () => encoded(weight, type) }];
+    return [{ name, dtype: dtypes[type], shape, data: () => encoded(weight, type, plan.shiftOf(weight)) }];
   }
   // Read once for two tensors that follow each other.
   let scale: Scale | null = null;
@@ -154,9 +154,22 @@ function tensorValue(scale: Scale): number {
   return scale.kind === "tensor" ? scale.value : Number.NaN;
 }
 
-async function* encoded(weight: SourceWeight, type: DenseType): AsyncGenerator<Uint8Array> {
-  if (denseTypeOf(weight.tensor) === type) yield* storedSlices(weight.tensor);
-  else for await (const values of widenedSlices(weight.tensor, weight)) yield encodeDense(type, values);
+async function* encoded(weight: SourceWeight, type: DenseType, shift: number): AsyncGenerator<Uint8Array> {
+  if (denseTypeOf(weight.tensor) === type && shift === 0) yield* storedSlices(weight.tensor);
+  else
+    for await (const values of widenedSlices(weight.tensor, weight))
+      yield encodeDense(type, shift === 0 ? values : named(weight, () => lessened(values, shift)));
+}
+
+/** @throws BitNetError FORMAT_UNSUPPORTED where adding `shift` again would give another f32. */
+function lessened(values: Float32Array, shift: number): Float32Array {
+  const less = values.map((value) => value - shift);
+  const lost = less.findIndex((value, i) => Math.fround(value + shift) !== values[i]);
+  if (lost < 0) return less;
+  throw new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `a folder of this family holds norms less ${shift}, and f32 has no number that gives ${values[lost]}`,
+  );
 }
 
 async function jsonFiles(

@@ -1,17 +1,18 @@
 /**
  * The tokenizer in the other kind of file: GGUF metadata from tokenizer.json and its companions, and those from GGUF metadata. Byte-level
- * BPE, and SentencePiece BPE into GGUF; both directions are checked by reading the result back.
+ * BPE and SentencePiece BPE; both directions are checked by reading the result back.
  */
 import { byteStringsFrom, stringAt } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { GgufMetadata, GgufValue } from "../formats/gguf/values.ts";
 import type { HfFiles } from "../formats/model-files.ts";
 import { bitnetChatTemplate, chatTemplateSource, isWrongTemplate } from "../tokenizer/default-template.ts";
-import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
+import { ggufPrefixesSpace, ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import { knownPatterns, type SplitRule } from "../tokenizer/split.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { isSentencePieceBpe, sentencePieceFields } from "./sentencepiece-files.ts";
+import { sentencePieceJson } from "./sentencepiece-json.ts";
 
 type Json = Record<string, unknown>;
 
@@ -101,7 +102,7 @@ const rulesByName: Readonly<Record<string, SplitRule>> = {
 function refuseKind(where: string): never {
   throw new BitNetError(
     "FORMAT_UNSUPPORTED",
-    `${where}: this kind of tokenizer cannot be carried over to the other kind of file yet; only byte-level BPE can, and SentencePiece BPE from folders to GGUF`,
+    `${where}: this kind of tokenizer cannot be carried over to the other kind of file yet; only byte-level BPE and SentencePiece BPE can`,
   );
 }
 
@@ -118,7 +119,8 @@ export function hfTokenizer(
   usualTemplate: "bitnet" | null,
 ): HfTokenizerFiles {
   const fields = ggufTokenizerFields({ get: (key) => metadata.get(key)?.value });
-  if (fields.model !== "gpt2") refuseKind("tokenizer.ggml.model");
+  const prefixesSpace = ggufPrefixesSpace(fields);
+  if (fields.model !== "gpt2" && prefixesSpace === null) refuseKind("tokenizer.ggml.model");
   const tokenizer = tokenizerFromGguf(fields);
   const text = (id: number) => stringAt(fields.tokens, id);
   const vocab: Json = Object.create(null);
@@ -143,6 +145,10 @@ export function hfTokenizer(
   const bos = tokenizer.bosId === null ? null : { id: tokenizer.bosId, content: text(tokenizer.bosId) };
   const template = rightTemplate(stringOrNull(metadata.get("tokenizer.chat_template")?.value), usualTemplate);
   const [eos] = tokenizer.eosIds;
+  const pieces =
+    prefixesSpace === null
+      ? null
+      : sentencePieceJson(fields, { isControl: (id) => tokenizer.isSpecial(id), prefixesSpace });
   const files: HfTokenizerFiles = {
     tokenizer: {
       version: "1.0",
@@ -168,6 +174,7 @@ export function hfTokenizer(
         vocab,
         merges,
       },
+      ...(pieces === null ? {} : { ...pieces, pre_tokenizer: null }),
     },
     tokenizerConfig: {
       ...(bos === null ? {} : { bos_token: bos.content }),

@@ -7,17 +7,21 @@ import { BitNetError } from "../base/errors.ts";
 import { type FileRoot, isPlainPath } from "./file-root.ts";
 
 /**
- * A GGUF file, a Hugging Face folder (a model or a PEFT adapter), or a folder with exactly one GGUF model (which may be split into parts).
+ * A GGUF file, a Hugging Face folder (a model or a PEFT adapter), or a folder with exactly one GGUF model (which may be split into parts)
+ * and no safetensors beside it.
  * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, INVALID_ARGUMENT (neither file nor folder).
  */
 export async function openPath(path: string): Promise<FileRoot> {
   if (!(await isFolder(path))) return fileRoot(path);
   const names = await namesIn(path);
-  if (names.includes("config.json") || names.includes("adapter_config.json"))
-    return { kind: "folder", name: path, open: openerIn(path) };
   const models = names.filter(
     (name) => name.toLowerCase().endsWith(".gguf") && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/.test(name),
   );
+  const hasConfig = names.includes("config.json") || names.includes("adapter_config.json");
+  // Repositories of GGUF files have a config.json, too, and no weights that it would belong to.
+  const hasWeights = names.some((name) => /\.safetensors(\.index\.json)?$/.test(name));
+  if (hasConfig && (hasWeights || models.length === 0))
+    return { kind: "folder", name: path, open: openerIn(path) };
   const [only, another] = models.sort();
   if (only !== undefined && another === undefined) return fileRoot(join(path, only));
   const found =

@@ -67,6 +67,11 @@ export interface Generation extends AsyncIterable<TokenPiece> {
   readonly result: Promise<GenerationResult>;
 }
 
+/** Pieces one after the other. `AsyncIterableIterator` has had a second parameter since TypeScript 5.6 only; older compilers read this. */
+export interface PieceIterator<Piece> extends AsyncIterator<Piece, undefined> {
+  [Symbol.asyncIterator](): PieceIterator<Piece>;
+}
+
 /** What the scheduler wants to hear from a stream. */
 interface StreamEvents {
   /** The reader took a piece. */
@@ -106,9 +111,9 @@ export class PieceStream implements Generation {
     return this.#hasReader ? this.#queue.length - this.#nRead : 0;
   }
 
-  [Symbol.asyncIterator](): AsyncIterableIterator<TokenPiece, undefined> {
+  [Symbol.asyncIterator](): PieceIterator<TokenPiece> {
     this.#hasReader = true;
-    const iterator: AsyncIterableIterator<TokenPiece, undefined> = {
+    const iterator: PieceIterator<TokenPiece> = {
       next: () => this.#next(),
       return: () => this.#leave(),
       [Symbol.asyncIterator]: () => iterator,

@@ -14,9 +14,9 @@ import {
   describeModel,
   listTensorTypes,
   type ModelDescription,
-  readTokenizer,
 } from "./load-model.ts";
 import type { ModelConfig } from "./model-config.ts";
+import { readTokenizer } from "./tokenizer-source.ts";
 import { ggufWeightName, hfWeightName } from "./weight-names.ts";
 
 const config: ModelConfig = {

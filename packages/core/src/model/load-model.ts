@@ -12,9 +12,6 @@ import {
   ggufTemplateSource,
   type TemplateSource,
 } from "../tokenizer/default-template.ts";
-import { type GgufTokenizerFields, ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
-import { type TokenizerJsonFiles, tokenizerFromJson } from "../tokenizer/from-json.ts";
-import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Adapter } from "./adapter.ts";
 import { type BindOptions, bindWeights, type WeightFiles } from "./bind-weights.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
@@ -94,44 +91,6 @@ function withActivations(config: ModelConfig, weight: TensorInfo | undefined, is
   return isGrouped || (isFloat && !config.floatsAreMasters)
     ? Object.freeze({ ...config, activationGroup: 128 })
     : config;
-}
-
-/** What a model's tokenizer is made of: plain data of its files, which may be sent to another thread and made into one there. */
-export type TokenizerSource =
-  | { readonly kind: "gguf"; readonly fields: GgufTokenizerFields }
-  | { readonly kind: "json"; readonly files: TokenizerJsonFiles };
-
-/** @throws BitNetError TOKENIZER_INVALID when a field of a GGUF file is missing or has the wrong type. */
-export function tokenizerSource(files: ModelFiles): TokenizerSource {
-  if (files.kind === "gguf")
-    return {
-      kind: "gguf",
-      fields: ggufTokenizerFields({ get: (key) => files.gguf.metadata.get(key)?.value }),
-    };
-  const { tokenizerJson: tokenizer, tokenizerConfig: config, generationConfig, config: modelConfig } = files;
-  return { kind: "json", files: { tokenizer, config, generationConfig, modelConfig } };
-}
-
-/** @throws BitNetError TOKENIZER_INVALID or FORMAT_UNSUPPORTED; MODEL_INVALID when it has more tokens than the model has rows. */
-export function makeTokenizer(
-  source: TokenizerSource,
-  { vocabSize }: Pick<ModelConfig, "vocabSize">,
-): Tokenizer {
-  const tokenizer =
-    source.kind === "gguf" ? tokenizerFromGguf(source.fields) : tokenizerFromJson(source.files);
-  if (tokenizer.vocabSize > vocabSize) {
-    throw new BitNetError(
-      "MODEL_INVALID",
-      `the tokenizer has ${tokenizer.vocabSize} tokens, but the model only ${vocabSize} embeddings`,
-      { details: { tokens: tokenizer.vocabSize, embeddings: vocabSize } },
-    );
-  }
-  return tokenizer;
-}
-
-/** @throws BitNetError as `makeTokenizer`. */
-export function readTokenizer(files: ModelFiles, config: ModelConfig): Tokenizer {
-  return makeTokenizer(tokenizerSource(files), config);
 }
 
 /**

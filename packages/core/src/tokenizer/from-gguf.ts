@@ -64,6 +64,12 @@ const sentencePieceModels: ReadonlyMap<string, boolean> = new Map([
   ["gemma3", false],
 ]);
 
+/** Whether texts get a space in front, where the vocabulary is SentencePiece's; null where it is another kind. */
+export function ggufPrefixesSpace({ model, addSpacePrefix }: GgufTokenizerFields): boolean | null {
+  const usual = sentencePieceModels.get(model);
+  return usual === undefined ? null : (addSpacePrefix ?? usual);
+}
+
 /** GGUF's token types → how a token takes part. Types 2 (unknown) and 5 (unused) never come from text. */
 const kindOfType: readonly number[] = [
   tokenKind.ordinary, // 0 undefined

@@ -23,6 +23,13 @@ interface UploadOptions {
   readonly signal: AbortSignal;
 }
 
+interface SpooledFile {
+  readonly filename: string;
+  readonly stream: Readable;
+  /** Bytes, once all of them are on the disk. */
+  readonly written: Promise<number>;
+}
+
 /** @throws ServeError INVALID_INPUT for what is no multipart form with one file, TOO_LARGE, ABORTED when the client leaves. */
 export async function receiveUpload(body: Readable, options: UploadOptions): Promise<Upload> {
   const { path, signal } = options;
@@ -53,12 +60,16 @@ async function receive(body: Readable, { headers, path, maxBytes, signal }: Uplo
     },
   });
   const fields: Record<string, string> = {};
-  let file: { filename: string; written: Promise<number> } | null = null;
+  let file: SpooledFile | null = null;
   let problem: ServeError | null = null;
   parser.on("field", (name, value) => {
     fields[name] = value;
   });
   parser.on("file", (name, stream, filename) => {
+    // A part that ends early says so here, beside the parser: unheard, it would end the process.
+    stream.on("error", (cause: Error) => {
+      problem ??= new ServeError("INVALID_INPUT", "the body ends in the midst of a file", { cause });
+    });
     if (name !== "file") {
       problem ??= invalid("file", "the file in the field of this name");
       stream.resume();
@@ -73,10 +84,16 @@ async function receive(body: Readable, { headers, path, maxBytes, signal }: Uplo
     });
     const written = pipeline(stream, createWriteStream(path, { flags: "wx", mode: 0o600 })).then(() => bytes);
     written.catch((error) => parser.destroy(error));
-    file = { filename: filename ?? "", written };
+    file = { filename: filename ?? "", written, stream };
   });
-  await pipeline(body, parser, { signal });
-  const received = file as { filename: string; written: Promise<number> } | null;
+  await pipeline(body, parser, { signal }).catch(async (error: unknown) => {
+    const begun = file as SpooledFile | null;
+    begun?.stream.destroy();
+    // Only then is there nothing that could still make the file.
+    await begun?.written.catch(() => {});
+    throw error;
+  });
+  const received = file as SpooledFile | null;
   const bytes = await received?.written;
   if (problem !== null) throw problem;
   if (received === null || bytes === undefined) throw invalid("file", "a file; it is missing");

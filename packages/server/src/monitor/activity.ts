@@ -80,7 +80,8 @@ export class Activity {
     if (ended.isAnswer && !ended.isBackground) {
       this.totals.requests++;
       this.totals.latencyMs += ended.ms;
-      if (ended.status >= 500) this.totals.failed++;
+      // What is not supported here is no fault of this server.
+      if (ended.status >= 500 && ended.status !== 501) this.totals.failed++;
     }
     this.#listener.request(ended);
   }

@@ -66,7 +66,7 @@ export class Chart {
     );
     this.#line.setAttribute(
       "d",
-      runs.map((run) => `M${run.join("L")}${run.length === 1 ? "h1" : ""}`).join(""),
+      runs.map((run) => `M${run.join("L")}${run.length === 1 ? `h${loneWidth}` : ""}`).join(""),
     );
     const area = runs.map((run) => {
       const [first = "", last = ""] = [run[0]?.split(",")[0], run.at(-1)?.split(",")[0]];
@@ -76,8 +76,8 @@ export class Chart {
     const last = values.at(-1);
     this.#value.textContent = last === undefined ? "–" : `${format(last)} · up to ${format(top)}`;
     this.#svg.ariaLabel = `${title}: ${last === undefined ? "nothing measured" : format(last)}`;
-    this.#from.textContent = clock(from);
-    this.#to.textContent = clock(to);
+    this.#from.textContent = clock(from, to - from);
+    this.#to.textContent = clock(to, to - from);
   }
 }
 
@@ -103,6 +103,12 @@ function niceTop(value: number): number {
   return (found ?? 10) * unit;
 }
 
-function clock(time: number): string {
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+/** A value that stands alone is a mark wide enough to be seen. */
+const loneWidth = 5;
+/** Shorter stretches begin and end within the same minutes. */
+const secondsBelowMs = 600_000;
+
+function clock(time: number, span: number): string {
+  const seconds = span < secondsBelowMs ? ({ second: "2-digit" } as const) : {};
+  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", ...seconds });
 }

@@ -20,11 +20,13 @@ const hourMs = 3_600_000;
 const shortestMs = 30_000;
 
 const number = (digits: number, unit: string) => (value: number) => `${value.toFixed(digits)}${unit}`;
+const milliseconds = (value: number) =>
+  value < 10_000 ? `${value.toFixed(0)} ms` : `${(value / 1000).toFixed(1)} s`;
 const percent = (value: number) => `${(100 * value).toFixed(0)} %`;
 const charts: readonly (ChartOptions & { field: keyof Snapshot })[] = [
   { field: "tokens_per_second", title: "Tokens a second", format: number(1, ""), atLeast: 10 },
-  { field: "first_token_ms", title: "Time to the first token", format: number(0, " ms"), atLeast: 100 },
-  { field: "latency_ms", title: "Time of a request", format: number(0, " ms"), atLeast: 100 },
+  { field: "first_token_ms", title: "Time to the first token", format: milliseconds, atLeast: 100 },
+  { field: "latency_ms", title: "Time of a request", format: milliseconds, atLeast: 100 },
   { field: "active", title: "Running", format: number(0, ""), atLeast: 1 },
   { field: "queued", title: "Waiting", format: number(0, ""), atLeast: 1 },
   { field: "memory_mb", title: "Memory", format: number(0, " MiB"), atLeast: 10 },

@@ -1,7 +1,7 @@
 /** Stages that are added to a finished run: what they hold, and which part of a recipe each of them makes a new one of. */
 import { type BackwardPrecision, backwardPrecisions } from "../graph/executor.ts";
 import type { Extension } from "../train/schedule.ts";
-import type { RecipeSource } from "./recipe.ts";
+import type { RecipeSource } from "./recipe-source.ts";
 
 /** A stage that is added to a finished run, which goes on from its last checkpoint. */
 export interface RecipeExtension {

@@ -21,7 +21,8 @@ import { defaultOptimizer, Optimizer } from "../train/optimizer.ts";
 import { totalSteps } from "../train/schedule.ts";
 import { Trainer } from "../train/trainer.ts";
 import { firstStage, type RecipeExtension } from "./extensions.ts";
-import type { Recipe, RecipeSource } from "./recipe.ts";
+import type { Recipe } from "./recipe.ts";
+import type { RecipeSource } from "./recipe-source.ts";
 
 export interface OpenRun {
   readonly trainer: Trainer;

@@ -9,20 +9,7 @@ import { type BackwardPrecision, backwardPrecisions } from "../graph/executor.ts
 import type { TransformerShape } from "../graph/transformer.ts";
 import type { Schedule } from "../train/schedule.ts";
 import { parseExtensions, type RecipeExtension } from "./extensions.ts";
-
-export interface RecipeSource {
-  name: string;
-  /** Shares of the tokens in both stages, in any unit; those in extensions stand there. */
-  shares: readonly [number, number];
-  /** A file of examples … */
-  path?: string;
-  textMode?: TextMode;
-  maxSamples?: number;
-  /** … or a function that makes example `index`, always the same one for the same seed. */
-  generate?: (seed: number, index: number) => Example;
-  /** Examples kept for evaluation: the last ones of a file; of a generator, those of another seed. Default 64. */
-  heldOut?: number;
-}
+import type { RecipeSource } from "./recipe-source.ts";
 
 interface RecipeModel extends Omit<TransformerShape, "vocabSize"> {}
 

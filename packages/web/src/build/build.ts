@@ -57,7 +57,9 @@ const { metafile } = await build({
 });
 removeUnused(metafile);
 const worker = join(root, "packages", "bitnet.ts", "worker");
-for (const name of readdirSync(worker)) copyFileSync(join(worker, name), join(site, name));
+// The page asks for no answers in a form: the grammar compiler, the largest of the scripts, stays out of what every visit keeps.
+for (const name of readdirSync(worker))
+  if (name !== "grammar-worker.js") copyFileSync(join(worker, name), join(site, name));
 const policy = contentPolicy(null);
 for (const name of readdirSync(join(packageFolder, "page")))
   copyFileSync(join(packageFolder, "page", name), join(site, name));

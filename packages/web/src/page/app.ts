@@ -15,7 +15,7 @@ const view = startChatView(async (question) => {
     throw new Error("choose a model first");
   }
   const { temperature, top_p, top_k, min_p, repeat_penalty, max_tokens, seed } = readNumbers();
-  return answerFrom(model, question, {
+  const answer = answerFrom(model, question, {
     ...(temperature === undefined ? {} : { temperature }),
     ...(top_p === undefined ? {} : { topP: top_p }),
     ...(top_k === undefined ? {} : { topK: top_k }),
@@ -23,6 +23,10 @@ const view = startChatView(async (question) => {
     ...(repeat_penalty === undefined ? {} : { repeatPenalty: repeat_penalty }),
     ...(max_tokens === undefined ? {} : { maxTokens: max_tokens }),
     ...(seed === undefined ? {} : { seed }),
+  });
+  return answer.catch((error: unknown) => {
+    holder.noteFailure(error);
+    throw error;
   });
 });
 const panel = startModelPanel(holder, view);

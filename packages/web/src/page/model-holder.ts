@@ -1,5 +1,5 @@
 /** Holds the one model that is loaded; loading another frees it first. Knows no DOM. */
-import { BitNet, type DownloadProgress } from "bitnet.ts";
+import { type BackendName, BitNet, BitNetError, type DownloadProgress } from "bitnet.ts";
 import type { Source } from "./load-source.ts";
 
 export interface Watcher {
@@ -12,6 +12,8 @@ export class ModelHolder {
   current: BitNet | null = null;
   private loading: AbortController | null = null;
   private readonly hub: string | null;
+  /** Null: the library's choice. */
+  private backend: BackendName | null = null;
 
   /** @param hub Address of the hub, where it is not the usual one. */
   constructor(hub: string | null) {
@@ -33,6 +35,7 @@ export class ModelHolder {
         signal,
         worker: () =>
           new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "bitnet.ts" }),
+        ...(this.backend === null ? {} : { backend: this.backend }),
         ...(this.hub === null ? {} : { hub: { endpoint: this.hub } }),
       });
       if (signal.aborted) {
@@ -45,6 +48,12 @@ export class ModelHolder {
       if (signal.aborted) return null;
       throw error;
     }
+  }
+
+  /** A GPU that was lost once is lost again: models are loaded without it from then on. */
+  noteFailure(error: unknown): void {
+    const isLost = error instanceof BitNetError && error.code === "BACKEND_FAILED";
+    if (isLost && this.current?.info.backend === "webgpu") this.backend = "wasm";
   }
 
   cancel(): void {

@@ -113,7 +113,7 @@ function loraSizes(op: Extract<Op, { op: "lora" }>, view: StepView): Float64Arra
 }
 
 /** Σ |w| · |x| for each row of a matrix. */
-export function absoluteProduct(
+function absoluteProduct(
   { values, rows, cols }: { values: Float32Array; rows: number; cols: number },
   x: ArrayLike<number>,
 ): Float64Array {

@@ -10,8 +10,14 @@ namespace {
 inline v128_t dotAdd(v128_t x, v128_t codes, v128_t sums) { return wasm_i16x8_add(sums, wasm_i16x8_relaxed_dot_i8x16_i7x16(x, codes)); }
 
 // A result is at most 2 · 3 · 128 in magnitude, so that 42 fit; a block brings eight.
+constexpr int int16Blocks = 5;
+static_assert(int16Blocks * 8 * 2 * 3 * 128 <= INT16_MAX);
+
+using TileCodes = v128_t;
+inline TileCodes tileCodes(v128_t codes) { return codes; }
+
 struct TileSums {
-  static constexpr int spanBlocks = 5;
+  static constexpr int spanBlocks = int16Blocks;
   v128_t sums;
   static TileSums zero() { return {wasm_i16x8_const_splat(0)}; }
   void add(v128_t codes, v128_t x) { sums = dotAdd(x, codes, sums); }
@@ -25,22 +31,18 @@ struct RowX {
 };
 inline RowX loadRowX(const int8_t* x) { return {{wasm_v128_load(x), wasm_v128_load(x + 32), wasm_v128_load(x + 64), wasm_v128_load(x + 96)}}; }
 
-// Two chains, since each addition waits for the one before.
 struct RowSums {
-  static constexpr int spanBlocks = 10;
-  v128_t a, b;
-  static RowSums zero() {
-    const v128_t zero = wasm_i16x8_const_splat(0);
-    return {zero, zero};
-  }
+  static constexpr int spanBlocks = int16Blocks;
+  v128_t sums;
+  static RowSums zero() { return {wasm_i16x8_const_splat(0)}; }
   void add(v128_t packed, const RowX& x) {
     const v128_t three = wasm_i8x16_const_splat(3);
-    a = dotAdd(x.planes[3], wasm_v128_and(packed, three), a);
-    b = dotAdd(x.planes[2], wasm_v128_and(wasm_u16x8_shr(packed, 2), three), b);
-    a = dotAdd(x.planes[1], wasm_v128_and(wasm_u16x8_shr(packed, 4), three), a);
-    b = dotAdd(x.planes[0], wasm_v128_and(wasm_u16x8_shr(packed, 6), three), b);
+    sums = dotAdd(x.planes[3], wasm_v128_and(packed, three), sums);
+    sums = dotAdd(x.planes[2], wasm_v128_and(wasm_u16x8_shr(packed, 2), three), sums);
+    sums = dotAdd(x.planes[1], wasm_v128_and(wasm_u16x8_shr(packed, 4), three), sums);
+    sums = dotAdd(x.planes[0], wasm_v128_and(wasm_u16x8_shr(packed, 6), three), sums);
   }
-  v128_t flush() const { return wasm_i32x4_add(wasm_i32x4_extadd_pairwise_i16x8(a), wasm_i32x4_extadd_pairwise_i16x8(b)); }
+  v128_t flush() const { return wasm_i32x4_extadd_pairwise_i16x8(sums); }
 };
 
 }  // namespace

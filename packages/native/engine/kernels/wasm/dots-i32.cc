@@ -36,6 +36,9 @@ struct RowSums {
 using TileX = v128_t;
 inline TileX loadTileX(const int8_t* x) { return wasm_v128_load(x); }
 
+using TileCodes = v128_t;
+inline TileCodes tileCodes(v128_t codes) { return codes; }
+
 struct TileSums {
   static constexpr int spanBlocks = 1 << 15;
   v128_t sums;

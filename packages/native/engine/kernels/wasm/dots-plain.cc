@@ -44,21 +44,22 @@ struct RowSums {
   v128_t flush() const { return wasm_i32x4_add(ones, wasm_i32x4_shr(fours, 2)); }
 };
 
-struct TileX {
-  v128_t even, odd;
+// 16 of them as int16, in order.
+struct TileCodes {
+  v128_t low, high;
 };
-inline TileX loadTileX(const int8_t* x) {
-  const v128_t bytes = wasm_v128_load(x);
-  return {evenBytes(bytes), oddBytes(bytes)};
-}
+inline TileCodes tileCodes(v128_t codes) { return {wasm_u16x8_extend_low_u8x16(codes), wasm_u16x8_extend_high_u8x16(codes)}; }
+
+using TileX = TileCodes;
+inline TileX loadTileX(const int8_t* x) { return {wasm_i16x8_load8x8(x), wasm_i16x8_load8x8(x + 8)}; }
 
 struct TileSums {
   static constexpr int spanBlocks = 1 << 15;
   v128_t sums;
   static TileSums zero() { return {wasm_i32x4_const_splat(0)}; }
-  void add(v128_t codes, TileX x) {
-    sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(wasm_v128_and(codes, wasm_i16x8_const_splat(0x00ff)), x.even));
-    sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(wasm_u16x8_shr(codes, 8), x.odd));
+  void add(const TileCodes& codes, const TileX& x) {
+    sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(codes.low, x.low));
+    sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(codes.high, x.high));
   }
   v128_t flush() const { return sums; }
 };

@@ -1,0 +1,163 @@
+/** Loading, running and letting go: what a device cannot hold, what is not finite, lost devices, processes that end. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import {
+  type BitNetError,
+  createReferenceBackend,
+  type Executable,
+  type Program,
+  type Step,
+} from "@bitnet.ts/core";
+import { conformanceCases } from "@bitnet.ts/core/conformance";
+import { describe, expect, it } from "vitest";
+import { WebGpuBackend } from "./backend.ts";
+import { Device } from "./device.ts";
+import { createWebGpuBackend } from "./index.ts";
+import { loadExecutable } from "./load.ts";
+import { backend, device } from "./test-device.test.kit.ts";
+
+const options = { kvType: "f16", nPages: 4, maxRows: 64 } as const;
+
+function caseNamed(name: string) {
+  const found = conformanceCases().find((testCase) => testCase.name === name);
+  if (found === undefined) throw new Error(`no case "${name}"`);
+  return found;
+}
+
+async function failureOf(work: Promise<unknown>): Promise<BitNetError> {
+  return work.then(
+    () => expect.fail("nothing failed"),
+    (error) => error as BitNetError,
+  );
+}
+
+const residual = caseNamed("residual 7");
+const head = caseNamed("head f16 1001 × 96");
+
+/** A device whose adapter grants bindings of so few bytes. */
+async function narrowDevice(bytes: number): Promise<Device> {
+  const opened = await Device.open();
+  Object.assign(opened.report, { limits: { ...opened.report.limits, maxStorageBufferBindingSize: bytes } });
+  return opened;
+}
+
+async function run(executable: Executable, step: Step) {
+  try {
+    return await executable.run(step);
+  } finally {
+    await executable.dispose();
+  }
+}
+
+describe.skipIf(backend === null)("a loaded program", () => {
+  it("splits a table that one binding cannot hold, with the same answers", async () => {
+    const opened = await narrowDevice(2 ** 16);
+    const [step] = head.steps;
+    if (step === undefined) throw new Error("no step");
+    const heads = step.heads.filter(({ want }) => want.kind === "top" || want.kind === "all");
+    const whole = await device().load(head.program, { ...options, maxRows: head.maxRows });
+    const split = await loadExecutable(opened, head.program, { ...options, maxRows: head.maxRows });
+    expect(await run(split, { ...step, heads })).toEqual(await run(whole, { ...step, heads }));
+    opened.destroy();
+  });
+
+  it("that is too large for the bindings is refused with the sizes", async () => {
+    const opened = await narrowDevice(2 ** 12);
+    const error = await failureOf(loadExecutable(opened, caseNamed("residual 2560").program, options));
+    expect(error).toMatchObject({ code: "OUT_OF_MEMORY" });
+    expect(error.message).toMatch(/takes 1 MB, but .* binds at most 1 MB at once/);
+    opened.destroy();
+  });
+
+  it("is disposed once and then refuses steps", async () => {
+    const executable = await device().load(residual.program, options);
+    const [step] = residual.steps;
+    if (step === undefined) throw new Error("no step");
+    const running = executable.run(step);
+    // Until it has begun.
+    await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([executable.dispose(), executable.dispose()]);
+    expect((await running).outputs).toHaveLength(2);
+    expect(await failureOf(executable.run(step))).toMatchObject({ code: "DISPOSED" });
+  });
+
+  it("runs steps that are asked for at once one after the other, as they were when they were asked for", async () => {
+    const executable = await device().load(residual.program, options);
+    const [step] = residual.steps;
+    if (step === undefined) throw new Error("no step");
+    const inputs = (step.inputs ?? []).map(({ buffer, values }) => ({ buffer, values: values.slice() }));
+    const results = Promise.all([executable.run({ ...step, inputs }), executable.run({ ...step, inputs })]);
+    for (const { values } of inputs) values.fill(0);
+    const reference = await createReferenceBackend().load(residual.program, options);
+    const expected = await run(reference, step);
+    for (const result of await results) expect(result.outputs[1]).toEqual(expected.outputs[1]);
+    await executable.dispose();
+  });
+
+  it("stops when it is told to while weights are brought", async () => {
+    const signal = AbortSignal.abort();
+    expect(await failureOf(device().load(residual.program, { ...options, signal }))).toMatchObject({
+      code: "ABORTED",
+    });
+  });
+
+  it("says that a source ended early", async () => {
+    const short: Program = {
+      ...head.program,
+      sources: head.program.sources.map((source) =>
+        source.kind === "bytes"
+          ? {
+              kind: "stream",
+              name: source.name,
+              size: source.bytes.length,
+              read: async () => new Uint8Array(3),
+            }
+          : source,
+      ),
+    };
+    expect(await failureOf(device().load(short, options))).toMatchObject({ code: "FORMAT_TRUNCATED" });
+  });
+});
+
+describe.skipIf(backend === null)("a device", () => {
+  it("that is lost fails the step and every step after it, and the next load opens another", async () => {
+    const opened = await Device.open();
+    const own = new WebGpuBackend(opened);
+    const executable = await own.load(residual.program, options);
+    const [step] = residual.steps;
+    if (step === undefined) throw new Error("no step");
+    // A bad command is the nearest thing to a loss that a page may cause.
+    opened.gpu.createBindGroup({ layout: opened.countLayout, entries: [] });
+    await opened.gpu.queue.onSubmittedWorkDone();
+    const error = await failureOf(executable.run(step));
+    expect(error).toMatchObject({ code: "BACKEND_FAILED" });
+    expect(error.message).toMatch(/^webgpu: .*: /);
+    await executable.dispose();
+    const again = await own.load(residual.program, options);
+    expect((await run(again, step)).outputs).toHaveLength(2);
+  });
+
+  it("in software is refused where only hardware will do, and an unknown variant always", async () => {
+    const { adapter } = device();
+    if (adapter.isFallback) {
+      expect(await failureOf(createWebGpuBackend({ allowFallback: false }))).toMatchObject({
+        code: "BACKEND_UNAVAILABLE",
+        message: expect.stringMatching(/computes in software/),
+      });
+    }
+    expect(await failureOf(createWebGpuBackend({ isa: "wgsl-dot5" }))).toMatchObject({
+      code: "BACKEND_UNAVAILABLE",
+    });
+  });
+
+  it("lets the process end by itself once it has worked", async () => {
+    const script = `
+      const { createWebGpuBackend } = await import(${JSON.stringify(new URL("../dist/index.js", import.meta.url).href)});
+      const backend = await createWebGpuBackend();
+      console.log(backend.name);`;
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {
+      timeout: 60_000,
+    });
+    expect(stdout).toBe("webgpu\n");
+  });
+});

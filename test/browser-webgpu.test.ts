@@ -1,0 +1,98 @@
+/**
+ * The WebGPU backend on a page, in the worker, on Chromium's software adapter: it answers, a lost device is told with its code, and without a GPU
+ * of its own the library takes WebAssembly. Needs the built package and Debian's chromium.
+ */
+import { readFileSync } from "node:fs";
+import type { Browser, Page } from "puppeteer-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type LibraryPage, serveLibraryPage } from "./library-page.ts";
+import { golden } from "./tiny-model.ts";
+import { isBrowserMissing, openPage, startBrowser } from "./web-page.ts";
+
+/** The last device of the worker can be lost on demand: the worker's script is what the package ships, and this. */
+const losable = `
+  import "/worker/worker.js";
+  const request = GPUAdapter.prototype.requestDevice;
+  GPUAdapter.prototype.requestDevice = async function (...given) {
+    const device = await request.apply(this, given);
+    let lose;
+    Object.defineProperty(device, "lost", { value: new Promise((resolve) => { lose = resolve; }) });
+    new BroadcastChannel("lose").onmessage = () => lose({ reason: "unknown", message: "unplugged" });
+    return device;
+  };
+`;
+const script = `
+  import { BitNet } from "bitnet.ts";
+  let model;
+  globalThis.load = async (options) => {
+    const notices = [];
+    const worker = () => new Worker("/losable.js", { type: "module" });
+    model = await BitNet.load("/tiny.gguf", { cache: false, worker, onNotice: (line) => notices.push(line), ...options });
+    const { backend, isa } = model.info;
+    return JSON.stringify({ backend, isa, notices });
+  };
+  globalThis.ask = (ids, maxTokens) =>
+    model.generate(ids, { temperature: 0, repeatPenalty: 1, maxTokens }).result.then(
+      (result) => JSON.stringify(result.ids), (error) => JSON.stringify([error.code, error.message]));
+  globalThis.lose = () => new BroadcastChannel("lose").postMessage(0);
+  globalThis.end = () => model.dispose();
+`;
+
+const isMissing = isBrowserMissing();
+let server: LibraryPage;
+let browser: Browser;
+let page: Page;
+let problems: string[];
+
+const run = async (code: string) => JSON.parse(String(await page.evaluate(code))) as unknown;
+
+beforeAll(async () => {
+  if (isMissing) return;
+  const tiny = readFileSync(new URL("golden/tiny.gguf", import.meta.url));
+  server = await serveLibraryPage(script, (request, response) => {
+    if (request.url === "/tiny.gguf") response.end(tiny);
+    else if (request.url === "/losable.js") {
+      response.setHeader("content-type", "text/javascript");
+      response.end(losable);
+    } else return false;
+    return true;
+  });
+  browser = await startBrowser("chrome", { hasGpu: true });
+  ({ page, problems } = await openPage(browser));
+  await page.goto(server.url, { waitUntil: "networkidle0" });
+}, 150_000);
+afterAll(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+describe.skipIf(isMissing)("WebGPU on a page", { timeout: 240_000 }, () => {
+  test("gives the golden ids where the margin leaves no doubt", async () => {
+    expect(await run(`load({ backend: "webgpu" })`)).toMatchObject({ backend: "webgpu", notices: [] });
+    const { ids, greedy_ids, greedy_margins } = golden.prompts[0] as (typeof golden.prompts)[number];
+    const unsure = greedy_margins.findIndex((margin) => margin < 0.05);
+    const n = Math.min(4, unsure < 0 ? 4 : unsure);
+    expect(n).toBeGreaterThan(0);
+    expect(await run(`ask(${JSON.stringify(ids)}, ${n})`)).toEqual(greedy_ids.slice(0, n));
+  });
+
+  test("a device that is lost fails what comes after, and says what to do", async () => {
+    await page.evaluate("lose()");
+    await expect
+      .poll(() => run("ask([1, 2], 1)"), { timeout: 30_000 })
+      .toEqual([
+        "BACKEND_FAILED",
+        expect.stringMatching(/the device was lost \(unplugged\); load the model again/),
+      ]);
+    await page.evaluate("end()");
+  });
+
+  test("is not chosen by itself where it computes in software", async () => {
+    expect(await run("load({})")).toMatchObject({ backend: "wasm" });
+    await page.evaluate("end()");
+  });
+
+  test("nothing went wrong behind the page", () => {
+    expect(problems).toEqual([]);
+  });
+});
