@@ -44,7 +44,9 @@ test("the page itself carries no engine", async () => {
   visit(names.find((name) => outputs[name]?.entryPoint !== undefined) ?? "");
   const inputs = [...seen].flatMap((name) => Object.keys(outputs[name]?.inputs ?? {}));
   expect(inputs.filter((path) => /core\/dist\/(backend|generate|convert)\//.test(path))).toEqual([]);
-  const files = outputFiles.filter(({ path }) => [...seen].some((name) => path.endsWith(name.replace(/^.*\//, "/"))));
+  const files = outputFiles.filter(({ path }) =>
+    [...seen].some((name) => path.endsWith(name.replace(/^.*\//, "/"))),
+  );
   expect(files.length).toBe(seen.size);
   expect(files.reduce((sum, { contents: bytes }) => sum + zipped(bytes), 0)).toBeLessThan(45_000);
   for (const { text } of files) expect(text).not.toMatch(/["']node:/);

@@ -80,7 +80,10 @@ describe.skipIf(isMissing)("WebGPU on a page", { timeout: 240_000 }, () => {
     await page.evaluate("lose()");
     await expect
       .poll(() => run("ask([1, 2], 1)"), { timeout: 30_000 })
-      .toEqual(["BACKEND_FAILED", expect.stringMatching(/the device was lost \(unplugged\); load the model again/)]);
+      .toEqual([
+        "BACKEND_FAILED",
+        expect.stringMatching(/the device was lost \(unplugged\); load the model again/),
+      ]);
     await page.evaluate("end()");
   });
 

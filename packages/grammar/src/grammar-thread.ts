@@ -13,6 +13,8 @@ export interface ThreadEvents {
 
 /** Grammars that a thread keeps. */
 const kept = 16;
+/** A script that is neither there nor refused by then will not come. */
+const startMs = 30_000;
 
 export class GrammarThread {
   readonly #thread: ThreadHandle;
@@ -64,7 +66,7 @@ export class GrammarThread {
   async compile(key: string, spec: GrammarSpec, deadlineMs: number): Promise<void> {
     this.#thread.hold(true);
     try {
-      await this.#start;
+      await this.#started();
       const error = await this.#compiled(key, spec, deadlineMs);
       if (error !== null) {
         // What the compiler leaves behind after an abort is not to be trusted.
@@ -118,6 +120,18 @@ export class GrammarThread {
     this.#events.onEnd();
     this.#events.onIdle();
     await this.#thread.terminate();
+  }
+
+  async #started(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.#settleStart(notStarted(`nothing came of it within ${startMs / 1000} s`));
+      void this.end();
+    }, startMs);
+    try {
+      await this.#start;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** @returns What is wrong with it. */

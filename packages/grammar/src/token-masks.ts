@@ -72,7 +72,6 @@ export function sentMask(link: MaskLink): SentMask {
     const timer = setTimeout(() => link.giveUp(), deadlineMs);
     await made;
     clearTimeout(timer);
-    waiting = null;
   };
   const mask = {
     ready: () => {
@@ -96,7 +95,9 @@ export function sentMask(link: MaskLink): SentMask {
     receive(made) {
       nExpected--;
       bits = made === null || made.length !== link.nWords ? none : made;
-      if (nExpected === 0 || made === null) isMade();
+      if (nExpected !== 0 && made !== null) return;
+      waiting = null;
+      isMade();
     },
   };
 }

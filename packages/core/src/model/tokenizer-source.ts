@@ -4,11 +4,7 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
-import {
-  type GgufTokenizerFields,
-  ggufTokenizerFields,
-  tokenizerFromGguf,
-} from "../tokenizer/from-gguf.ts";
+import { type GgufTokenizerFields, ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { type TokenizerJsonFiles, tokenizerFromJson } from "../tokenizer/from-json.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { ModelConfig } from "./model-config.ts";
