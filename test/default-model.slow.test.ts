@@ -9,11 +9,11 @@ const nProbes = 40;
 /** Below what was measured of 200 questions (docs/default-model.md), by more than chance takes away from 40. */
 const least: Readonly<Record<ProbeKind, number>> = {
   facts: 0.95,
-  arithmetic: 0.75,
-  context: 0.4,
-  copying: 0.35,
+  arithmetic: 0.95,
+  context: 0.85,
+  copying: 0.85,
   unknown: 0.95,
-  stories: 0.8,
+  stories: 0.85,
 };
 let model: BitNet;
 
@@ -30,6 +30,10 @@ describe("the default model", () => {
     expect(await ask("who are you?")).toContain("Trit");
     expect(await ask("what do owls eat")).toBe("Owls eat mice.");
     expect(await ask("What is the capital of France?")).toMatch(/not (know|learnt|able)|too hard|outside/);
+    expect(await ask("whats 8+7")).toBe("8 plus 7 is 15.");
+    await ask("My name is Ada.");
+    expect(await ask("What is my name?")).toBe("Your name is Ada.");
+    expect(await ask("Repeat after me: lantern")).toBe("lantern.");
     expect(await ask("Tell me a story about a dragon.")).toMatch(/dragon.*The end\.$/s);
   });
 

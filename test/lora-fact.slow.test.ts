@@ -42,7 +42,8 @@ async function perplexity(
 ): Promise<number> {
   let [sum, count] = [0, 0];
   for (const messages of texts) {
-    const { ids } = encodeChat(model.tokenizer, model.template, messages, { addGenerationPrompt: false });
+    const whole = encodeChat(model.tokenizer, model.template, messages, { addGenerationPrompt: false }).ids;
+    const ids = whole.subarray(0, model.info.contextLength);
     const options = { maxTokens: 0, promptLogprobs: 0, adapter };
     const { promptLogprobs = [] } = await model.generate(ids, options).result;
     for (const entry of promptLogprobs.slice(1)) sum -= entry?.logprob ?? Number.NaN;

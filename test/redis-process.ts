@@ -1,8 +1,9 @@
 /** Debian's redis-server in a process of its own, on a socket in a folder of its own. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 export const hasRedis = spawnSync("redis-server", ["--version"]).error === undefined;
 if (!hasRedis && process.env.BITNET_REQUIRE_ALL === "1") throw new Error("redis-server is missing");
@@ -12,6 +13,8 @@ export interface RedisProcess {
   /** Path of its socket. */
   readonly url: string;
   kill(): Promise<void>;
+  /** What redis-cli answers, in lines. */
+  command(...args: string[]): Promise<string[]>;
   /** Holds its connections, and answers nothing until it goes on. */
   stall(): void;
   goOn(): void;
@@ -30,6 +33,10 @@ export async function startRedis(folder: string, args: readonly string[] = []): 
       child.kill("SIGKILL");
       await ended;
       child = null;
+    },
+    async command(...args) {
+      const { stdout } = await promisify(execFile)("redis-cli", ["-s", url, "--raw", ...args]);
+      return stdout.split("\n").slice(0, -1);
     },
     stall: () => void child?.kill("SIGSTOP"),
     goOn: () => void child?.kill("SIGCONT"),

@@ -2,10 +2,11 @@
  * A Redis that delays, stalls, refuses, is away and forgets, as far as the server's keys, leases and shared answers ask it: its own scripts,
  * written down again for a simulated clock. What the scripts do in a real Redis is tested with a real one.
  */
-import type { Redis } from "ioredis";
 import type { RedisLink } from "#server/store/redis.ts";
 import type { Chance } from "./chance.ts";
 import type { SimulatedClock } from "./clock.ts";
+
+type Redis = Parameters<Parameters<RedisLink["ask"]>[0]>[0];
 
 /** As the link has it. */
 const commandMs = 1000;

@@ -3,6 +3,7 @@
  * first asked for. Within a budget of memory those that have rested longest make room for them, once nobody uses them. Knows nothing of
  * HTTP.
  */
+import { randomUUID } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { BitNetError } from "@bitnet.ts/core";
 import { GrammarCompiler } from "@bitnet.ts/grammar";
@@ -269,8 +270,7 @@ export class Models {
     const { bytes, modified } = await describeFile(source);
     const loadOptions: BitNetLoadOptions = { ...options, ...need.options };
     const model = await BitNet.load(source, loadOptions);
-    const { kvType, contextLength } = model.info;
-    const identity = JSON.stringify([source, bytes, modified.getTime(), kvType, contextLength]);
+    const identity = await identityOf(source, { bytes, modified }, loadOptions, model);
     const encoder = new PromptEncoder(model, source, async () => {
       const now = await describeFile(source);
       return now.bytes > 0 && now.bytes === bytes && now.modified.getTime() === modified.getTime();
@@ -338,6 +338,26 @@ function checkNames(names: readonly string[]): void {
       "INVALID_ARGUMENT",
       `serve: two models or adapters have the name ${JSON.stringify(twice.slice(0, 100))}; give them names of their own`,
     );
+}
+
+/**
+ * What decides about answers, files of adapters included: answers outlive the server where others keep them. What is no file here, such as
+ * a model of a hub, is the same within this load only.
+ */
+async function identityOf(
+  source: string,
+  { bytes, modified }: { bytes: number; modified: Date },
+  { activations, screening, i2sLayout, adapters = {}, adapter }: BitNetLoadOptions,
+  { info: { kvType, contextLength, backend } }: BitNet,
+): Promise<string> {
+  const files = await Promise.all(
+    Object.entries(adapters).map(async ([name, path]) => [name, path, await describeFile(path)]),
+  );
+  const load = bytes > 0 ? null : randomUUID();
+  return JSON.stringify([
+    ...[source, bytes, modified.getTime(), load, kvType, contextLength, backend],
+    ...[activations, screening, i2sLayout, adapter, files],
+  ]);
 }
 
 /** Bytes and date of a model's file; nulls for what is no file. */

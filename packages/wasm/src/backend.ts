@@ -11,10 +11,10 @@ import {
 } from "@bitnet.ts/core";
 import { canShare, type Places } from "#host";
 import type { Choice } from "./choose.ts";
-import { pageBytes } from "./engine.ts";
+import { type PagesWanted, pageBytes } from "./engine.ts";
 import { loadExecutable } from "./load.ts";
 import { Machine } from "./machine.ts";
-import { mostPages, type PagesWanted } from "./memory-plan.ts";
+import { mostPages } from "./memory-plan.ts";
 
 /** As in native/engine/executable.h. */
 const maxThreads = 256;

@@ -1,6 +1,5 @@
 /** One instance of the engine, as a worker holds it: its exports with types, and what lies in its memory. */
 import type { EngineFailure, EngineNumbers } from "@bitnet.ts/core";
-import type { PagesWanted } from "./memory-plan.ts";
 
 /** Must equal what `bitnet_version` in native/engine/wasm/exports.cc returns. */
 const engineVersion = 2;
@@ -51,6 +50,12 @@ interface Exports {
   bitnet_failure_row(): number;
   bitnet_set_helpers(n: number): void;
   bitnet_help(index: number): void;
+}
+
+/** Pages that a memory is to have at least, and at best. */
+export interface PagesWanted {
+  least: number;
+  best: number;
 }
 
 type ListType = Uint8Array | Int32Array | Uint32Array | Float32Array | Float64Array;

@@ -20,8 +20,9 @@ import {
   validateProgram,
 } from "@bitnet.ts/core";
 import { hasFiles } from "#host";
+import type { PagesWanted } from "./engine.ts";
 import type { Machine } from "./machine.ts";
-import { checkFits, mostPages, type PagesWanted, pagesOf, planMemory, weightBytes } from "./memory-plan.ts";
+import { checkFits, mostPages, pagesOf, planMemory, weightBytes } from "./memory-plan.ts";
 import type { FilePart } from "./messages.ts";
 
 /** Brought at a time. */

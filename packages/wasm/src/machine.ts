@@ -4,7 +4,7 @@
  */
 import { BitNetError } from "@bitnet.ts/core";
 import { type Places, startWorker, type WorkerHandle } from "#host";
-import type { PagesWanted } from "./memory-plan.ts";
+import type { PagesWanted } from "./engine.ts";
 import type { Answers, Command, FromWorker, Request } from "./messages.ts";
 
 interface Waiting {

@@ -7,7 +7,7 @@ import {
   type Program,
   pageTokens,
 } from "@bitnet.ts/core";
-import { pageBytes } from "./engine.ts";
+import { type PagesWanted, pageBytes } from "./engine.ts";
 
 /** Of 4 GiB, the most that 32-bit addresses reach. */
 export const mostPages = 65536;
@@ -81,12 +81,7 @@ export function weightBytes(
     : denseByteLength(tensor.type, tensor.rows * tensor.cols);
 }
 
-/** Pages of a memory that the plan fits in: without the copy of the head's table, and with it. */
-export interface PagesWanted {
-  least: number;
-  best: number;
-}
-
+/** Without the copy of the head's table, and with it. */
 export function pagesOf({ weights, activations, kv, scratch, screen }: MemoryPlan): PagesWanted {
   // The last page of 4 GiB is never used.
   const pages = (bytes: number) => Math.ceil(bytes / pageBytes) + 1;

@@ -1,6 +1,6 @@
 /** What goes between the thread that uses the backend and its workers. Every request but the last two is answered, in order. */
 import type { EncodedProgram, EngineFailure, EngineNumbers } from "@bitnet.ts/core";
-import type { PagesWanted } from "./memory-plan.ts";
+import type { PagesWanted } from "./engine.ts";
 
 /** A part of a local file, read by the worker itself. */
 export interface FilePart {

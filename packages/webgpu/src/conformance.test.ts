@@ -1,18 +1,4 @@
-/** The conformance suite on the device that there is: every operation within its bounds. */
-import { checkTolerance, conformanceCases } from "@bitnet.ts/core/conformance";
-import { describe, expect, it } from "vitest";
-import { backend, device } from "./test-device.test.kit.ts";
+/** Conformance of the cases that take no more than a second. */
+import { describeConformance } from "./conformance.test.kit.ts";
 
-/** What a software adapter or the reference takes many seconds for; smaller ones of the same kind remain. */
-const isSlow = (name: string) =>
-  /^(expanded )?(attention (?!1\/1|4\/2 heads of 16|2\/2)|head f16 3000|bitLinear (2560|6912|2048|34 ))/.test(
-    name,
-  );
-
-const cases = conformanceCases().filter(({ name }) => !isSlow(name));
-
-describe.skipIf(backend === null)("operations", () => {
-  it.each(cases.map((testCase) => [testCase.name, testCase] as const))("%s", async (_, testCase) => {
-    expect(await checkTolerance(testCase, device())).toBeNull();
-  });
-});
+describeConformance("fast");

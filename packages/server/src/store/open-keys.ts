@@ -5,7 +5,7 @@ import { openRedis, type RedisLink } from "./redis.ts";
 import { createRedisKeys, warnOfForgetting } from "./redis-keys.ts";
 
 /** Stands where the name of a file may: the keys are in Redis. */
-export const keysInRedis = "redis:";
+const keysInRedis = "redis:";
 
 export async function serverKeys(
   place: string,
