@@ -97,7 +97,7 @@ describe.each(tried)("%s", (name) => {
   test.skipIf(isMissing).each<[string, string, object]>([
     ["on an isolated page", "/isolated", { threads: 2 }],
     ["on a page that is not", "/", {}],
-    ["with the model on the page itself", "/", { worker: false, wasmUrl: "/worker" }],
+    ["with the model on the page itself", "/", { worker: false, wasmUrl: "/worker", backend: "wasm" }],
   ])(
     "%s",
     async (_, path, options) => {
