@@ -100,7 +100,7 @@ test("its command serves, with keys, without writing to the image", { timeout: 1
     fetch(`${url}/v1/completions`, {
       method: "POST",
       headers: { "content-type": "application/json", ...headers },
-      body: JSON.stringify({ prompt: "The people", max_tokens: 4 }),
+      body: JSON.stringify({ prompt: "Once upon a time", max_tokens: 4 }),
     });
   expect((await ask({})).status).toBe(401);
   const answer = await ask({ authorization: `Bearer ${key}` });

@@ -77,7 +77,7 @@ import { BitNet } from "bitnet.ts";
 const model = await BitNet.load(${JSON.stringify(tinyModel)});
 const server = createServer(async (request, response) => {
   response.writeHead(200, { "x-backend": model.info.backend });
-  for await (const piece of model.generate("The people", { maxTokens: 40, seed: 1 })) response.write(piece.text);
+  for await (const piece of model.generate("Once upon a time", { maxTokens: 40, seed: 1 })) response.write(piece.text);
   response.end();
 });
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));

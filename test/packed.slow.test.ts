@@ -27,7 +27,7 @@ const all = process.env.BITNET_REQUIRE_ALL === "1";
 const generate = `
   const model = await BitNet.load(${JSON.stringify(tinyModel)});
   let text = "";
-  for await (const piece of model.generate("The people", { maxTokens: 16, seed: 1 })) text += piece.text;
+  for await (const piece of model.generate("Once upon a time", { maxTokens: 16, seed: 1 })) text += piece.text;
   console.log(JSON.stringify({ backend: model.info.backend, text }));
   await model.dispose();`;
 
@@ -117,7 +117,7 @@ export const wrong: number = BitNet.load("x");\n`;
       const { stdout } = await project.run(bin, [
         "run",
         "-p",
-        "The people",
+        "Once upon a time",
         "-n",
         "8",
         "--seed",
@@ -246,7 +246,7 @@ let loading;
 export async function GET() {
   loading ??= BitNet.load(${JSON.stringify(tinyModel)});
   const model = await loading;
-  const pieces = model.generate("The people", { maxTokens: 40, seed: 1 });
+  const pieces = model.generate("Once upon a time", { maxTokens: 40, seed: 1 });
   const encoder = new TextEncoder();
   const body = new ReadableStream({
     async start(controller) {
