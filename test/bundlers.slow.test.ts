@@ -207,7 +207,9 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
       const port = await listeningPort(child);
       const answer = await (await fetch(`http://127.0.0.1:${port}/`)).json();
       expect(answer).toMatchObject({ backend: "reference", text: expected });
-      expect(answer).toHaveProperty("notices", [expect.stringMatching(/^bitnet: no WebGPU \(.+\), no WebAssembly /)]);
+      expect(answer).toHaveProperty("notices", [
+        expect.stringMatching(/^bitnet: no WebGPU \(.+\), no WebAssembly /),
+      ]);
     } finally {
       child.kill();
     }

@@ -96,7 +96,7 @@ describe.concurrent("options", () => {
     [
       "an unknown backend",
       [...run, "--backend", "cuda"],
-      /'cuda' is invalid\. Allowed choices are native, wasm, reference/,
+      /'cuda' is invalid\. Allowed choices are native, webgpu, wasm, reference/,
     ],
     ["an unknown instruction set", [...run, "--isa", "mmx"], /'mmx' is invalid\. Allowed choices are scalar/],
     ["a bias without a value", [...run, "--logit-bias", "3"], /ID=VALUE/],
