@@ -31,6 +31,19 @@ test("growth is told by name, and only growth", () => {
       40,
     ),
   ).toEqual(["descriptors: 0.0250 a request, 0.01 may be"]);
+  const resident = (bytes: (i: number) => number) => series((i) => ({ residentBytes: 1e8 + bytes(i) }));
+  expect(
+    growthOf(
+      resident((i) => 1e6 * Math.min(i, 4)),
+      40,
+    ),
+  ).toEqual([]);
+  expect(
+    growthOf(
+      resident((i) => 4e5 * i),
+      40,
+    ),
+  ).toEqual(["residentBytes: 1.00e+4 a request, 8192 may be"]);
 });
 
 test.skipIf(!canWeigh)(
