@@ -48,6 +48,9 @@ function files(): RecipeSource[] {
   return all.filter(({ path }) => existsSync(path));
 }
 
+/** How every extension ends. */
+const toZero = { decay: "linear", floorShare: 0, weightDecay: 0, otherWeight: 0.1 } as const;
+
 export default {
   name: "trit-5m",
   description:
@@ -116,10 +119,7 @@ export default {
       },
       peakRate: 1.5e-3,
       warmupSteps: 50,
-      decay: "linear",
-      floorShare: 0,
-      weightDecay: 0,
-      otherWeight: 0.1,
+      ...toZero,
     },
     {
       tokens: 1_638_400,
@@ -138,10 +138,7 @@ export default {
       },
       peakRate: 1e-3,
       warmupSteps: 10,
-      decay: "linear",
-      floorShare: 0,
-      weightDecay: 0,
-      otherWeight: 0.1,
+      ...toZero,
     },
     {
       tokens: 2_867_200,
@@ -161,10 +158,7 @@ export default {
       },
       peakRate: 8e-4,
       warmupSteps: 1,
-      decay: "linear",
-      floorShare: 0,
-      weightDecay: 0,
-      otherWeight: 0.1,
+      ...toZero,
       backward: "bf16",
     },
     {
@@ -186,10 +180,7 @@ export default {
       },
       peakRate: 5.5e-4,
       warmupSteps: 1,
-      decay: "linear",
-      floorShare: 0,
-      weightDecay: 0,
-      otherWeight: 0.1,
+      ...toZero,
       backward: "bf16",
     },
     {
@@ -210,10 +201,7 @@ export default {
       },
       peakRate: 3.4e-4,
       warmupSteps: 1,
-      decay: "linear",
-      floorShare: 0,
-      weightDecay: 0,
-      otherWeight: 0.1,
+      ...toZero,
       backward: "bf16",
     },
   ],

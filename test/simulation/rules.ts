@@ -1,7 +1,7 @@
 /** What must hold always, and what must hold in the end. */
 
 import { generateAlone } from "#core/generate/fake-executable.test.kit.ts";
-import { parseGenerateOptions } from "#core/generate/options.ts";
+import { parseGenerateOptions } from "#core/generate/parse-options.ts";
 import { eosId, logitsOf, poison, vocabSize } from "./backend.ts";
 import type { Visit, World } from "./simulate.ts";
 

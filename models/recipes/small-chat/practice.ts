@@ -2,7 +2,7 @@
 import type { ChatMessage } from "@bitnet.ts/core";
 import type { Draw } from "./draw.ts";
 import { newName, newNoun } from "./new-words.ts";
-import { factQuestion, outsideQuestion, type Question } from "./questions.ts";
+import { anyOwner, factQuestion, outsideQuestion, type Question, wordProblem } from "./questions.ts";
 import { drawStory, type StoryState, storyQuestion, tellStory } from "./story.ts";
 import { talkTurn } from "./talk.ts";
 import { mistyped } from "./typing.ts";
@@ -332,7 +332,7 @@ export function sumExercise(draw: Draw): Question {
       },
     ],
     [1, () => neighbour(draw)],
-    [2, () => wordProblem(draw)],
+    [2, () => newOwnersProblem(draw)],
   ])();
 }
 
@@ -343,27 +343,8 @@ function neighbour(draw: Draw): Question {
     : { ask: draw.say(`What {number |}comes before ${n}?`), answer: `${n - 1} comes before ${n}.` };
 }
 
-function wordProblem(draw: Draw): Question {
-  const name = draw.chance(0.3) ? newName(draw) : draw.pick(["Tom", "Anna", "Ben", "Mia", "Sam", "Lily"]);
-  const thing = draw.pick(["apples", "books", "balls", "eggs", "coins"]);
-  const a = draw.between(1, 10);
-  if (draw.chance(0.5)) {
-    const b = draw.between(1, 10);
-    return {
-      ask: draw.say(
-        `${name} has ${a} ${thing} and {gets|finds|buys} ${b} more. How many ${thing} does ${name} have?`,
-      ),
-      answer: `${name} has ${a + b} ${thing}.`,
-    };
-  }
-  const b = draw.between(0, a);
-  return {
-    ask: draw.say(
-      `${name} has ${a} ${thing} and {loses|gives away|eats up} ${b}. How many ${thing} are left?`,
-    ),
-    answer: `${name} has ${a - b} ${thing} left.`,
-  };
-}
+const newOwnersProblem = (draw: Draw): Question =>
+  wordProblem(draw, draw.chance(0.3) ? newName(draw) : anyOwner(draw));
 
 function asked(draw: Draw, most: number, exercise: (draw: Draw) => Exercise): ChatMessage[] {
   const conversation = new Conversation(draw);
@@ -397,7 +378,7 @@ export const sums = (draw: Draw) => asked(draw, 4, (each) => plain(sumExercise(e
 
 /** The number after and before, and sums told as stories, which come late. */
 export const counting = (draw: Draw) =>
-  asked(draw, 4, (each) => plain(each.chance(0.5) ? neighbour(each) : wordProblem(each)));
+  asked(draw, 4, (each) => plain(each.chance(0.5) ? neighbour(each) : newOwnersProblem(each)));
 
 /** What was said in the question itself, or some turns before. */
 export function recall(draw: Draw): ChatMessage[] {

@@ -180,8 +180,9 @@ function neighbour(draw: Draw): Question {
   return { ask: draw.say(`What {number |}comes before ${n}?`), answer: `${n - 1} comes before ${n}.` };
 }
 
-function wordProblem(draw: Draw): Question {
-  const name = draw.pick(["Tom", "Anna", "Ben", "Mia", "Sam", "Lily"]);
+export const anyOwner = (draw: Draw): string => draw.pick(["Tom", "Anna", "Ben", "Mia", "Sam", "Lily"]);
+
+export function wordProblem(draw: Draw, name = anyOwner(draw)): Question {
   const thing = draw.pick(["apples", "books", "balls", "eggs", "coins"]);
   const a = draw.between(1, 10);
   if (draw.chance(0.5)) {

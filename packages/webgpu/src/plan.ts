@@ -1,18 +1,12 @@
-/**
- * A Program as dispatches over buffers of the device: which kernel runs each operation, with which parameters and operands. Weights are
- * listed here and brought by load.ts.
- */
+/** A Program as dispatches over buffers of the device: which kernel runs each operation, with which parameters and operands. */
 import {
-  BitNetError,
   type BufferId,
-  type DenseTensor,
   type KvType,
   type LoadOptions,
   type Op,
   type OpOf,
   type Program,
   pageTokens,
-  type TernaryTensor,
   unreachable,
 } from "@bitnet.ts/core";
 import { usage } from "./device.ts";
@@ -28,17 +22,14 @@ import { rmsNorm } from "./kernels/rms-norm.ts";
 import { rope } from "./kernels/rope.ts";
 import { writeKv } from "./kernels/write-kv.ts";
 import { type DeviceMemory, tensorBytes } from "./memory.ts";
-
-/** Bytes of a tensor, or its elements widened to f32, and where they go. */
-interface Upload {
-  tensor: TernaryTensor | DenseTensor;
-  buffer: GPUBuffer;
-  at: number;
-  /** Part of the tensor. */
-  from: number;
-  length: number;
-  isWidened: boolean;
-}
+import {
+  type Constant,
+  kindOf,
+  missing,
+  PlannedWeights,
+  type Upload,
+  unsupported,
+} from "./planned-weights.ts";
 
 export interface ActivationBuffers {
   values: GPUBuffer;
@@ -65,11 +56,9 @@ export interface HeadPlan {
 
 export interface DevicePlan {
   dispatches: Dispatch[];
-  /** Operation of each dispatch. */
   head: HeadPlan | null;
-  uploads: Upload[];
-  /** Scales of ternary matrices, ready to be written. */
-  constants: { buffer: GPUBuffer; values: Float32Array<ArrayBuffer> }[];
+  uploads: readonly Upload[];
+  constants: readonly Constant[];
   activations: ReadonlyMap<BufferId, ActivationBuffers>;
   /** Keys and values of each layer, and the bytes of one page of either. */
   caches: { keys: GPUBuffer; values: GPUBuffer; pageBytes: number }[];
@@ -91,20 +80,20 @@ class Planner {
   readonly #plan: DevicePlan;
   readonly #activations = new Map<BufferId, ActivationBuffers>();
   readonly #caches = new Map<BufferId, DevicePlan["caches"][number]>();
-  readonly #weights = new Map<string, GPUBuffer>();
-  readonly #shards = new Map<BufferId, Shard[]>();
+  readonly #weights: PlannedWeights;
 
   constructor(program: Program, options: LoadOptions, memory: DeviceMemory) {
     this.#program = program;
     this.#options = options;
     this.#memory = memory;
+    this.#weights = new PlannedWeights(program, memory);
     // Products read whole tiles of rows.
     this.#paddedRows = Math.ceil(options.maxRows / 4) * 4;
     this.#plan = {
       dispatches: [],
       head: null,
-      uploads: [],
-      constants: [],
+      uploads: this.#weights.uploads,
+      constants: this.#weights.constants,
       activations: this.#activations,
       caches: [],
     };
@@ -124,8 +113,8 @@ class Planner {
     const { kvType } = this.#options;
     switch (op.op) {
       case "embed":
-        for (const { buffer, firstRow, shardRows } of this.#table(op.table)) {
-          const { cols, type } = this.#dense(op.table);
+        for (const { buffer, firstRow, shardRows } of this.#weights.table(op.table)) {
+          const { cols, type } = this.#weights.dense(op.table);
           const params = { cols, firstRow, shardRows };
           this.#push({ kernel: embed(type), params, operands: [buffer, this.#f32(op.out)], x: over(cols) });
         }
@@ -144,15 +133,20 @@ class Planner {
             operation: index,
             eps: isNormed ? op.eps : 0,
           },
-          operands: [this.#f32(op.x), ...(isNormed ? [this.#vector(op.weight)] : []), out.values, out.scales],
+          operands: [
+            this.#f32(op.x),
+            ...(isNormed ? [this.#weights.vector(op.weight)] : []),
+            out.values,
+            out.scales,
+          ],
           x: 1,
         });
         return;
       }
       case "rmsNorm": {
-        const width = this.#dense(op.weight).cols;
+        const width = this.#weights.dense(op.weight).cols;
         const nParts = this.#decl(op.x).cols / width;
-        const operands = [this.#f32(op.x), this.#vector(op.weight), this.#f32(op.out)];
+        const operands = [this.#f32(op.x), this.#weights.vector(op.weight), this.#f32(op.out)];
         this.#push({ kernel: rmsNorm, params: { width, nParts, eps: op.eps }, operands, x: nParts });
         return;
       }
@@ -202,16 +196,21 @@ class Planner {
         return;
       case "bias": {
         const { cols } = this.#decl(op.x);
-        const operands = [this.#f32(op.x), this.#vector(op.bias)];
+        const operands = [this.#f32(op.x), this.#weights.vector(op.bias)];
         this.#push({ kernel: elements.bias, params: { cols, factor: 0 }, operands, x: over(cols) });
         return;
       }
       case "lora": {
-        const { rows: rank, cols } = this.#dense(op.a);
+        const { rows: rank, cols } = this.#weights.dense(op.a);
         if (rank > mostRank)
           throw unsupported(`an adapter of rank ${rank}; this backend takes up to ${mostRank}`);
         const { adapter, scale } = op;
-        const operands = [this.#f32(op.x), this.#vector(op.a), this.#vector(op.b), this.#f32(op.y)];
+        const operands = [
+          this.#f32(op.x),
+          this.#weights.vector(op.a),
+          this.#weights.vector(op.b),
+          this.#f32(op.y),
+        ];
         const params = { cols, rank, width: this.#decl(op.y).cols, adapter, scale };
         this.#push({ kernel: lora, params, operands, x: 1 });
         return;
@@ -228,10 +227,10 @@ class Planner {
   #bitLinear({ x, weights, outs }: OpOf<"bitLinear">): void {
     for (let first = 0; first < weights.length; ) {
       let end = first + 1;
-      const kind = kindOf(this.#ternary(weights[first] ?? -1));
-      let bytes = tensorBytes(this.#ternary(weights[first] ?? -1));
+      const kind = kindOf(this.#weights.ternary(weights[first] ?? -1));
+      let bytes = tensorBytes(this.#weights.ternary(weights[first] ?? -1));
       while (end < weights.length && end < first + 3) {
-        const next = this.#ternary(weights[end] ?? -1);
+        const next = this.#weights.ternary(weights[end] ?? -1);
         bytes += tensorBytes(next);
         if (kindOf(next) !== kind || bytes > this.#memory.mostBytes) break;
         end++;
@@ -242,35 +241,19 @@ class Planner {
   }
 
   #product(x: BufferId, ids: readonly BufferId[], outs: readonly BufferId[]): void {
-    const tensors = ids.map((id) => this.#ternary(id));
-    const key = ids.join();
+    const tensors = ids.map((id) => this.#weights.ternary(id));
     const nOut = tensors.reduce((sum, { rows }) => sum + rows, 0);
     const cols = tensors[0]?.cols ?? 0;
     const scale = tensors[0]?.scale;
     const scaleGroups = scale?.kind === "group" ? cols / scale.size : 1;
-    const names = ids.map((id) => this.#program.buffers[id]?.name).join(" + ");
-    let weights = this.#weights.get(`weights ${key}`);
-    let scales = this.#weights.get(`scales ${key}`);
-    if (weights === undefined || scales === undefined) {
-      weights = this.#memory.storage(names, nOut * Math.ceil(cols / 128) * 32);
-      scales = this.#memory.storage(`scales of ${names}`, nOut * scaleGroups * 4);
-      this.#weights.set(`weights ${key}`, weights);
-      this.#weights.set(`scales ${key}`, scales);
-      let at = 0;
-      for (const tensor of tensors) {
-        const length = tensorBytes(tensor);
-        this.#plan.uploads.push({ tensor, buffer: weights, at, from: 0, length, isWidened: false });
-        at += length;
-      }
-      this.#plan.constants.push({ buffer: scales, values: scalesOf(tensors) });
-    }
+    const { weights, scales } = this.#weights.product(ids);
     const input = this.#q8(x);
     const isGrouped = input.isGrouped || scaleGroups > 1;
     const { hasDot4 } = this.#memory.device.report;
     const ends = tensors.map(
       ({ rows }, i) => rows + tensors.slice(0, i).reduce((sum, each) => sum + each.rows, 0),
     );
-    const unused = [0, 1].map((i) => this.#unused(i));
+    const unused = [0, 1].map((i) => this.#weights.unused(i));
     this.#push({
       kernel: bitLinear({ tile: 1, isGrouped, hasDot4 }),
       many: { kernel: bitLinear({ tile: 4, isGrouped, hasDot4 }), tile: 4 },
@@ -299,7 +282,12 @@ class Planner {
   #rope({ x, table, nHeads, pairing }: OpOf<"rope">): void {
     const { cols } = this.#decl(x);
     const params = { nHeads, headDim: cols / nHeads, isAdjacent: pairing === "adjacent" ? 1 : 0 };
-    this.#push({ kernel: rope, params, operands: [this.#f32(x), this.#vector(table)], x: over(cols / 2) });
+    this.#push({
+      kernel: rope,
+      params,
+      operands: [this.#f32(x), this.#weights.vector(table)],
+      x: over(cols / 2),
+    });
   }
 
   #writeKv({ k, v, kv }: Pick<OpOf<"writeKv">, "k" | "v" | "kv">): void {
@@ -315,16 +303,16 @@ class Planner {
   }
 
   #head({ x, weight, eps, table }: OpOf<"head">): void {
-    const { cols, rows: vocabSize, type } = this.#dense(table);
+    const { cols, rows: vocabSize, type } = this.#weights.dense(table);
     const { maxRows } = this.#options;
     const room = Math.min(mostLogitBytes, this.#memory.mostBytes);
     const most = Math.min(maxRows, Math.max(1, Math.floor(room / (4 * vocabSize))));
     const asked = this.#memory.storage("asked", 4 * most);
     const states = this.#memory.storage("states", 4 * cols * most, usage.copyDst | usage.copySrc);
     const logits = this.#memory.storage("logits", 4 * vocabSize * most, usage.copyDst | usage.copySrc);
-    const operands = [this.#f32(x), this.#vector(weight), asked, states];
+    const operands = [this.#f32(x), this.#weights.vector(weight), asked, states];
     const dispatches: Dispatch[] = [{ kernel: headStates, params: { cols, eps }, operands, x: 1 }];
-    for (const { buffer, firstRow, shardRows } of this.#table(table)) {
+    for (const { buffer, firstRow, shardRows } of this.#weights.table(table)) {
       const params = { cols, firstRow, shardRows, vocabSize };
       const x = Math.ceil(shardRows / 8);
       dispatches.push({ kernel: headLogits(type), params, operands: [buffer, states, logits], x });
@@ -364,50 +352,6 @@ class Planner {
     };
   }
 
-  /** A dense weight that is small, as f32. */
-  #vector(id: BufferId): GPUBuffer {
-    const key = `f32 ${id}`;
-    let buffer = this.#weights.get(key);
-    if (buffer === undefined) {
-      const tensor = this.#dense(id);
-      buffer = this.#memory.storage(this.#program.buffers[id]?.name ?? key, 4 * tensor.rows * tensor.cols);
-      this.#weights.set(key, buffer);
-      const length = tensorBytes(tensor);
-      this.#plan.uploads.push({ tensor, buffer, at: 0, from: 0, length, isWidened: true });
-    }
-    return buffer;
-  }
-
-  /** A large dense matrix as it lies in its file, in as many buffers as bindings need. */
-  #table(id: BufferId): Shard[] {
-    let shards = this.#shards.get(id);
-    if (shards !== undefined) return shards;
-    const tensor = this.#dense(id);
-    const rowBytes = tensorBytes(tensor) / tensor.rows;
-    // Four rows of whatever size are whole words.
-    const rowsPerShard = Math.floor(this.#memory.mostBytes / (4 * rowBytes)) * 4;
-    if (rowsPerShard < 4) throw unsupported(`rows of ${rowBytes} bytes`);
-    shards = [];
-    for (let firstRow = 0; firstRow < tensor.rows; firstRow += rowsPerShard) {
-      const shardRows = Math.min(rowsPerShard, tensor.rows - firstRow);
-      const length = shardRows * rowBytes;
-      const name = this.#program.buffers[id]?.name ?? "table";
-      const buffer = this.#memory.storage(name, length);
-      this.#plan.uploads.push({ tensor, buffer, at: 0, from: firstRow * rowBytes, length, isWidened: false });
-      shards.push({ buffer, firstRow, shardRows });
-    }
-    this.#shards.set(id, shards);
-    return shards;
-  }
-
-  /** Stands where a product has fewer results than its kernel. */
-  #unused(i: number): GPUBuffer {
-    const key = `unused ${i}`;
-    const buffer = this.#weights.get(key) ?? this.#memory.storage(key, 16);
-    this.#weights.set(key, buffer);
-    return buffer;
-  }
-
   #f32(id: BufferId): GPUBuffer {
     return (this.#activations.get(id) ?? missing(id)).values;
   }
@@ -428,52 +372,9 @@ class Planner {
     const decl = this.#program.buffers[id];
     return decl?.class === "activation" ? decl : missing(id);
   }
-
-  #dense(id: BufferId): DenseTensor {
-    const decl = this.#program.buffers[id];
-    return decl?.class === "weight" && decl.tensor.kind === "dense" ? decl.tensor : missing(id);
-  }
-
-  #ternary(id: BufferId): TernaryTensor {
-    const decl = this.#program.buffers[id];
-    return decl?.class === "weight" && decl.tensor.kind === "ternary" ? decl.tensor : missing(id);
-  }
-}
-
-interface Shard {
-  buffer: GPUBuffer;
-  firstRow: number;
-  shardRows: number;
 }
 
 /** Workgroups of 64 threads for so many elements. */
 function over(n: number): number {
   return Math.ceil(n / 64);
-}
-
-/** What matrices of one dispatch have in common. */
-function kindOf({ scale }: TernaryTensor): string {
-  return scale.kind === "group" ? `group ${scale.size}` : "row";
-}
-
-/** One scale for each row of matrices that stand one below the other, or one for each of its groups. */
-function scalesOf(tensors: readonly TernaryTensor[]): Float32Array<ArrayBuffer> {
-  const parts = tensors.map(({ rows, scale }) =>
-    scale.kind === "tensor" ? new Float32Array(rows).fill(scale.value) : scale.values,
-  );
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
-
-function unsupported(what: string): BitNetError {
-  return new BitNetError("MODEL_UNSUPPORTED", `webgpu: the model has ${what}`);
-}
-
-function missing(buffer: BufferId): never {
-  throw new BitNetError("INTERNAL", `webgpu: buffer ${buffer} is not what its operation expects`);
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { FakeExecutable, generateAlone } from "./fake-executable.test.kit.ts";
-import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
+import type { GenerateOptions } from "./options.ts";
+import { parseGenerateOptions } from "./parse-options.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const prompt = (seed: number, n: number) =>

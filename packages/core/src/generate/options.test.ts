@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { BitNetError } from "../base/errors.ts";
-import { parseGenerateOptions } from "./options.ts";
+import { parseGenerateOptions } from "./parse-options.ts";
 
 function problemsOf(options: unknown): unknown {
   try {

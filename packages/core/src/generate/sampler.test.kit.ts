@@ -1,7 +1,8 @@
 /** Asking a sampler as the scheduler does. */
 import { expect } from "vitest";
 import type { HeadRequest, HeadResult } from "../backend/step.ts";
-import { type GenerateOptions, parseGenerateOptions, type SamplingSettings } from "./options.ts";
+import type { GenerateOptions, SamplingSettings } from "./options.ts";
+import { parseGenerateOptions } from "./parse-options.ts";
 import type { Sampler } from "./sampler.ts";
 
 export function settingsOf(options: GenerateOptions, vocabSize: number): SamplingSettings {

@@ -59,3 +59,23 @@ export function adapterNumber(adapters: readonly string[], name: string | null):
     `adapter: there is no "${name.slice(0, 100)}" (${known}${suggestion(name, adapters)})`,
   );
 }
+
+/** @throws BitNetError INVALID_ARGUMENT for an empty prompt or ids that are none, CONTEXT_EXCEEDED. */
+export function checkPrompt(
+  prompt: Int32Array,
+  where: "generate" | "embed",
+  { vocabSize, contextLength }: { vocabSize: number; contextLength: number },
+): void {
+  const fail = (message: string): never => {
+    throw new BitNetError("INVALID_ARGUMENT", `${where}: ${message}`);
+  };
+  if (prompt.length === 0) fail("the prompt is empty; it needs at least one token");
+  const wrong = prompt.findIndex((id) => !(id >= 0 && id < vocabSize));
+  if (wrong >= 0) fail(`prompt token ${wrong} is ${prompt[wrong]}, expected an id in 0…${vocabSize - 1}`);
+  if (prompt.length <= contextLength) return;
+  throw new BitNetError(
+    "CONTEXT_EXCEEDED",
+    `${where}: the prompt has ${prompt.length} tokens, but the context holds ${contextLength}; shorten the prompt`,
+    { details: { promptTokens: prompt.length, contextLength } },
+  );
+}

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { pageTokens } from "../backend/backend.ts";
 import { FakeExecutable, type FakeOptions, generateAlone } from "./fake-executable.test.kit.ts";
 import { looseAnswer } from "./loose-answer.test.kit.ts";
-import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
+import type { GenerateOptions } from "./options.ts";
+import { parseGenerateOptions } from "./parse-options.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { SchedulerOptions } from "./scheduler-options.ts";
 

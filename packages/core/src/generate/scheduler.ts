@@ -10,7 +10,8 @@ import { BitNetError } from "../base/errors.ts";
 import { maxUninterruptedMs, nextTask } from "../base/event-loop.ts";
 import { PagedCache } from "../model/paged-cache.ts";
 import { EmbeddingRequest, type PooledText, type PoolingOptions } from "./embedding.ts";
-import { type GenerateOptions, parseGenerateOptions } from "./options.ts";
+import type { GenerateOptions } from "./options.ts";
+import { parseGenerateOptions } from "./parse-options.ts";
 import { checkVocabularySize } from "./ranking.ts";
 import { ActiveRequest, type TextSource } from "./request.ts";
 import { Roster } from "./roster.ts";
@@ -18,10 +19,11 @@ import type { ScheduledRequest } from "./scheduled.ts";
 import {
   adapterNumber,
   checkPositive,
+  checkPrompt,
   type SchedulerOptions,
   type SchedulerStats,
 } from "./scheduler-options.ts";
-import { type PlannedRows, planStep, RequestFault, type StepPlan } from "./step-plan.ts";
+import { type PlannedRows, partsAtFault, planStep, RequestFault, type StepPlan } from "./step-plan.ts";
 import type { StopReason } from "./stop.ts";
 import { type Generation, PieceStream } from "./stream.ts";
 
@@ -91,7 +93,7 @@ export class Scheduler {
     this.#checkAlive();
     const { vocabSize } = this.#executable.program;
     const settings = parseGenerateOptions(options, vocabSize);
-    this.#checkPrompt(promptIds, "generate");
+    checkPrompt(promptIds, "generate", { vocabSize, contextLength: this.contextLength });
     if (settings.stop.length > 0 && this.#tokenizer === null)
       throw new BitNetError("INVALID_ARGUMENT", "generate: stop texts need a tokenizer");
     const stream = new PieceStream({
@@ -119,7 +121,8 @@ export class Scheduler {
    */
   embed(ids: Int32Array, options: PoolingOptions): Promise<PooledText> {
     this.#checkAlive();
-    this.#checkPrompt(ids, "embed");
+    const { vocabSize } = this.#executable.program;
+    checkPrompt(ids, "embed", { vocabSize, contextLength: this.contextLength });
     if (!this.#executable.wants.includes("state"))
       throw new BitNetError(
         "BACKEND_UNAVAILABLE",
@@ -177,22 +180,6 @@ export class Scheduler {
       this.#fail(request, error);
     }
     this.#wake();
-  }
-
-  #checkPrompt(prompt: Int32Array, where: "generate" | "embed"): void {
-    const { vocabSize } = this.#executable.program;
-    const fail = (message: string): never => {
-      throw new BitNetError("INVALID_ARGUMENT", `${where}: ${message}`);
-    };
-    if (prompt.length === 0) fail("the prompt is empty; it needs at least one token");
-    const wrong = prompt.findIndex((id) => !(id >= 0 && id < vocabSize));
-    if (wrong >= 0) fail(`prompt token ${wrong} is ${prompt[wrong]}, expected an id in 0…${vocabSize - 1}`);
-    if (prompt.length <= this.contextLength) return;
-    throw new BitNetError(
-      "CONTEXT_EXCEEDED",
-      `${where}: the prompt has ${prompt.length} tokens, but the context holds ${this.contextLength}; shorten the prompt`,
-      { details: { promptTokens: prompt.length, contextLength: this.contextLength } },
-    );
   }
 
   #obeySignal(request: ScheduledRequest): void {
@@ -407,14 +394,4 @@ export class Scheduler {
     this.#mustClearCache = false;
     if (pages !== null) this.#executable.releasePages(pages);
   }
-}
-
-/** The rows that a failure belongs to; null when it concerns everything. */
-function partsAtFault({ parts }: StepPlan, error: unknown): readonly PlannedRows[] | null {
-  if (!(error instanceof BitNetError)) return null;
-  if (error.code !== "NUMERIC_FAILURE" && error.code !== "INVALID_ARGUMENT") return null;
-  const { row } = error.details;
-  if (typeof row !== "number") return parts;
-  const owner = parts.find(({ firstRow, count }) => row >= firstRow && row < firstRow + count);
-  return owner === undefined ? parts : [owner];
 }

@@ -96,3 +96,13 @@ export function shareRows(lengths: readonly number[], room: number): number[] {
   });
   return shares;
 }
+
+/** The rows that a failure belongs to; null when it concerns everything. */
+export function partsAtFault({ parts }: StepPlan, error: unknown): readonly PlannedRows[] | null {
+  if (!(error instanceof BitNetError)) return null;
+  if (error.code !== "NUMERIC_FAILURE" && error.code !== "INVALID_ARGUMENT") return null;
+  const { row } = error.details;
+  if (typeof row !== "number") return parts;
+  const owner = parts.find(({ firstRow, count }) => row >= firstRow && row < firstRow + count);
+  return owner === undefined ? parts : [owner];
+}

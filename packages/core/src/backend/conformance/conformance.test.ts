@@ -1,34 +1,10 @@
 import { describe, expect, it } from "vitest";
-import type { Backend } from "../backend.ts";
 import { createReferenceBackend } from "../reference/reference-backend.ts";
 import type { StepResult } from "../step.ts";
+import { bentBackend, caseNamed } from "./bent-backend.test.kit.ts";
 import { checkConformance, checkMass, conformanceCases, massCases } from "./index.ts";
 
 const cases = conformanceCases();
-
-/** The reference with every result passed through `bend`. */
-function bentBackend(bend: (result: StepResult) => void): Backend {
-  const backend = createReferenceBackend();
-  return {
-    ...backend,
-    async load(program, options) {
-      const executable = await backend.load(program, options);
-      const run = executable.run.bind(executable);
-      executable.run = async (step) => {
-        const result = await run(step);
-        bend(result);
-        return result;
-      };
-      return executable;
-    },
-  };
-}
-
-function caseNamed(name: string) {
-  const found = cases.find((testCase) => testCase.name === name);
-  if (!found) throw new Error(`no case "${name}"`);
-  return found;
-}
 
 describe("conformance suite", () => {
   it("names every case once", () => {

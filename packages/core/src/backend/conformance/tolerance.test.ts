@@ -1,32 +1,8 @@
 /** The judge of backends that round otherwise: it accepts the reference, and sees what lies just outside of the bounds. */
 import { describe, expect, it } from "vitest";
-import type { Backend } from "../backend.ts";
 import { createReferenceBackend } from "../reference/reference-backend.ts";
-import type { StepResult } from "../step.ts";
-import { checkTolerance, conformanceCases } from "./index.ts";
-
-function bentBackend(bend: (result: StepResult) => void): Backend {
-  const backend = createReferenceBackend();
-  return {
-    ...backend,
-    async load(program, options) {
-      const executable = await backend.load(program, options);
-      const run = executable.run.bind(executable);
-      executable.run = async (step) => {
-        const result = await run(step);
-        bend(result);
-        return result;
-      };
-      return executable;
-    },
-  };
-}
-
-function caseNamed(name: string) {
-  const found = conformanceCases().find((testCase) => testCase.name === name);
-  if (!found) throw new Error(`no case "${name}"`);
-  return found;
-}
+import { bentBackend, caseNamed } from "./bent-backend.test.kit.ts";
+import { checkTolerance } from "./index.ts";
 
 const named = [
   "rmsNormQuant 100 f16",
