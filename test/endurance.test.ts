@@ -40,10 +40,16 @@ test("growth is told by name, and only growth", () => {
   ).toEqual([]);
   expect(
     growthOf(
-      resident((i) => 4e5 * i),
+      resident((i) => 7e5 * i),
       40,
     ),
-  ).toEqual(["residentBytes: 1.00e+4 a request, 8192 may be"]);
+  ).toEqual([]);
+  expect(
+    growthOf(
+      resident((i) => 4.4e6 * i),
+      400,
+    ),
+  ).toEqual(["residentBytes: 1.10e+4 a request, 8192 may be"]);
 });
 
 test.skipIf(!canWeigh)(

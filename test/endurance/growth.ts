@@ -24,16 +24,21 @@ export interface Weight {
 /** Most that a request may leave behind, on average: less than the smallest thing that a request is remembered by. */
 const perRequest: Weight = { heapBytes: 256, residentBytes: 8192, descriptors: 0.01, resources: 0.01 };
 
+/** What an allocator and a compiler of hot code may still take from the system once all is warm: only a rise beyond it is growth. */
+const residentSlack = 16 * 2 ** 20;
+
 /**
  * What grows, in words; empty when nothing does. Allocators keep what they once had: the memory of the process rises for some rounds to
- * the most that was ever in use, so that only the second half says something of it.
+ * the most that was ever in use, so that only the second half says something of it, and a few megabytes say nothing.
  */
 export function growthOf(weights: readonly Weight[], requestsBetween: number): string[] {
   const names = Object.keys(perRequest) as (keyof Weight)[];
   return names.flatMap((name) => {
     const series = name === "residentBytes" ? weights.slice(weights.length >> 1) : weights;
-    const slope = slopeOf(series.map((weight) => weight[name])) / requestsBetween;
+    const rise = slopeOf(series.map((weight) => weight[name]));
+    const slope = rise / requestsBetween;
     if (slope <= perRequest[name]) return [];
+    if (name === "residentBytes" && rise * (series.length - 1) <= residentSlack) return [];
     return [`${name}: ${slope.toPrecision(3)} a request, ${perRequest[name]} may be`];
   });
 }
