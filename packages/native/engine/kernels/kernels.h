@@ -119,6 +119,8 @@ struct Kernels {
   // out[i · outStride + r] = the product of row r with row i of activations in groups (numerics), r < nRows, i < x.nRows
   void (*groupDots)(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out,
                     size_t outStride);
+  // The offsets (GroupedRows) of arranged rows of activations: −Σ x of each word of 4 columns in each plane, 16 for each of nPairs pairs of groups.
+  void (*groupOffsets)(const int8_t* arranged, int nPairs, int32_t* offsets);
   // x[i] = x[i] · t
   void (*multiply)(float* x, int n, float t);
 

@@ -63,7 +63,7 @@ void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x,
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots, groupDots, groupOffsets);
 
 }  // namespace
 
