@@ -19,8 +19,11 @@ const families = ["bitnet-b1.58", "bitnet", "llama", "qwen2", "qwen3", "gemma3",
 class Draw {
   readonly next: () => number;
   constructor(seed: number) {
-    this.next = seededIntegers(seed * 2654435761);
-    for (let i = 0; i < 8; i++) this.next(); // seeds that are near each other begin alike
+    // Seeds that are near each other would begin alike.
+    let mixed = Math.imul(seed + 1, 0x9e3779b1);
+    mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+    this.next = seededIntegers(mixed ^ (mixed >>> 13));
+    for (let i = 0; i < 8; i++) this.next();
   }
   below(n: number): number {
     return this.next() % n;
@@ -68,7 +71,7 @@ function randomShape(draw: Draw): CheckpointShape {
   return {
     family,
     ...{ context, headDim, heads, kvHeads, layers, tokens, isBinary, isGrouped },
-    ...{ hidden: unit * (1 + draw.below(unit === 8 ? 30 : 3)), ffn: unit * (1 + draw.below(unit === 8 ? 50 : 4)) },
+    ...{ hidden: unit * (1 + draw.below(sizesOf(unit))), ffn: unit * (1 + draw.below(sizesOf(unit) + 1)) },
     ...{ vocab: tokens + 4 * draw.below(2), theta: draw.pick([500, 10000, 500000, 1e6]) },
     ...{ eps: draw.pick([1e-5, 1e-6, 1e-3]), isTied: draw.chance(1, 2), embeddingBits: draw.pick([4, 6, 8] as const) },
     ...(draw.chance(1, 5) ? { hasInnerNorms: true } : {}),
@@ -80,6 +83,11 @@ function randomShape(draw: Draw): CheckpointShape {
       : {}),
     ...rotation,
   };
+}
+
+/** Multiples of a unit: few of large ones, since the judges are slow. */
+function sizesOf(unit: number): number {
+  return unit === 8 ? 30 : unit === 256 ? 2 : 3;
 }
 
 function gcd(a: number, b: number): number {

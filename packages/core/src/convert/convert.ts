@@ -6,6 +6,7 @@ import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { isGroupPacking } from "../packing/registry.ts";
 import type { ConversionOptions, PlannedConversion } from "./conversion.ts";
+import { familyOf } from "../model/families.ts";
 import { isRopeTensor, readDivisors, ropeTensorsOf } from "../model/rope-tensors.ts";
 import { roundsRotations as roundsRotationsOf, ruleOfDivisors } from "./rope-facts.ts";
 import { type ConversionSource, describeSource, type SourceWeight } from "./source.ts";
@@ -51,7 +52,8 @@ export async function planConversion(
   const isGguf = isGgufTarget(target);
   const described = isGguf ? source : await withRopeRule(source);
   const plan = await (isGguf ? toGguf(described, target, options) : toHf(described, target, options));
-  const isGrouped = isGgufTarget(target) && isGroupPacking(target);
+  const isWeightOnly = source.config !== null && familyOf(source.config).isWeightOnly;
+  const isGrouped = isWeightOnly || (isGgufTarget(target) && isGroupPacking(target));
   const wasGrouped = source.config === null ? isGrouped : source.config.activationGroup !== null;
   const changesRule = described !== source || (isGguf && files.kind === "hf");
   const roundsRotations = changesRule && described.config !== null && roundsRotationsOf(described.config);

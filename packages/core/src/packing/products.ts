@@ -41,9 +41,10 @@ export function productScale(
       if (!areRows && !areGroups) return null;
     }
   }
-  const scale = areRows
-    ? rowScale(ofRows, (row) => ofRows[row] === 0)
-    : groupScale(ofGroups, groupSize, (group) => ofGroups[group] === 0);
+  // Groups where there are any, as the packings with groups have it: the same weights are then scaled in the same order.
+  const scale = areGroups
+    ? groupScale(ofGroups, groupSize, (group) => ofGroups[group] === 0)
+    : rowScale(ofRows, (row) => ofRows[row] === 0);
   return scale.kind === "tensor" && scale.value === 0 ? null : scale;
 }
 
