@@ -10,6 +10,9 @@ export interface PeerRequest {
   nGen: number;
   seed: number;
   run: number;
+  /** 0: greedy. */
+  temperature: number;
+  topP: number;
 }
 
 export type PeerMessage =
@@ -64,7 +67,7 @@ process.on("message", (request: PeerRequest) => {
 process.on("disconnect", () => process.exit(0));
 send({ kind: "ready", system: llama.systemInfo.trim() });
 
-async function measure({ nPrompt, nGen, seed, run }: PeerRequest): Promise<PeerMessage> {
+async function measure({ nPrompt, nGen, seed, run, temperature, topP }: PeerRequest): Promise<PeerMessage> {
   const random = new RandomBits(seed, run);
   const prompt = Array.from({ length: nPrompt + 1 }, () => Math.floor(random.next() * ordinaryIds));
   const last = prompt.pop() ?? 0;
@@ -74,7 +77,7 @@ async function measure({ nPrompt, nGen, seed, run }: PeerRequest): Promise<PeerM
   const promptMs = performance.now() - begun;
   let first = 0;
   let nTokens = 0;
-  for await (const _ of sequence.evaluate([last], { temperature: 0 })) {
+  for await (const _ of sequence.evaluate([last], { temperature, topP, topK: 0, minP: 0, seed })) {
     if (nTokens === 0) first = performance.now();
     if (++nTokens > nGen) break;
   }
