@@ -11,7 +11,7 @@ import {
   type Tokenizer,
   urlRoot,
 } from "@bitnet.ts/core";
-import { openFileSource, openPath } from "@bitnet.ts/core/node";
+import { type EncodingModel, openFileSource, openPath, PromptEncoder } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
@@ -61,6 +61,11 @@ export async function openLocation(
   }
   if (/^https?:\/\//.test(location)) return urlRoot(location, aborting);
   return openPath(location.startsWith("file:") ? pathOfUrl(location) : location);
+}
+
+/** Encodes long prompts on a thread of their own, from the model's files at `place`. */
+export function createPromptEncoder(model: EncodingModel, place: string | null): PromptEncoder | null {
+  return new PromptEncoder(model, place);
 }
 
 function pathOfUrl(url: string): string {

@@ -114,6 +114,14 @@ export type { ChatMessage, TemplateArguments, TextPart, ToolCall } from "./token
 export type { ChatTemplate } from "./tokenizer/chat-template.ts";
 export { chatTemplateFor, type TemplateSource } from "./tokenizer/default-template.ts";
 export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenizer/encode-chat.ts";
+export {
+  type EncodedPrompt,
+  type EncodeJob,
+  encodeJobSize,
+  longPrompt,
+  runEncodeJob,
+} from "./tokenizer/encode-job.ts";
+export { type Conversation, withSystem } from "./tokenizer/fit-chat.ts";
 export { type TokenizerJsonFiles, tokenizerFromJson } from "./tokenizer/from-json.ts";
 export { pieceScanner, type SplitRule } from "./tokenizer/split.ts";
 export type { Tokenizer } from "./tokenizer/tokenizer.ts";
