@@ -13,7 +13,7 @@ float quantisationScale(uint32_t bits) {
   return 127.0f / (absMax > 1e-5f ? absMax : 1e-5f);
 }
 
-void quantise(const StepContext& c, const Op& op, int32_t opIndex, int32_t row) {
+void quantise(const StepContext& c, const QuantiseOp& op, int32_t opIndex, int32_t row) {
   const int32_t cols = c.program.buffer(op.x).cols;
   const float* x = c.executable.f32(op.x).row(row);
   const uint32_t bits = c.kernels.absMaxBits(x, cols);
