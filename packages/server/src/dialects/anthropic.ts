@@ -164,7 +164,10 @@ function readTools(body: Fields): Tool[] {
 }
 
 function readToolChoice(choice: Fields | undefined, tools: readonly Tool[]): ToolChoice {
-  const type = choice?.choice("type", ["auto", "any", "tool", "none"] as const);
+  const types = ["auto", "any", "tool", "none"] as const;
+  const type = choice?.choice("type", types);
+  if (choice !== undefined && type === undefined)
+    throw invalid("tool_choice.type", `one of ${types.join(", ")}`);
   if (type === undefined) return tools.length > 0 ? "auto" : "none";
   if (type === "none" || tools.length === 0) return "none";
   if (type === "any") return "required";
