@@ -225,7 +225,7 @@ function blocksOf(answer: ChatAnswer): object[] {
   const blocks: object[] = [];
   if (answer.reasoning !== "") blocks.push({ type: "thinking", thinking: answer.reasoning, signature: "" });
   if (answer.text !== "" || answer.calls.length === 0)
-    blocks.push({ type: "text", text: answer.text, citations: null });
+    blocks.push({ type: "text", text: answer.text, citations: [] });
   for (const call of answer.calls)
     blocks.push({
       type: "tool_use",
@@ -314,7 +314,7 @@ class BlockStream {
       await this.#close();
       await this.#start(
         kind === "text"
-          ? { type: "text", text: "", citations: null }
+          ? { type: "text", text: "", citations: [] }
           : { type: "thinking", thinking: "", signature: "" },
       );
       this.#open = kind;
