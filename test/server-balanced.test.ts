@@ -130,6 +130,7 @@ test.skipIf(isMissing).each(["nginx", "HAProxy"] as const)(
     await (await ask(`${prompt}!`, { "x-prefix-key": key })).text();
     for (let i = 0; i < 6; i++) {
       const response = await ask(`${prompt}${i}`, { "x-prefix-key": key });
+      expect(response.status).toBe(200);
       expect(response.headers.get("x-prefix-key")).toBe(key);
       expect(await cachedTokens(response)).toBeGreaterThan(0);
     }
