@@ -66,13 +66,13 @@ async function answers(server: ServerProcess, batch: Batch): Promise<Map<string,
   return found;
 }
 
-/** The journals of the batch: the only files of the kind without a record beside them. */
+/** The journals of the batch, which lie beside its record until it ends. */
 async function journals(): Promise<string[]> {
-  const [tenant = ""] = await readdir(join(folder, "files"));
-  const names = await readdir(join(folder, "files", tenant));
+  const [tenant = ""] = await readdir(join(folder, "batches"));
+  const names = await readdir(join(folder, "batches", tenant));
   return names
-    .filter((name) => name.endsWith(".bin") && !names.includes(name.replace(".bin", ".json")))
-    .map((name) => join(folder, "files", tenant, name));
+    .filter((name) => /\.(output|error)$/.test(name))
+    .map((name) => join(folder, "batches", tenant, name));
 }
 
 const totalSize = async () => {

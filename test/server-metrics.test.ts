@@ -25,7 +25,7 @@ beforeAll(async () => {
     "--log-format",
     "json",
     "--alert",
-    "memory=1,cpu=off,errors=off,first_token=off,throughput=off",
+    "memory=1,idle_cpu=off,errors=off,first_token=off,throughput=off",
   ]);
 });
 afterAll(() => server?.end());
