@@ -11,6 +11,9 @@ export interface PeerRequest {
   nGen: number;
   seed: number;
   run: number;
+  /** 0: greedy. */
+  temperature: number;
+  topP: number;
 }
 
 export interface PeerLoad {
@@ -75,7 +78,7 @@ process.on("message", (request: PeerRequest | PeerLoad) => {
 process.on("disconnect", () => process.exit(0));
 send({ kind: "ready", system: llama.systemInfo.trim() });
 
-async function measure({ nPrompt, nGen, seed, run }: PeerRequest): Promise<PeerMessage> {
+async function measure({ nPrompt, nGen, seed, run, temperature, topP }: PeerRequest): Promise<PeerMessage> {
   const [sequence] = sequences;
   if (sequence === undefined) throw new Error("no sequence");
   const { prompt, last } = promptOf(nPrompt, seed, run);
@@ -85,7 +88,7 @@ async function measure({ nPrompt, nGen, seed, run }: PeerRequest): Promise<PeerM
   const promptMs = performance.now() - begun;
   let first = 0;
   let nTokens = 0;
-  for await (const _ of sequence.evaluate([last], { temperature: 0 })) {
+  for await (const _ of sequence.evaluate([last], { temperature, topP, topK: 0, minP: 0, seed })) {
     if (nTokens === 0) first = performance.now();
     if (++nTokens > nGen) break;
   }

@@ -28,6 +28,7 @@ import {
   readEmbeddingModules,
   runEncodeJob,
   Scheduler,
+  screeningOf,
   type TemplateSource,
   type Tokenizer,
   type TokenMask,
@@ -169,6 +170,7 @@ export class BitNet {
         ...(options.threads ? { threads: options.threads } : {}),
         ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
         ...(options.activations ? { activations: options.activations } : {}),
+        ...(options.screening === undefined ? {} : { screening: options.screening }),
         onNotice,
       });
       const room: RoomWanted = {
@@ -206,7 +208,6 @@ export class BitNet {
         kvType,
         nPages,
         maxRows,
-        ...(options.screening === undefined ? {} : { screening: options.screening }),
         onNotice,
         onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
         ...signal,
@@ -422,7 +423,8 @@ export class BitNet {
   /** Memory and cache in use. */
   stats(): ModelStats {
     this.checkAlive();
-    return { ...this.executable.memory(), ...this.scheduler.stats(), head: this.executable.headReport() };
+    const screening = screeningOf(this.executable);
+    return { ...this.executable.memory(), ...this.scheduler.stats(), ...(screening && { screening }) };
   }
 
   /** Aborts what runs and frees all memory at once. Idempotent; any later use throws DISPOSED. */
@@ -444,11 +446,14 @@ export class BitNet {
   /** @param unscreened What decoding reads as long as it reads the whole head. */
   private bytesPerToken(unscreened: number): number {
     if (this.disposal) return unscreened;
-    const { screenBytes } = this.executable.memory();
-    const { screened, candidates } = this.executable.headReport();
-    if (screened === 0 || screenBytes === 0) return unscreened;
+    const { bytes, screened, candidates } = screeningOf(this.executable) ?? {
+      bytes: 0,
+      screened: 0,
+      candidates: 0,
+    };
+    if (screened === 0 || bytes === 0) return unscreened;
     const { tableBytes, rowBytes } = this.headTable;
-    return Math.round(unscreened - tableBytes + screenBytes + (candidates / screened) * rowBytes);
+    return Math.round(unscreened - tableBytes + bytes + (candidates / screened) * rowBytes);
   }
 
   private embeddingModel(): EmbeddingModel {

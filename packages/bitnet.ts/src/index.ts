@@ -5,7 +5,6 @@ export type {
   ChatTemplate,
   GenerateOptions,
   GenerationTimings,
-  HeadReport,
   I2sLayout,
   Isa,
   KvType,
@@ -14,6 +13,7 @@ export type {
   RejectedVariant,
   SamplingOptions,
   SchedulerStats,
+  ScreeningReport,
   StopReason,
   Tokenizer,
 } from "@bitnet.ts/core";

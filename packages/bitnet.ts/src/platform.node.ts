@@ -95,6 +95,7 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
   const options = {
     ...(request.threads === undefined ? {} : { threads: request.threads }),
     ...(isa === undefined ? {} : { isa }),
+    ...(request.screening === undefined ? {} : { screening: request.screening }),
   };
   if (forced === "webgpu" || (forced === "" && isa?.startsWith("wgsl-")))
     return webgpuBackend(isa === undefined ? {} : { isa });
@@ -113,7 +114,10 @@ function isUnavailable(error: unknown): boolean {
   return !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
 }
 
-async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRequest): Promise<Backend> {
+async function withoutNative(
+  noNative: unknown,
+  { threads, screening, onNotice }: BackendRequest,
+): Promise<Backend> {
   let because = `bitnet: no native backend (${messageOf(noNative)})`;
   try {
     const backend = await webgpuBackend({ allowFallback: false });
@@ -124,7 +128,10 @@ async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRe
     because += `, no WebGPU (${messageOf(error).replace(/^webgpu: /, "")})`;
   }
   try {
-    const backend = await wasmBackend(threads === undefined ? {} : { threads });
+    const backend = await wasmBackend({
+      ...(threads === undefined ? {} : { threads }),
+      ...(screening === undefined ? {} : { screening }),
+    });
     onNotice(`${because}; WebAssembly serves`);
     return backend;
   } catch (error) {
@@ -135,7 +142,11 @@ async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRe
 }
 
 /** @throws BitNetError BACKEND_UNAVAILABLE, also where the package is not installed. */
-async function wasmBackend(options: { threads?: number; isa?: string }): Promise<Backend> {
+async function wasmBackend(options: {
+  threads?: number;
+  isa?: string;
+  screening?: boolean;
+}): Promise<Backend> {
   const { createWasmBackend } = await import("@bitnet.ts/wasm").catch((cause) => {
     throw notInstalled("@bitnet.ts/wasm", cause);
   });

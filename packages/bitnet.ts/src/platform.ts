@@ -114,11 +114,12 @@ export async function createGrammarCompiler(
   });
 }
 
-async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<Backend> {
+async function wasmBackend({ threads, isa, screening, wasmUrl }: BackendRequest): Promise<Backend> {
   const { createWasmBackend } = await import("@bitnet.ts/wasm");
   return createWasmBackend({
     ...(threads === undefined ? {} : { threads }),
     ...(isa === undefined ? {} : { isa }),
+    ...(screening === undefined ? {} : { screening }),
     ...(wasmUrl === undefined ? {} : wasmPlaces(wasmUrl)),
   });
 }

@@ -4,8 +4,9 @@ export { type EncodedProgram, encodeProgram } from "./backend/encode-program.ts"
 export { encodeStep } from "./backend/engine/encode-step.ts";
 export { EngineExecutable, type EngineNumbers, type EnginePort } from "./backend/engine/engine-executable.ts";
 export { type EngineFailure, engineError } from "./backend/engine/engine-failure.ts";
-export { encodeLimits } from "./backend/engine/engine-limits.ts";
+export { type EngineOptions, encodeLimits } from "./backend/engine/engine-limits.ts";
 export { engineOperations } from "./backend/engine/engine-operations.ts";
+export { type ScreeningOption, type ScreeningReport, screeningOf } from "./backend/engine/screening.ts";
 export { fitProgram } from "./backend/offers.ts";
 export {
   type AnyOperation,
@@ -22,7 +23,7 @@ export * from "./backend/program.ts";
 export { logSumExp } from "./backend/reference/head.ts";
 export { createReferenceBackend, type ReferenceOptions } from "./backend/reference/reference-backend.ts";
 export * from "./backend/step.ts";
-export { validateStep } from "./backend/validate.ts";
+export { validateLoadOptions, validateStep } from "./backend/validate.ts";
 export { validateProgram } from "./backend/validate-program.ts";
 export * from "./base/abort.ts";
 export { BoundedCache, type CacheStats } from "./base/bounded-cache.ts";
