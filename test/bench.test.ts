@@ -59,7 +59,7 @@ it("an unknown bench and an unknown option are errors of one line", async () => 
 const timeoutMs = 240_000;
 
 describe.skipIf(!hasNative)("quick mode", { timeout: timeoutMs }, () => {
-  const runnable = benches.filter(({ name }) => name !== "peers" || hasPeer);
+  const runnable = benches.filter(({ name }) => (name !== "peers" && name !== "bonsai") || hasPeer);
   it.each(runnable)("$name", async ({ name, question }) => {
     const json = join(folder, `${name}.json`);
     const { stdout } = await bench(name, "--quick", "--json", json);

@@ -6,11 +6,11 @@ import {
   BitNetError,
   type BufferOutput,
   type Executable,
-  type HeadReport,
   type HeadRequest,
   type HeadResult,
   type LoadOptions,
   type MemoryReport,
+  type OwnReports,
   type Program,
   pageTokens,
   type Step,
@@ -57,7 +57,6 @@ export class WebGpuExecutable implements Executable {
   /** Resolves when everything asked for so far is done. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposal: Promise<void> | undefined;
-  #nHeads = 0;
 
   private constructor({ program, options, memory, plan, ready }: Loaded) {
     this.program = program;
@@ -112,12 +111,11 @@ export class WebGpuExecutable implements Executable {
       (sum, { pageBytes }) => sum + (2 * pageBytes) / pageTokens,
       0,
     );
-    return { privateBytes: this.#memory.bytes, mappedBytes: 0, kvBytesPerToken, screenBytes: 0 };
+    return { privateBytes: this.#memory.bytes, mappedBytes: 0, kvBytesPerToken };
   }
 
-  headReport(): HeadReport {
-    this.#assertLive();
-    return { screened: 0, full: this.#nHeads, candidates: 0 };
+  reports(): OwnReports {
+    return {};
   }
 
   dispose(): Promise<void> {
@@ -139,7 +137,6 @@ export class WebGpuExecutable implements Executable {
       const requests = step.heads.slice(at, at + most);
       heads.push(...this.#answers(head, requests, (await this.#submit(step, requests, false)).bytes));
     }
-    this.#nHeads += step.heads.filter(({ want }) => want.kind !== "state").length;
     return { heads, outputs: values };
   }
 

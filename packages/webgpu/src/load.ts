@@ -2,12 +2,12 @@
 import {
   type DenseTensor,
   denseByteLength,
-  encodeLimits,
   fitProgram,
   type LoadOptions,
   opNames,
   type Program,
   throwIfAborted,
+  validateLoadOptions,
   validateProgram,
   widenRows,
 } from "@bitnet.ts/core";
@@ -31,8 +31,7 @@ export async function loadExecutable(
 ): Promise<WebGpuExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
-  // Only for what it refuses.
-  encodeLimits(options, 1, false);
+  validateLoadOptions(options);
   const fitted = fitProgram(program, "webgpu", opNames);
   const memory = new DeviceMemory(device);
   try {
