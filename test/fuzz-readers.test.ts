@@ -61,7 +61,7 @@ function keep(files: Files, label: string): string {
   return place;
 }
 
-describe.each([...modelReaders, ...fileReaders])("$name", { timeout: 60_000 * Math.max(1, times) }, (reader) => {
+describe.each([...modelReaders, ...fileReaders])("$name", { timeout: 300_000 * Math.max(1, times) }, (reader) => {
   it("reads damaged files or refuses them", async () => {
     const tally: Record<Outcome, number> = { read: 0, refused: 0 };
     for (let i = 0; i < reader.rounds * times; i++) {

@@ -230,19 +230,19 @@ const headerBytes = 8192;
 export const modelReaders: readonly FuzzedReader[] = [
   {
     name: "GGUF",
-    rounds: 250,
+    rounds: 120,
     mutant: (random) => new Map([["model.gguf", otherBytes(pick(ggufs, random), random, headerBytes)]]),
     read: (files) => openModel(fileOf(files)),
   },
   {
     name: "Hugging Face folder",
-    rounds: 250,
+    rounds: 120,
     mutant: (random) => otherFile(pick(folders, random), random),
     read: (files) => openModel(folderOf(files)),
   },
   {
     name: "tokenizer.json",
-    rounds: 150,
+    rounds: 80,
     mutant: (random) => new Map([["tokenizer.json", latin(otherJson(pick(tokenizerTexts, random), random))]]),
     read(files) {
       useTokenizer(tokenizerFromJson({ tokenizer: parsed(text(files.get("tokenizer.json"))) }));
@@ -250,7 +250,7 @@ export const modelReaders: readonly FuzzedReader[] = [
   },
   {
     name: "tokenizer in GGUF",
-    rounds: 300,
+    rounds: 150,
     mutant: (random) => new Map([["fields.json", latin(otherJson(pick(ggufFields, random), random))]]),
     read(files) {
       const fields = Object(parsed(text(files.get("fields.json")))) as Record<string, unknown>;
@@ -260,7 +260,7 @@ export const modelReaders: readonly FuzzedReader[] = [
   },
   {
     name: "chat template",
-    rounds: 1500,
+    rounds: 800,
     mutant: (random) => new Map([["template.jinja", latin(otherTemplate(templateSources, random))]]),
     read(files) {
       const template = compileChatTemplate(text(files.get("template.jinja")), "mutant");
@@ -274,13 +274,13 @@ export const modelReaders: readonly FuzzedReader[] = [
   },
   {
     name: "adapter in GGUF",
-    rounds: 400,
+    rounds: 200,
     mutant: (random) => new Map([["model.gguf", otherBytes(loraGguf, random, 600)]]),
     read: (files) => openLora(fileOf(files)),
   },
   {
     name: "adapter of PEFT",
-    rounds: 400,
+    rounds: 200,
     mutant: (random) => otherFile(loraFolder, random),
     read: (files) => openLora(folderOf(files)),
   },
