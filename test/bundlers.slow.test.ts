@@ -3,7 +3,7 @@
  * npm's registry for the tools, so that it runs only with BITNET_REQUIRE_ALL=1. Needs Debian's chromium.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, readFileSync, statSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
@@ -141,6 +141,20 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
         vite.kill();
       }
     });
+  });
+
+  it("Vite's build for servers leaves them outside and runs natively", async () => {
+    const app = join(project.folder, "ssr-app");
+    project.write(
+      "ssr-app/entry.js",
+      `import { BitNet } from "bitnet.ts";
+       const model = await BitNet.load(${JSON.stringify(tinyModel)}, { backend: "native" });
+       process.stdout.write(await model.generate("Once upon a time", { maxTokens: 24, seed: 1 }).text);
+       await model.dispose();`,
+    );
+    await project.run(node, [installed("vite", "bin", "vite.js"), "build", app, "--ssr", "entry.js"]);
+    const [built = ""] = readdirSync(join(app, "dist"));
+    expect((await project.run(node, [join(app, "dist", built)])).stdout).toBe(expected);
   });
 
   it("esbuild, with a worker from a factory", async () => {
