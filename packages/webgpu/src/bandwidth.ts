@@ -35,13 +35,12 @@ export async function measureGpuBandwidth({
       buffer: memory.storage("read", x * y * groupBytes),
       out: memory.storage("out", 16),
     }));
-    const [read] = await makeReady(memory, [
-      {
-        variants: [{ kernel: bareRead, least: 1, tile: 1, x }],
-        params: { nGroups: x },
-        operands: [buffer, out],
-      },
-    ]);
+    const dispatch = {
+      variants: [{ kernel: bareRead, least: 1, tile: 1, x }],
+      params: { nGroups: x },
+      operands: [buffer, out],
+    };
+    const [read] = await makeReady(memory, [dispatch], y);
     const step = new StepBuffers(memory, 1);
     step.writeNumbers({ nRows: y, nRequests: 0, nSplits: 1 });
     const secondsOf = async (times: number) => {

@@ -39,9 +39,11 @@ export interface ReadyDispatch {
 /** Where bindings of a uniform buffer may begin on every adapter. */
 export const slotBytes = 256;
 
+/** @param maxRows No kernel is compiled that would be for more rows. */
 export async function makeReady(
   memory: DeviceMemory,
   dispatches: readonly Dispatch[],
+  maxRows: number,
 ): Promise<ReadyDispatch[]> {
   const { device } = memory;
   const size = Math.max(1, dispatches.length) * slotBytes;
@@ -53,7 +55,8 @@ export async function makeReady(
   device.gpu.queue.writeBuffer(params, 0, words);
   const limit = device.report.limits.maxComputeWorkgroupsPerDimension;
   return Promise.all(
-    dispatches.map(async ({ variants, operands, blocks }, i) => {
+    dispatches.map(async ({ variants: all, operands, blocks }, i) => {
+      const variants = all.filter(({ least }) => least <= maxRows);
       const compiled = await Promise.all(
         variants.map(async ({ kernel, ...rest }) => {
           if (rest.x > limit) {

@@ -43,7 +43,7 @@ export async function loadExecutable(
     );
     for (const { buffer, values } of plan.constants) device.gpu.queue.writeBuffer(buffer, 0, values);
     await bringWeights(device, fitted, plan, options);
-    const rows = await makeReady(memory, plan.dispatches);
+    const rows = await makeReady(memory, plan.dispatches, options.maxRows);
     const head = plan.head === null ? null : await readyHead(memory, plan.head);
     throwIfAborted(options.signal);
     device.assertWell();
@@ -54,13 +54,14 @@ export async function loadExecutable(
   }
 }
 
-async function readyHead(memory: DeviceMemory, { dispatches, next }: HeadPlan): Promise<ReadyHead> {
+async function readyHead(memory: DeviceMemory, { dispatches, next, most }: HeadPlan): Promise<ReadyHead> {
   const { device } = memory;
   const { states, logits, best, pick } = dispatches;
-  const [readyStates, readyBest, readyPick, ...shards] = await makeReady(memory, [
-    ...[states, best, pick],
-    ...logits,
-  ]);
+  const [readyStates, readyBest, readyPick, ...shards] = await makeReady(
+    memory,
+    [states, best, pick, ...logits],
+    most,
+  );
   if (readyStates === undefined || readyBest === undefined || readyPick === undefined)
     throw new BitNetError("INTERNAL", "webgpu: the head is not ready");
   const params = memory.buffer("parameters of the next token", 16, usage.uniform | usage.copyDst);

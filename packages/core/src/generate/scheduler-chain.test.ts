@@ -100,7 +100,7 @@ describe("foreseen tokens", () => {
     const { fake, scheduler } = setUp({ nPages: 1 });
     const { ids } = await scheduler.generate(prompt, { ...greedy, maxTokens: 100 }).result;
     expect([...ids]).toEqual(alone({ ...greedy, maxTokens: 100 }, pageTokens));
-    expect(fake.steps.length).toBe(pageTokens - prompt.length + 1);
+    expect(fake.steps.length).toBe(pageTokens - prompt.length);
   });
 
   test("before one that fails are given, and it fails as it would alone", async () => {
@@ -130,6 +130,9 @@ describe("foreseen tokens", () => {
     const { ids, stopReason } = await generation.result;
     expect(stopReason).toBe("abort");
     expect(alone({ ...greedy, maxTokens: 100 }).slice(0, ids.length)).toEqual([...ids]);
+    // Once the chain in flight has ended, too.
+    const next = await scheduler.generate(prompt, { ...greedy, maxTokens: 5 }).result;
+    expect([...next.ids]).toEqual(alone({ ...greedy, maxTokens: 5 }));
     expect(scheduler.stats()).toMatchObject({ pagesInUse: 0 });
   });
 });
