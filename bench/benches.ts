@@ -32,4 +32,5 @@ export const benches: readonly BenchEntry[] = [
     question: "How many tokens a second are trained on, and how much of a step are its bare matrix products?",
   },
   { name: "peers", question: "How much faster is this than node-llama-cpp on the same machine?" },
+  { name: "bonsai", question: "And with models whose scales are for groups, of Ternary Bonsai's sizes?" },
 ];

@@ -67,7 +67,7 @@ const timeoutMs = 240_000;
 
 describe.skipIf(!hasNative)("quick mode", { timeout: timeoutMs }, () => {
   const runnable = benches.filter(
-    ({ name }) => (name !== "peers" || hasPeer) && (name !== "webgpu" || hasAdapter),
+    ({ name }) => ((name !== "peers" && name !== "bonsai") || hasPeer) && (name !== "webgpu" || hasAdapter),
   );
   it.each(runnable)("$name", async ({ name, question }) => {
     const json = join(folder, `${name}.json`);

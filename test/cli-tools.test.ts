@@ -152,7 +152,7 @@ interface Bench {
   decode: { tokens: number; tokensPerSecond: number; bytesPerToken: number };
   bandwidth: { bareReadBytesPerSecond: number | null; share: number | null };
   memory: { privateBytes: number; mappedBytes: number; kvBytesPerToken: number };
-  head: { screened: number; full: number; candidatesPerScreen: number };
+  head: { screened: number; full: number; candidatesPerScreen: number } | null;
 }
 
 describe("bench", () => {
@@ -177,9 +177,9 @@ describe("bench", () => {
   it("counts what decoding reads when the head is screened", async () => {
     const result = await bitnetJson<Bench>(["bench", "-p", "32", "-n", "8", "-r", "2"]);
     const whole = await bitnetJson<Bench>(["bench", "-p", "32", "-n", "8", "-r", "1", "--screening", "off"]);
-    expect(whole.head.screened).toBe(0);
     if (result.backend !== "native") return;
-    expect(result.head.screened).toBeGreaterThan(0);
+    expect(whole.head?.screened).toBe(0);
+    expect(result.head?.screened).toBeGreaterThan(0);
     expect(result.decode.bytesPerToken).toBeLessThan(whole.decode.bytesPerToken);
   });
 

@@ -6,7 +6,7 @@ import { type ChildProcess, fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { PeerMessage, PeerRequest } from "../children/peer.ts";
+import type { PeerLoad, PeerMessage, PeerRequest } from "../children/peer.ts";
 import { cacheFolder } from "./models.ts";
 
 export const peerVersion = "3.22.1";
@@ -57,7 +57,10 @@ export function installPeer(say: (line: string) => void): void {
 export interface PeerOptions {
   model: string;
   threads: number;
+  /** Of each sequence. */
   contextSize: number;
+  /** Default 1. */
+  sequences?: number;
 }
 
 export class Peer {
@@ -70,9 +73,10 @@ export class Peer {
     this.system = system;
   }
 
-  static async start({ model, threads, contextSize }: PeerOptions): Promise<Peer> {
+  static async start({ model, threads, contextSize, sequences = 1 }: PeerOptions): Promise<Peer> {
     const program = join(import.meta.dirname, "..", "children", "peer.js");
-    const child = fork(program, [peerEntry(), model, String(threads), String(contextSize)], {
+    const sizes = [threads, contextSize, sequences].map(String);
+    const child = fork(program, [peerEntry(), model, ...sizes], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     const message = await nextMessage(child);
@@ -88,6 +92,14 @@ export class Peer {
     this.#child.send(request);
     const message = await nextMessage(this.#child);
     if (message.kind !== "sample") throw new Error("node-llama-cpp spoke out of turn");
+    return message;
+  }
+
+  /** Runs as many requests at once as it has sequences. */
+  async serve(load: PeerLoad): Promise<Extract<PeerMessage, { kind: "served" }>> {
+    this.#child.send(load);
+    const message = await nextMessage(this.#child);
+    if (message.kind !== "served") throw new Error("node-llama-cpp spoke out of turn");
     return message;
   }
 

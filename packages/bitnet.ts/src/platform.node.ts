@@ -11,7 +11,7 @@ import {
   type Tokenizer,
   urlRoot,
 } from "@bitnet.ts/core";
-import { openFileSource, openPath } from "@bitnet.ts/core/node";
+import { type EncodingModel, openFileSource, openPath, PromptEncoder } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
@@ -63,6 +63,11 @@ export async function openLocation(
   return openPath(location.startsWith("file:") ? pathOfUrl(location) : location);
 }
 
+/** Encodes long prompts on a thread of their own, from the model's files at `place`. */
+export function createPromptEncoder(model: EncodingModel, place: string | null): PromptEncoder | null {
+  return new PromptEncoder(model, place);
+}
+
 function pathOfUrl(url: string): string {
   try {
     return fileURLToPath(url);
@@ -90,6 +95,7 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
   const options = {
     ...(request.threads === undefined ? {} : { threads: request.threads }),
     ...(isa === undefined ? {} : { isa }),
+    ...(request.screening === undefined ? {} : { screening: request.screening }),
   };
   if (forced === "webgpu" || (forced === "" && isa?.startsWith("wgsl-")))
     return webgpuBackend(isa === undefined ? {} : { isa });
@@ -108,7 +114,10 @@ function isUnavailable(error: unknown): boolean {
   return !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
 }
 
-async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRequest): Promise<Backend> {
+async function withoutNative(
+  noNative: unknown,
+  { threads, screening, onNotice }: BackendRequest,
+): Promise<Backend> {
   let because = `bitnet: no native backend (${messageOf(noNative)})`;
   try {
     const backend = await webgpuBackend({ allowFallback: false });
@@ -119,7 +128,10 @@ async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRe
     because += `, no WebGPU (${messageOf(error).replace(/^webgpu: /, "")})`;
   }
   try {
-    const backend = await wasmBackend(threads === undefined ? {} : { threads });
+    const backend = await wasmBackend({
+      ...(threads === undefined ? {} : { threads }),
+      ...(screening === undefined ? {} : { screening }),
+    });
     onNotice(`${because}; WebAssembly serves`);
     return backend;
   } catch (error) {
@@ -130,7 +142,11 @@ async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRe
 }
 
 /** @throws BitNetError BACKEND_UNAVAILABLE, also where the package is not installed. */
-async function wasmBackend(options: { threads?: number; isa?: string }): Promise<Backend> {
+async function wasmBackend(options: {
+  threads?: number;
+  isa?: string;
+  screening?: boolean;
+}): Promise<Backend> {
   const { createWasmBackend } = await import("@bitnet.ts/wasm").catch((cause) => {
     throw notInstalled("@bitnet.ts/wasm", cause);
   });

@@ -8,7 +8,6 @@ import { readFile, stat } from "node:fs/promises";
 import { BitNetError } from "@bitnet.ts/core";
 import { GrammarCompiler } from "@bitnet.ts/grammar";
 import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
-import { PromptEncoder } from "./encoding/prompt-encoder.ts";
 import { ServeError } from "./errors.ts";
 import { type MemoryNeed, needOf } from "./memory-need.ts";
 import type { ServedModel } from "./settings.ts";
@@ -24,7 +23,6 @@ export interface Lease {
   readonly identity: string;
   /** Made when first asked for. */
   readonly grammars: GrammarCompiler;
-  readonly encoder: PromptEncoder;
   /** Milliseconds that loading took for this very use; 0 when the model was there. */
   readonly loadMs: number;
   /** Unload the model when nobody has used it for so long; null: keep it. Holds until the next who says otherwise. */
@@ -37,7 +35,6 @@ interface Loaded {
   readonly identity: string;
   readonly bytes: number;
   readonly at: Date;
-  readonly encoder: PromptEncoder;
   grammars: GrammarCompiler | null;
 }
 
@@ -191,7 +188,6 @@ export class Models {
         });
         return loaded.grammars;
       },
-      encoder: loaded.encoder,
       loadMs,
       keepAlive(ms) {
         slot.keepAliveMs = ms;
@@ -271,11 +267,7 @@ export class Models {
     const loadOptions: BitNetLoadOptions = { ...options, ...need.options };
     const model = await BitNet.load(source, loadOptions);
     const identity = await identityOf(source, { bytes, modified }, loadOptions, model);
-    const encoder = new PromptEncoder(model, source, async () => {
-      const now = await describeFile(source);
-      return now.bytes > 0 && now.bytes === bytes && now.modified.getTime() === modified.getTime();
-    });
-    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), encoder, grammars: null };
+    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), grammars: null };
     return slot.loaded;
   }
 
@@ -308,7 +300,6 @@ export class Models {
     if (loaded === null || (slot.nUsers > 0 && !this.#isDisposed)) return;
     slot.loaded = null;
     this.#stopExpiry(slot);
-    loaded.encoder.dispose();
     await loaded.grammars?.dispose();
     await loaded.model.dispose();
   }

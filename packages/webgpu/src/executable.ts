@@ -7,10 +7,10 @@ import {
   BitNetError,
   type BufferOutput,
   type Executable,
-  type HeadReport,
   type HeadResult,
   type LoadOptions,
   type MemoryReport,
+  type OwnReports,
   type Program,
   pageTokens,
   type Step,
@@ -70,7 +70,6 @@ export class WebGpuExecutable implements Executable {
   /** Resolves when everything asked for so far is done. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposal: Promise<void> | undefined;
-  #nHeads = 0;
 
   private constructor({ program, options, memory, plan, rows, head }: Loaded) {
     this.program = program;
@@ -123,12 +122,11 @@ export class WebGpuExecutable implements Executable {
       (sum, { pageBytes }) => sum + (2 * pageBytes) / pageTokens,
       0,
     );
-    return { privateBytes: this.#memory.bytes, mappedBytes: 0, kvBytesPerToken, screenBytes: 0 };
+    return { privateBytes: this.#memory.bytes, mappedBytes: 0, kvBytesPerToken };
   }
 
-  headReport(): HeadReport {
-    this.#assertLive();
-    return { screened: 0, full: this.#nHeads, candidates: 0 };
+  reports(): OwnReports {
+    return {};
   }
 
   dispose(): Promise<void> {
@@ -171,7 +169,6 @@ export class WebGpuExecutable implements Executable {
         place += sizeOf(output.copies);
       }
     }
-    this.#nHeads += step.heads.filter(({ want }) => want.kind !== "state").length;
     return { heads, outputs };
   }
 
@@ -212,7 +209,6 @@ export class WebGpuExecutable implements Executable {
         return null;
       }
     }
-    this.#nHeads += count * step.heads.length;
     return results;
   }
 

@@ -3,12 +3,12 @@ import {
   BitNetError,
   type DenseTensor,
   denseByteLength,
-  encodeLimits,
   fitProgram,
   type LoadOptions,
   opNames,
   type Program,
   throwIfAborted,
+  validateLoadOptions,
   validateProgram,
   widenRows,
 } from "@bitnet.ts/core";
@@ -33,8 +33,7 @@ export async function loadExecutable(
 ): Promise<WebGpuExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
-  // Only for what it refuses.
-  encodeLimits(options, 1, false);
+  validateLoadOptions(options);
   const fitted = fitProgram(program, "webgpu", opNames);
   const memory = new DeviceMemory(device);
   try {

@@ -100,7 +100,7 @@ describe.skipIf(backend === null)("memory that the device does not have", () => 
       return n++ === 0 ? ({ message: "full" } as GPUError) : found;
     };
     const own = new WebGpuBackend(device);
-    const error = await failureOf(own.load(caseOf("rmsNormQuant 100 f32"), options));
+    const error = await failureOf(own.load(caseOf("rmsNormQuant 100 f16"), options));
     expect(error).toMatchObject({
       code: "OUT_OF_MEMORY",
       message: expect.stringMatching(

@@ -17,6 +17,7 @@ import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
 import { addOperationOptions, type OperationFlags, operationSettings } from "../operation-flags.ts";
 import { addModelOptions, loadOptions, type ModelFlags, modelOption, option } from "../options.ts";
+import { placeAdapters } from "../place-adapters.ts";
 import { planFor, plannedOptions, profileOption } from "../profile.ts";
 import { addSecurityOptions, type SecurityFlags, securitySettings } from "../security-flags.ts";
 import type { Session } from "../session.ts";
@@ -104,7 +105,7 @@ export function registerServe(program: Command, version: string, session: Sessio
     .addOption(
       option(
         "--lora <name=path>",
-        "LoRA adapter of the first model that is used when a request names it as its model; repeatable",
+        "LoRA adapter that is used when a request names it as its model, for the first model that it fits; NAME@MODEL=PATH for a certain one; repeatable",
       ).argParser(collect),
     )
     .addOption(
@@ -179,7 +180,7 @@ function number(flags: string, description: string, lowest: number, highest: num
 }
 
 async function serve(flags: AllFlags, given: GivenFlags, version: string, session: Session): Promise<void> {
-  const models = withAdapters(servedModels(flags, session), flags.lora);
+  const models = await placeAdapters(servedModels(flags, session), flags.lora ?? []);
   const planned = await applyProfile(given, models, session);
   const server = await startServer({
     ...settingsOf(flags, session),
@@ -231,7 +232,7 @@ async function applyProfile(
   if (flags.profile === undefined) return {};
   const plans: ProfilePlan[] = [];
   for (const model of models) {
-    const plan = await planFor(flags.profile, model.source, flags);
+    const plan = await planFor(flags.profile, model.source, flags, model.options.adapters ?? {});
     model.options = { ...model.options, ...plannedOptions(plan) };
     plans.push(plan);
     await session.write(`${models.length > 1 ? `${model.name}: ` : ""}${describePlan(plan)}\n`);
@@ -261,22 +262,6 @@ function servedModels({ model: given, ...flags }: ServeFlags, session: Session):
       `--model: two models have the name ${JSON.stringify(twice)}; give them names, NAME=MODEL`,
     );
   return models;
-}
-
-/** Those of `--lora` belong to the first model; without `--adapter` it stays as it is for all who name it. */
-function withAdapters(models: ServedModel[], given: readonly string[] | undefined): ServedModel[] {
-  const [first, ...others] = models;
-  if (given === undefined || first === undefined) return models;
-  const adapters: Record<string, string> = { ...first.options.adapters };
-  for (const text of given) {
-    const [, name = "", path = ""] = /^([\w.-]{1,128})=(.+)$/s.exec(text) ?? [];
-    if (name === "")
-      throw new BitNetError("INVALID_ARGUMENT", `--lora ${JSON.stringify(text)}: expected NAME=PATH`);
-    if (Object.hasOwn(adapters, name))
-      throw new BitNetError("INVALID_ARGUMENT", `--lora: two adapters have the name ${JSON.stringify(name)}`);
-    adapters[name] = path;
-  }
-  return [{ ...first, options: { ...first.options, adapters } }, ...others];
 }
 
 /** The file's name, the way clients will ask for it. */

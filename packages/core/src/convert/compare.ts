@@ -4,9 +4,9 @@ import { f16ToF32, f32ToF16 } from "../base/float16.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelConfig } from "../model/model-config.ts";
+import { isRopeTensor } from "../model/rope-tensors.ts";
 import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import type { Scale } from "../packing/packing.ts";
-import { divisorsName } from "./rope-facts.ts";
 import { type ConversionSource, describeSource, type SourceOptions, type SourceWeight } from "./source.ts";
 import { readTernary, widenedSlices } from "./weights.ts";
 
@@ -42,7 +42,7 @@ export async function compareModels(
     throwIfAborted(options.signal);
     const other = others.get(weight.ggufName);
     // A folder says by a rule what divisors say; the log-probabilities show whether it is the same.
-    if (other === undefined && weight.ggufName === divisorsName && second.files.kind === "hf") continue;
+    if (other === undefined && isRopeTensor(weight.ggufName) && second.files.kind === "hf") continue;
     if (other === undefined) throw differs(weight, "is missing");
     if (other.kind !== weight.kind || other.rows !== weight.rows || other.cols !== weight.cols)
       throw differs(weight, `is a ${other.kind} matrix of ${other.rows} × ${other.cols}`);

@@ -94,7 +94,7 @@ async function openFolder(
   const generationConfig = await optional(root, "generation_config.json", (source) =>
     readJsonFile(source, { maxMiB: maxConfigMiB, signal }),
   );
-  const { tensors, close } = await openSafetensors((fileName) => root.open(fileName), signal);
+  const { tensors, close } = await openSafetensors((fileName) => root.open(fileName), signal, root.names);
   const closers = [close];
   const modules = await readModules(root, closers, signal).catch(async (error) => {
     await closeAll(closers);

@@ -6,9 +6,9 @@
  */
 import {
   type Executable,
-  type HeadReport,
   type LoadOptions,
   type MemoryReport,
+  type OwnReports,
   pageTokens,
 } from "../backend/backend.ts";
 import type { Program } from "../backend/program.ts";
@@ -162,11 +162,11 @@ export class FakeExecutable implements Executable {
   }
 
   memory(): MemoryReport {
-    return { privateBytes: 0, mappedBytes: 0, kvBytesPerToken: 0, screenBytes: 0 };
+    return { privateBytes: 0, mappedBytes: 0, kvBytesPerToken: 0 };
   }
 
-  headReport(): HeadReport {
-    return { screened: 0, full: 0, candidates: 0 };
+  reports(): OwnReports {
+    return {};
   }
 
   async dispose(): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { BitNetError } from "../../base/errors.ts";
 import { denseByteLength } from "../../packing/dense.ts";
-import type { DenseType, PackingId } from "../../packing/packing.ts";
+import type { PackingId, StoredDenseType } from "../../packing/packing.ts";
 import { packings } from "../../packing/registry.ts";
 import { matrixShape, type TensorType } from "../tensor.ts";
 
@@ -17,12 +17,13 @@ const i2sPackings: Readonly<Record<I2sLayout, PackingId>> = {
   rows4: "i2_s_rows4",
 };
 
-const denseTypes: Readonly<Record<number, DenseType>> = {
+const denseTypes: Readonly<Record<number, StoredDenseType>> = {
   0: "f32",
   1: "f16",
   2: "q4_0",
   8: "q8_0",
   12: "q4_k",
+  13: "q5_k",
   14: "q6_k",
   30: "bf16",
 };
@@ -46,7 +47,6 @@ const listedTypes: Readonly<Record<number, readonly [string, number, number]>> =
   9: ["Q8_1", 32, 36],
   10: ["Q2_K", 256, 84],
   11: ["Q3_K", 256, 110],
-  13: ["Q5_K", 256, 176],
   15: ["Q8_K", 256, 292],
   16: ["IQ2_XXS", 256, 66],
   17: ["IQ2_XS", 256, 74],
@@ -114,22 +114,22 @@ export function resolveTensorType(
 }
 
 /** Bytes of a tensor of a type that is read. @throws BitNetError FORMAT_UNSUPPORTED for a shape that it cannot hold. */
-export function tensorByteLength(type: DenseType | PackingId, shape: readonly number[]): number {
+export function tensorByteLength(type: StoredDenseType | PackingId, shape: readonly number[]): number {
   const matrix = matrixShape(shape);
   return type in packings
     ? packings[type as PackingId].byteLength(matrix)
-    : matrix.rows * denseByteLength(type as DenseType, matrix.cols);
+    : matrix.rows * denseByteLength(type as StoredDenseType, matrix.cols);
 }
 
 /** The number of a type that GGUF can hold; undefined for `hf_u8`. */
-export function typeIdOf(type: DenseType | PackingId): number | undefined {
+export function typeIdOf(type: StoredDenseType | PackingId): number | undefined {
   if (Object.values(i2sPackings).includes(type as PackingId)) return i2sTypeId;
   if (q2Packings.some((packing) => packing === type)) return q2TypeId;
   const known = Object.entries({ ...denseTypes, ...ternaryTypes }).find(([, name]) => name === type);
   return known === undefined ? undefined : Number(known[0]);
 }
 
-function sized(id: number, type: DenseType | PackingId, shape: readonly number[]): ResolvedType {
+function sized(id: number, type: StoredDenseType | PackingId, shape: readonly number[]): ResolvedType {
   try {
     return { type, byteLength: tensorByteLength(type, shape) };
   } catch (error) {
