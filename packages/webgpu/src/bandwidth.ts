@@ -1,5 +1,5 @@
 /** How fast the device reads its memory when it does nothing else. */
-import { Device } from "./device.ts";
+import { type AdapterReport, Device } from "./device.ts";
 import { makeReady } from "./dispatch.ts";
 import { bareRead, vectorsPerThread } from "./kernels/bare-read.ts";
 import { DeviceMemory } from "./memory.ts";
@@ -17,14 +17,16 @@ export interface BandwidthOptions {
 /** Read by one workgroup. */
 const groupBytes = 16 * vectorsPerThread * 256;
 
-/**
- * @returns Bytes per second.
- * @throws BitNetError BACKEND_UNAVAILABLE, OUT_OF_MEMORY.
- */
+export interface Bandwidth {
+  bytesPerSecond: number;
+  adapter: AdapterReport;
+}
+
+/** @throws BitNetError BACKEND_UNAVAILABLE, OUT_OF_MEMORY. */
 export async function measureGpuBandwidth({
   bytes = 2 ** 30,
   leastMs = 200,
-}: BandwidthOptions = {}): Promise<number> {
+}: BandwidthOptions = {}): Promise<Bandwidth> {
   const device = await Device.open();
   const memory = new DeviceMemory(device);
   try {
@@ -59,7 +61,8 @@ export async function measureGpuBandwidth({
     for (let times = 1; ; times *= 2) {
       const seconds = await secondsOf(times);
       // Beside the reading there is what a submission takes.
-      if (1000 * seconds >= leastMs) return (times * x * y * groupBytes) / seconds;
+      if (1000 * seconds >= leastMs)
+        return { bytesPerSecond: (times * x * y * groupBytes) / seconds, adapter: device.report };
     }
   } finally {
     memory.free();
