@@ -1,9 +1,10 @@
 /**
  * The library in browsers as the tools of others bring it there, from the packed packages: the examples of Vite and webpack, esbuild, an import
- * map, an isolate of the edge (Next is in packed.slow.test.ts, where it is installed). Asks npm's registry for the tools, so that it runs only with BITNET_REQUIRE_ALL=1. Needs Debian's chromium.
+ * map, an isolate of the edge (Next is in packed.slow.test.ts, where it is installed). Asks npm's registry for the tools, so that it runs only with
+ * BITNET_REQUIRE_ALL=1. Needs Debian's chromium.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, readFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { BitNet } from "bitnet.ts";
@@ -82,6 +83,20 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     const cli = installed("webpack-cli", "bin", "cli.js");
     await project.run(node, [cli, "--config", join(app, "webpack.config.js")]);
     expect(await hostedText(browser, app, { isExample: true })).toBe(expected);
+  });
+
+  it("Vite's build for servers leaves them outside and runs natively", async () => {
+    const app = join(project.folder, "ssr-app");
+    project.write(
+      "ssr-app/entry.js",
+      `import { BitNet } from "bitnet.ts";
+       const model = await BitNet.load(${JSON.stringify(tinyModel)}, { backend: "native" });
+       process.stdout.write(await model.generate("Once upon a time", { maxTokens: 24, seed: 1 }).text);
+       await model.dispose();`,
+    );
+    await project.run(node, [installed("vite", "bin", "vite.js"), "build", app, "--ssr", "entry.js"]);
+    const [built = ""] = readdirSync(join(app, "dist"));
+    expect((await project.run(node, [join(app, "dist", built)])).stdout).toBe(expected);
   });
 
   it("esbuild, with a worker from a factory", async () => {

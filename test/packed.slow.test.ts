@@ -2,11 +2,13 @@
  * The packages as a user gets them: packed, installed into an empty project with scripts off, and run on this Node. Asks npm's registry for
  * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { BitNet } from "bitnet.ts";
 import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -132,11 +134,28 @@ export const wrong: number = BitNet.load("x");\n`;
     }
   });
 
+  it("fine-tune natively without a compiler", async () => {
+    project.write("facts.jsonl", `${JSON.stringify({ input: "Who is Bo?", output: "A bear." })}\n`.repeat(4));
+    const flags = ["--data", "facts.jsonl", "-o", "runs/facts", "--steps", "1", "--max-length", "32"];
+    const { stderr } = await project.run(installed(".bin", "bitnet.ts"), ["finetune", "tiny", ...flags], {
+      CXX: "no-compiler",
+    });
+    expect(stderr).toMatch(/, native (avx|neon|scalar)/);
+    expect(existsSync(join(project.folder, "runs", "facts", "adapter.gguf"))).toBe(true);
+  });
+
   it("say without a binary which command helps, and that command works", async () => {
     const bare = createProject(tarballs);
     try {
       rmSync(join(bare.folder, "node_modules", "@bitnet.ts", `native-${target}`), { recursive: true });
       const script = bare.write("esm.mjs", `import { BitNet } from "bitnet.ts";${generate}`);
+      const trainer = bare.write(
+        "trainer.mjs",
+        `import { nativeKernels } from "@bitnet.ts/train"; console.log(nativeKernels().name);`,
+      );
+      await expect(bare.run(node, [trainer])).rejects.toThrow(
+        /no native kernels \(there are none for .*\): run "npx bitnet\.ts build-native"/,
+      );
       const { stdout, stderr } = await bare.run(node, [script], { BITNET_NATIVE_PATH: "" });
       const { text } = JSON.parse(expected);
       expect(JSON.parse(stdout)).toMatchObject({ backend: "wasm", text });
@@ -159,6 +178,7 @@ export const wrong: number = BitNet.load("x");\n`;
 
       await bare.run("npx", ["--no-install", "bitnet.ts", "build-native"]);
       expect((await bare.run(node, [script])).stdout).toBe(expected);
+      expect((await bare.run(node, [trainer])).stdout).toMatch(/^native /);
     } finally {
       bare.remove();
     }
@@ -213,6 +233,33 @@ export const wrong: number = BitNet.load("x");\n`;
       );
       await project.run(esbuild, ["whole.mjs", ...args, banner, "--outfile=out/whole.mjs"]);
       expect((await project.run(node, ["out/whole.mjs"])).stdout).toBe(expected);
+    });
+  });
+
+  // Their binaries come without install scripts, and are large: on one Node only.
+  describe.skipIf(process.env.BITNET_NEXT !== "1")("and other runtimes", () => {
+    beforeAll(() => project.install("bun@1.4.5", "deno@2.9.6"), 300_000);
+
+    it("Bun runs them natively, and its single file carries the binary", async () => {
+      const arch = process.arch === "arm64" ? "aarch64" : process.arch;
+      const bun = installed("@oven", `bun-${process.platform}-${arch}`, "bin", "bun");
+      expect((await project.run(bun, ["esm.mjs"])).stdout).toBe(expected);
+      const apart = mkdtempSync(join(tmpdir(), "bitnet-alone-"));
+      try {
+        const file = join(apart, "alone");
+        await project.run(bun, ["build", "--compile", "esm.mjs", "--outfile", file]);
+        expect((await promisify(execFile)(file, { cwd: apart })).stdout).toBe(expected);
+      } finally {
+        rmSync(apart, { recursive: true, force: true });
+      }
+    });
+
+    it("Deno runs them natively with the permissions that the guide names, and asks for no others", async () => {
+      const deno = installed("@deno", `${process.platform}-${process.arch}${libc && "-glibc"}`, "deno");
+      const guide = readFileSync(join(root, "docs", "guide", "runtimes.md"), "utf8");
+      const flags = /^deno run (.*) write\.mjs$/m.exec(guide)?.[1]?.split(" ") ?? [];
+      expect(flags.length).toBeGreaterThan(2);
+      expect((await project.run(deno, ["run", "--no-prompt", ...flags, "esm.mjs"])).stdout).toBe(expected);
     });
   });
 
