@@ -1,7 +1,6 @@
 /**
  * The library in browsers as the tools of others bring it there, from the packed packages: the examples of Vite and webpack, esbuild, an import
- * map, an isolate of the edge (Next is in packed.slow.test.ts, where it is installed). Asks npm's registry for the tools, so that it runs only with
- * BITNET_REQUIRE_ALL=1. Needs Debian's chromium.
+ * map, an isolate of the edge (Next is in packed.slow.test.ts, where it is installed). Asks npm's registry for the tools, so that it runs only with BITNET_REQUIRE_ALL=1. Needs Debian's chromium.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, readdirSync, readFileSync } from "node:fs";
@@ -77,14 +76,6 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     });
   });
 
-  it("the webpack example, built", async () => {
-    const app = join(project.folder, "webpack-app");
-    cpSync(join(root, "examples", "webpack"), app, { recursive: true });
-    const cli = installed("webpack-cli", "bin", "cli.js");
-    await project.run(node, [cli, "--config", join(app, "webpack.config.js")]);
-    expect(await hostedText(browser, app, { isExample: true })).toBe(expected);
-  });
-
   it("Vite's build for servers leaves them outside and runs natively", async () => {
     const app = join(project.folder, "ssr-app");
     project.write(
@@ -97,6 +88,14 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     await project.run(node, [installed("vite", "bin", "vite.js"), "build", app, "--ssr", "entry.js"]);
     const [built = ""] = readdirSync(join(app, "dist"));
     expect((await project.run(node, [join(app, "dist", built)])).stdout).toBe(expected);
+  }, 120_000);
+
+  it("the webpack example, built", async () => {
+    const app = join(project.folder, "webpack-app");
+    cpSync(join(root, "examples", "webpack"), app, { recursive: true });
+    const cli = installed("webpack-cli", "bin", "cli.js");
+    await project.run(node, [cli, "--config", join(app, "webpack.config.js")]);
+    expect(await hostedText(browser, app, { isExample: true })).toBe(expected);
   });
 
   it("esbuild, with a worker from a factory", async () => {
