@@ -284,6 +284,8 @@ export const wrong: number = BitNet.load("x");\n`;
 
     it("with Turbopack: a route streams natively from the standalone output, and the example's page writes", async () => {
       const { folder } = project;
+      cpSync(join(example, "empty.js"), join(folder, "empty.js"));
+      cpSync(join(example, "next.config.mjs"), join(folder, "example.config.mjs"));
       project.write("next.config.mjs", nextConfig(folder));
       project.write("app/write/route.js", nextRoute);
       await build();
@@ -315,9 +317,10 @@ export const wrong: number = BitNet.load("x");\n`;
 });
 
 /** Beside what the example has: a server of its own with the headers of isolation. */
-const nextConfig = (folder: string) => `export default {
+const nextConfig = (folder: string) => `import example from "./example.config.mjs";
+export default {
+  ...example,
   output: "standalone",
-  serverExternalPackages: ["bitnet.ts"],
   outputFileTracingRoot: ${JSON.stringify(folder)},
   headers: async () => [{ source: "/:path*", headers: ${JSON.stringify(
     Object.entries(isolation).map(([key, value]) => ({ key, value })),
