@@ -25,7 +25,7 @@ export const usage = `Options of every bench:
   --quick           the embedded model, as little work as possible; the numbers mean nothing
   --threads N       compute threads (default: all cores)
   --repetitions N   measured repetitions after one for warming up
-  --shape NAME      size of the dummy model (default: 2b-4t)
+  --shape NAME      size of the dummy model (default: 2b-4t); tiny: the embedded model
   --model PATH      a model file instead of a dummy
   --isa A,B         instruction sets (default: those that work here, best first)
   --peer COMMAND    train: another trainer to measure beside, such as "train x 0 1e-3 b158 {hidden} {layers} {ffn} {threads} {tokens}"
