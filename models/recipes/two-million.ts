@@ -36,19 +36,6 @@ export default {
   batchTokens: 1024,
   microBatchTokens: 4096,
   schedule: { peakRate: 2.5e-3, warmupSteps: 100 },
-  // What is generated has more to learn than a million tokens teach.
-  extensions:
-    files.length === 0
-      ? [
-          {
-            tokens: 500_000,
-            shares: Object.fromEntries(generated.map(({ name, shares }) => [name, shares[1]])),
-            peakRate: 1.2e-3,
-            warmupSteps: 10,
-            otherWeight: 1,
-          },
-        ]
-      : [],
   evaluateEvery: 200,
   checkpointEvery: 100,
 };
