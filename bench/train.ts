@@ -83,7 +83,7 @@ await runBench("train", async ({ options, isa, threads, say }) => {
       ...{ vocabSize, length: documentLength, batchTokens: nRows },
     };
     const peer = options.peer === null ? null : programPeer(options.peer, shape, threads);
-    const torch = await torchPeer(shape, threads);
+    const torch = options.isQuick ? null : await torchPeer(shape, threads);
     torchName = torch?.name ?? torchName;
     step(1);
     bare();
