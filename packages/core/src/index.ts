@@ -35,6 +35,7 @@ export * from "./base/errors.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./base/float16.ts";
 export { fma } from "./base/fma.ts";
 export { threefry } from "./base/noise.ts";
+export { showValue } from "./base/show-value.ts";
 export { nearestName, suggestion } from "./base/suggestion.ts";
 export { type Comparison, compareModels } from "./convert/compare.ts";
 export type {
@@ -114,6 +115,14 @@ export type { ChatMessage, TemplateArguments, TextPart, ToolCall } from "./token
 export type { ChatTemplate } from "./tokenizer/chat-template.ts";
 export { chatTemplateFor, type TemplateSource } from "./tokenizer/default-template.ts";
 export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenizer/encode-chat.ts";
+export {
+  type EncodedPrompt,
+  type EncodeJob,
+  encodeJobSize,
+  longPrompt,
+  runEncodeJob,
+} from "./tokenizer/encode-job.ts";
+export { type Conversation, withSystem } from "./tokenizer/fit-chat.ts";
 export { type TokenizerJsonFiles, tokenizerFromJson } from "./tokenizer/from-json.ts";
 export { pieceScanner, type SplitRule } from "./tokenizer/split.ts";
 export type { Tokenizer } from "./tokenizer/tokenizer.ts";

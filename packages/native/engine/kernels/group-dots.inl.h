@@ -71,6 +71,18 @@ void groupTile(const PackedMatrix& weights, int row, int apart, const GroupedRow
   }
 }
 
+// Products with codes of 1 are the sums themselves.
+void groupOffsets(const int8_t* arranged, int nPairs, int32_t* offsets) {
+  alignas(64) uint8_t ones[64];
+  std::memset(ones, 0x55, sizeof ones);
+  const PairCodes codes = unpackPair(ones);
+  for (int pair = 0; pair < nPairs; pair++) {
+    alignas(64) float words[16];
+    store(words, floatOf(addInt(xorInt(pairDots(codes, arranged + 256 * static_cast<size_t>(pair)), splatInt(-1)), splatInt(1))));
+    std::memcpy(offsets + 16 * static_cast<size_t>(pair), words, sizeof words);
+  }
+}
+
 void groupDots(const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out) {
   int i = 0;
   for (; i + groupActivations <= x.nRows; i += groupActivations) {

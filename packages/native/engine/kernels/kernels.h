@@ -139,6 +139,8 @@ struct Kernels {
   void (*foldGroup)(const int32_t* acc, int n, const float* scale, size_t scaleStride, float* sum);
   // out.row(i)[r] = the product of row r with row i of activations in groups (numerics)
   void (*groupDots)(const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out);
+  // The offsets (GroupedRows) of arranged rows of activations: −Σ x of each word of 4 columns in each plane, 16 for each of nPairs pairs of groups.
+  void (*groupOffsets)(const int8_t* arranged, int nPairs, int32_t* offsets);
   // x[i] = x[i] · t
   void (*multiply)(float* x, int n, float t);
 

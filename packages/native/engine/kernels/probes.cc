@@ -42,10 +42,12 @@ void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t*
 void probeGroupDots(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   constexpr size_t rowBytes = 33;
   constexpr int nX = 6;  // more than any table takes at once
-  const int nGroups = 1 + n % 6, groupsPerScale = 1 + n % 2;
-  float reciprocals[nX + 6], scales[520];
-  alignas(64) int32_t offsets[48] = {};
-  for (int g = 0; g < nX + 6; g++) reciprocals[g] = 0.01f * static_cast<float>(g + 1);
+  // With few rows more groups than vectors of scales hold, in pairs and not; with many rows few of them, since the judge is slow.
+  constexpr int mostGroups = 33;
+  const int nGroups = n <= 16 ? mostGroups + 1 - n : 1 + n % 6, groupsPerScale = 1 + n % 2;
+  float reciprocals[nX + mostGroups], scales[520];
+  alignas(64) int32_t offsets[8 * (mostGroups + 1)] = {};
+  for (int g = 0; g < nX + mostGroups; g++) reciprocals[g] = 0.01f * static_cast<float>(g + 1);
   for (int g = 0; g < 520; g++) scales[g] = 0.75f + 0.125f * static_cast<float>(g % 9);
   for (int c = 0; c < 128 * nGroups; c++) offsets[c / 128 * 8 + c % 32 / 4] -= s.activations[c];
   // Rows of scales and of activations may overlap as well as rows of weights.
@@ -54,6 +56,10 @@ void probeGroupDots(const Kernels& k, const Samples& s, int n, int shift, uint8_
   const PackedMatrix weights = {s.bytes + shift, rowBytes, n, 128 * nGroups};
   k.groupDots(weights, x, {scales, 1, groupsPerScale}, {floats(out, shift), stride, nX, n});
   k.groupDots(weights, x, {nullptr, 0, 1}, {floats(out, shift) + nX * stride, stride, nX, n});
+}
+
+void probeGroupOffsets(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  k.groupOffsets(s.activations, 1 + n % 5, reinterpret_cast<int32_t*>(out) + shift);
 }
 
 // Either product by tiles; by its counterpart where a table has none, whose answer is the same.
@@ -356,6 +362,7 @@ constexpr Probe probes[] = {
     {"scaleRow", probeScaleRow},
     {"groupDots", probeGroupDots},
     {"foldGroup", probeFoldGroup},
+    {"groupOffsets", probeGroupOffsets},
     {"multiply", probeMultiply},
     {"sumSquares", probeSumSquares},
     {"normalise", probeNormalise},

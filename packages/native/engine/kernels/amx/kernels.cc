@@ -94,7 +94,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("amx", rowsMatmul, screenDots, groupDots, &tileKernels);
+constexpr Kernels table = kernelTable("amx", rowsMatmul, screenDots, groupDots, groupOffsets, &tileKernels);
 
 }  // namespace
 

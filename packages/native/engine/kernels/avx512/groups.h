@@ -128,6 +128,14 @@ void multiplyGroups(const PackedMatrix& weights, const GroupedRows& x, int first
 
 constexpr decltype(&multiplyGroups<1>) multiplyGroupsBySize[] = {nullptr, multiplyGroups<1>, multiplyGroups<2>, multiplyGroups<3>, multiplyGroups<4>};
 
+void groupOffsets(const int8_t* arranged, int nPairs, int32_t* offsets) {
+  const __m512i ones = _mm512_set1_epi8(1), zero = _mm512_setzero_si512();
+  for (int pair = 0; pair < nPairs; pair++, arranged += 256, offsets += 16) {
+    const auto part = [&](__m512i sums, int plane) { return _mm512_dpbusd_epi32(sums, ones, _mm512_loadu_si512(arranged + 64 * plane)); };
+    _mm512_storeu_si512(offsets, _mm512_sub_epi32(zero, part(part(part(part(zero, 0), 1), 2), 3)));
+  }
+}
+
 void groupDots(const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out) {
   for (int i = 0; i < x.nRows; i += mostActivations) {
     const int n = x.nRows - i < mostActivations ? x.nRows - i : mostActivations;

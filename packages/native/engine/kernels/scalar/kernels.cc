@@ -61,7 +61,7 @@ void screenDots(const Int8Matrix& table, const Int8Matrix& x, const int32_t*, co
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots, groupDots, groupOffsets);
 
 }  // namespace
 

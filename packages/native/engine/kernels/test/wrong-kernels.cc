@@ -152,6 +152,13 @@ constexpr Fault faults[] = {
         right.foldGroup(acc, n, scale, 1, sum);
       };
      }},
+    {"groupOffsets",  // of the first group only
+     [](Kernels& k) {
+       k.groupOffsets = [](const int8_t* arranged, int nPairs, int32_t* offsets) {
+         right.groupOffsets(arranged, nPairs, offsets);
+         offsets[8] = 0;
+       };
+     }},
     {"multiply",  // leaves the tail
      [](Kernels& k) {
       k.multiply = [](float* x, int n, float t) { right.multiply(x, n & ~7, t); };
