@@ -196,8 +196,23 @@ export interface RawAnswer {
   readonly text: string;
 }
 
-/** Sends bytes, says that there are no more, and waits until the server has closed. @throws Error when it has not in time. */
-export function sendRaw(port: number, bytes: Buffer, patienceMs = 60_000): Promise<RawAnswer> {
+/** Says goodbye after the requests before it, if they are whole. */
+const goodbye = "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/**
+ * Sends bytes, and waits until the server has closed. Where it waits for more, it is told after a while that there is none, upon which it
+ * ends what it was about.
+ * @param ending How the client ends: with one more request that says so, by leaving at once, or not at all.
+ * @throws Error when it has not closed in time.
+ */
+export function sendRaw(
+  port: number,
+  bytes: Buffer,
+  {
+    ending = "goodbye",
+    patienceMs = 60_000,
+  }: { ending?: "goodbye" | "cut" | "none"; patienceMs?: number } = {},
+): Promise<RawAnswer> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
     let text = "";
@@ -209,12 +224,15 @@ export function sendRaw(port: number, bytes: Buffer, patienceMs = 60_000): Promi
       text += piece;
     });
     socket.on("error", () => {}); // reset: closed follows
+    const noMore = setTimeout(() => socket.end(), 1000);
     socket.on("close", () => {
       clearTimeout(patience);
-      const statuses = [...text.matchAll(/^HTTP\/1\.[01] (\d{3}) /gm)].map(([, status]) => Number(status));
+      clearTimeout(noMore);
+      const statuses = [...text.matchAll(/HTTP\/1\.[01] (\d{3}) /g)].map(([, status]) => Number(status));
       resolve({ statuses, text });
     });
     socket.on("end", () => socket.end());
-    socket.end(bytes);
+    if (ending === "cut") socket.end(bytes);
+    else socket.write(ending === "none" ? bytes : Buffer.concat([bytes, Buffer.from(goodbye)]));
   });
 }

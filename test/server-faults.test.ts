@@ -63,7 +63,7 @@ const dialects = [
   [
     "/v1/responses",
     { input: "Hello", max_output_tokens: 4096, ignore_eos: true, stream: true },
-    "response.completed",
+    "response.incomplete",
   ],
   ["/completion", { prompt: "Hello", n_predict: -1, ignore_eos: true, stream: true }, '"stop":true'],
 ] as const;
@@ -119,9 +119,10 @@ test.each(dialects)(
       const socket = await begin();
       socket.destroy();
       await until(({ isIdle }) => isIdle);
-      // Nothing is computed for those who have gone.
+      // A step that was on its way ends; nothing more is computed for those who have gone.
       const { steps } = await stats();
-      expect([phase, (await stats()).steps]).toEqual([phase, steps]);
+      await stats();
+      expect((await stats()).steps, phase).toBeLessThanOrEqual(steps + 1);
     }
     const answer = await server.post("/v1/completions", { prompt: "The", max_tokens: 1 });
     expect(answer.status).toBe(200);

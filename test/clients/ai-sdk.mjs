@@ -5,6 +5,8 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, embedMany, generateObject, generateText, jsonSchema, streamText, tool } from "ai";
 import { createOllama } from "ollama-ai-provider-v2";
 
+// Standard output is for the result alone.
+globalThis.AI_SDK_LOG_WARNINGS = false;
 const [url] = process.argv.slice(2);
 const key = { apiKey: "none" };
 const compatible = createOpenAICompatible({
@@ -30,20 +32,27 @@ const inputSchema = jsonSchema({
 });
 const common = { maxRetries: 0, temperature: 0, prompt: "Hi" };
 
-async function see(model, embedding) {
-  const request = { ...common, model: model("tiny"), maxOutputTokens: 16 };
+async function see(name, model, embedding) {
+  // Ollama's provider passes on what Ollama calls options, and nothing else.
+  const given = (options) => ({ providerOptions: { ollama: { options: { temperature: 0, ...options } } } });
+  const request = { ...common, model: model("tiny"), maxOutputTokens: 16, ...given({ num_predict: 16 }) };
+  const long = { maxOutputTokens: 160, ...given({ num_predict: 160 }) };
   const streamed = streamText(request);
   let text = "";
   for await (const piece of streamed.textStream) text += piece;
   const whole = await generateText(request);
   const tools = { w: tool({ description: "weather", inputSchema }) };
-  const called = await generateText({ ...request, maxOutputTokens: 80, tools, toolChoice: "required" });
-  const { object } = await generateObject({ ...request, maxOutputTokens: 80, schema: inputSchema });
-  const stopped = await generateText({ ...request, stopSequences: ["e"] });
+  const called = await generateText({ ...request, ...long, tools, toolChoice: "required" });
+  const { object } = await generateObject({ ...request, ...long, schema: inputSchema });
+  // Responses know no stop texts.
+  const stopped =
+    name === "openai responses"
+      ? null
+      : await generateText({ ...request, stopSequences: ["e"], ...given({ num_predict: 16, stop: ["e"] }) });
   const leave = new AbortController();
-  const long = streamText({ ...request, maxOutputTokens: 200, abortSignal: leave.signal, onError: () => {} });
+  const left = streamText({ ...request, ...long, abortSignal: leave.signal, onError: () => {} });
   let aborted = false;
-  for await (const part of long.fullStream) {
+  for await (const part of left.fullStream) {
     if (part.type === "text-delta") leave.abort();
     if (part.type === "abort") aborted = true;
   }
@@ -59,7 +68,7 @@ async function see(model, embedding) {
     finish: await streamed.finishReason,
     calls: called.toolCalls.map(({ toolName, input }) => [toolName, input]),
     object,
-    stopped: stopped.text,
+    stopped: stopped?.text ?? null,
     aborted,
     failure: [APICallError.isInstance(failure), failure.statusCode, failure.message],
     dimensions: vectors?.map((vector) => vector.length) ?? null,
@@ -69,7 +78,7 @@ async function see(model, embedding) {
 const seen = {};
 for (const [name, [model, embedding]] of Object.entries(models)) {
   try {
-    seen[name] = await see(model, embedding);
+    seen[name] = await see(name, model, embedding);
   } catch (error) {
     seen[name] = { error: String(error?.stack ?? error).slice(0, 1500), body: error?.responseBody };
   }

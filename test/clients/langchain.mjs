@@ -41,8 +41,8 @@ async function see(name, model, embedding) {
   const whole = await model("tiny", 16).invoke("Hi");
   // Ollama has no way to force a call.
   const called =
-    name === "ollama" ? null : await model("tiny", 80).bindTools(tools, { tool_choice: "any" }).invoke("Hi");
-  const object = await model("tiny", 80)
+    name === "ollama" ? null : await model("tiny", 160).bindTools(tools, { tool_choice: "any" }).invoke("Hi");
+  const object = await model("tiny", 160)
     .withStructuredOutput(schema, { method: name === "anthropic" ? "functionCalling" : "jsonSchema" })
     .invoke("Hi");
   const stopped = await model("tiny", 16).invoke("Hi", { stop: ["e"] });

@@ -164,7 +164,10 @@ function readTools(body: Fields): Tool[] {
 }
 
 function readToolChoice(choice: Fields | undefined, tools: readonly Tool[]): ToolChoice {
-  const type = choice?.choice("type", ["auto", "any", "tool", "none"] as const);
+  const types = ["auto", "any", "tool", "none"] as const;
+  const type = choice?.choice("type", types);
+  if (choice !== undefined && type === undefined)
+    throw invalid("tool_choice.type", `one of ${types.join(", ")}`);
   if (type === undefined) return tools.length > 0 ? "auto" : "none";
   if (type === "none" || tools.length === 0) return "none";
   if (type === "any") return "required";
@@ -222,7 +225,7 @@ function blocksOf(answer: ChatAnswer): object[] {
   const blocks: object[] = [];
   if (answer.reasoning !== "") blocks.push({ type: "thinking", thinking: answer.reasoning, signature: "" });
   if (answer.text !== "" || answer.calls.length === 0)
-    blocks.push({ type: "text", text: answer.text, citations: null });
+    blocks.push({ type: "text", text: answer.text, citations: [] });
   for (const call of answer.calls)
     blocks.push({
       type: "tool_use",
@@ -311,7 +314,7 @@ class BlockStream {
       await this.#close();
       await this.#start(
         kind === "text"
-          ? { type: "text", text: "", citations: null }
+          ? { type: "text", text: "", citations: [] }
           : { type: "thinking", thinking: "", signature: "" },
       );
       this.#open = kind;

@@ -18,7 +18,7 @@ import { checkPromptSize, checkRoom, encodeMessages, encodeText } from "../promp
 import { screenIds } from "../security/screen-prompts.ts";
 import { readOllamaFormat } from "./answer-format.ts";
 import { readKeepAlive } from "./keep-alive.ts";
-import { readMessages, readTools } from "./openai-messages.ts";
+import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
 import { defined, positiveShare } from "./openai-options.ts";
 import { describeTokens } from "./token-logprobs.ts";
 
@@ -34,7 +34,8 @@ export async function ollamaChat(exchange: Exchange): Promise<void> {
     model,
     messages: readMessages(new Fields({ messages: list.map(withTextArguments) })),
     tools,
-    toolChoice: tools.length > 0 ? "auto" : "none",
+    // Ollama has none; clients that force calls send it all the same.
+    toolChoice: readToolChoice(body, tools),
     parallelCalls: true,
     n: 1,
     maxTokens,
