@@ -7,8 +7,8 @@ import type { ModelConfig } from "../model/model-config.ts";
 import { isRopeTensor } from "../model/rope-tensors.ts";
 import { isRotated, reorderRows, reorderScales, rowOrder } from "../model/row-order.ts";
 import type { Scale } from "../packing/packing.ts";
-import { type ConversionSource, describeSource, type SourceOptions, type SourceWeight } from "./source.ts";
 import { isNorm } from "./narrow-type.ts";
+import { type ConversionSource, describeSource, type SourceOptions, type SourceWeight } from "./source.ts";
 import { readTernary, widenedSlices } from "./weights.ts";
 
 export interface Comparison {

@@ -128,8 +128,13 @@ async function usualType(
   return narrowestExact([weight], ["f16", stored]);
 }
 
-async function* encoded(weight: SourceWeight, type: StoredDenseType, shift: number): AsyncGenerator<Uint8Array> {
-  if (type === "q5_k") throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
+async function* encoded(
+  weight: SourceWeight,
+  type: StoredDenseType,
+  shift: number,
+): AsyncGenerator<Uint8Array> {
+  if (type === "q5_k")
+    throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
   for await (const values of widenedSlices(weight.tensor, weight))
     yield encodeDense(type, shift === 0 ? values : values.map((value) => value + shift));
 }
@@ -161,8 +166,13 @@ async function packed(
 }
 
 /** Whether rows as they are computed with are those of an I2_S tensor: whole blocks, one scale, in the same order, and no code but −1, 0, +1. */
-function isAsComputed(source: ConversionSource, weight: SourceWeight, { bytes, scale }: ComputeRows): boolean {
-  if (scale.kind !== "tensor" || !isComputeLayout("i2_s", weight) || isReordered(source, weight)) return false;
+function isAsComputed(
+  source: ConversionSource,
+  weight: SourceWeight,
+  { bytes, scale }: ComputeRows,
+): boolean {
+  if (scale.kind !== "tensor" || !isComputeLayout("i2_s", weight) || isReordered(source, weight))
+    return false;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i] ?? 0;
     if ((byte & (byte >> 1) & 0x55) !== 0) return false;
@@ -187,11 +197,7 @@ function isReordered({ config, files }: ConversionSource, { name }: SourceWeight
 }
 
 /** Rows of q and k as GGUF files of the family have them. */
-function inGgufOrder(
-  source: ConversionSource,
-  weight: SourceWeight,
-  read: TernaryWeights,
-): TernaryWeights {
+function inGgufOrder(source: ConversionSource, weight: SourceWeight, read: TernaryWeights): TernaryWeights {
   const { config } = source;
   if (config === null || !isReordered(source, weight)) return read;
   const { ggufPairing } = familyOf(config);

@@ -86,7 +86,10 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
     const options = { mayBeProducts: true };
     const inRows = Float32Array.from({ length: 30 }, (_, i) => ((i % 3) - 1) * (i < 20 ? 0.5 : 0.25));
     const rows = ternarise(type, bytesOf(type, inRows), { rows: 3, cols: 10 }, options);
-    expect(rows).toMatchObject({ isProduct: true, scale: { kind: "row", values: Float32Array.of(0.5, 0.5, 0.25) } });
+    expect(rows).toMatchObject({
+      isProduct: true,
+      scale: { kind: "row", values: Float32Array.of(0.5, 0.5, 0.25) },
+    });
     const scales = [0.5, 0.25, 2, 0, 0.5, 1]; // a group of zeros
     const shape = { rows: 2, cols: 384 };
     const inGroups = Float32Array.from({ length: 768 }, (_, i) => ((i % 3) - 1) * (scales[i >> 7] ?? 0));
