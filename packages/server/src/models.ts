@@ -8,7 +8,7 @@ import { GrammarCompiler } from "@bitnet.ts/grammar";
 import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
 import { ServeError } from "./errors.ts";
 import { type MemoryNeed, needOf } from "./memory-need.ts";
-import { describeFile, findModel, identityOf } from "./model-identity.ts";
+import { findModel, identityOf } from "./model-identity.ts";
 import type { ServedModel } from "./settings.ts";
 
 /** A model in use; to be given back. */
