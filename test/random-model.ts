@@ -67,7 +67,10 @@ function randomShape(draw: Draw): CheckpointShape {
   const layers = 1 + draw.below(3);
   const context = draw.pick([33, 64, 100, 300]);
   const tokens = 260 + 4 * draw.below(20);
-  const rotation = draw.chance(1, 2) ? randomRotation(draw, headDim, context) : {};
+  const drawn = draw.chance(1, 2) ? randomRotation(draw, headDim, context) : {};
+  // This rule is only in folders, and these are only in GGUF files.
+  const isNowhere = isGrouped && family.startsWith("bitnet") && drawn.rotation?.kind === "dynamic";
+  const rotation = isNowhere ? {} : drawn;
   return {
     family,
     ...{ context, headDim, heads, kvHeads, layers, tokens, isBinary, isGrouped },
