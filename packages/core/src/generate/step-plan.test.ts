@@ -11,7 +11,7 @@ function planOf(counts: readonly number[]): StepPlan {
     firstRow += count;
     return part;
   });
-  return { step: { heads: [] } as unknown as StepPlan["step"], parts };
+  return { step: { heads: [] } as unknown as StepPlan["step"], parts, nForeseen: 1 };
 }
 
 function failureAt(row: number | undefined, code: BitNetError["code"] = "NUMERIC_FAILURE"): BitNetError {
