@@ -187,7 +187,7 @@ async function serve(flags: AllFlags, given: GivenFlags, version: string, sessio
     ...settingsOf(flags, session),
     ...planned,
     ...securitySettings(flags),
-    ...operationSettings(flags),
+    ...operationSettings(flags, session),
     models,
     version,
   });

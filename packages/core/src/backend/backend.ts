@@ -66,6 +66,17 @@ export interface Executable {
    * mapped file changed underneath, INVALID_ARGUMENT for a step that contradicts the program, DISPOSED.
    */
   run(step: Step): Promise<StepResult>;
+  /** Steps that `runChain` runs at most; absent or 1: it is not offered. */
+  readonly mostChained?: number;
+  /**
+   * Runs a step, whose every row asks for its highest logit (`top` of 1, the same ids apart and allowed each time), and then up to `count` − 1 more,
+   * each with the ids of the one before as its tokens, one position on, in the same pages: what `run` would answer one by one, with one wait for all. A step
+   * of another kind is run alone.
+   * @param step Its page tables reach as far as all steps together.
+   * @returns The results in order, at least one.
+   * @throws BitNetError as `run`, for the first step.
+   */
+  runChain?(step: Step, count: number): Promise<StepResult[]>;
   /** Gives the memory of pages back to the system; their contents are lost. */
   releasePages(pages: Int32Array): void;
   memory(): MemoryReport;

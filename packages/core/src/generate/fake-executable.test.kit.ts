@@ -30,6 +30,8 @@ export interface FakeOptions {
   logitsOf?: (history: readonly number[]) => Float32Array;
   /** How heads are answered; by default as the reference does. */
   answer?: (request: HeadRequest, logits: Float32Array) => HeadResult;
+  /** Steps that follow one another without asking; default 1. */
+  mostChained?: number;
   /** Fails the step when a row ends this history. */
   failsOn?: (history: readonly number[]) => BitNetError | null;
 }
@@ -61,7 +63,10 @@ export function peak(id: number, vocabSize: number): Float32Array {
 export class FakeExecutable implements Executable {
   readonly program: Program;
   readonly wants: readonly HeadWantKind[];
+  readonly mostChained: number;
   readonly steps: Step[] = [];
+  /** Of each chain, how many steps it was asked for. */
+  readonly chains: number[] = [];
   isDisposed = false;
   nReleased = 0;
   readonly #options: Required<Omit<FakeOptions, "failsOn">> & Pick<FakeOptions, "failsOn">;
@@ -78,9 +83,11 @@ export class FakeExecutable implements Executable {
       answer: answerHead,
       vocabSize,
       wants: headWants,
+      mostChained: 1,
       ...options,
     };
     this.wants = this.#options.wants;
+    this.mostChained = this.#options.mostChained;
     this.program = {
       name: "fake",
       contextLength: this.#options.contextLength,
@@ -127,6 +134,25 @@ export class FakeExecutable implements Executable {
     } finally {
       this.#isRunning = false;
     }
+  }
+
+  async runChain(step: Step, count: number): Promise<StepResult[]> {
+    this.chains.push(count);
+    const results: StepResult[] = [];
+    for (let next = step; results.length < Math.min(count, this.mostChained); ) {
+      const result = await this.run(next).catch((error: unknown) => {
+        if (results.length === 0) throw error;
+      });
+      if (result === undefined) break;
+      results.push(result);
+      const { pageCopies: _, ...rest } = next;
+      next = {
+        ...rest,
+        tokens: Int32Array.from(result.heads, ({ ids }) => ids[0] ?? -1),
+        positions: next.positions.map((position) => position + 1),
+      };
+    }
+    return results;
   }
 
   releasePages(pages: Int32Array): void {
