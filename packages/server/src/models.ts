@@ -6,10 +6,9 @@
 import { BitNetError } from "@bitnet.ts/core";
 import { GrammarCompiler } from "@bitnet.ts/grammar";
 import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
-import { PromptEncoder } from "./encoding/prompt-encoder.ts";
 import { ServeError } from "./errors.ts";
 import { type MemoryNeed, needOf } from "./memory-need.ts";
-import { describeFile, findModel, identityOf } from "./model-identity.ts";
+import { findModel, identityOf } from "./model-identity.ts";
 import type { ServedModel } from "./settings.ts";
 
 /** A model in use; to be given back. */
@@ -23,7 +22,6 @@ export interface Lease {
   readonly identity: string;
   /** Made when first asked for. */
   readonly grammars: GrammarCompiler;
-  readonly encoder: PromptEncoder;
   /** Milliseconds that loading took for this very use; 0 when the model was there. */
   readonly loadMs: number;
   /** Unload the model when nobody has used it for so long; null: keep it. Holds until the next who says otherwise. */
@@ -36,7 +34,6 @@ interface Loaded {
   readonly identity: string;
   readonly bytes: number;
   readonly at: Date;
-  readonly encoder: PromptEncoder;
   grammars: GrammarCompiler | null;
 }
 
@@ -190,7 +187,6 @@ export class Models {
         });
         return loaded.grammars;
       },
-      encoder: loaded.encoder,
       loadMs,
       keepAlive(ms) {
         slot.keepAliveMs = ms;
@@ -268,15 +264,10 @@ export class Models {
     const { path } = found;
     const need = await needOf(path, options, this.#maxBytes);
     await this.#makeRoom(slot, need);
-    const { bytes, modified } = await describeFile(path);
     const loadOptions: BitNetLoadOptions = { ...options, ...need.options };
     const model = await BitNet.load(path, loadOptions);
     const identity = await identityOf(found, loadOptions, model);
-    const encoder = new PromptEncoder(model, path, async () => {
-      const now = await describeFile(path);
-      return now.bytes > 0 && now.bytes === bytes && now.modified.getTime() === modified.getTime();
-    });
-    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), encoder, grammars: null };
+    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), grammars: null };
     return slot.loaded;
   }
 
@@ -309,7 +300,6 @@ export class Models {
     if (loaded === null || (slot.nUsers > 0 && !this.#isDisposed)) return;
     slot.loaded = null;
     this.#stopExpiry(slot);
-    loaded.encoder.dispose();
     await loaded.grammars?.dispose();
     await loaded.model.dispose();
   }
