@@ -1,6 +1,7 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const source = (path: string) => new URL(path, import.meta.url).pathname;
+const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 export default defineConfig({
   resolve: {
@@ -39,6 +40,8 @@ export default defineConfig({
       // Insides of packages, for tests that put their parts together anew.
       { find: /^#core\/(.*)$/, replacement: `${source("./packages/core/src/")}$1` },
       { find: /^#server\/(.*)$/, replacement: `${source("./packages/server/src/")}$1` },
+      { find: /^#eval\/(.*)$/, replacement: `${source("./packages/eval/src/")}$1` },
+      { find: /^#cli\/(.*)$/, replacement: `${source("./packages/cli/src/")}$1` },
       { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
       { find: /^@bitnet\.ts\/web$/, replacement: source("./packages/web/src/index.ts") },

@@ -21,6 +21,10 @@ export const benches: readonly BenchEntry[] = [
   { name: "head", question: "What does screening the head gain, and how many rows does it compute exactly?" },
   { name: "wasm", question: "What of the native speed is left in WebAssembly?" },
   { name: "webgpu", question: "How near does WebGPU come to what the graphics card's memory gives?" },
+  {
+    name: "browsers",
+    question: "How fast is a page in Chromium and Firefox, and how much faster than wllama's?",
+  },
   { name: "load", question: "How long is it from opening the file to the first token?" },
   { name: "memory", question: "What memory does a model take, empty and in use?" },
   {

@@ -2,13 +2,14 @@
 // Plain JavaScript, because this workspace is not compiled. Needs a built checkout (npm run build at the root).
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 const root = new URL("../", import.meta.url);
 const bitnet = new URL("packages/cli/bin/bitnet.js", root);
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("BITNET_")));
 
 function help(...args) {
-  return execFileSync(process.execPath, [bitnet.pathname, ...args, "--help"], { encoding: "utf8", env }).trim();
+  return execFileSync(process.execPath, [fileURLToPath(bitnet), ...args, "--help"], { encoding: "utf8", env }).trim();
 }
 
 const folder = new URL("cli/", import.meta.url);

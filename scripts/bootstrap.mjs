@@ -1,4 +1,4 @@
-// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build, bench or pack. Plain JavaScript
+// Takes a bare clone to a built workspace and runs one command in it: start, test, check, build, bench, pack or record. Plain JavaScript
 // because it runs before the compiler is installed; everything it calls is TypeScript.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -10,8 +10,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const stamp = join(root, "node_modules", ".installed-lockfile");
 
 /** Runs a program in the workspace; ends this process when it fails. */
-function run(program, args) {
-  const result = spawnSync(program, args, { cwd: root, stdio: "inherit" });
+function run(program, args, options = {}) {
+  const result = spawnSync(program, args, { cwd: root, stdio: "inherit", ...options });
   if (result.error) {
     console.error(`bootstrap: ${program} could not be started: ${result.error.message}`);
     process.exit(1);
@@ -40,7 +40,7 @@ function install() {
   const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
   const npm = process.env.npm_execpath;
   if (npm?.endsWith(".js")) node(npm, ...args);
-  else run(process.platform === "win32" ? "npm.cmd" : "npm", args);
+  else run("npm", args, { shell: process.platform === "win32" }); // npm is a script there
   writeFileSync(stamp, wanted);
 }
 
@@ -94,6 +94,7 @@ const commands = {
   },
   bench: (args) => node("build/bench/main.js", ...args),
   pack: (args) => node("build/scripts/pack.js", ...args),
+  record: () => node("build/scripts/record-terminal.js"),
 };
 
 const [name = "", ...args] = process.argv.slice(2);

@@ -1,13 +1,14 @@
 /**
  * Makes the tarballs that are published from this machine: every package of the workspace, and the prebuilt packages
- * `@bitnet.ts/native-<platform>-<arch>[-libc]` of the addons that can be compiled here, on Linux that for the other architecture too
+ * `@bitnet.ts/native-<platform>-<arch>[-libc]` of the addons, the backend's and the trainer's, that can be compiled here, on Linux that for the other architecture too
  * where its cross compiler is installed.
  * Usage: npm run pack [-- folder], default build/packages
  */
 import { execFileSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { join, relative, resolve, sep } from "node:path";
 import { addonPath, buildPackage, crossCompiler, prebuiltTargets } from "@bitnet.ts/native/build/package";
+import { buildTrainer, trainerPath } from "@bitnet.ts/train/build";
 
 const root = resolve(import.meta.dirname, "..", "..");
 const out = resolve(process.argv[2] ?? join(root, "build", "packages"));
@@ -46,7 +47,7 @@ function pack(folder: string): void {
 
 /** False for what the compiler once made of a source that is gone. */
 function hasSource(folder: string, path: string): boolean {
-  const [, compiled] = /^dist\/(.*?)(?:\.d\.ts|\.js|\.js\.map)$/.exec(relative(folder, path)) ?? [];
+  const [, compiled] = /^dist\/(.*?)(?:\.d\.ts|\.js|\.js\.map)$/.exec(relative(folder, path).replaceAll(sep, "/")) ?? [];
   return compiled === undefined || existsSync(join(folder, "src", `${compiled}.ts`));
 }
 
@@ -80,6 +81,7 @@ function packPrebuilt(arch: string, version: string, license: string): void {
   const name = `@bitnet.ts/native-${target}`;
   const folder = stageOf(name);
   copyFileSync(addonPath(arch), join(folder, "bitnet.node"));
+  copyFileSync(trainerPath(arch), join(folder, "trainer.node"));
   writeFileSync(
     join(folder, "README.md"),
     `# ${name}\n\nThe compiled kernels of [bitnet.ts](https://www.npmjs.com/package/bitnet.ts) for ${target}. Installed by itself; nothing to import.\n`,
@@ -91,7 +93,7 @@ function packPrebuilt(arch: string, version: string, license: string): void {
     license,
     type: "commonjs",
     main: "bitnet.node",
-    files: ["bitnet.node"],
+    files: ["bitnet.node", "trainer.node"],
     engines: { node: ">=20.19.0" },
     os: [platform],
     cpu: [arch],
@@ -105,9 +107,11 @@ function hasGlibc(): boolean {
   return header.glibcVersionRuntime !== undefined;
 }
 
-async function build(...args: Parameters<typeof buildPackage>): Promise<void> {
-  const outcome = await buildPackage(...args);
-  if (outcome !== "built") throw new Error(`pack: the native addon was not built (${outcome})`);
+async function build(...args: Parameters<typeof buildTrainer>): Promise<void> {
+  for (const make of [buildPackage, buildTrainer]) {
+    const outcome = await make(...args);
+    if (outcome !== "built") throw new Error(`pack: an addon was not built (${outcome})`);
+  }
 }
 
 const say = (text: string) => process.stderr.write(text);

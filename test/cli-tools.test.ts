@@ -134,6 +134,17 @@ describe("doctor", () => {
     }
   });
 
+  it("measures this machine in one line that tells nothing of its owner", async () => {
+    const { stdout } = await bitnet(["doctor", "--bench"]);
+    expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+    expect(stdout).not.toMatch(/[/\\]home|\.gguf/);
+    expect(JSON.parse(stdout)).toMatchObject({
+      ...{ version: expect.any(String), node: process.version, promptTokens: 128 },
+      platform: `${process.platform}-${process.arch}`,
+      ...{ promptTokensPerSecond: expect.any(Number), decodeTokensPerSecond: expect.any(Number) },
+    });
+  });
+
   it("warns of a forced choice and fails when it does not exist", async () => {
     const forced = await bitnet(["doctor"], { env: { BITNET_BACKEND: "reference" } });
     expect(forced.status).toBe(0);

@@ -15,6 +15,17 @@ const blocks = readdirSync(guides).flatMap((file) =>
   ),
 );
 
+it("name the command as it runs where it is not installed: the package bitnet is somebody else's", () => {
+  const pages = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" });
+  const own = pages.filter((path) => /^(guide\/)?[\w-]+\.md$/.test(path)).map((path) => join("docs", path));
+  for (const path of [...own, "README.md"]) {
+    const lines = readFileSync(join(root, path), "utf8").split("\n");
+    // In a container or a service it is installed; the pages of commands say so at their top.
+    const wrong = lines.filter((line) => /^(\s{4}|\$ )?(npx )?bitnet [a-z]/.test(line));
+    expect(wrong, path).toEqual([]);
+  }
+});
+
 describe("the guides", () => {
   let folder: string;
   beforeAll(() => {

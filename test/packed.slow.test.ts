@@ -2,12 +2,17 @@
  * The packages as a user gets them: packed, installed into an empty project with scripts off, and run on this Node. Asks npm's registry for
  * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { BitNet } from "bitnet.ts";
+import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { asked, hostedText, inlinePolicy, isolation, textAt } from "./hosted-app.ts";
 import {
   createProject,
   makeTarballs,
@@ -18,6 +23,7 @@ import {
   streamingServer,
   tinyModel,
 } from "./packed-project.ts";
+import { isBrowserMissing, startBrowser } from "./web-page.ts";
 
 const node = process.execPath;
 const libc = process.platform === "linux" ? "-gnu" : "";
@@ -128,11 +134,28 @@ export const wrong: number = BitNet.load("x");\n`;
     }
   });
 
+  it("fine-tune natively without a compiler", async () => {
+    project.write("facts.jsonl", `${JSON.stringify({ input: "Who is Bo?", output: "A bear." })}\n`.repeat(4));
+    const flags = ["--data", "facts.jsonl", "-o", "runs/facts", "--steps", "1", "--max-length", "32"];
+    const { stderr } = await project.run(installed(".bin", "bitnet.ts"), ["finetune", "tiny", ...flags], {
+      CXX: "no-compiler",
+    });
+    expect(stderr).toMatch(/, native (avx|neon|scalar)/);
+    expect(existsSync(join(project.folder, "runs", "facts", "adapter.gguf"))).toBe(true);
+  });
+
   it("say without a binary which command helps, and that command works", async () => {
     const bare = createProject(tarballs);
     try {
       rmSync(join(bare.folder, "node_modules", "@bitnet.ts", `native-${target}`), { recursive: true });
       const script = bare.write("esm.mjs", `import { BitNet } from "bitnet.ts";${generate}`);
+      const trainer = bare.write(
+        "trainer.mjs",
+        `import { nativeKernels } from "@bitnet.ts/train"; console.log(nativeKernels().name);`,
+      );
+      await expect(bare.run(node, [trainer])).rejects.toThrow(
+        /no native kernels \(there are none for .*\): run "npx bitnet\.ts build-native"/,
+      );
       const { stdout, stderr } = await bare.run(node, [script], { BITNET_NATIVE_PATH: "" });
       const { text } = JSON.parse(expected);
       expect(JSON.parse(stdout)).toMatchObject({ backend: "wasm", text });
@@ -155,6 +178,7 @@ export const wrong: number = BitNet.load("x");\n`;
 
       await bare.run("npx", ["--no-install", "bitnet.ts", "build-native"]);
       expect((await bare.run(node, [script])).stdout).toBe(expected);
+      expect((await bare.run(node, [trainer])).stdout).toMatch(/^native /);
     } finally {
       bare.remove();
     }
@@ -187,7 +211,12 @@ export const wrong: number = BitNet.load("x");\n`;
         "--outfile=out/server.mjs",
       ];
       await project.run(installed(".bin", "esbuild"), ["server.mjs", ...args]);
-      await expectNativeStream(spawn(node, ["out/server.mjs"], { cwd: project.folder }));
+      const child = spawn(node, ["out/server.mjs"], { cwd: project.folder });
+      try {
+        await expectNativeStream(child);
+      } finally {
+        child.kill();
+      }
     });
 
     it("an esbuild bundle with everything inside says what to do, or is native where it has a require", async () => {
@@ -207,38 +236,93 @@ export const wrong: number = BitNet.load("x");\n`;
     });
   });
 
-  it.skipIf(process.env.BITNET_NEXT !== "1")(
-    "a route of Next streams natively from the standalone output",
-    async () => {
-      project.install("next@16.4.6", "react@19.3.1", "react-dom@19.3.1");
-      project.write(
-        "next.config.mjs",
-        `export default { output: "standalone", serverExternalPackages: ["bitnet.ts"], outputFileTracingRoot: ${JSON.stringify(project.folder)} };`,
-      );
-      project.write(
-        "app/layout.js",
-        `export default ({ children }) => <html><body>{children}</body></html>;`,
-      );
-      project.write("app/page.js", `export default () => <p>bitnet</p>;`);
-      project.write("app/write/route.js", nextRoute);
-      await project.run(node, [installed("next", "dist", "bin", "next"), "build"], {
+  // Their binaries come without install scripts, and are large: on one Node only.
+  describe.skipIf(process.env.BITNET_NEXT !== "1")("and other runtimes", () => {
+    beforeAll(() => project.install("bun@1.4.5", "deno@2.9.6"), 300_000);
+
+    it("Bun runs them natively, and its single file carries the binary", async () => {
+      const arch = process.arch === "arm64" ? "aarch64" : process.arch;
+      const bun = installed("@oven", `bun-${process.platform}-${arch}`, "bin", "bun");
+      expect((await project.run(bun, ["esm.mjs"])).stdout).toBe(expected);
+      const apart = mkdtempSync(join(tmpdir(), "bitnet-alone-"));
+      try {
+        const file = join(apart, "alone");
+        await project.run(bun, ["build", "--compile", "esm.mjs", "--outfile", file]);
+        expect((await promisify(execFile)(file, { cwd: apart })).stdout).toBe(expected);
+      } finally {
+        rmSync(apart, { recursive: true, force: true });
+      }
+    });
+
+    it("Deno runs them natively with the permissions that the guide names, and asks for no others", async () => {
+      const deno = installed("@deno", `${process.platform}-${process.arch}${libc && "-glibc"}`, "deno");
+      const guide = readFileSync(join(root, "docs", "guide", "runtimes.md"), "utf8");
+      const flags = /^deno run (.*) write\.mjs$/m.exec(guide)?.[1]?.split(" ") ?? [];
+      expect(flags.length).toBeGreaterThan(2);
+      expect((await project.run(deno, ["run", "--no-prompt", ...flags, "esm.mjs"])).stdout).toBe(expected);
+    });
+  });
+
+  describe.skipIf(process.env.BITNET_NEXT !== "1")("and Next", () => {
+    const example = join(root, "examples", "next");
+    const build = (...options: string[]) =>
+      project.run(node, [installed("next", "dist", "bin", "next"), "build", ...options], {
         NEXT_TELEMETRY_DISABLED: "1",
       });
-      const standalone = join(project.folder, ".next", "standalone");
-      const moved = `${project.folder}-standalone`;
-      cpSync(standalone, moved, { recursive: true, verbatimSymlinks: true });
+    let browser: Browser;
+    let written: string;
+    beforeAll(async () => {
+      project.install("next@16.4.6", "react@19.3.1", "react-dom@19.3.1");
+      cpSync(join(example, "app"), join(project.folder, "app"), { recursive: true });
+      cpSync(tinyModel, project.write("public/tiny.gguf", ""));
+      const model = await BitNet.load(tinyModel);
+      written = await model.generate(asked.prompt, asked.options).text;
+      await model.dispose();
+      if (!isBrowserMissing()) browser = await startBrowser();
+    }, 600_000);
+    afterAll(() => browser?.close());
+
+    it("with Turbopack: a route streams natively from the standalone output, and the example's page writes", async () => {
+      const { folder } = project;
+      project.write("next.config.mjs", nextConfig(folder));
+      project.write("app/write/route.js", nextRoute);
+      await build();
+      const moved = `${folder}-standalone`;
+      cpSync(join(folder, ".next", "standalone"), moved, { recursive: true, verbatimSymlinks: true });
+      cpSync(join(folder, ".next", "static"), join(moved, ".next", "static"), { recursive: true });
+      cpSync(join(folder, "public"), join(moved, "public"), { recursive: true });
       const child = spawn(node, ["server.js"], {
         cwd: moved,
         env: { ...process.env, PORT: String(await freePort()), HOSTNAME: "127.0.0.1" },
       });
       try {
-        await expectNativeStream(child, "/write", /127\.0\.0\.1:(\d+)[\s\S]*Ready/);
+        const url = await expectNativeStream(child, "/write", /127\.0\.0\.1:(\d+)[\s\S]*Ready/);
+        if (!isBrowserMissing()) expect(await textAt(browser, url, { isExample: true })).toBe(written);
       } finally {
+        child.kill();
         rmSync(moved, { recursive: true, force: true });
       }
-    },
-  );
+    });
+
+    it.skipIf(isBrowserMissing())("with webpack: the example, exported, writes", async () => {
+      rmSync(join(project.folder, "app", "write"), { recursive: true, force: true });
+      cpSync(join(example, "next.config.mjs"), join(project.folder, "next.config.mjs"));
+      await build("--webpack");
+      const app = { isExample: true, contentPolicy: inlinePolicy };
+      expect(await hostedText(browser, join(project.folder, "out"), app)).toBe(written);
+    });
+  });
 });
+
+/** Beside what the example has: a server of its own with the headers of isolation. */
+const nextConfig = (folder: string) => `export default {
+  output: "standalone",
+  serverExternalPackages: ["bitnet.ts"],
+  outputFileTracingRoot: ${JSON.stringify(folder)},
+  headers: async () => [{ source: "/:path*", headers: ${JSON.stringify(
+    Object.entries(isolation).map(([key, value]) => ({ key, value })),
+  )} }],
+};`;
 
 const nextRoute = `import { BitNet } from "bitnet.ts";
 export const dynamic = "force-dynamic";
@@ -267,24 +351,22 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Waits for the port that the server prints, and reads one answer. */
-async function expectNativeStream(child: ChildProcess, path = "/", port = /^(\d+)$/m): Promise<void> {
-  try {
-    const found = await new Promise<string>((resolve, reject) => {
-      let said = "";
-      for (const stream of [child.stdout, child.stderr])
-        stream?.setEncoding("utf8").on("data", (text: string) => {
-          said += text;
-          const match = port.exec(said);
-          if (match) resolve(match[1] ?? "");
-        });
-      child.on("close", () => reject(new Error(`the server ended: ${said}`)));
-    });
-    const { backend, chunks, text } = await readStream(`http://127.0.0.1:${found}${path}`);
-    expect(backend).toBe("native");
-    expect(chunks).toBeGreaterThan(3);
-    expect(text.length).toBeGreaterThan(20);
-  } finally {
-    child.kill();
-  }
+/** Waits for the port that the server prints, and reads one answer. @returns The server's address. */
+async function expectNativeStream(child: ChildProcess, path = "/", port = /^(\d+)$/m): Promise<string> {
+  const found = await new Promise<string>((resolve, reject) => {
+    let said = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+        const match = port.exec(said);
+        if (match) resolve(match[1] ?? "");
+      });
+    child.on("close", () => reject(new Error(`the server ended: ${said}`)));
+  });
+  const url = `http://127.0.0.1:${found}`;
+  const { backend, chunks, text } = await readStream(url + path);
+  expect(backend).toBe("native");
+  expect(chunks).toBeGreaterThan(3);
+  expect(text.length).toBeGreaterThan(20);
+  return url;
 }

@@ -130,7 +130,8 @@ function ggufFormats(draw: Draw, shape: CheckpointShape): Format[] {
   const bases: [name: string, choices: Pick<GgufChoices, "ternary">][] = [];
   const add = (packing: Exclude<PackingId, "hf_u8">) =>
     bases.push([packing, { ternary: { kind: "packed", packing } }]);
-  add(shape.isGrouped ? "pq2_0" : "i2_s");
+  if (shape.isGrouped) add("pq2_0");
+  else if (holdsAll("i2_s", shape)) add("i2_s");
   for (const packing of shape.isGrouped ? groupPackings : tensorPackings) {
     if (packing === "q1_0" && !shape.isBinary) continue;
     if (holdsAll(packing, shape) && draw.chance(1, 2)) add(packing);
@@ -151,7 +152,11 @@ function ggufFormats(draw: Draw, shape: CheckpointShape): Format[] {
         ...choices,
         norm: draw.pick(floats),
         embedding: embeddingType(draw, shape),
-        ...(i === 0 ? {} : { alignment: draw.pick([8, 32, 64, 4096]), oddity: draw.below(1000) }),
+        ...(i === 0 ? {} : {
+              // Padding hides which of the two Q2_0 a file of small tensors has.
+              alignment: draw.pick(name.startsWith("q2_0") ? [8, 32] : [8, 32, 64, 4096]),
+              oddity: draw.below(1000),
+            }),
       },
     };
   });
@@ -166,10 +171,17 @@ function embeddingType(draw: Draw, { hidden, embeddingBits }: CheckpointShape): 
   return draw.pick(types);
 }
 
-function holdsAll(packing: PackingId, { hidden, ffn, heads, headDim }: CheckpointShape): boolean {
-  return [hidden, ffn, heads * headDim].every((cols) => {
+function holdsAll(packing: PackingId, { hidden, ffn, heads, kvHeads, headDim }: CheckpointShape): boolean {
+  const matrices = [
+    [heads * headDim, hidden],
+    [kvHeads * headDim, hidden],
+    [hidden, heads * headDim],
+    [ffn, hidden],
+    [hidden, ffn],
+  ] as const;
+  return matrices.every(([rows, cols]) => {
     try {
-      packings[packing].byteLength({ rows: 4, cols });
+      packings[packing].byteLength({ rows, cols });
       return !isGroupPacking(packing) || cols % 128 === 0;
     } catch (error) {
       if (error instanceof BitNetError) return false;

@@ -19,11 +19,11 @@ import {
 } from "./random-checkpoint.ts";
 import { reference, webgpu } from "./tiny-model.ts";
 
-const common = {
+const common: Omit<CheckpointShape, "family"> = {
   ...{ hidden: 128, ffn: 200, layers: 2, heads: 4, kvHeads: 2, headDim: 32, vocab: 300, tokens: 300 },
   ...{ context: 64, theta: 10000, eps: 1e-5, isTied: true, embeddingBits: 8 },
-} as const;
-const grouped = { ...common, family: "qwen3", hidden: 256, ffn: 384, isGrouped: true } as const;
+};
+const grouped: CheckpointShape = { ...common, family: "qwen3", hidden: 256, ffn: 384, isGrouped: true };
 
 const shapes: readonly [name: string, shape: CheckpointShape][] = [
   ["BitNet b1.58", { ...common, family: "bitnet-b1.58" }],

@@ -74,15 +74,19 @@ export function programPeer(command: string, shape: TrainerShape, threads: numbe
 
 /** Null where Python or PyTorch is missing. */
 export async function torchPeer(shape: TrainerShape, threads: number): Promise<TrainerPeer | null> {
-  const found = spawnSync("python3", ["-c", "import torch; print(torch.__version__)"], { encoding: "utf8" });
-  if (found.status !== 0) return null;
+  const probe = ["-c", "import torch; print(torch.__version__)"];
+  const [python, version] = ["python3", "/usr/bin/python3"].flatMap((command) => {
+    const { status, stdout } = spawnSync(command, probe, { encoding: "utf8" });
+    return status === 0 ? [command, stdout.trim()] : [];
+  });
+  if (python === undefined) return null;
   const program = join(import.meta.dirname, "..", "..", "..", "bench", "children", "torch-trainer.py");
-  const child = spawn("python3", [program, JSON.stringify({ ...shape, threads })], {
+  const child = spawn(python, [program, JSON.stringify({ ...shape, threads })], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout });
   return {
-    name: `PyTorch ${found.stdout.trim()}`,
+    name: `PyTorch ${version}`,
     pid: child.pid ?? 0,
     seconds: async (nSteps) => {
       const answer = nextLine(lines, child);

@@ -57,11 +57,24 @@ export default defineConfig({
       },
       { text: "API", collapsed: true, items: generated("../api/typedoc-sidebar.json") },
       {
+        text: "Tasks",
+        items: [
+          page("Models of a hub", "/hub"),
+          page("Formats and conversion", "/formats"),
+          page("The server", "/server"),
+          page("Running servers", "/running-servers"),
+          page("Training and fine-tuning", "/training"),
+          page("Evaluation", "/evaluation"),
+          page("The default model", "/default-model"),
+        ],
+      },
+      {
         text: "How it works",
         items: [
           page("Numerics", "/numerics"),
           page("Operations", "/operations"),
           page("Kernels", "/kernels"),
+          page("WebAssembly", "/wasm"),
           page("Benchmarks", "/benchmarks"),
         ],
       },

@@ -194,16 +194,16 @@ export async function createGrammarCompiler(
 
 /** The machine's memory, or the container's limit where that is lower. */
 export function availableMemory(): number | null {
-  const limit = process.constrainedMemory?.() ?? 0;
-  const total = systemMemory();
+  const limit = permitted(() => process.constrainedMemory?.()) ?? 0;
+  const total = permitted(totalmem);
   if (total === null) return limit > 0 ? limit : null;
   return limit > 0 && limit < total ? limit : total;
 }
 
 /** Null where the runtime may not say, such as Deno without --allow-sys. */
-function systemMemory(): number | null {
+function permitted(ask: () => number | undefined): number | null {
   try {
-    return totalmem();
+    return ask() ?? null;
   } catch {
     return null;
   }

@@ -13,7 +13,10 @@ import { translate } from "./llama-flags.ts";
 export function rewriteArguments(argv: readonly string[], program: Command): string[] {
   const name = argv[0] ?? "";
   const command = program.commands.find((candidate) => candidate.name() === name);
-  if (command === undefined) return [...argv];
+  if (command === undefined) {
+    refuseModel(name);
+    return [...argv];
+  }
   const { options } = command;
   const out: string[] = [name];
   for (let i = 1; i < argv.length; i++) {
@@ -35,6 +38,15 @@ export function rewriteArguments(argv: readonly string[], program: Command): str
     }
   }
   return out;
+}
+
+/** A model in the place of the command, as some tools take it. */
+function refuseModel(name: string): void {
+  if (!/^hf:|\.gguf$|^[^-].*[/\\]/i.test(name)) return;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `${name} is no command; to use it as a model: bitnet run ${name} "a prompt", or bitnet chat ${name}`,
+  );
 }
 
 /** `-n5` is a flag with its value; `-ngx` is none, though commander would read it as `-n gx`. */

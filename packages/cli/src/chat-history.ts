@@ -1,6 +1,6 @@
 /**
  * Messages of earlier sessions for the arrow keys: one JSON text a line, readable by the user alone. A history that cannot be read or
- * written is none; it never stands in the way of a chat.
+ * written is none, and a damaged line of it is left out; it never stands in the way of a chat.
  */
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -25,14 +25,19 @@ export function historyPath(environment: NodeJS.ProcessEnv = process.env): strin
 export const noHistory: ChatHistory = { entries: [], add() {} };
 
 export function openHistory(path: string): ChatHistory {
-  const entries = read(path);
+  const text = read(path);
+  const entries = text.split("\n").flatMap(entryOf);
+  // Behind what a session wrote that died meanwhile.
+  let separator = text === "" || text.endsWith("\n") ? "" : "\n";
   return {
     entries: entries.slice(-maxEntries),
     add(message) {
       try {
         mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-        if (entries.length < 2 * maxEntries) appendFileSync(path, line(message), { mode: 0o600 });
+        if (entries.length < 2 * maxEntries)
+          appendFileSync(path, `${separator}${line(message)}`, { mode: 0o600 });
         else rewrite(path, [...entries.splice(0, Number.POSITIVE_INFINITY).slice(-maxEntries), message]);
+        separator = "";
         entries.push(message);
       } catch {
         // a full disk, a folder that is not ours
@@ -51,12 +56,18 @@ function rewrite(path: string, messages: readonly string[]): void {
   renameSync(made, path);
 }
 
-function read(path: string): string[] {
+function read(path: string): string {
   try {
-    return readFileSync(path, "utf8")
-      .split("\n")
-      .flatMap((text) => (text === "" ? [] : [JSON.parse(text) as unknown]))
-      .filter((entry) => typeof entry === "string");
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function entryOf(text: string): string[] {
+  try {
+    const entry: unknown = JSON.parse(text);
+    return typeof entry === "string" ? [entry] : [];
   } catch {
     return [];
   }

@@ -44,11 +44,15 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+const origin =
+  "\nWhere it is not installed, write npx bitnet.ts …: the package called bitnet on npm belongs to somebody else.";
+
 export function addExamples(program: Command): void {
   for (const command of [program, ...program.commands]) {
     const lines = examples[command === program ? "" : command.name()] ?? [];
     if (lines.length > 0)
       command.addHelpText("after", `\nExamples:\n${lines.map((line) => `  ${line}`).join("\n")}`);
+    if (command === program) command.addHelpText("after", origin);
     for (const option of command.options) {
       const group = groups.find(([, flags]) => flags.includes(option.long ?? ""));
       if (group !== undefined) option.helpGroup(group[0]);

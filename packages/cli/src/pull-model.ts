@@ -1,8 +1,9 @@
 /**
- * Models that are named by hub, page or short name: brought into the cache, with their progress on the terminal. Everything else is left
- * as it is.
+ * Models that are named by hub, page or short name: brought into the cache, with their progress on the terminal; and the embedded one.
+ * Everything else is left as it is.
  */
 import { existsSync } from "node:fs";
+import { embeddedModelPath } from "bitnet.ts";
 import {
   hubSettings,
   isHubLocation,
@@ -16,13 +17,15 @@ import { formatBytes } from "./format.ts";
 import type { Session } from "./session.ts";
 import { startStatus } from "./terminal.ts";
 
-/** The local path of a model that a hub holds; any other source as it was given. A file of that name wins over a short name. */
+/** The local path of a model that a hub holds, or of "tiny"; any other source as it was given. A file of that name wins over a short name. */
 export async function localSource(
   source: string,
   session: Session,
   signal = session.signal,
 ): Promise<string> {
-  const alias = existsSync(source) ? null : sourceOfAlias(source);
+  const isFile = existsSync(source);
+  if (source === "tiny" && !isFile) return embeddedModelPath();
+  const alias = isFile ? null : sourceOfAlias(source);
   const { endpoint } = await hubSettings();
   if (alias === null && !isHubLocation(source, endpoint)) return source;
   return (await pullWithStatus(alias ?? source, session, { signal })).path;

@@ -1,6 +1,6 @@
 /** `reading n tokens …` on a terminal, while a long prompt has not given its first token. */
 import { plural } from "./format.ts";
-import { dim } from "./terminal.ts";
+import { cut, dim } from "./terminal.ts";
 
 const delayMs = 500;
 
@@ -11,7 +11,7 @@ export function expectReading(nTokens: number): { end(): void } {
   let isShown = false;
   const timer = setTimeout(() => {
     isShown = true;
-    stream.write(dim(`reading ${plural(nTokens, "token")} …`));
+    stream.write(dim(cut(`reading ${plural(nTokens, "token")} …`)));
   }, delayMs);
   return {
     end() {

@@ -28,12 +28,17 @@ export function startProgress(label: string): Progress {
       if (now - lastDraw < barIntervalMs) return;
       lastDraw = now;
       isDrawn = true;
-      stream.write(`\r${label} ${renderBar(fraction)}`);
+      stream.write(`\r${cut(`${label} ${renderBar(fraction)}`)}`);
     },
     end() {
       if (isDrawn) stream.write("\r\u001b[2K");
     },
   };
+}
+
+/** To what fits in a line of stderr: one that wraps could not be taken away. */
+export function cut(text: string): string {
+  return text.slice(0, Math.max(1, (process.stderr.columns || 80) - 1));
 }
 
 export interface Status {
@@ -55,8 +60,7 @@ export function startStatus(): Status {
       if (now - lastDraw < barIntervalMs) return;
       lastDraw = now;
       isDrawn = true;
-      const line = `${renderBar(fraction)} ${text}`;
-      stream.write(`\r\u001b[2K${line.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`);
+      stream.write(`\r\u001b[2K${cut(`${renderBar(fraction)} ${text}`)}`);
     },
     end() {
       if (isDrawn) stream.write("\r\u001b[2K");

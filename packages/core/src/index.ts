@@ -35,6 +35,7 @@ export * from "./base/errors.ts";
 export { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "./base/float16.ts";
 export { fma } from "./base/fma.ts";
 export { threefry } from "./base/noise.ts";
+export { showValue } from "./base/show-value.ts";
 export { nearestName, suggestion } from "./base/suggestion.ts";
 export { type Comparison, compareModels } from "./convert/compare.ts";
 export type {

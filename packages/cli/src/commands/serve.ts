@@ -19,7 +19,7 @@ import { addOperationOptions, type OperationFlags, operationSettings } from "../
 import { addModelOptions, loadOptions, type ModelFlags, modelOption, option } from "../options.ts";
 import { placeAdapters } from "../place-adapters.ts";
 import { planFor, plannedOptions, profileOption } from "../profile.ts";
-import { addSecurityOptions, type SecurityFlags, securitySettings } from "../security-flags.ts";
+import { addSecurityOptions, applySecure, type SecurityFlags, securitySettings } from "../security-flags.ts";
 import type { Session } from "../session.ts";
 import { collect, parseBytes, parseInteger } from "../values.ts";
 
@@ -169,10 +169,11 @@ export function registerServe(program: Command, version: string, session: Sessio
     "GGUF file",
     "repeatable, NAME=MODEL to give it a name; the first is loaded at the start: GGUF file",
   );
-  addModelOptions(command, model).action((flags: AllFlags) =>
+  addModelOptions(command, model).action((given: AllFlags) => {
+    const flags = applySecure(command, given);
     // A flag at its default has not been given, so that a profile may choose.
-    serve(flags, givenOf(command, flags), version, session),
-  );
+    return serve(flags, givenOf(command, flags), version, session);
+  });
 }
 
 function number(flags: string, description: string, lowest: number, highest: number, byDefault: number) {
@@ -186,7 +187,7 @@ async function serve(flags: AllFlags, given: GivenFlags, version: string, sessio
     ...settingsOf(flags, session),
     ...planned,
     ...securitySettings(flags),
-    ...operationSettings(flags),
+    ...operationSettings(flags, session),
     models,
     version,
   });
@@ -212,9 +213,10 @@ export function servedModel(source: string, flags: Omit<ModelFlags, "model">, se
 type GivenFlags = Omit<ServeFlags, "parallel" | "maxQueued" | "maxTokens"> &
   Partial<Pick<ServeFlags, "parallel" | "maxQueued" | "maxTokens">>;
 
-function givenOf(command: Command, flags: ServeFlags): GivenFlags {
+function givenOf(command: Command, flags: AllFlags): GivenFlags {
   const { parallel, maxQueued, maxTokens, ...rest } = flags;
-  const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+  const isGiven = (name: string) =>
+    command.getOptionValueSource(name) !== "default" || (name === "maxTokens" && flags.secure === true);
   return {
     ...rest,
     ...(isGiven("parallel") ? { parallel } : {}),

@@ -152,9 +152,14 @@ async function requiredJson(
     json: await readJsonFile(source, options),
   }));
   if (value !== undefined) return value.json;
+  // A folder that cannot be listed, such as one behind an address, may hold a GGUF file whose name nobody knows.
+  const advice =
+    root.names === undefined
+      ? "; a model in GGUF is opened by the address of its .gguf file"
+      : "; download all files of the model";
   throw new BitNetError(
     "FILE_NOT_FOUND",
-    `${root.name}: expected ${fileName} (a Hugging Face model folder), found none; download all files of the model`,
+    `${root.name}: expected ${fileName} (a Hugging Face model folder), found none${advice}`,
   );
 }
 

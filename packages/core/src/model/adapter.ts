@@ -4,6 +4,7 @@
  */
 import { bytesSource } from "../base/byte-source.ts";
 import { BitNetError } from "../base/errors.ts";
+import { showValue } from "../base/show-value.ts";
 
 import type { FileRoot } from "../formats/file-root.ts";
 import { openGguf } from "../formats/gguf/open-gguf.ts";
@@ -151,7 +152,7 @@ function peftSettings(json: unknown, label: string): { scaleOf: (rank: number) =
     .filter((key) => isSet(config[key]))
     .map((key) => `${key} is not read here`);
   if (config.peft_type !== "LORA")
-    problems.push(`peft_type is ${String(config.peft_type).slice(0, 40)}, expected LORA`);
+    problems.push(`peft_type is ${showValue(config.peft_type)}, expected LORA`);
   if ((config.bias ?? "none") !== "none") problems.push("bias must be none");
   const { lora_alpha: alpha, use_rslora: isRooted } = config;
   if (typeof alpha !== "number" || !(alpha > 0) || !Number.isFinite(alpha))

@@ -96,8 +96,8 @@ async function readHf(
   let found: EmbeddingModules = { ...usual, normalizes: false, ...readPrompts(modules.prompts) };
   let hasPooling = false;
   for (const entry of list as { type?: unknown; path?: unknown }[]) {
-    const type = String(entry?.type ?? "");
-    const path = String(entry?.path ?? "");
+    const type = textOf(entry?.type);
+    const path = textOf(entry?.path);
     const part = parts.get(path) ?? {};
     switch (type.split(".").at(-1)) {
       case "Transformer":
@@ -122,11 +122,16 @@ async function readHf(
   return found;
 }
 
+/** Empty for what is no text. */
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
 function readPooling(config: unknown, path: string): Pick<EmbeddingModules, "pooling" | "includesPrompt"> {
   const where = `${path}/config.json`;
   if (!isRecord(config)) throw invalid(`${where} is missing, or no object`);
   const names = Object.entries(config).flatMap(([key, value]) => {
-    if (key === "pooling_mode") return [String(value)];
+    if (key === "pooling_mode") return [textOf(value)];
     const name = /^pooling_mode_(.*)$/.exec(key)?.[1];
     return name !== undefined && value === true ? [name] : [];
   });
@@ -144,7 +149,7 @@ async function readDense(
   path: string,
 ): Promise<DenseLayer> {
   const activation = isRecord(config) ? config.activation_function : undefined;
-  if (activation !== undefined && !/(^|\.)Identity$/.test(String(activation)))
+  if (activation !== undefined && !/(^|\.)Identity$/.test(textOf(activation)))
     throw unsupported(
       `${path}/config.json: activation_function ${show(activation)}; known is torch.nn.modules.linear.Identity`,
     );

@@ -5,6 +5,7 @@
  */
 import { byteStringsFrom } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
+import { showValue } from "../base/show-value.ts";
 import type { AddedToken } from "./added-tokens.ts";
 import { isControlName, turnEndsByName } from "./control-names.ts";
 import { readPipeline, readPostProcessor } from "./json-pipeline.ts";
@@ -85,7 +86,7 @@ function checkModel(root: Located): { model: Located; kind: "BPE" | "Unigram" } 
   if (kind !== "BPE" && kind !== "Unigram") {
     throw new BitNetError(
       "FORMAT_UNSUPPORTED",
-      `${type.where}: only "BPE" and "Unigram" tokenizers can be read, found ${JSON.stringify(type.value)}`,
+      `${type.where}: only "BPE" and "Unigram" tokenizers can be read, found ${showValue(type.value)}`,
     );
   }
   for (const key of ["dropout", "continuing_subword_prefix", "end_of_word_suffix"]) {

@@ -3,6 +3,7 @@
  * are recognised, all others are refused.
  */
 import { BitNetError } from "../base/errors.ts";
+import { showValue } from "../base/show-value.ts";
 import { charClass, classAt } from "./char-class.ts";
 import { asFlag, asString, isAbsent, type Located, member, mismatch } from "./json-value.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -166,7 +167,8 @@ export function prependScheme(step: Located): "always" | "first" | "never" {
 
 /** @throws BitNetError FORMAT_UNSUPPORTED, always. */
 export function unsupported(step: Located, what: string): never {
-  const type = String(member(step, "type").value).slice(0, 40);
+  const { value } = member(step, "type");
+  const type = typeof value === "string" ? value.slice(0, 40) : showValue(value);
   throw new BitNetError(
     "FORMAT_UNSUPPORTED",
     `${step.where}: ${what} ${JSON.stringify(type)} is not supported, and without it the tokens would be others`,

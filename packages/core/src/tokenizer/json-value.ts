@@ -61,7 +61,8 @@ export function asFlag(located: Located): boolean {
 
 /** @throws BitNetError TOKENIZER_INVALID, always. */
 export function mismatch({ value, where }: Located, expected: string): never {
-  throw new BitNetError("TOKENIZER_INVALID", `${where}: expected ${expected}, found ${describe(value)}`);
+  const place = where.replace(/:$/, "");
+  throw new BitNetError("TOKENIZER_INVALID", `${place}: expected ${expected}, found ${describe(value)}`);
 }
 
 function describe(value: unknown): string {

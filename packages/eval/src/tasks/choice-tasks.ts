@@ -53,7 +53,8 @@ function arcChoices(record: TaskRecord): { choices: string[]; gold: number } {
   }
   const { text, label } = (choices ?? {}) as { text?: unknown; label?: unknown };
   const key = textField(record, "answerKey");
-  if (!Array.isArray(text) || !Array.isArray(label) || text.length !== label.length)
+  const isRight = Array.isArray(text) && Array.isArray(label) && text.length === label.length;
+  if (!isRight || !text.every((each): each is string => typeof each === "string"))
     throw new BitNetError("FORMAT_INVALID", `${record.where}: expected choices with as many texts as labels`);
   const gold = label.indexOf(key);
   if (gold < 0)
@@ -61,7 +62,7 @@ function arcChoices(record: TaskRecord): { choices: string[]; gold: number } {
       "FORMAT_INVALID",
       `${record.where}: the answer ${JSON.stringify(key)} is none of the labels`,
     );
-  return { choices: text.map(String), gold };
+  return { choices: text, gold };
 }
 
 export function boolqTask(records: readonly TaskRecord[]): ChoiceTask {

@@ -98,6 +98,7 @@ struct TritsBlock {
 };
 static_assert(sizeof(TritsBlock) == 34);
 
+#ifndef BITNET_LANES_CHOOSE
 typedef float Quad __attribute__((vector_size(16)));
 
 // The four weights of every byte.
@@ -110,16 +111,26 @@ struct TritTable {
   }
 };
 constexpr TritTable tritTable;
+#endif
 
 void widenTrits(const void* row, int n, float* out) {
   for (int i = 0; i < n; i += 128) {
     const auto block = blockAt<TritsBlock>(row, i / 128);
     const float d = halfToFloat(block.d);
+#ifdef BITNET_LANES_CHOOSE
+    const float four[4] = {d * -1.0f, d * 0.0f, d * 1.0f, d * 2.0f};
+    for (int j = 0; j < 8; j++) {
+      uint32_t codes;
+      std::memcpy(&codes, block.q + 4 * j, sizeof codes);
+      store(out + i + 16 * j, choose(four, codes));
+    }
+#else
     const Quad scale = {d, d, d, d};
     for (int j = 0; j < 32; j++) {
       const Quad values = scale * tritTable.quads[block.q[j]];
       std::memcpy(out + i + 4 * j, &values, sizeof values);
     }
+#endif
   }
 }
 

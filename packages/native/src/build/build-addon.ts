@@ -1,12 +1,13 @@
 /**
  * Builds the native addon with the machine's own C++ compiler. Needs neither Python nor make nor a download. Objects are kept by a hash of
- * everything they depend on, so that a build without changes only compares. Without a compiler it says so and succeeds: the
- * reference backend serves.
+ * everything they depend on, so that a build without changes only compares. Without a compiler it says so and succeeds: a
+ * slower backend serves.
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { acceptsFlags, type Compiler, findCompiler, runCompiler } from "./compiler.ts";
 import { linkFlags } from "./link-flags.ts";
 import { type FileTexts, sourceHash } from "./source-hash.ts";
@@ -14,11 +15,16 @@ import { commonFlags, type KernelArch, type KernelUnit } from "./units.ts";
 
 const binaryName = "bitnet.node";
 
+/** What lets a binary run on older versions of glibc; see link-flags.ts. */
+export const glibcFloor: string = fileURLToPath(new URL("../../node/glibc-floor.cc", import.meta.url));
+
 interface AddonBuild {
   /** Holds the folders `engine` (with `kernels` in it) and `node`, and gets the folder `build`. */
   packageFolder: string;
   /** Include folder of the Node-API headers. */
   headerFolder: string;
+  /** Sources from elsewhere that are compiled in: `glibcFloor`, where the package has none of its own. */
+  moreSources?: readonly string[];
   kernels: (arch: KernelArch) => readonly KernelUnit[];
   /** A foreign architecture and the compiler for it. Default: this machine's. */
   cross?: { arch: KernelArch; compiler: Compiler };
@@ -48,24 +54,30 @@ function sourcesIn(folder: string): string[] {
 }
 
 function planUnits(build: AddonBuild, arch: KernelArch, compiler: Compiler, objectFolder: string): Unit[] {
-  const { packageFolder, headerFolder } = build;
+  const { packageFolder, headerFolder, moreSources = [] } = build;
   const texts: FileTexts = new Map();
   const kernels = build.kernels(arch).map(({ file, flags }) => ({
     source: join(packageFolder, "engine", "kernels", file),
     optionalFlags: flags,
     flags: [...commonFlags, "-fvisibility=hidden"],
   }));
-  const unitsOf = (folder: string, flags: readonly string[]) =>
-    sourcesIn(join(packageFolder, folder)).map((source) => ({
+  const unitsOf = (sources: readonly string[], flags: readonly string[]) =>
+    sources.map((source) => ({
       source,
       optionalFlags: [],
       flags: [...commonFlags, "-fvisibility=hidden", ...flags],
     }));
-  const engine = unitsOf("engine", []);
-  const addon = unitsOf("node", ["-DNAPI_VERSION=8", "-isystem", headerFolder]);
+  const engine = unitsOf(sourcesIn(join(packageFolder, "engine")), []);
+  const addon = unitsOf(
+    [...sourcesIn(join(packageFolder, "node")), ...moreSources],
+    ["-DNAPI_VERSION=8", "-isystem", headerFolder],
+  );
   return [...kernels, ...engine, ...addon].map((unit) => {
     const hash = sourceHash(unit.source, [compiler.identity, ...unit.flags, ...unit.optionalFlags], texts);
-    const name = relative(packageFolder, unit.source).replace(/\.cc$/, "").replaceAll(/[/\\]/g, "-");
+    const name = relative(packageFolder, unit.source)
+      .replace(/\.cc$/, "")
+      .replaceAll(/\.\.[/\\]/g, "")
+      .replaceAll(/[/\\]/g, "-");
     return { ...unit, object: join(objectFolder, `${name}-${hash}.o`) };
   });
 }
@@ -134,7 +146,11 @@ async function buildWith(build: AddonBuild, compiler: Compiler, arch: KernelArch
   const objects = units.map(({ object }) => object);
   const binary = join(folder, binaryName);
   const stamp = join(folder, `${binaryName}.stamp`);
-  const linking = await linkFlags(process.platform, compiler, packageFolder);
+  const linking = await linkFlags(
+    process.platform,
+    compiler,
+    units.map(({ source }) => source),
+  );
   const expected = createHash("sha256")
     .update([...objects, ...linking.flat()].join("\0"))
     .digest("hex");
@@ -163,13 +179,13 @@ export async function buildAddon(build: AddonBuild): Promise<BuildOutcome> {
   const { platform } = process;
   const arch = build.cross?.arch ?? process.arch;
   if ((platform !== "linux" && platform !== "darwin") || (arch !== "x64" && arch !== "arm64")) {
-    build.say(`native: no build for ${platform}-${arch}; the reference backend will be used\n`);
+    build.say(`native: no build for ${platform}-${arch}; a slower backend serves\n`);
     return "unsupported";
   }
   const compiler = build.cross?.compiler ?? findCompiler();
   if (compiler === undefined) {
     build.say(
-      "native: no C++ compiler found (set CXX, or install c++, g++ or clang++); the reference backend will be used\n",
+      "native: no C++ compiler found (set CXX, or install c++, g++ or clang++); a slower backend serves\n",
     );
     return "no-compiler";
   }

@@ -2,10 +2,9 @@
  * The native kernels: C++ per instruction set, shared out over threads, the same bits as the reference in f32 for any number of them.
  * Checks sizes, since the addon trusts what it is given.
  */
-import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
+import { findAddon } from "./find-addon.ts";
 import type { AttentionForward, Floats, Kernels } from "./kernels.ts";
 import { powInt } from "./reference/products.ts";
 import { dropoutNumbers, dropoutPairs } from "./reference/rows.ts";
@@ -208,27 +207,8 @@ function gateId(fn: "relu2" | "silu"): number {
 }
 
 function loadBinding(): Binding {
-  if (loaded !== null) return loaded;
-  const path = fileURLToPath(
-    new URL(`../../native/build/${process.platform}-${process.arch}/bitnet.node`, import.meta.url),
-  );
-  let binding: Binding;
-  try {
-    binding = createRequire(import.meta.url)(path) as Binding;
-  } catch (cause) {
-    throw new BitNetError(
-      "BACKEND_UNAVAILABLE",
-      `training: no native kernels at ${path}; build them with "npm run build" (a C++20 compiler is wanted)`,
-      { cause },
-    );
-  }
-  if (binding.bindingVersion !== bindingVersion)
-    throw new BitNetError(
-      "BACKEND_UNAVAILABLE",
-      `training: ${path} belongs to another version; build it anew`,
-    );
-  loaded = binding;
-  return binding;
+  loaded ??= findAddon<Binding>(bindingVersion);
+  return loaded;
 }
 
 function check(isRight: boolean): void {

@@ -1,4 +1,5 @@
 /** Stages that are added to a finished run: what they hold, and which part of a recipe each of them makes a new one of. */
+import { showValue } from "@bitnet.ts/core";
 import { type BackwardPrecision, backwardPrecisions } from "../graph/executor.ts";
 import type { Extension } from "../train/schedule.ts";
 import type { RecipeSource } from "./recipe-source.ts";
@@ -62,7 +63,7 @@ function parseExtension(
   ): number => {
     const found = root[key] ?? fallback;
     if (typeof found === "number" && isValid(found)) return found;
-    problems.push(`${where}.${key} is ${JSON.stringify(found) ?? "missing"}, expected ${expected}`);
+    problems.push(`${where}.${key} is ${found === undefined ? "missing" : showValue(found)}, expected ${expected}`);
     return 0;
   };
   const known = new Set([

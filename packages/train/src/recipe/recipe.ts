@@ -2,7 +2,7 @@
  * A recipe: everything that a run depends on, as plain data and functions. A JSON file holds one that reads files; a module may also
  * make examples. Checked once, with every problem listed.
  */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, showValue } from "@bitnet.ts/core";
 import type { Example } from "../data/example.ts";
 import type { TextMode } from "../data/parse-example.ts";
 import { type BackwardPrecision, backwardPrecisions } from "../graph/executor.ts";
@@ -248,5 +248,5 @@ function recordOf(value: unknown, name: string, problems: string[]): Record<stri
 }
 
 function show(value: unknown): string {
-  return value === undefined ? "missing" : (JSON.stringify(value) ?? typeof value).slice(0, 60);
+  return value === undefined ? "missing" : showValue(value);
 }

@@ -36,16 +36,31 @@ export class TrainingLog {
   }
 }
 
-/** Entries of a log; a last line that a killed process left unfinished is none. */
+/** Entries of a log; what is none is left out, as a last line is that a killed process left unfinished. */
 export function readLog(path: string): LogEntry[] {
   if (!existsSync(path)) return [];
   return readFileSync(path, "utf8")
     .split("\n")
     .flatMap((line) => {
       try {
-        return [JSON.parse(line) as LogEntry];
+        const value: unknown = JSON.parse(line);
+        return isEntry(value) ? [value] : [];
       } catch {
         return [];
       }
     });
+}
+
+const numbers: Readonly<Record<LogEntry["kind"], readonly string[]>> = {
+  step: ["step", "loss", "tokens", "rate", "weightDecay", "gradientNorm", "seconds", "tokensPerSecond"],
+  evaluation: ["step", "loss", "tokens"],
+  checkpoint: ["step"],
+};
+
+function isEntry(value: unknown): value is LogEntry {
+  if (typeof value !== "object" || value === null) return false;
+  const entry = value as Record<string, unknown>;
+  const { kind } = entry;
+  if (kind !== "step" && kind !== "evaluation" && kind !== "checkpoint") return false;
+  return numbers[kind].every((name) => typeof entry[name] === "number");
 }

@@ -72,6 +72,7 @@ const sharedNumbers: Readonly<Record<number, readonly (readonly [string, number,
 /** Q2_0, in blocks of 64 or, in older files, of 128: the one whose size fills the room is meant. */
 const q2TypeId = 42;
 const q2Packings = ["q2_0", "q2_0_128"] as const satisfies PackingId[];
+type Q2Packing = (typeof q2Packings)[number];
 
 const lookupTable =
   "a tiled lookup layout of bitnet.cpp, which can only be decoded with the tile sizes it was built with; " +
@@ -83,12 +84,29 @@ interface ResolvedType {
   byteLength: number | null;
 }
 
+/**
+ * The one Q2_0 of a file whose sizes fill the rooms of all its tensors; null where neither does, and of both the newer one. A small tensor alone does
+ * not tell: padding hides the difference.
+ */
+export function q2PackingOf(
+  tensors: readonly { typeId: number; shape: readonly number[]; room: number }[],
+  alignment: number,
+): Q2Packing | null {
+  const own = tensors.filter(({ typeId }) => typeId === q2TypeId);
+  const fillsAll = (packing: Q2Packing) =>
+    own.every(({ shape, room }) => {
+      const { byteLength } = sized(q2TypeId, packing, shape);
+      return byteLength !== null && byteLength <= room && room - byteLength < alignment;
+    });
+  return own.length === 0 ? null : (q2Packings.find(fillsAll) ?? null);
+}
+
 /** `room` is the distance to the next tensor or the end of the file, padding included, in bytes. */
 export function resolveTensorType(
   id: number,
   shape: readonly number[],
   room: number,
-  options: { i2sLayout: I2sLayout; alignment: number },
+  options: { i2sLayout: I2sLayout; alignment: number; q2?: Q2Packing | null },
 ): ResolvedType {
   const known = id === i2sTypeId ? i2sPackings[options.i2sLayout] : (ternaryTypes[id] ?? denseTypes[id]);
   if (known !== undefined) return sized(id, known, shape);
@@ -98,7 +116,7 @@ export function resolveTensorType(
   if (id === 38) return unread(id, `TL1 is ${lookupTable}`, null);
   const fills = (bytes: number | null) => bytes !== null && bytes <= room && room - bytes < options.alignment;
   if (id === q2TypeId) {
-    const q2 = q2Packings
+    const q2 = (options.q2 ? [options.q2] : q2Packings)
       .map((packing) => sized(id, packing, shape))
       .find(({ byteLength }) => fills(byteLength));
     if (q2 !== undefined) return q2;
