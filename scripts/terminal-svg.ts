@@ -57,7 +57,8 @@ function readSpans(line: string): Span[] {
   for (const part of line.split(/(\u001b\[[\d;]*m)/)) {
     const codes = /^\u001b\[([\d;]*)m$/.exec(part)?.[1];
     if (codes !== undefined) for (const code of codes.split(";")) classes = styled(classes, Number(code));
-    else if (part.includes("\u001b")) throw new Error(`record: an unknown sequence in ${JSON.stringify(part)}`);
+    else if (part.includes("\u001b"))
+      throw new Error(`record: an unknown sequence in ${JSON.stringify(part)}`);
     else if (part !== "") spans.push({ text: part, classes });
   }
   return spans;

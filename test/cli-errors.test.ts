@@ -93,7 +93,11 @@ describe.concurrent("options", () => {
     ["an unknown flag", [...run, "--frobnicate"], /unknown option '--frobnicate'/],
     ["a misspelt flag", [...run, "--tmp", "1"], /unknown option '--tmp' \(Did you mean --temp\?\)/],
     ["an unknown command", ["frobnicate"], /unknown command 'frobnicate'/],
-    ["a model in place of a command", ["some/model.gguf", "Hi"], /is no command; .* bitnet run some\/model\.gguf/],
+    [
+      "a model in place of a command",
+      ["some/model.gguf", "Hi"],
+      /is no command; .* bitnet run some\/model\.gguf/,
+    ],
     [
       "an unknown backend",
       [...run, "--backend", "cuda"],

@@ -45,11 +45,13 @@ async function tryReading({ read }: FuzzedReader, files: Files): Promise<Outcome
     await read(files, place);
     return "read";
   } catch (error) {
-    if (!(error instanceof BitNetError) || error.code === "INTERNAL" || error.message.length > 20_000) throw error;
+    if (!(error instanceof BitNetError) || error.code === "INTERNAL" || error.message.length > 20_000)
+      throw error;
     return "refused";
   } finally {
     rmSync(place, { recursive: true, force: true });
-    if (allocations.largest > largestBytes) throw new Error(`${allocations.largest} bytes were asked for at once`);
+    if (allocations.largest > largestBytes)
+      throw new Error(`${allocations.largest} bytes were asked for at once`);
   }
 }
 
@@ -61,24 +63,30 @@ function keep(files: Files, label: string): string {
   return place;
 }
 
-describe.each([...modelReaders, ...fileReaders])("$name", { timeout: 300_000 * Math.max(1, times) }, (reader) => {
-  it("reads damaged files or refuses them", async () => {
-    const tally: Record<Outcome, number> = { read: 0, refused: 0 };
-    for (let i = 0; i < reader.rounds * times; i++) {
-      // Each mutant by itself, so that one can be had again alone.
-      const random = seededIntegers(Math.imul(i + 1, 0x9e3779b1) ^ Math.imul(seed, 0x85ebca6b));
-      for (let warm = 0; warm < 8; warm++) random();
-      const files = reader.mutant(random);
-      const label = `${reader.name} ${i} of seed ${seed}`;
-      progress.begin(label);
-      try {
-        tally[await tryReading(reader, files)]++;
-      } catch (error) {
-        throw new Error(`mutant ${label}, kept in ${keep(files, label)}, ended in ${String(error)}`, { cause: error });
+describe.each([...modelReaders, ...fileReaders])(
+  "$name",
+  { timeout: 300_000 * Math.max(1, times) },
+  (reader) => {
+    it("reads damaged files or refuses them", async () => {
+      const tally: Record<Outcome, number> = { read: 0, refused: 0 };
+      for (let i = 0; i < reader.rounds * times; i++) {
+        // Each mutant by itself, so that one can be had again alone.
+        const random = seededIntegers(Math.imul(i + 1, 0x9e3779b1) ^ Math.imul(seed, 0x85ebca6b));
+        for (let warm = 0; warm < 8; warm++) random();
+        const files = reader.mutant(random);
+        const label = `${reader.name} ${i} of seed ${seed}`;
+        progress.begin(label);
+        try {
+          tally[await tryReading(reader, files)]++;
+        } catch (error) {
+          throw new Error(`mutant ${label}, kept in ${keep(files, label)}, ended in ${String(error)}`, {
+            cause: error,
+          });
+        }
       }
-    }
-    // Both must occur, or the mutants test little.
-    expect(tally.read).toBeGreaterThan(0);
-    if (!takesAnything.has(reader.name)) expect(tally.refused).toBeGreaterThan(0);
-  });
-});
+      // Both must occur, or the mutants test little.
+      expect(tally.read).toBeGreaterThan(0);
+      if (!takesAnything.has(reader.name)) expect(tally.refused).toBeGreaterThan(0);
+    });
+  },
+);
