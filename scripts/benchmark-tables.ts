@@ -15,6 +15,9 @@ import {
 } from "../bench/harness/result.ts";
 import { numberIn, readResult, repository } from "./bench-results.ts";
 
+/** Of a hundred rows, those that a reader compares; the others are in the JSON. */
+const chosenKernels = /^ternary decode, 6912|2560, (1|16|128) activations$/;
+
 const path = join(repository, "BENCHMARKS.md");
 const markers = /(<!-- bench:([\w-]+) -->\n)[\s\S]*?(<!-- \/bench:\2 -->)/g;
 const text = readFileSync(path, "utf8").replaceAll(
@@ -38,9 +41,6 @@ function sectionOf(result: BenchResult): string {
   const list = [...verdicts.map(verdictLine), ...notes].map((line) => `- ${line}`);
   return `${facts.join("\n")}\n\n${tableOf(result)}\n\n${list.join("\n")}\n`.replace(/\n{3,}/g, "\n\n");
 }
-
-/** Of a hundred rows, those that a reader compares; the others are in the JSON. */
-const chosenKernels = /^ternary decode, 6912|2560, (1|16|128) activations$/;
 
 /** A handful of figures of the other sections, for who reads no more. Those of benches that have not been run are left out. */
 function summary(): string {

@@ -7,6 +7,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { stripVTControlCharacters } from "node:util";
 import { terminalSvg } from "./terminal-svg.ts";
 
 const root = resolve(import.meta.dirname, "..", "..");
@@ -24,12 +25,11 @@ function tmux(...args: string[]): string {
 }
 
 const screen = (): string[] => tmux("capture-pane", "-e", "-p", "-J").trimEnd().split("\n");
-const plain = (line: string): string => line.replaceAll(/\u001b\[[\d;]*m/g, "");
 
 /** Asks again and again, since a terminal tells nobody that it has changed. */
 async function until(isThere: (lines: readonly string[]) => boolean): Promise<void> {
   const start = performance.now();
-  while (!isThere(screen().map(plain))) {
+  while (!isThere(screen().map(stripVTControlCharacters))) {
     if (performance.now() - start > patienceMs)
       throw new Error(`record: nothing more came:\n${screen().join("\n")}`);
     await delay(50);

@@ -56,8 +56,8 @@ function changedBytes(bytes: Buffer, random: Random, { reach, way }: { reach: nu
 /** JSON that no JavaScript value spells: written in place of a text of its own. */
 const deep = 20_000;
 const rawJson: readonly string[] = [
-  "[".repeat(deep) + "]".repeat(deep),
-  '{"a":'.repeat(deep) + "1" + "}".repeat(deep),
+  `${"[".repeat(deep)}${"]".repeat(deep)}`,
+  `${'{"a":'.repeat(deep)}1${"}".repeat(deep)}`,
   "1e999",
   "-1e999",
   "-0",
