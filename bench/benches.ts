@@ -20,6 +20,11 @@ export const benches: readonly BenchEntry[] = [
   },
   { name: "head", question: "What does screening the head gain, and how many rows does it compute exactly?" },
   { name: "wasm", question: "What of the native speed is left in WebAssembly?" },
+  { name: "webgpu", question: "How near does WebGPU come to what the graphics card's memory gives?" },
+  {
+    name: "browsers",
+    question: "How fast is a page in Chromium and Firefox, and how much faster than wllama's?",
+  },
   { name: "load", question: "How long is it from opening the file to the first token?" },
   { name: "memory", question: "What memory does a model take, empty and in use?" },
   {
@@ -31,4 +36,5 @@ export const benches: readonly BenchEntry[] = [
     question: "How many tokens a second are trained on, and how much of a step are its bare matrix products?",
   },
   { name: "peers", question: "How much faster is this than node-llama-cpp on the same machine?" },
+  { name: "bonsai", question: "And with models whose scales are for groups, of Ternary Bonsai's sizes?" },
 ];

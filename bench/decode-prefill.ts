@@ -1,9 +1,13 @@
-/** Whole decode and prefill by threads and instruction set, as shares of a bare read and of a bare multiply loop. */
+/**
+ * Whole decode and prefill by threads and instruction set, as shares of a bare read and of a bare multiply loop; with the best of both, the
+ * default sampler as well.
+ */
 import { median, type RunSample, runOnce } from "@bitnet.ts/cli/measuring";
 import type { BitNet } from "bitnet.ts";
 import { bodyMacs } from "./harness/model-cost.ts";
 import type { BenchBody, Row, Verdict } from "./harness/result.ts";
 import { type BenchContext, runBench } from "./harness/run-bench.ts";
+import { defaultSampler, greedy, type NamedSampler } from "./harness/samplers.ts";
 
 const seed = 1;
 
@@ -11,26 +15,33 @@ await runBench("decode-prefill", async (context) => {
   const { options, threads } = context;
   const path = context.model();
   const [nPrompt, nGen] = options.isQuick ? [16, 4] : [128, 64];
-  const models: BitNet[] = [];
+  const entries: { model: BitNet; sampler: NamedSampler }[] = [];
   // The scalar kernels are for comparing bits; a prompt takes them minutes.
   const isas = context.isas.filter(
     (isa) => isa !== "scalar" || options.isas !== null || context.isas.length === 1,
   );
   for (const isa of isas)
     for (const count of threadCounts(threads))
-      models.push(await context.load(path, { isa, threads: count, contextLength: nPrompt + nGen + 64 }));
-  const cases = models.map((model) => ({
-    name: `${model.info.isa} × ${model.info.threads}`,
-    sample: (run: number) => runOnce(model, { nPrompt, nGen, seed }, run),
+      for (const sampler of isa === context.isa && count === threads
+        ? [greedy, defaultSampler(seed)]
+        : [greedy]) {
+        const model = await context.load(path, { isa, threads: count, contextLength: nPrompt + nGen + 64 });
+        entries.push({ model, sampler });
+      }
+  const cases = entries.map(({ model, sampler: { name, sampling } }) => ({
+    name: `${model.info.isa} × ${model.info.threads}, ${name}`,
+    sample: (run: number) => runOnce(model, { nPrompt, nGen, seed, sampling }, run),
   }));
-  for (const { info } of models) {
+  for (const { model } of entries) {
+    const { info } = model;
     await context.rooflines.read(info.threads);
     await context.rooflines.multiply(info.isa, info.threads);
   }
   const { samples, disturbance } = await context.sample(cases, 5);
   const rows: Row[] = [];
-  for (const [i, model] of models.entries()) rows.push(await rowOf(model, samples[i] ?? [], context));
-  for (const model of models) await model.dispose();
+  for (const [i, { model, sampler }] of entries.entries())
+    rows.push({ ...(await rowOf(model, samples[i] ?? [], context)), sampler: sampler.name });
+  for (const { model } of entries) await model.dispose();
   const best = rows.find((row) => row.isa === context.isa && row.threads === threads);
   return {
     models: [path],
@@ -40,6 +51,7 @@ await runBench("decode-prefill", async (context) => {
     columns: [
       { key: "isa", label: "instruction set", unit: "" },
       { key: "threads", label: "threads", unit: "" },
+      { key: "sampler", label: "sampler", unit: "" },
       { key: "decode", label: "decode", unit: "tok/s" },
       { key: "decodeShare", label: "of a bare read", unit: "share" },
       { key: "prefill", label: `prefill of ${nPrompt}`, unit: "tok/s" },

@@ -1,18 +1,19 @@
 /**
- * The head with and without screening, for greedy choice and for two samplers: what is gained, and how many rows have to be computed exactly.
- * Random weights give a flatter distribution than trained ones, and so more candidates.
+ * The head with and without screening, for greedy choice and for two samplers: what is gained, how many rows have to be computed exactly, and
+ * what choosing a token costs beside the greedy choice. With top-p and no screening, or a flat distribution, the pool ranks the whole vocabulary. Random weights give a flatter distribution than trained ones, and so more candidates.
  */
 import { median, runOnce } from "@bitnet.ts/cli/measuring";
-import type { BitNet, SamplingOptions } from "bitnet.ts";
-import type { Row } from "./harness/result.ts";
+import type { BitNet } from "bitnet.ts";
+import type { Row, Verdict } from "./harness/result.ts";
 import { runBench } from "./harness/run-bench.ts";
+import { defaultSampler, greedy, type NamedSampler } from "./harness/samplers.ts";
 
 const seed = 7;
 
-const samplers: readonly { name: string; sampling: SamplingOptions }[] = [
-  { name: "greedy", sampling: { temperature: 0 } },
-  { name: "top-k 40, temperature 0.7", sampling: { temperature: 0.7, topK: 40, topP: 1, seed } },
-  { name: "top-p 0.9, temperature 0.7", sampling: { temperature: 0.7, topP: 0.9, seed } },
+const samplers: readonly NamedSampler[] = [
+  greedy,
+  { name: "temperature 0.7, top-k 40", sampling: { temperature: 0.7, topK: 40, topP: 1, seed } },
+  defaultSampler(seed),
 ];
 
 await runBench("head", async (context) => {
@@ -20,15 +21,15 @@ await runBench("head", async (context) => {
   const path = context.model();
   const [nPrompt, nGen] = options.isQuick ? [8, 4] : [16, 48];
   // A model for each, so that each keeps its own count of candidates.
-  const entries: { head: string; sampler: string; model: BitNet; sampling: SamplingOptions }[] = [];
-  for (const { name, sampling } of samplers) {
+  const entries: { head: string; sampler: NamedSampler; model: BitNet }[] = [];
+  for (const sampler of samplers) {
     for (const screening of [false, true]) {
       const model = await context.load(path, { isa, threads, screening, contextLength: nPrompt + nGen + 64 });
-      entries.push({ head: screening ? "screened" : "full", sampler: name, model, sampling });
+      entries.push({ head: screening ? "screened" : "full", sampler, model });
     }
   }
-  const cases = entries.map(({ head, sampler, model, sampling }) => ({
-    name: `${head}, ${sampler}`,
+  const cases = entries.map(({ head, sampler: { name, sampling }, model }) => ({
+    name: `${head}, ${name}`,
     sample: (run: number) => runOnce(model, { nPrompt, nGen, seed, sampling }, run),
   }));
   await rooflines.read(threads);
@@ -39,15 +40,16 @@ await runBench("head", async (context) => {
   );
   const rows: Row[] = entries.map(({ head, sampler, model }, i) => {
     const { bytesPerToken } = model.info;
-    const { head: report, privateBytes } = model.stats();
+    const { screening: report = { screened: 0, full: 0, candidates: 0 }, privateBytes } = model.stats();
     const decode = rates[i] ?? 0;
     const full = rates[i - (i % 2)] ?? 0;
     const asked = report.screened + report.full;
     return {
-      sampler,
+      sampler: sampler.name,
       head,
       decode,
       gain: decode / full,
+      choosing: (rates[i % 2] ?? 0) / decode,
       megabytes: bytesPerToken / 1e6,
       share: read === null ? null : (decode * bytesPerToken) / read,
       candidates: report.screened === 0 ? null : report.candidates / report.screened,
@@ -65,13 +67,30 @@ await runBench("head", async (context) => {
       { key: "head", label: "head", unit: "" },
       { key: "decode", label: "decode", unit: "tok/s" },
       { key: "gain", label: "× full", unit: "" },
+      { key: "choosing", label: "time of a token, × greedy", unit: "" },
       { key: "megabytes", label: "read per token", unit: "MB" },
       { key: "share", label: "of a bare read", unit: "share" },
       { key: "candidates", label: "rows computed exactly", unit: "" },
       { key: "screened", label: "choices screened", unit: "share" },
       { key: "private", label: "private to the model", unit: "MB" },
     ],
-    verdicts: [],
+    verdicts: [choosingVerdict(1 / (rates.at(-2) ?? 0) - 1 / (rates[0] ?? 0), entries[0]?.model, read)],
     notes: [],
   };
 });
+
+/**
+ * @param seconds What the default sampler adds to a token where it ranks all logits.
+ * @param read Bytes per second.
+ */
+function choosingVerdict(seconds: number, model: BitNet | undefined, read: number | null): Verdict {
+  const headSeconds =
+    model === undefined || read === null ? null : (2 * model.info.vocabSize * model.info.hiddenSize) / read;
+  return {
+    what: "choosing by the default sampler from the full head, as a share of a bare read of that head (f16)",
+    measured: headSeconds === null ? null : Math.max(0, seconds) / headSeconds,
+    unit: "share",
+    wanted: 0.1,
+    bound: "most",
+  };
+}

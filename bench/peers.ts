@@ -10,8 +10,17 @@ import { ensureDummy } from "./harness/models.ts";
 import { installPeer, Peer, peerVersion } from "./harness/peer.ts";
 import type { Row, Verdict } from "./harness/result.ts";
 import { type BenchContext, runBench } from "./harness/run-bench.ts";
+import { defaultSampler, greedy, type NamedSampler } from "./harness/samplers.ts";
 
 const seed = 5;
+
+interface Case {
+  name: string;
+  sampler: NamedSampler;
+  /** Null: the peer. */
+  model: BitNet | null;
+  sample: (run: number) => Promise<Rates>;
+}
 
 interface Rates {
   promptTokensPerSecond: number;
@@ -31,32 +40,47 @@ await runBench("peers", async (context) => {
   try {
     for (const each of isasToMeasure(context))
       models.push(await context.load(path, { isa: each, threads, contextLength: contextSize }));
-    const cases: { name: string; sample: (run: number) => Promise<Rates> }[] = [
-      { name: `node-llama-cpp ${peerVersion}`, sample: (run) => peer.run({ nPrompt, nGen, seed, run }) },
-      ...models.map((model) => ({
-        name: `bitnet.ts ${model.info.isa}`,
-        sample: (run: number) => runOnce(model, { nPrompt, nGen, seed }, run),
-      })),
+    const ofPeer = (sampler: NamedSampler): Case => {
+      const { temperature = 0, topP = 1 } = sampler.sampling;
+      const settings = { nPrompt, nGen, seed, temperature, topP };
+      return {
+        name: `node-llama-cpp ${peerVersion}`,
+        ...{ sampler, model: null },
+        sample: (run) => peer.run({ ...settings, run }),
+      };
+    };
+    const ofModel = (model: BitNet, sampler: NamedSampler): Case => ({
+      name: `bitnet.ts ${model.info.isa}`,
+      ...{ sampler, model },
+      sample: (run) => runOnce(model, { nPrompt, nGen, seed, sampling: sampler.sampling }, run),
+    });
+    const usual = defaultSampler(seed);
+    // The model last, as it counts what its head reads by sampler.
+    const last = await context.load(path, { isa, threads, contextLength: contextSize });
+    models.push(last);
+    const cases = [
+      ofPeer(greedy),
+      ...models.slice(0, -1).map((model) => ofModel(model, greedy)),
+      ofPeer(usual),
+      ofModel(last, usual),
     ];
     await rooflines.read(threads);
     const { samples, disturbance } = await context.sample(cases, 5, [peer.pid]);
     const read = await rooflines.read(threads);
     const middle = (i: number, key: keyof Rates) => median((samples[i] ?? []).map((sample) => sample[key]));
-    const [peerDecode, peerPrefill] = [
-      middle(0, "decodeTokensPerSecond"),
-      middle(0, "promptTokensPerSecond"),
-    ];
-    const rows: Row[] = cases.map(({ name }, i) => {
+    const rows: Row[] = cases.map(({ name, sampler, model }, i) => {
       const decode = middle(i, "decodeTokensPerSecond");
       const prefill = middle(i, "promptTokensPerSecond");
-      const bytes = models[i - 1]?.info.bytesPerToken ?? peerBytes(models[0]);
+      const bytes = model?.info.bytesPerToken ?? peerBytes(models[0]);
+      const ofPeer = cases.findIndex((other) => other.model === null && other.sampler === sampler);
       return {
         engine: name,
+        sampler: sampler.name,
         decode,
-        decodeRatio: decode / peerDecode,
+        decodeRatio: decode / middle(ofPeer, "decodeTokensPerSecond"),
         decodeShare: read === null ? null : (decode * bytes) / read,
         prefill,
-        prefillRatio: prefill / peerPrefill,
+        prefillRatio: prefill / middle(ofPeer, "promptTokensPerSecond"),
       };
     });
     return {
@@ -65,6 +89,7 @@ await runBench("peers", async (context) => {
       rooflines: rooflines.all,
       columns: [
         { key: "engine", label: "engine", unit: "" },
+        { key: "sampler", label: "sampler", unit: "" },
         { key: "decode", label: `decode of ${nGen}`, unit: "tok/s" },
         { key: "decodeRatio", label: "× peer", unit: "" },
         { key: "decodeShare", label: "of a bare read", unit: "share" },
@@ -95,7 +120,8 @@ function isasToMeasure({ isa, isas }: BenchContext): Isa[] {
 
 function verdictsOf(rows: readonly Row[], best: string): Verdict[] {
   const ratio = (isa: string, key: "decodeRatio" | "prefillRatio") => {
-    const value = rows.find(({ engine }) => engine === `bitnet.ts ${isa}`)?.[key];
+    const row = rows.find(({ engine, sampler }) => engine === `bitnet.ts ${isa}` && sampler === greedy.name);
+    const value = row?.[key];
     return typeof value === "number" ? value : null;
   };
   const verdict = (what: string, measured: number | null, wanted: number): Verdict => ({

@@ -1,7 +1,7 @@
 /**
  * The trainer: tokens per second of whole optimiser steps by size, and the share of a bare loop over the same matrix products in f32
  * (6 · N · tokens: forward, and two on the way back), which no trainer in f32 can avoid; one whose forward products are made of bytes can
- * be faster. Random tokens: no data is read.
+ * be faster. Random tokens: no data is read. Beside it, in turn: another trainer given with --peer, and PyTorch where Python has it.
  */
 import { median } from "@bitnet.ts/cli/measuring";
 import {
@@ -15,8 +15,9 @@ import {
   recordTransformer,
 } from "@bitnet.ts/train";
 import { watchOthers } from "./harness/machine.ts";
-import type { Row } from "./harness/result.ts";
+import type { Column, Row, Verdict } from "./harness/result.ts";
 import { runBench } from "./harness/run-bench.ts";
+import { programPeer, type TrainerPeer, torchPeer } from "./harness/trainer-peer.ts";
 
 /** Shapes with about so many parameters; the second is that of the model in docs/training.md. */
 const shapes = [
@@ -27,13 +28,16 @@ const shapes = [
 ];
 const vocabSize = 1024;
 const documentLength = 256;
+/** Of another trainer in each round. */
+const peerSteps = 2;
 
 await runBench("train", async ({ options, isa, threads, say }) => {
   const kernels = nativeKernels({ threads });
   const nRows = options.isQuick ? 512 : 4096;
   const nRuns = options.isQuick ? 1 : 5;
-  const stop = watchOthers([]);
   const rows: Row[] = [];
+  const others: number[] = [];
+  let torchName = "PyTorch";
   for (const { name, ...sizes } of options.isQuick ? shapes.slice(0, 1) : shapes) {
     say(`train: ${name}`);
     const graph = recordTransformer({
@@ -69,25 +73,53 @@ await runBench("train", async ({ options, isa, threads, say }) => {
       [vocabSize, sizes.hiddenSize] as const,
     ];
     const bare = bareLoop(kernels, shapesOf, nRows);
+    const shape = {
+      ...{
+        hiddenSize: sizes.hiddenSize,
+        ffnSize: sizes.ffnSize,
+        nLayers: sizes.nLayers,
+        nHeads: sizes.nHeads,
+      },
+      ...{ vocabSize, length: documentLength, batchTokens: nRows },
+    };
+    const peer = options.peer === null ? null : programPeer(options.peer, shape, threads);
+    const torch = await torchPeer(shape, threads);
+    torchName = torch?.name ?? torchName;
     step(1);
     bare();
+    for (const each of [peer, torch]) await each?.seconds(1);
     // Interleaved, so that a busy moment meets both.
     const [whole, brains, loops]: [number[], number[], number[]] = [[], [], []];
+    const [peers, torches]: [number[], number[]] = [[], []];
+    const stop = watchOthers(torch === null ? [] : [torch.pid]);
+    const secondsPerStep = async (other: TrainerPeer | null) =>
+      other === null ? [] : [(await other.seconds(peerSteps)) / peerSteps];
     for (let run = 0; run < nRuns; run++) {
       whole.push(secondsOf(() => step(2 * run + 2)));
       loops.push(secondsOf(bare));
+      peers.push(...(await secondsPerStep(peer)));
+      torches.push(...(await secondsPerStep(torch)));
       if (!kernels.hasBrains) continue;
       executor.setBackward("bf16");
       brains.push(secondsOf(() => step(2 * run + 3)));
       executor.setBackward("f32");
     }
+    const disturbance = stop();
+    if (disturbance !== null) others.push(disturbance);
+    for (const each of [peer, torch]) await each?.stop();
     const [stepSeconds, loopSeconds] = [median(whole), median(loops)];
+    const beside = (key: string, seconds: readonly number[]): Row =>
+      seconds.length === 0
+        ? {}
+        : { [`${key}Rate`]: nRows / median(seconds), [`${key}Ratio`]: median(seconds) / stepSeconds };
     const nMultiplied = shapesOf.reduce((sum, [m, n]) => sum + m * n, 0);
     rows.push({
       name,
       parameters: countParameters(graph) / 1e6,
       rate: nRows / stepSeconds,
       ...(kernels.hasBrains ? { brainRate: nRows / median(brains) } : {}),
+      ...beside("peer", peers),
+      ...beside("torch", torches),
       products: (3 * nMultiplied * nRows) / loopSeconds / 1e9,
       share: loopSeconds / stepSeconds,
     });
@@ -101,16 +133,36 @@ await runBench("train", async ({ options, isa, threads, say }) => {
       { key: "parameters", label: "parameters, millions", unit: "" },
       { key: "rate", label: "training", unit: "tok/s" },
       { key: "brainRate", label: "with gradients in bf16", unit: "tok/s" },
+      ...besideColumns("peer", "another trainer", rows),
+      ...besideColumns("torch", torchName, rows),
       { key: "products", label: "bare products", unit: "GMAC/s" },
       { key: "share", label: "time of the bare products in f32, of a step", unit: "share" },
     ],
-    verdicts: [],
+    verdicts: rows.map(verdictOf),
     notes: [
       `${kernels.name}; ${nRows} predictions a step in documents of ${documentLength}, vocabulary ${vocabSize}, weights b1.58.`,
+      ...(options.peer === null ? [] : [`Another trainer: ${options.peer}`]),
     ],
-    disturbance: stop(),
+    disturbance: others.length === 0 ? null : median(others),
   };
 });
+
+function besideColumns(key: string, label: string, rows: readonly Row[]): Column[] {
+  if (rows.every((row) => row[`${key}Rate`] === undefined)) return [];
+  return [
+    { key: `${key}Rate`, label, unit: "tok/s" },
+    { key: `${key}Ratio`, label: "ours × that", unit: "" },
+  ];
+}
+
+function verdictOf({ name, peerRatio }: Row): Verdict {
+  const isMeasured = typeof peerRatio === "number";
+  return {
+    what: `training of ${name} in f32 against another trainer`,
+    ...{ measured: isMeasured ? peerRatio : null, unit: "×", wanted: 1.5, bound: "least" },
+    ...(isMeasured ? {} : { remark: "none was given with --peer" }),
+  };
+}
 
 function secondsOf(run: () => void): number {
   const start = performance.now();

@@ -4,6 +4,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { renderConstantsHeader, renderOperationsHeader } from "@bitnet.ts/native/build";
+import { layoutDrawings } from "./layout-drawings.ts";
 import { renderOperationsPage } from "./operations-page.ts";
 
 const root = resolve(import.meta.dirname, "..", "..");
@@ -11,6 +12,10 @@ const files = [
   { path: join(root, "packages/native/engine/kernels/constants.generated.h"), render: renderConstantsHeader },
   { path: join(root, "packages/native/engine/operations.generated.h"), render: renderOperationsHeader },
   { path: join(root, "docs/operations.md"), render: renderOperationsPage },
+  ...Object.entries(layoutDrawings).map(([name, render]) => ({
+    path: join(root, "docs/layouts", `${name}.svg`),
+    render,
+  })),
 ];
 
 let stale = 0;

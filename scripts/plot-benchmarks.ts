@@ -3,7 +3,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BenchResult, Row } from "../bench/harness/result.ts";
 import { numberIn, readResult, repository } from "./bench-results.ts";
-import { drawBars, drawLines, svgDocument } from "./svg-chart.ts";
+import { drawBars, drawLines } from "./svg-chart.ts";
+import { svgDocument } from "./svg-document.ts";
 
 type Draw = (result: BenchResult) => ReturnType<typeof drawBars>[];
 
@@ -22,6 +23,11 @@ mkdirSync(folder, { recursive: true });
 for (const [name, draw] of Object.entries(plots)) {
   const result = readResult(name);
   if (result !== null) writeFileSync(join(folder, `${name}.svg`), svgDocument(draw(result)));
+}
+
+/** Behind a name; nothing for the greedy choice. */
+function samplerOf({ sampler }: Row): string {
+  return sampler === undefined || sampler === "greedy" ? "" : `, ${sampler}`;
 }
 
 function xy(rows: readonly Row[], x: string, y: string) {
@@ -59,7 +65,7 @@ function drawDecodePrefill({ rows }: BenchResult) {
     rows.map((row) => {
       const value = numberIn(row[key]);
       const limit = value / numberIn(row[share]);
-      const label = `${row.isa} × ${row.threads}`;
+      const label = `${row.isa} × ${row.threads}${samplerOf(row)}`;
       return Number.isFinite(limit) ? { label, value, limit } : { label, value };
     });
   return [
@@ -131,7 +137,8 @@ function drawScaling({ rows }: BenchResult) {
 }
 
 function drawPeers({ rows }: BenchResult) {
-  const bars = (key: string) => rows.map((row) => ({ label: String(row.engine), value: numberIn(row[key]) }));
+  const bars = (key: string) =>
+    rows.map((row) => ({ label: `${row.engine}${samplerOf(row)}`, value: numberIn(row[key]) }));
   return [
     drawBars({ title: "Generation", xLabel: "tokens per second", bars: bars("decode") }),
     drawBars({ title: "Prompt", xLabel: "tokens per second", bars: bars("prefill") }),

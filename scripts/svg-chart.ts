@@ -1,7 +1,5 @@
-/**
- * Line and bar charts as SVG text: axes with units, a legend, values on bars. No background and colours of middle lightness, so that they
- * read on light and on dark pages. Knows nothing of benches.
- */
+/** Line and bar charts as drawings: axes with units, a legend, values on bars. Knows nothing of benches. */
+import { colourOf, type Drawing, escapeXml, ink, round, text, width } from "./svg-document.ts";
 
 export interface Series {
   name: string;
@@ -32,28 +30,7 @@ export interface BarChart {
   limitLabel?: string;
 }
 
-interface Drawing {
-  height: number;
-  body: string;
-}
-
-const width = 720;
 const right = 30;
-const colours = ["#3a7fc8", "#d07a24", "#2f9a6b", "#a85fc0", "#c2514f", "#8a8f3a"];
-const ink = "#7d838c";
-
-/** One picture of several drawings, one below the other. */
-export function svgDocument(drawings: readonly Drawing[]): string {
-  const height = drawings.reduce((sum, drawing) => sum + drawing.height, 0);
-  let top = 0;
-  const groups = drawings.map(({ height: own, body }) => {
-    const group = `<g transform="translate(0 ${top})">\n${body}\n</g>`;
-    top += own;
-    return group;
-  });
-  const style = `font-family="system-ui, sans-serif" font-size="13" fill="${ink}"`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" ${style}>\n${groups.join("\n")}\n</svg>\n`;
-}
 
 export function drawLines(chart: LineChart): Drawing {
   const [top, plotHeight] = [40, 250];
@@ -166,15 +143,6 @@ export function ticks(highest: number): number[] {
   );
 }
 
-function text(
-  content: string,
-  x: number,
-  y: number,
-  { anchor = "start", weight = "normal" }: { anchor?: string; weight?: string } = {},
-): string {
-  return `<text x="${round(x)}" y="${round(y)}" text-anchor="${anchor}" font-weight="${weight}">${escapeXml(content)}</text>`;
-}
-
 function line(
   [x1, y1]: readonly [number, number],
   [x2, y2]: readonly [number, number],
@@ -186,16 +154,4 @@ function line(
 function label(value: number): string {
   if (value >= 1000) return Math.round(value).toLocaleString("en-US");
   return String(Number(value.toPrecision(3)));
-}
-
-function colourOf(index: number): string {
-  return colours[index % colours.length] ?? ink;
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
-}
-
-function escapeXml(content: string): string {
-  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }

@@ -7,7 +7,8 @@ import { decodeBytes } from "../bench/harness/model-cost.ts";
 import { parseOptions } from "../bench/harness/options.ts";
 import { columnTitle, formatCell, type Verdict, verdictLine } from "../bench/harness/result.ts";
 import { sampleInTurn } from "../bench/harness/sampling.ts";
-import { drawBars, drawLines, svgDocument, ticks } from "../scripts/svg-chart.ts";
+import { drawBars, drawLines, ticks } from "../scripts/svg-chart.ts";
+import { svgDocument } from "../scripts/svg-document.ts";
 
 describe("line", () => {
   const methods = { leastSquaresLine, straightestLine };

@@ -17,6 +17,9 @@ import type { BenchResult } from "../bench/harness/result.ts";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const hasNative = (await backendReport()).some(({ name, isAvailable }) => name === "native" && isAvailable);
 const hasPeer = existsSync(peerEntry());
+/** The software adapter of Debian's chromium. */
+const swiftShader = "/usr/lib/chromium/vk_swiftshader_icd.json";
+const hasAdapter = existsSync(swiftShader) || process.env.BITNET_REQUIRE_ALL === "1";
 
 let folder: string;
 beforeAll(() => {
@@ -30,7 +33,11 @@ async function bench(name: string, ...args: string[]): Promise<{ stdout: string;
   const cache = name === "peers" ? BITNET_BENCH_DIR : folder;
   return promisify(execFile)(process.execPath, ["build/bench/main.js", name, ...args], {
     cwd: root,
-    env: { ...env, ...(cache === undefined ? {} : { BITNET_BENCH_DIR: cache }) },
+    env: {
+      VK_DRIVER_FILES: swiftShader,
+      ...env,
+      ...(cache === undefined ? {} : { BITNET_BENCH_DIR: cache }),
+    },
   });
 }
 
@@ -59,7 +66,9 @@ it("an unknown bench and an unknown option are errors of one line", async () => 
 const timeoutMs = 240_000;
 
 describe.skipIf(!hasNative)("quick mode", { timeout: timeoutMs }, () => {
-  const runnable = benches.filter(({ name }) => name !== "peers" || hasPeer);
+  const runnable = benches.filter(
+    ({ name }) => ((name !== "peers" && name !== "bonsai") || hasPeer) && (name !== "webgpu" || hasAdapter),
+  );
   it.each(runnable)("$name", async ({ name, question }) => {
     const json = join(folder, `${name}.json`);
     const { stdout } = await bench(name, "--quick", "--json", json);

@@ -1,6 +1,6 @@
 /**
  * Answers in a form, calls of tools, tokenizer and template on a page: the same values as in Node, on isolated pages and on others, with the model
- * in a worker and on the page itself. Needs the built package, and Debian's chromium.
+ * in a worker and on the page itself. Needs the built package, and Debian's chromium and firefox-esr.
  */
 import { readFileSync } from "node:fs";
 import { BitNet } from "bitnet.ts";
@@ -83,10 +83,7 @@ test("the values themselves", () => {
   expect(expected.refused).toEqual(["INVALID_ARGUMENT", expect.stringMatching(/#\/not: this keyword/)]);
 });
 
-/** In Firefox ESR several forms asked for at once do now and then get no answer at all; why is not known, so that it is not tried here. */
-const tried = browserNames.filter((name) => name === "chrome");
-
-describe.each(tried)("%s", (name) => {
+describe.each(browserNames)("%s", (name) => {
   const isMissing = isBrowserMissing(name);
   let browser: Browser;
   beforeAll(async () => {
@@ -94,22 +91,27 @@ describe.each(tried)("%s", (name) => {
   }, 150_000);
   afterAll(() => browser?.close());
 
-  test.skipIf(isMissing).each<[string, string, object]>([
-    ["on an isolated page", "/isolated", { threads: 2 }],
-    ["on a page that is not", "/", {}],
-    ["with the model on the page itself", "/", { worker: false, wasmUrl: "/worker", backend: "wasm" }],
+  // Every visit starts and ends some ten workers, most of them by other workers; it is by repetition that one would be seen to hang.
+  const often = name === "firefox" ? 4 : 1;
+
+  test.skipIf(isMissing).each<[string, string, object, number]>([
+    ["on an isolated page", "/isolated", { threads: 2 }, often],
+    ["on a page that is not", "/", {}, 1],
+    ["with the model on the page itself", "/", { worker: false, wasmUrl: "/worker", backend: "wasm" }, 1],
   ])(
     "%s",
-    async (_, path, options) => {
+    async (_, path, options, nVisits) => {
       const { page, problems } = await openPage(browser);
-      await page.goto(server.url + path);
-      await page.waitForFunction("typeof run === 'function'");
-      await page.evaluate(`void run(${JSON.stringify(options)})`);
-      await page.waitForFunction("typeof answer === 'string'", { timeout: 60_000, polling: 200 });
-      const answer = await page.evaluate("answer");
-      const { backend, threads, found } = JSON.parse(String(answer)) as Record<string, unknown>;
-      expect([backend, threads]).toEqual(["wasm", path === "/isolated" ? 2 : 1]);
-      expect(found).toEqual(expected);
+      for (let visit = 0; visit < nVisits; visit++) {
+        await page.goto(server.url + path);
+        await page.waitForFunction("typeof run === 'function'");
+        await page.evaluate(`void run(${JSON.stringify(options)})`);
+        await page.waitForFunction("typeof answer === 'string'", { timeout: 60_000, polling: 200 });
+        const answer = await page.evaluate("answer");
+        const { backend, threads, found } = JSON.parse(String(answer)) as Record<string, unknown>;
+        expect([backend, threads]).toEqual(["wasm", path === "/isolated" ? 2 : 1]);
+        expect(found).toEqual(expected);
+      }
       expect(problems).toEqual([]);
       await page.close();
     },

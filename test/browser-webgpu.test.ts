@@ -1,23 +1,26 @@
 /**
- * The WebGPU backend on a page, in the worker, on Chromium's software adapter: it answers, a lost device is told with its code, and without a GPU
- * of its own the library takes WebAssembly. Needs the built package and Debian's chromium.
+ * The WebGPU backend on a page, in the worker, on Chromium's software adapter: it answers, a lost device is told with its code, the chat page
+ * goes on without it, and without a GPU of its own the library takes WebAssembly. Needs the built package and Debian's chromium.
  */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { writeSite } from "@bitnet.ts/web";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { personAt } from "./chat-page.ts";
+import { hostFolder } from "./hosted-app.ts";
 import { type LibraryPage, serveLibraryPage } from "./library-page.ts";
 import { golden } from "./tiny-model.ts";
 import { isBrowserMissing, openPage, startBrowser } from "./web-page.ts";
 
-/** The last device of the worker can be lost on demand: the worker's script is what the package ships, and this. */
+/** The last device of the worker can be destroyed on demand: the worker's script is what the package ships, and this. */
 const losable = `
   import "/worker/worker.js";
   const request = GPUAdapter.prototype.requestDevice;
   GPUAdapter.prototype.requestDevice = async function (...given) {
     const device = await request.apply(this, given);
-    let lose;
-    Object.defineProperty(device, "lost", { value: new Promise((resolve) => { lose = resolve; }) });
-    new BroadcastChannel("lose").onmessage = () => lose({ reason: "unknown", message: "unplugged" });
+    new BroadcastChannel("lose").onmessage = () => device.destroy();
     return device;
   };
 `;
@@ -76,20 +79,64 @@ describe.skipIf(isMissing)("WebGPU on a page", { timeout: 240_000 }, () => {
     expect(await run(`ask(${JSON.stringify(ids)}, ${n})`)).toEqual(greedy_ids.slice(0, n));
   });
 
-  test("a device that is lost fails what comes after, and says what to do", async () => {
-    await page.evaluate("lose()");
-    await expect
-      .poll(() => run("ask([1, 2], 1)"), { timeout: 30_000 })
-      .toEqual([
-        "BACKEND_FAILED",
-        expect.stringMatching(/the device was lost \(unplugged\); load the model again/),
-      ]);
+  test("a device that is lost in the middle of a text fails it and what comes after, and says what to do", async () => {
+    const lost = [
+      "BACKEND_FAILED",
+      expect.stringMatching(/the device was lost \(.+\); load the model again/),
+    ];
+    await page.evaluate("globalThis.running = ask([1, 2], 60); lose()");
+    expect(await run("running")).toEqual(lost);
+    expect(await run("ask([1, 2], 1)")).toEqual(lost);
+    await page.evaluate("end()");
+    expect(await run(`load({ backend: "webgpu" })`)).toMatchObject({ backend: "webgpu" });
+    const [prompt] = golden.prompts;
+    expect(await run(`ask(${JSON.stringify(prompt?.ids)}, 1)`)).toEqual(prompt?.greedy_ids.slice(0, 1));
     await page.evaluate("end()");
   });
 
   test("is not chosen by itself where it computes in software", async () => {
     expect(await run("load({})")).toMatchObject({ backend: "wasm" });
     await page.evaluate("end()");
+  });
+
+  test("the chat page goes on without a GPU that was lost", async () => {
+    const folder = join(mkdtempSync(join(tmpdir(), "bitnet-site-")), "site");
+    await writeSite(folder);
+    renameSync(join(folder, "worker.js"), join(folder, "engine.js"));
+    // The page takes WebGPU by itself, but not an adapter that says that it computes in software.
+    const unsaid = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { value: false });`;
+    writeFileSync(join(folder, "worker.js"), losable.replace("/worker/worker.js", "./engine.js") + unsaid);
+    const host = await hostFolder(folder, null);
+    const chat = await openPage(browser);
+    const { ask, set, texts, isAnswered } = personAt(() => chat.page);
+    const loaded = async (backend: string) => {
+      await chat.page.click("#pick-tiny");
+      await chat.page.waitForFunction(
+        (wanted) => document.getElementById("about")?.textContent?.startsWith(wanted),
+        {},
+        `tiny: ${backend}`,
+      );
+    };
+    try {
+      await chat.page.goto(host.url, { waitUntil: "networkidle0" });
+      await loaded("webgpu");
+      await set("max_tokens", "2");
+      await ask("Hi");
+      await isAnswered();
+      await chat.page.evaluate(`new BroadcastChannel("lose").postMessage(0)`);
+      await ask("Are you there?");
+      await chat.page.waitForFunction(() => /lost/.test(document.getElementById("state")?.textContent ?? ""));
+      await chat.page.click("#model");
+      await loaded("wasm");
+      await ask("And now?");
+      await isAnswered();
+      expect((await texts("article.assistant .body")).at(-1)).not.toBe("");
+      expect(chat.problems).toEqual([]);
+    } finally {
+      await chat.page.close();
+      host.close();
+      rmSync(dirname(folder), { recursive: true, force: true });
+    }
   });
 
   test("nothing went wrong behind the page", () => {

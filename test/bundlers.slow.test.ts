@@ -1,51 +1,20 @@
 /**
- * The library in browsers as the tools of others bring it there, from the packed packages: the Vite example, esbuild, an import map. Asks
- * npm's registry for the tools, so that it runs only with BITNET_REQUIRE_ALL=1. Needs Debian's chromium.
+ * The library in browsers as the tools of others bring it there, from the packed packages: the examples of Vite and webpack, esbuild, an import
+ * map, an isolate of the edge (Next is in packed.slow.test.ts, where it is installed). Asks npm's registry for the tools, so that it runs only with BITNET_REQUIRE_ALL=1. Needs Debian's chromium.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join } from "node:path";
+import { cpSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { BitNet } from "bitnet.ts";
 import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { asked, hostedText, inlinePolicy, textAt } from "./hosted-app.ts";
 import { createProject, makeTarballs, type PackedProject, root, tinyModel } from "./packed-project.ts";
-import { isBrowserMissing, openPage, startBrowser } from "./web-page.ts";
+import { isBrowserMissing, startBrowser } from "./web-page.ts";
 
 const all = process.env.BITNET_REQUIRE_ALL === "1";
 const node = process.execPath;
-const types: Readonly<Record<string, string>> = {
-  ".html": "text/html",
-  ".js": "text/javascript",
-  ".css": "text/css",
-  ".wasm": "application/wasm",
-};
-const policy =
-  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src data:; style-src 'self' 'unsafe-inline'";
-
-/** A host that knows files and the headers of isolation, and nothing else. */
-async function host(folder: string, contentPolicy = policy): Promise<{ url: string; server: Server }> {
-  const server = createServer((request, response) => {
-    const path = join(folder, decodeURIComponent(new URL(request.url ?? "/", "http://x").pathname));
-    try {
-      const file = statSync(path).isDirectory() ? join(path, "index.html") : path;
-      response.writeHead(200, {
-        "content-type": types[extname(file)] ?? "application/octet-stream",
-        "cross-origin-opener-policy": "same-origin",
-        "cross-origin-embedder-policy": "require-corp",
-        "content-security-policy": contentPolicy,
-      });
-      response.end(readFileSync(file));
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
-}
-
 /** A page that writes its text without being asked; for tools without an example. */
 const pageScript = (options: string) => `
   import { BitNet } from "bitnet.ts";
@@ -64,53 +33,17 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
 
   beforeAll(async () => {
     const model = await BitNet.load(tinyModel);
-    expected = await model.generate("Once upon a time", { maxTokens: 24, seed: 1 }).text;
+    expected = await model.generate(asked.prompt, asked.options).text;
     await model.dispose();
     project = createProject(makeTarballs());
-    project.install("vite@8.3.8", "esbuild@0.28.2", "workerd@1.20261117.1");
+    const webpack = ["webpack@5.113.0", "webpack-cli@7.3.1"];
+    project.install("vite@8.3.8", ...webpack, "esbuild@0.28.2", "workerd@1.20261117.1");
     browser = await startBrowser();
   }, 900_000);
   afterAll(async () => {
     await browser?.close();
     project?.remove();
   });
-
-  /** The text on a page: of the example after its button was pressed, of others when they are done. */
-  async function textAt(url: string, isExample: boolean): Promise<string> {
-    const { page, problems } = await openPage(browser);
-    try {
-      await page.goto(url);
-      if (isExample) {
-        await page.waitForFunction(() =>
-          / on wasm$/.test(document.getElementById("state")?.textContent ?? ""),
-        );
-        await page.click("#ask button");
-        await page.waitForFunction(() =>
-          /tokens\/s/.test(document.getElementById("state")?.textContent ?? ""),
-        );
-      } else await page.waitForFunction(() => document.getElementById("text")?.dataset.done === "wasm");
-      expect(problems).toEqual([]);
-      return await page.$eval("#text", (each) => each.textContent ?? "");
-    } catch (error) {
-      throw new Error(`${String(error)}; the page said: ${problems.join("; ")}`);
-    } finally {
-      await page.close();
-    }
-  }
-
-  async function hostedText(
-    folder: string,
-    isExample: boolean,
-    { contentPolicy = policy, path = "/" } = {},
-  ): Promise<string> {
-    const { url, server } = await host(folder, contentPolicy);
-    try {
-      return await textAt(url + path, isExample);
-    } finally {
-      server.closeAllConnections();
-      server.close();
-    }
-  }
 
   describe("the Vite example", () => {
     let app: string;
@@ -123,7 +56,7 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
 
     it("built", async () => {
       await project.run(node, [installed("vite", "bin", "vite.js"), "build", app]);
-      expect(await hostedText(join(app, "dist"), true)).toBe(expected);
+      expect(await hostedText(browser, join(app, "dist"), { isExample: true })).toBe(expected);
     });
 
     it("as it is developed", async () => {
@@ -136,7 +69,7 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
         },
       );
       try {
-        expect(await textAt(await addressIn(vite), true)).toBe(expected);
+        expect(await textAt(browser, await addressIn(vite), { isExample: true })).toBe(expected);
       } finally {
         vite.kill();
       }
@@ -155,6 +88,14 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     await project.run(node, [installed("vite", "bin", "vite.js"), "build", app, "--ssr", "entry.js"]);
     const [built = ""] = readdirSync(join(app, "dist"));
     expect((await project.run(node, [join(app, "dist", built)])).stdout).toBe(expected);
+  }, 120_000);
+
+  it("the webpack example, built", async () => {
+    const app = join(project.folder, "webpack-app");
+    cpSync(join(root, "examples", "webpack"), app, { recursive: true });
+    const cli = installed("webpack-cli", "bin", "cli.js");
+    await project.run(node, [cli, "--config", join(app, "webpack.config.js")]);
+    expect(await hostedText(browser, app, { isExample: true })).toBe(expected);
   });
 
   it("esbuild, with a worker from a factory", async () => {
@@ -172,7 +113,7 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
       "worker=bitnet.ts/worker",
       ...args,
     ]);
-    expect(await hostedText(app, false)).toBe(expected);
+    expect(await hostedText(browser, app)).toBe(expected);
   });
 
   it("an import map, without any tool", async () => {
@@ -185,10 +126,8 @@ describe.skipIf(!all || isBrowserMissing())("in browsers", { timeout: 600_000 },
     project.write("map-app/page.js", pageScript(""));
     project.write("map-app/index.html", pageHtml(`${map}<script type="module" src="./page.js"></script>`));
     cpSync(tinyModel, join(project.folder, "map-app", "tiny.gguf"));
-    const inline = policy.replace("'self' 'wasm", "'self' 'unsafe-inline' 'wasm"); // for the map itself
-    expect(await hostedText(project.folder, false, { contentPolicy: inline, path: "/map-app/" })).toBe(
-      expected,
-    );
+    const place = { contentPolicy: inlinePolicy, path: "/map-app/" };
+    expect(await hostedText(browser, project.folder, place)).toBe(expected);
   });
 
   it("an isolate of the edge runs the reference, since it compiles no WebAssembly by itself", async () => {

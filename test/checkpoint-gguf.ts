@@ -10,9 +10,16 @@ import {
   packings,
   writeGguf,
 } from "@bitnet.ts/core";
+import { oddMetadata, shuffled } from "./odd-metadata.ts";
 import { byteVocabulary } from "./byte-vocabulary.ts";
 import { encodeDense, encodeFloats, type FloatType } from "./dense-encoding.ts";
-import type { Checkpoint, DenseMatrix, LayerWeights, TernaryMatrix } from "./random-checkpoint.ts";
+import type {
+  Checkpoint,
+  CheckpointShape,
+  DenseMatrix,
+  LayerWeights,
+  TernaryMatrix,
+} from "./random-checkpoint.ts";
 
 /**
  * How ternary matrices are stored: packed, as masters that are to be ternarised, or as the products of trits and scale. What a
@@ -30,6 +37,8 @@ export interface GgufChoices {
   /** Default: as the family has it. */
   architecture?: "bitnet-25";
   alignment?: number;
+  /** Seed of what else may stand in such a file: version 2, tensors in any order, numbers of other types, lists for each layer, no optional keys. */
+  oddity?: number;
   /** f32 vectors that are written as well. */
   extra?: Readonly<Record<string, Float32Array>>;
   /** Replaces or, where undefined, removes metadata. */
@@ -41,7 +50,10 @@ const f32 = (value: number): GgufValue => ({ type: "f32", value });
 const text = (value: string): GgufValue => ({ type: "string", value });
 
 export async function ggufBytes(checkpoint: Checkpoint, choices: GgufChoices): Promise<Uint8Array> {
-  return joined(metadataOf(checkpoint, choices), tensorsOf(checkpoint, choices));
+  const bytes = await joined(metadataOf(checkpoint, choices), tensorsOf(checkpoint, choices));
+  // Versions 2 and 3 differ in what they allow, not in how it is laid out.
+  if (choices.oddity !== undefined && choices.oddity % 2 === 0) bytes[4] = 2;
+  return bytes;
 }
 
 /** Parts of a split file by the names that they need. */
@@ -102,7 +114,16 @@ function metadataOf({ shape }: Checkpoint, choices: GgufChoices): Map<string, Gg
     ["tokenizer.ggml.bos_token_id", u32(vocabulary.bosId)],
     ["tokenizer.ggml.eos_token_id", u32(vocabulary.eosId)],
   ]);
-  const { window, yarn, factors } = shape;
+  const { window, yarn, factors, rotation } = shape;
+  if (rotation?.kind === "linear") {
+    metadata.set(`${architecture}.rope.scaling.type`, text("linear"));
+    metadata.set(`${architecture}.rope.scaling.factor`, f32(rotation.factor));
+  }
+  if (rotation?.kind === "longrope") {
+    metadata.set(`${architecture}.rope.scaling.type`, text("longrope"));
+    metadata.set(`${architecture}.rope.scaling.original_context_length`, u32(rotation.original));
+    metadata.set(`${architecture}.rope.scaling.attn_factor`, f32(rotation.attention));
+  }
   if (window) {
     metadata.set(`${architecture}.attention.sliding_window`, u32(window.size));
     metadata.set(`${architecture}.attention.sliding_window_pattern`, u32(window.pattern));
@@ -123,7 +144,7 @@ function metadataOf({ shape }: Checkpoint, choices: GgufChoices): Map<string, Gg
   for (const [key, value] of Object.entries(choices.metadata ?? {}))
     if (value === undefined) metadata.delete(key);
     else metadata.set(key, value);
-  return metadata;
+  return choices.oddity === undefined ? metadata : oddMetadata(metadata, shape, choices.oddity);
 }
 
 const normNames = {
@@ -185,9 +206,28 @@ function tensorsOf(
   });
   tensors.push(norm("output_norm.weight", outputNorm));
   if (head !== null) tensors.push(dense("output.weight", headType, head));
-  for (const [name, values] of Object.entries(choices.extra ?? {}))
+  for (const [name, values] of Object.entries({ ...rotationTables(shape), ...choices.extra }))
     tensors.push({ name, shape: [values.length], type: "f32", data: () => encodeFloats("f32", values) });
-  return tensors;
+  return choices.oddity === undefined ? tensors : shuffled(tensors, choices.oddity);
+}
+
+/** Divisors of rotations, as llama.cpp's converter computes them. */
+function rotationTables({ rotation, headDim, theta }: CheckpointShape): Record<string, Float32Array> {
+  if (rotation?.kind === "longrope")
+    return {
+      "rope_factors_long.weight": Float32Array.from(rotation.long),
+      "rope_factors_short.weight": Float32Array.from(rotation.short),
+    };
+  if (rotation?.kind !== "llama3") return {};
+  const { factor, low, high, original } = rotation;
+  const divisors = Float32Array.from({ length: headDim / 2 }, (_, i) => {
+    const wavelength = 2 * Math.PI * theta ** ((2 * i) / headDim);
+    if (wavelength < original / high) return 1;
+    if (wavelength > original / low) return factor;
+    const smooth = (original / wavelength - low) / (high - low);
+    return 1 / ((1 - smooth) / factor + smooth);
+  });
+  return { "rope_freqs.weight": divisors };
 }
 
 /** What only some families have. */
@@ -212,14 +252,18 @@ function extraVectors({
 }
 
 /** Rows i and i + headDim / 2 of each head come to stand beside each other, as converters do for Llama. */
-function neighbouring({ rows, cols, trits, scale }: TernaryMatrix, headDim: number): TernaryMatrix {
+function neighbouring(matrix: TernaryMatrix, headDim: number): TernaryMatrix {
+  const { rows, cols, trits, groupScales } = matrix;
   const moved = new Int8Array(trits.length);
+  const movedScales = new Float64Array(groupScales?.length ?? 0);
+  const perRow = cols / 128;
   for (let row = 0; row < rows; row++) {
     const i = row % headDim;
     const to = row - i + (i < headDim / 2 ? 2 * i : 2 * (i - headDim / 2) + 1);
     moved.set(trits.subarray(row * cols, (row + 1) * cols), to * cols);
+    if (groupScales) movedScales.set(groupScales.subarray(row * perRow, (row + 1) * perRow), to * perRow);
   }
-  return { rows, cols, trits: moved, scale };
+  return { ...matrix, trits: moved, ...(groupScales ? { groupScales: movedScales } : {}) };
 }
 
 function ternaryTensor(name: string, matrix: TernaryMatrix, store: TernaryStore): GgufTensorInput {

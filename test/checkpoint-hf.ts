@@ -3,20 +3,32 @@ import { packings } from "@bitnet.ts/core";
 import { byteVocabulary, tokenizerJson } from "./byte-vocabulary.ts";
 import { masterWeights } from "./checkpoint-gguf.ts";
 import { encodeDense, encodeFloats, type FloatType } from "./dense-encoding.ts";
-import type { Checkpoint, CheckpointShape, LayerWeights, TernaryMatrix } from "./random-checkpoint.ts";
+import type {
+  Checkpoint,
+  CheckpointShape,
+  LayerWeights,
+  Rotation,
+  TernaryMatrix,
+} from "./random-checkpoint.ts";
 
 export interface HfChoices {
   /**
    * How ternary matrices are stored: packed with a scale that multiplies or divides; as masters; as the trits themselves with a scale
-   * that multiplies.
+   * that multiplies; as products of trits and scales, which is what a weight-only model is as floats, without a word of quantisation.
    */
-  ternary: "multiplies" | "divides" | "masters" | "trits";
+  ternary: "multiplies" | "divides" | "masters" | "trits" | "products";
   /** Of embedding, norms, masters and scales that multiply. */
   floats: FloatType;
   /** More than one: files of about equal numbers of tensors, with an index. */
   shards?: number;
   /** Bytes of white space in front of the data, which shift it off every alignment. */
   padding?: number;
+  /** Shards without the index that lists them. */
+  hasNoIndex?: boolean;
+  /** Of the tensors of scales; default [1]. */
+  scaleShape?: number[];
+  /** A head beside an embedding that serves as one, which readers are to leave alone. */
+  hasIdleHead?: boolean;
   /** Replaces members of config.json or, where undefined, removes them. */
   config?: Readonly<Record<string, unknown>>;
 }
@@ -39,8 +51,10 @@ const families = {
 } as const;
 
 /** What only some families have. */
-function familyConfig({ family, window, yarn, factors, headDim, layers, hidden }: CheckpointShape): object {
+function familyConfig(shape: CheckpointShape): object {
+  const { family, window, yarn, factors, headDim, layers, hidden, rotation } = shape;
   return {
+    ...(rotation ? { rope_scaling: rotationConfig(rotation) } : {}),
     ...(window
       ? {
           sliding_window: window.size,
@@ -68,6 +82,29 @@ function familyConfig({ family, window, yarn, factors, headDim, layers, hidden }
       : {}),
     ...(family === "gemma3" ? { query_pre_attn_scalar: headDim, sliding_window: window?.size } : {}),
   };
+}
+
+function rotationConfig(rotation: Rotation): object {
+  switch (rotation.kind) {
+    case "linear":
+      return { type: "linear", factor: rotation.factor };
+    case "dynamic":
+      return {
+        rope_type: "dynamic",
+        factor: rotation.factor,
+        original_max_position_embeddings: rotation.original,
+      };
+    case "llama3":
+      return {
+        ...{ rope_type: "llama3", factor: rotation.factor, low_freq_factor: rotation.low },
+        ...{ high_freq_factor: rotation.high, original_max_position_embeddings: rotation.original },
+      };
+    case "longrope":
+      return {
+        ...{ rope_type: "longrope", short_factor: rotation.short, long_factor: rotation.long },
+        ...{ attention_factor: rotation.attention, original_max_position_embeddings: rotation.original },
+      };
+  }
 }
 
 const normNames = {
@@ -150,16 +187,23 @@ function configOf({ shape }: Checkpoint, { ternary, config }: HfChoices): object
     rope_theta: shape.theta,
     vocab_size: shape.vocab,
     tie_word_embeddings: shape.isTied,
-    quantization_config: {
-      quant_method: "bitnet",
-      ...linearClass,
-      quantization_mode: ternary === "masters" ? "online" : "offline",
-    },
+    ...(ternary === "products"
+      ? {}
+      : {
+          quantization_config: {
+            quant_method: "bitnet",
+            ...linearClass,
+            quantization_mode: ternary === "masters" ? "online" : "offline",
+          },
+        }),
     ...config,
   };
 }
 
-function tensorsOf(checkpoint: Checkpoint, { ternary, floats }: HfChoices): Map<string, StoredTensor> {
+function tensorsOf(
+  checkpoint: Checkpoint,
+  { ternary, floats, scaleShape = [1], hasIdleHead = false }: HfChoices,
+): Map<string, StoredTensor> {
   const { shape, embedding, layers, outputNorm, head } = checkpoint;
   const tensors = new Map<string, StoredTensor>();
   // Gemma's files hold what its norms are beyond 1.
@@ -170,16 +214,17 @@ function tensorsOf(checkpoint: Checkpoint, { ternary, floats }: HfChoices): Map<
     tensors.set(name, { dtype: type, shape, bytes });
   const addMatrix = (name: string, matrix: TernaryMatrix) => {
     const { rows, cols, trits, scale } = matrix;
-    if (ternary === "masters" || ternary === "trits") {
-      const values = ternary === "masters" ? masterWeights(matrix) : trits;
+    if (ternary === "masters" || ternary === "trits" || ternary === "products") {
+      const values =
+        ternary === "masters" ? masterWeights(matrix) : ternary === "trits" ? trits : productsOf(matrix);
       add(`${name}.weight`, [rows, cols], encodeFloats(floats, values));
     } else {
       const bytes = packings.hf_u8.pack(trits, { rows, cols }, { kind: "tensor", value: scale });
       add(`${name}.weight`, [rows / 4, cols], bytes, "U8");
     }
     if (ternary === "divides")
-      add(`${name}.weight_scale`, [1], encodeFloats("f32", [reciprocal(scale)]), "F32");
-    else if (ternary !== "masters") add(`${name}.weight_scale`, [1], encodeFloats(floats, [scale]));
+      add(`${name}.weight_scale`, scaleShape, encodeFloats("f32", [reciprocal(scale)]), "F32");
+    else if (ternary !== "masters" && ternary !== "products") add(`${name}.weight_scale`, scaleShape, encodeFloats(floats, [scale]));
   };
   add("model.embed_tokens.weight", [embedding.rows, embedding.cols], encodeDense(floats, embedding));
   layers.forEach((layer, l) => {
@@ -197,8 +242,22 @@ function tensorsOf(checkpoint: Checkpoint, { ternary, floats }: HfChoices): Map<
       addMatrix(`model.layers.${l}.${name}`, layer[key as keyof typeof matrixNames]);
   });
   add("model.norm.weight", [outputNorm.length], encodeFloats(floats, stored(outputNorm)));
+  if (head === null && hasIdleHead)
+    add("lm_head.weight", [embedding.rows, embedding.cols], new Uint8Array(embeddingBytes(floats, embedding)));
   if (head !== null) add("lm_head.weight", [head.rows, head.cols], encodeDense(floats, head));
   return tensors;
+}
+
+function productsOf({ cols, trits, scale, groupScales }: TernaryMatrix): Float64Array {
+  const perRow = cols / 128;
+  return Float64Array.from(trits, (trit, i) => {
+    const group = Math.floor(i / cols) * perRow + ((i % cols) >> 7);
+    return trit * (groupScales?.[group] ?? scale);
+  });
+}
+
+function embeddingBytes(floats: FloatType, { rows, cols }: { rows: number; cols: number }): number {
+  return rows * cols * (floats === "f32" ? 4 : 2);
 }
 
 /** The f32 whose reciprocal, rounded to f32, is `value`. */
@@ -215,7 +274,7 @@ function reciprocal(value: number): number {
 
 function weightFiles(
   tensors: Map<string, StoredTensor>,
-  { shards = 1, padding = 0 }: HfChoices,
+  { shards = 1, padding = 0, hasNoIndex = false }: HfChoices,
 ): [string, Uint8Array][] {
   if (shards === 1) return [["model.safetensors", safetensors(tensors, padding)]];
   const five = (n: number) => String(n).padStart(5, "0");
@@ -228,6 +287,7 @@ function weightFiles(
     for (const [tensor] of own) shardOf[tensor] = name;
     files.push([name, safetensors(new Map(own), padding)]);
   }
+  if (hasNoIndex) return files;
   const index = JSON.stringify({ metadata: { total_size: 0 }, weight_map: shardOf });
   return [...files, ["model.safetensors.index.json", new TextEncoder().encode(index)]];
 }

@@ -23,13 +23,18 @@ export interface RunOptions {
   env?: Record<string, string>;
   /** Standard input; closed when there is none. */
   input?: string | Uint8Array;
+  /** What a file may grow to, in blocks of 512 bytes: as on a full disk, writing fails beyond it. */
+  mostBlocks?: number;
   onStart?: (child: ChildProcessWithoutNullStreams) => void;
   /** Called once, when the first bytes of standard output have arrived. */
   onOutput?: (child: ChildProcessWithoutNullStreams) => void;
 }
 
 export async function bitnet(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const child = spawn(process.execPath, [entry, ...args], { env: environment(options.env), cwd: root });
+  const command = [process.execPath, entry, ...args];
+  const limited = ["sh", "-c", 'ulimit -f "$0" && exec "$@"', String(options.mostBlocks), ...command];
+  const [program = "", ...rest] = options.mostBlocks === undefined ? command : limited;
+  const child = spawn(program, rest, { env: environment(options.env), cwd: root });
   options.onStart?.(child);
   const output = { stdout: "", stderr: "" };
   let isFirst = true;

@@ -134,6 +134,17 @@ describe("doctor", () => {
     }
   });
 
+  it("measures this machine in one line that tells nothing of its owner", async () => {
+    const { stdout } = await bitnet(["doctor", "--bench"]);
+    expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+    expect(stdout).not.toMatch(/[/\\]home|\.gguf/);
+    expect(JSON.parse(stdout)).toMatchObject({
+      ...{ version: expect.any(String), node: process.version, promptTokens: 128 },
+      platform: `${process.platform}-${process.arch}`,
+      ...{ promptTokensPerSecond: expect.any(Number), decodeTokensPerSecond: expect.any(Number) },
+    });
+  });
+
   it("warns of a forced choice and fails when it does not exist", async () => {
     const forced = await bitnet(["doctor"], { env: { BITNET_BACKEND: "reference" } });
     expect(forced.status).toBe(0);
@@ -152,7 +163,7 @@ interface Bench {
   decode: { tokens: number; tokensPerSecond: number; bytesPerToken: number };
   bandwidth: { bareReadBytesPerSecond: number | null; share: number | null };
   memory: { privateBytes: number; mappedBytes: number; kvBytesPerToken: number };
-  head: { screened: number; full: number; candidatesPerScreen: number };
+  head: { screened: number; full: number; candidatesPerScreen: number } | null;
 }
 
 describe("bench", () => {
@@ -177,9 +188,9 @@ describe("bench", () => {
   it("counts what decoding reads when the head is screened", async () => {
     const result = await bitnetJson<Bench>(["bench", "-p", "32", "-n", "8", "-r", "2"]);
     const whole = await bitnetJson<Bench>(["bench", "-p", "32", "-n", "8", "-r", "1", "--screening", "off"]);
-    expect(whole.head.screened).toBe(0);
     if (result.backend !== "native") return;
-    expect(result.head.screened).toBeGreaterThan(0);
+    expect(whole.head?.screened).toBe(0);
+    expect(result.head?.screened).toBeGreaterThan(0);
     expect(result.decode.bytesPerToken).toBeLessThan(whole.decode.bytesPerToken);
   });
 

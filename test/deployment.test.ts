@@ -6,8 +6,10 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
+import { createMetrics } from "#server/monitor/metrics.ts";
 import { bitnet } from "./cli-process.ts";
 import { hasKubectl, type KubernetesObject, problemsOf, readObjects, render } from "./kubernetes.ts";
+import { brokenReferences, external } from "./kubernetes-references.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const deploy = join(root, "deploy");
@@ -79,19 +81,25 @@ describe.skipIf(!canRender).each(overlays)("overlay %s", (name) => {
     expect(objects.every(({ metadata }) => /^bitnet(-redis|-data)?$/.test(metadata.name))).toBe(true);
   });
 
+  test("no name leads nowhere: selectors, ports, volumes, paths, secrets, what is scaled", () => {
+    expect(brokenReferences(objects)).toEqual([]);
+  });
+
   test("many pods share a Redis that evicts nothing and outlives itself, and a data folder; a single one does not", () => {
     const pod = podOf(objects);
     const [server] = pod.containers;
     const redis = server?.env?.find((each) => each.name === "BITNET_REDIS")?.value;
     const data = flagValue(server?.args ?? [], "--data", null);
-    const deployment = objects.find(({ kind }) => kind === "Deployment")?.spec as { replicas?: number };
-    if ((deployment.replicas ?? 1) === 1) {
+    const isScaled = objects.some(({ kind }) => /HorizontalPodAutoscaler|ScaledObject/.test(kind));
+    if (!isScaled) {
       expect([redis, data]).toEqual([undefined, null]);
       return;
     }
     const named = (kind: string, called: string) =>
       objects.find((object) => object.kind === kind && object.metadata.name === called);
-    const { hostname, port } = new URL(redis ?? "");
+    const { protocol, hostname, port } = new URL(redis ?? "");
+    expect(protocol).toBe("rediss:");
+    expect(server?.env).toContainEqual({ name: "BITNET_REDIS_PASSWORD_FILE", value: "/run/redis/password" });
     const service = named("Service", hostname)?.spec as { ports: { port: number }[]; selector: object };
     expect(service.ports[0]?.port).toBe(Number(port));
     const set = named("StatefulSet", hostname)?.spec as {
@@ -99,10 +107,11 @@ describe.skipIf(!canRender).each(overlays)("overlay %s", (name) => {
     };
     expect(set.template.metadata.labels).toMatchObject(service.selector);
     const args = set.template.spec.containers[0]?.args ?? [];
-    expect([flagValue(args, "--maxmemory-policy"), flagValue(args, "--appendonly")]).toEqual([
-      "noeviction",
-      "yes",
-    ]);
+    expect(
+      ["--maxmemory-policy", "--appendonly", "--port", "--tls-port", "--include"].map((flag) =>
+        flagValue(args, flag),
+      ),
+    ).toEqual(["noeviction", "yes", "0", "6379", "/run/redis/auth.conf"]);
     const mount = server?.volumeMounts.find(({ mountPath }) => mountPath === data);
     const volume = pod.volumes.find((each) => each.name === mount?.name);
     const claim = named("PersistentVolumeClaim", volume?.persistentVolumeClaim?.claimName ?? "");
@@ -113,8 +122,15 @@ describe.skipIf(!canRender).each(overlays)("overlay %s", (name) => {
     const scaler = objects.find(({ kind }) => /HorizontalPodAutoscaler|ScaledObject/.test(kind));
     const names = JSON.stringify(scaler ?? {}).match(/bitnet_\w+/g) ?? [];
     expect(names).toEqual(scaler === undefined ? [] : ["bitnet_num_tokens_waiting"]);
-    const metrics = read("packages/server/src/monitor/metrics.ts");
-    for (const each of names) expect(metrics).toContain(`"${each.replace("bitnet_", "")}"`);
+    const metrics = await createMetrics({
+      version: "1",
+      models: () => [],
+      admission: () => ({ running: 0, queued: 0, queuedTokens: 0, refused: 0, background: 0 }),
+      batches: () => 0,
+      joules: () => null,
+      alerts: () => ({ warning: 0, critical: 0 }),
+    }).text();
+    for (const each of names) expect(metrics).toMatch(new RegExp(`^# TYPE ${each} gauge$`, "m"));
   });
 
   test("pods run without rights, drain in time, are probed where probes are answered, and mount what there is", () => {
@@ -145,6 +161,59 @@ describe.skipIf(!canRender).each(overlays)("overlay %s", (name) => {
     const model = flagValue(server?.args ?? [], "--model");
     expect(model).toBe(pulled === undefined ? "/models/model.gguf" : `hf:${pulled}`);
   });
+});
+
+test.skipIf(!canRender)("the check of names sees each that leads nowhere", () => {
+  const texts: Readonly<Record<string, string>> = Object.fromEntries(
+    (["server", "cloud"] as const).map((name) => [
+      name,
+      JSON.stringify(render(join(deploy, "kubernetes", "overlays", name))),
+    ]),
+  );
+  /** What is found when something reads otherwise. */
+  const changed = (name: "server" | "cloud", from: string, to: string) => {
+    const text = texts[name] ?? "";
+    expect(text).toContain(from);
+    return brokenReferences(JSON.parse(text.replaceAll(from, to)) as KubernetesObject[]).join("; ");
+  };
+  expect(changed("server", '"targetPort":"http"', '"targetPort":"web"')).toBe(
+    "Service bitnet: its pods have no port web",
+  );
+  expect(
+    changed("server", '"containerPort":8080,"name":"http"', '"containerPort":8080,"name":"web"'),
+  ).toMatch(/startupProbe asks a port http[\s\S]*Service bitnet: its pods have no port http/);
+  expect(changed("server", '"secretName":"bitnet-keys"', '"secretName":"keys"')).toMatch(/no secret keys/);
+  expect(changed("server", '"key":"tls.crt"', '"key":"ca.crt"')).toMatch(/bitnet-redis has no ca.crt/);
+  expect(changed("server", '"claimName":"bitnet-data"', '"claimName":"data"')).toMatch(/no claim data/);
+  expect(changed("server", '"mountPath":"/data"', '"mountPath":"/dat"')).toMatch(/\/data is in no volume/);
+  expect(changed("server", '"mountPath":"/tmp"', '"mountPath":"/temp"')).toMatch(/\/tmp is in no volume/);
+  expect(changed("server", '"/run/redis/password"', '"/run/redis/auth.conf"')).toMatch(
+    /auth.conf is not in the secret bitnet-redis/,
+  );
+  expect(changed("server", '"--data","/data"', '"--data","/run/redis"')).toMatch(/redis cannot be written/);
+  expect(changed("server", '"maxUnavailable":1,"selector"', '"maxUnavailable":0,"selector"')).toMatch(
+    /lets no pod be evicted/,
+  );
+  const target = '"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"bitnet"}';
+  for (const [from, to] of [
+    ["bitnet", "bit"],
+    ["Deployment", "StatefulSet"],
+    ["apps/v1", "apps/v2"],
+  ] as const)
+    expect(changed("server", target, target.replace(from, to))).toBe(
+      "HorizontalPodAutoscaler bitnet: scales what is not there",
+    );
+  expect(changed("cloud", '"minReplicaCount":2', '"minReplicaCount":30')).toMatch(/scales from 30 to 20/);
+  expect(changed("cloud", '"scaleTargetRef":{"name":"bitnet"', '"scaleTargetRef":{"name":"bit"')).toMatch(
+    /ScaledObject bitnet: scales what is not there/,
+  );
+  expect(changed("cloud", '"serviceName":"bitnet-redis"', '"serviceName":"redis"')).toMatch(
+    /no service redis/,
+  );
+  expect(changed("cloud", '"port":6379,"protocol"', '"port":6380,"protocol"')).toMatch(
+    /NetworkPolicy bitnet-redis: its pods have no port 6380/,
+  );
+  expect(external.claims).toEqual(["bitnet-models"]);
 });
 
 test("the check of objects sees a wrong type, a missing field and a field that nobody knows", () => {
@@ -208,6 +277,16 @@ test("every flag that is used exists", async () => {
   }
 });
 
+test("every environment variable that is set exists", async () => {
+  const { stdout } = await bitnet(["serve", "--help"]);
+  const files = ["compose.yaml", ...overlays.map((name) => `kubernetes/overlays/${name}/deployment.yaml`)];
+  const named = files.flatMap((file) =>
+    [...read(`deploy/${file}`).matchAll(/(?<!\{)\bBITNET_[A-Z_]+/g)].flat(),
+  );
+  expect(new Set(named)).toEqual(new Set(["BITNET_REDIS", "BITNET_REDIS_PASSWORD_FILE"]));
+  for (const name of named) expect(stdout).toMatch(new RegExp(`env:\\s+${name}\\b`));
+});
+
 test("compose: nothing runs as root, or writes to its image, or is ended before it has drained", () => {
   interface ComposeService {
     command: string[];
@@ -215,10 +294,26 @@ test("compose: nothing runs as root, or writes to its image, or is ended before 
     read_only: boolean;
     stop_grace_period: string;
     volumes: string[];
+    secrets: string[];
   }
-  const { bitnet: server } = (parse(read("deploy/compose.yaml")) as { services: { bitnet: ComposeService } })
-    .services;
-  expect(server).toMatchObject({ user: "1000:1000", read_only: true });
+  const { services, secrets } = parse(read("deploy/compose.yaml")) as {
+    services: { bitnet: ComposeService; redis: ComposeService };
+    secrets: Record<string, { file: string }>;
+  };
+  const { bitnet: server, redis } = services;
+  expect(server).toMatchObject({ user: "1000:1000", read_only: true, cap_drop: ["ALL"] });
+  expect(redis).toMatchObject({ user: "999:999", read_only: true, cap_drop: ["ALL"] });
+  // Each gets the secrets that it names, and no others are made.
+  const named = [server, redis].map((each) =>
+    [...new Set(JSON.stringify(each).match(/(?<=\/run\/secrets\/)[\w-]+/g))].sort(),
+  );
+  expect([server, redis].map((each) => each.secrets.toSorted())).toEqual(named);
+  expect(Object.keys(secrets).sort()).toEqual([...new Set(named.flat())].sort());
+  expect(
+    Object.values(secrets)
+      .map(({ file }) => file.replace("./secrets/", ""))
+      .sort(),
+  ).toEqual(external.secrets["bitnet-redis"]?.toSorted());
   expect(Number.parseInt(server.stop_grace_period, 10)).toBeGreaterThan(
     Number(flagValue(server.command, "--drain-timeout")),
   );

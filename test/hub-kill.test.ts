@@ -1,11 +1,11 @@
 /** `bitnet pull` in processes of its own: killed at any moment, two at once, a disk that takes no more. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BitNet } from "bitnet.ts";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { bitnet, bitnetJson, tinyModel } from "./cli-process.ts";
-import { type HubServer, randomBytes, repo, sendRange, sha256, startHub } from "./hub-server.ts";
+import { commit, type HubServer, randomBytes, repo, sendRange, sha256, startHub } from "./hub-server.ts";
 import { seededIntegers } from "./seeded.ts";
 
 const pieceBytes = 16 * 2 ** 20;
@@ -152,6 +152,13 @@ test("the table of known models says what fits and how fast it could be", async 
     parameters: 2_412_820_480 - 440_320, // as published, less its norms
     license: "MIT",
   });
+  // As published: 1,074,969,344 bytes, metadata and norms included.
+  const bonsai = models.find(({ alias }) => alias === "bonsai-4b");
+  expect(bonsai?.source).toBe("prism-ml/Ternary-Bonsai-4B-gguf:Ternary-Bonsai-4B-PQ2_0.gguf");
+  expect(Math.abs(Number(bonsai?.downloadBytes) / 1_074_969_344 - 1)).toBeLessThan(0.01);
+  const binary = models.find(({ alias }) => alias === "bonsai-1bit-8b");
+  expect(binary?.source).toBe("prism-ml/Bonsai-8B-gguf:Bonsai-8B-Q1_0.gguf");
+  expect(Number(binary?.memoryBytes)).toBeGreaterThan(Number(binary?.downloadBytes));
   expect(memoryBytes).toBeGreaterThan(0);
 });
 
@@ -163,9 +170,17 @@ test("a model is named by its place on a hub wherever a model is named", async (
   expect(await answer(`hf:${repo}`)).toBe(await answer(tinyModel));
   vi.stubEnv("HF_ENDPOINT", hub.endpoint);
   vi.stubEnv("HF_HUB_CACHE", cacheDir);
+  // Repositories of GGUF files have a config.json, too, and no weights that it would belong to.
+  hub.files.set("config.json", { bytes: Buffer.from('{"model_type":"bitnet"}'), isLarge: false });
   try {
-    const model = await BitNet.load(`hf:${repo}:model.gguf`, { backend: "reference" });
-    expect(model.info.architecture).toBe("bitnet-b1.58");
+    for (const place of [`hf:${repo}:model.gguf`, `hf:${repo}`, `${hub.endpoint}/${repo}`]) {
+      const model = await BitNet.load(place, { backend: "reference" });
+      expect(model.info.architecture).toBe("bitnet-b1.58");
+      await model.dispose();
+    }
+    const folder = join(cacheDir, "models--tests--tiny", "snapshots", commit);
+    writeFileSync(join(folder, "config.json"), "{}");
+    const model = await BitNet.load(folder, { backend: "reference" });
     await model.dispose();
   } finally {
     vi.unstubAllEnvs();

@@ -65,6 +65,8 @@ function attentionBlock(
   const layer = layers[l] as LayerWeights;
   const { heads, kvHeads, headDim, eps, window } = shape;
   const isLocal = window !== undefined && (l + 1) % window.pattern !== 0;
+  const { yarn: _stretch, rotation: _rule, ...plain } = shape;
+  const local = { ...plain, theta: window?.theta ?? shape.theta }; // local layers see no long contexts
   const input = rmsNorm(x, layer.attnNorm, eps);
   const q = project(shape, layer, "q", input);
   const k = project(shape, layer, "k", input);
@@ -78,7 +80,7 @@ function attentionBlock(
     for (let h = 0; h < nHeads; h++) {
       const head = vector.slice(h * headDim, (h + 1) * headDim);
       vector.splice(h * headDim, headDim, ...(norm ? rmsNorm(head, norm, eps) : head));
-      rotate(vector, h * headDim, position, isLocal ? { ...shape, theta: window.theta } : shape);
+      rotate(vector, h * headDim, position, isLocal ? local : shape);
     }
   };
   turn(q, heads, layer.headNorms?.q);
@@ -124,22 +126,55 @@ function activated({ family }: CheckpointShape, g: number): number {
   return g / (1 + Math.exp(-g));
 }
 
-function project({ eps }: CheckpointShape, layer: LayerWeights, name: Projection, x: Vector): Vector {
-  return bitLinear(layer[name], layer.innerNorms ? rmsNorm(x, layer.innerNorms[name], eps) : x);
+function project(shape: CheckpointShape, layer: LayerWeights, name: Projection, x: Vector): Vector {
+  const input = layer.innerNorms ? rmsNorm(x, layer.innerNorms[name], shape.eps) : x;
+  if (shape.keepsFloats) return floatLinear(layer[name], input);
+  // Models whose activations were 16 bit in training have a scale for each 128 columns.
+  const isInGroups = shape.isGrouped || shape.family === "minicpm";
+  return bitLinear(layer[name], input, isInGroups ? 128 : input.length);
 }
 
 /** Element i of a head turns with element i + headDim / 2. */
-function rotate(x: Vector, at: number, position: number, { headDim, theta, yarn }: CheckpointShape): void {
+function rotate(x: Vector, at: number, position: number, shape: CheckpointShape): void {
+  const { headDim, theta, yarn } = shape;
   for (let i = 0; i < headDim / 2; i++) {
     const usual = theta ** ((-2 * i) / headDim);
     const { frequency, factor } = yarn
       ? stretched(usual, i, headDim, theta, yarn)
-      : { frequency: usual, factor: 1 };
+      : { frequency: turned(usual, i, shape), factor: attentionFactorOf(shape) };
     const angle = position * frequency;
     const [a, b] = [x[at + i] ?? 0, x[at + i + headDim / 2] ?? 0];
     x[at + i] = factor * (a * Math.cos(angle) - b * Math.sin(angle));
     x[at + i + headDim / 2] = factor * (b * Math.cos(angle) + a * Math.sin(angle));
   }
+}
+
+/** The frequency of pair i by the other rules: transformers' `modeling_rope_utils`, each as its source has it. */
+function turned(usual: number, i: number, { rotation, headDim, theta, context }: CheckpointShape): number {
+  switch (rotation?.kind) {
+    case undefined:
+      return usual;
+    case "linear":
+      return usual / rotation.factor;
+    case "dynamic": {
+      const ratio = Math.max(context, rotation.original) / rotation.original;
+      const base = theta * (rotation.factor * ratio - (rotation.factor - 1)) ** (headDim / (headDim - 2));
+      return base ** ((-2 * i) / headDim);
+    }
+    case "llama3": {
+      const turns = (rotation.original * usual) / (2 * Math.PI); // within the context of training
+      if (turns < rotation.low) return usual / rotation.factor;
+      if (turns > rotation.high) return usual;
+      const kept = (turns - rotation.low) / (rotation.high - rotation.low);
+      return usual * (kept + (1 - kept) / rotation.factor);
+    }
+    case "longrope":
+      return usual / ((context > rotation.original ? rotation.long : rotation.short)[i] ?? Number.NaN);
+  }
+}
+
+function attentionFactorOf({ rotation }: CheckpointShape): number {
+  return rotation?.kind === "longrope" ? rotation.attention : 1;
 }
 
 /** YaRN: pairs that turn 32 times or more in the context of training are kept, those that turn once or less are interpolated. */
@@ -166,31 +201,32 @@ function rmsNorm(x: Vector, weight: Float64Array, eps: number): Vector {
   return x.map((v, i) => v * r * (weight[i] ?? 0));
 }
 
-/** W · x with x rounded to 127 steps of its largest element, or each 128 columns of it to steps of their own. */
-function bitLinear({ rows, cols, trits, scale, groupScales }: TernaryMatrix, x: Vector): Vector {
-  if (groupScales) {
-    const groups = range(cols / 128).map((g) => {
-      const columns = range(128).map((c) => 128 * g + c);
-      const part = { rows, cols: 128, scale: 1, trits: new Int8Array(rows * 128) };
-      range(rows).forEach((r) => {
-        part.trits.set(trits.subarray(r * cols + 128 * g, r * cols + 128 * (g + 1)), r * 128);
-      });
-      return bitLinear(
-        part,
-        columns.map((c) => x[c] ?? 0),
-      );
-    });
-    return range(rows).map((r) =>
-      sum(groups.map((group, g) => (group[r] ?? 0) * (groupScales[r * groups.length + g] ?? 0))),
-    );
-  }
-  const steps = 127 / Math.max(...x.map(Math.abs), 1e-5);
-  const rounded = x.map((v) => Math.min(127, Math.max(-128, roundHalfToEven(v * steps))));
+/** W · x in floats. */
+function floatLinear({ rows, cols, trits, scale, groupScales }: TernaryMatrix, x: Vector): Vector {
+  const scaleAt = (r: number, c: number) =>
+    groupScales ? (groupScales[r * (cols / 128) + (c >> 7)] ?? 0) : scale;
   return range(rows).map((r) => {
     let total = 0;
-    for (let c = 0; c < cols; c++) total += (trits[r * cols + c] ?? 0) * (rounded[c] ?? 0);
-    return (total * scale) / steps;
+    for (let c = 0; c < cols; c++) total += (trits[r * cols + c] ?? 0) * (x[c] ?? 0) * scaleAt(r, c);
+    return total;
   });
+}
+
+/** W · x with each `group` columns of x rounded to 127 steps of their largest element. */
+function bitLinear({ rows, cols, trits, scale, groupScales }: TernaryMatrix, x: Vector, group: number): Vector {
+  const out: Vector = range(rows).map(() => 0);
+  for (let first = 0; first < cols; first += group) {
+    const part = x.slice(first, Math.min(cols, first + group));
+    const steps = 127 / Math.max(...part.map(Math.abs), 1e-5);
+    const rounded = part.map((v) => Math.min(127, Math.max(-128, roundHalfToEven(v * steps))));
+    for (let r = 0; r < rows; r++) {
+      let total = 0;
+      for (const [c, value] of rounded.entries()) total += (trits[r * cols + first + c] ?? 0) * value;
+      const own = groupScales ? (groupScales[r * (cols / 128) + first / 128] ?? 0) : scale;
+      out[r] = (out[r] ?? 0) + (total * own) / steps;
+    }
+  }
+  return out;
 }
 
 function roundHalfToEven(x: number): number {

@@ -9,7 +9,10 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { BitNet } from "bitnet.ts";
+import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { asked, hostedText, inlinePolicy, isolation, textAt } from "./hosted-app.ts";
 import {
   createProject,
   makeTarballs,
@@ -20,6 +23,7 @@ import {
   streamingServer,
   tinyModel,
 } from "./packed-project.ts";
+import { isBrowserMissing, startBrowser } from "./web-page.ts";
 
 const node = process.execPath;
 const libc = process.platform === "linux" ? "-gnu" : "";
@@ -207,7 +211,12 @@ export const wrong: number = BitNet.load("x");\n`;
         "--outfile=out/server.mjs",
       ];
       await project.run(installed(".bin", "esbuild"), ["server.mjs", ...args]);
-      await expectNativeStream(spawn(node, ["out/server.mjs"], { cwd: project.folder }));
+      const child = spawn(node, ["out/server.mjs"], { cwd: project.folder });
+      try {
+        await expectNativeStream(child);
+      } finally {
+        child.kill();
+      }
     });
 
     it("an esbuild bundle with everything inside says what to do, or is native where it has a require", async () => {
@@ -254,38 +263,66 @@ export const wrong: number = BitNet.load("x");\n`;
     });
   });
 
-  it.skipIf(process.env.BITNET_NEXT !== "1")(
-    "a route of Next streams natively from the standalone output",
-    async () => {
-      project.install("next@16.4.6", "react@19.3.1", "react-dom@19.3.1");
-      project.write(
-        "next.config.mjs",
-        `export default { output: "standalone", serverExternalPackages: ["bitnet.ts"], outputFileTracingRoot: ${JSON.stringify(project.folder)} };`,
-      );
-      project.write(
-        "app/layout.js",
-        `export default ({ children }) => <html><body>{children}</body></html>;`,
-      );
-      project.write("app/page.js", `export default () => <p>bitnet</p>;`);
-      project.write("app/write/route.js", nextRoute);
-      await project.run(node, [installed("next", "dist", "bin", "next"), "build"], {
+  describe.skipIf(process.env.BITNET_NEXT !== "1")("and Next", () => {
+    const example = join(root, "examples", "next");
+    const build = (...options: string[]) =>
+      project.run(node, [installed("next", "dist", "bin", "next"), "build", ...options], {
         NEXT_TELEMETRY_DISABLED: "1",
       });
-      const standalone = join(project.folder, ".next", "standalone");
-      const moved = `${project.folder}-standalone`;
-      cpSync(standalone, moved, { recursive: true, verbatimSymlinks: true });
+    let browser: Browser;
+    let written: string;
+    beforeAll(async () => {
+      project.install("next@16.4.6", "react@19.3.1", "react-dom@19.3.1");
+      cpSync(join(example, "app"), join(project.folder, "app"), { recursive: true });
+      cpSync(tinyModel, project.write("public/tiny.gguf", ""));
+      const model = await BitNet.load(tinyModel);
+      written = await model.generate(asked.prompt, asked.options).text;
+      await model.dispose();
+      if (!isBrowserMissing()) browser = await startBrowser();
+    }, 600_000);
+    afterAll(() => browser?.close());
+
+    it("with Turbopack: a route streams natively from the standalone output, and the example's page writes", async () => {
+      const { folder } = project;
+      project.write("next.config.mjs", nextConfig(folder));
+      project.write("app/write/route.js", nextRoute);
+      await build();
+      const moved = `${folder}-standalone`;
+      cpSync(join(folder, ".next", "standalone"), moved, { recursive: true, verbatimSymlinks: true });
+      cpSync(join(folder, ".next", "static"), join(moved, ".next", "static"), { recursive: true });
+      cpSync(join(folder, "public"), join(moved, "public"), { recursive: true });
       const child = spawn(node, ["server.js"], {
         cwd: moved,
         env: { ...process.env, PORT: String(await freePort()), HOSTNAME: "127.0.0.1" },
       });
       try {
-        await expectNativeStream(child, "/write", /127\.0\.0\.1:(\d+)[\s\S]*Ready/);
+        const url = await expectNativeStream(child, "/write", /127\.0\.0\.1:(\d+)[\s\S]*Ready/);
+        if (!isBrowserMissing()) expect(await textAt(browser, url, { isExample: true })).toBe(written);
       } finally {
+        child.kill();
         rmSync(moved, { recursive: true, force: true });
       }
-    },
-  );
+    });
+
+    it.skipIf(isBrowserMissing())("with webpack: the example, exported, writes", async () => {
+      rmSync(join(project.folder, "app", "write"), { recursive: true, force: true });
+      cpSync(join(example, "next.config.mjs"), join(project.folder, "next.config.mjs"));
+      await build("--webpack");
+      const app = { isExample: true, contentPolicy: inlinePolicy };
+      expect(await hostedText(browser, join(project.folder, "out"), app)).toBe(written);
+    });
+  });
 });
+
+/** Beside what the example has: a server of its own with the headers of isolation. */
+const nextConfig = (folder: string) => `export default {
+  output: "standalone",
+  serverExternalPackages: ["bitnet.ts"],
+  outputFileTracingRoot: ${JSON.stringify(folder)},
+  headers: async () => [{ source: "/:path*", headers: ${JSON.stringify(
+    Object.entries(isolation).map(([key, value]) => ({ key, value })),
+  )} }],
+};`;
 
 const nextRoute = `import { BitNet } from "bitnet.ts";
 export const dynamic = "force-dynamic";
@@ -314,24 +351,22 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Waits for the port that the server prints, and reads one answer. */
-async function expectNativeStream(child: ChildProcess, path = "/", port = /^(\d+)$/m): Promise<void> {
-  try {
-    const found = await new Promise<string>((resolve, reject) => {
-      let said = "";
-      for (const stream of [child.stdout, child.stderr])
-        stream?.setEncoding("utf8").on("data", (text: string) => {
-          said += text;
-          const match = port.exec(said);
-          if (match) resolve(match[1] ?? "");
-        });
-      child.on("close", () => reject(new Error(`the server ended: ${said}`)));
-    });
-    const { backend, chunks, text } = await readStream(`http://127.0.0.1:${found}${path}`);
-    expect(backend).toBe("native");
-    expect(chunks).toBeGreaterThan(3);
-    expect(text.length).toBeGreaterThan(20);
-  } finally {
-    child.kill();
-  }
+/** Waits for the port that the server prints, and reads one answer. @returns The server's address. */
+async function expectNativeStream(child: ChildProcess, path = "/", port = /^(\d+)$/m): Promise<string> {
+  const found = await new Promise<string>((resolve, reject) => {
+    let said = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream?.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+        const match = port.exec(said);
+        if (match) resolve(match[1] ?? "");
+      });
+    child.on("close", () => reject(new Error(`the server ended: ${said}`)));
+  });
+  const url = `http://127.0.0.1:${found}`;
+  const { backend, chunks, text } = await readStream(url + path);
+  expect(backend).toBe("native");
+  expect(chunks).toBeGreaterThan(3);
+  expect(text.length).toBeGreaterThan(20);
+  return url;
 }

@@ -111,14 +111,14 @@ describe("the context", () => {
     ["white space", " \n".repeat(500_000)],
     ["NUL characters", "\0".repeat(1_000_000)],
     ["lone surrogates", "\ud800".repeat(350_000)],
-  ])("is exceeded quickly by a megabyte of %s", async (_, text) => {
+  ])("is exceeded by a megabyte of %s", async (_, text) => {
     const model = await load();
-    const start = performance.now();
-    expect(failure(() => model.generate(text)).code).toBe("CONTEXT_EXCEEDED");
-    expect(performance.now() - start).toBeLessThan(2000);
+    await expect(model.generate(text).result).rejects.toMatchObject({ code: "CONTEXT_EXCEEDED" });
+    const chat = model.createChat();
     // A template may trim white space.
     if (text.trim() !== "")
-      expect(failure(() => model.createChat().send(text)).code).toBe("CONTEXT_EXCEEDED");
+      await expect(chat.send(text).result).rejects.toMatchObject({ code: "CONTEXT_EXCEEDED" });
+    expect(chat.messages).toEqual([]);
     expect(model.stats()).toMatchObject({ running: 0, waiting: 0, steps: 0 });
   });
 

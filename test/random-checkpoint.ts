@@ -18,6 +18,10 @@ export interface CheckpointShape {
   isBinary?: boolean;
   /** YaRN: factor, and the context of training. */
   yarn?: { factor: number; original: number };
+  /** Activations are not rounded at all, as with `activations: "f32"` of the reference: no step of int8 may fall to either side. */
+  keepsFloats?: boolean;
+  /** How rotations are stretched, other than by YaRN. */
+  rotation?: Rotation;
   hidden: number;
   ffn: number;
   layers: number;
@@ -35,6 +39,13 @@ export interface CheckpointShape {
   /** Bits of an embedding's integers: 4 fits Q4_0, 6 fits Q6_K, 8 fits Q8_0, as do fewer. */
   embeddingBits: 4 | 6 | 8;
 }
+
+export type Rotation =
+  | { kind: "linear"; factor: number }
+  | { kind: "dynamic"; factor: number; original: number }
+  | { kind: "llama3"; factor: number; low: number; high: number; original: number }
+  /** Divisors [headDim / 2] for contexts up to the original one and beyond, and a factor on cosines and sines. */
+  | { kind: "longrope"; short: number[]; long: number[]; original: number; attention: number };
 
 /** W = trits · scale, [rows, cols] row-major. */
 export interface TernaryMatrix {

@@ -21,13 +21,16 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-async function stateOf(choices: Partial<GgufChoices>): Promise<number[]> {
+async function stateOf(choices: Partial<GgufChoices>, contextLength?: number): Promise<number[]> {
   const path = join(folder, `${nWritten++}.gguf`);
   await writeFile(
     path,
     await ggufBytes(checkpoint, { ternary: { kind: "packed", packing: "i2_s" }, ...choices }),
   );
-  const model = await BitNet.load(path, { backend: "reference" });
+  const model = await BitNet.load(path, {
+    backend: "reference",
+    ...(contextLength ? { contextLength } : {}),
+  });
   try {
     const { embeddings } = await model.embed([[5, 6, 7, 8, 9, 10]], { pooling: "last" });
     return Array.from(embeddings[0] ?? []);
@@ -60,5 +63,35 @@ describe("rope_freqs", () => {
     await expect(stateOf(short)).rejects.toThrow(/rope_freqs\.weight" is 1 × 8.*1 × 16/);
     for (const wrong of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
       await expect(stateOf(divisors(1, wrong))).rejects.toThrow(/divisor 1 is/);
+  });
+});
+
+describe("rope_factors", () => {
+  const list = (divisor: number) => new Float32Array(16).fill(divisor);
+  const longRope = (original: number, attention?: number): Partial<GgufChoices> => ({
+    extra: { "rope_factors_long.weight": list(4), "rope_factors_short.weight": list(2) },
+    metadata: {
+      "llama.rope.scaling.type": { type: "string", value: "longrope" },
+      "llama.rope.scaling.original_context_length": { type: "u32", value: original },
+      ...(attention === undefined
+        ? {}
+        : { "llama.rope.scaling.attn_factor": { type: "f32", value: attention } }),
+    },
+  });
+
+  it("divide frequencies by one list up to the context of training, and by the other beyond", async () => {
+    const [two, four] = [await stateOf(divisors(2)), await stateOf(divisors(4))];
+    expect(two).not.toEqual(four);
+    expect(await stateOf(longRope(40))).toEqual(four); // the context is 100
+    expect(await stateOf(longRope(40), 40)).toEqual(two);
+    expect(await stateOf(longRope(100))).toEqual(two);
+    expect(await stateOf(longRope(100, 1.5))).not.toEqual(two);
+  });
+
+  it("are refused without a rule that says from where on, and missing, in words", async () => {
+    const { extra } = longRope(40);
+    await expect(stateOf({ extra: extra ?? {} })).rejects.toThrow(/rope_factors_short\.weight.*longrope/);
+    const { metadata } = longRope(40);
+    await expect(stateOf({ metadata: metadata ?? {} })).rejects.toThrow(/rope_factors_short\.weight" is missing/);
   });
 });

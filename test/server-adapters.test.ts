@@ -1,11 +1,14 @@
 /** Adapters through the server: a request names one as its model, and gets the bits that the library gives with it alone. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BitNet, embeddedModelPath } from "bitnet.ts";
 import { Ollama } from "ollama";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { needOf } from "#server/memory-need.ts";
+import { ggufBytes } from "./checkpoint-gguf.ts";
+import { type CheckpointShape, randomCheckpoint } from "./random-checkpoint.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 import { checkWire } from "./server-wire.ts";
 import { trainAdapter } from "./trained-adapter.ts";
@@ -151,6 +154,70 @@ test("every dialect takes one, kept answers and prefixes are their own", async (
     await kept.end();
   }
 }, 60_000);
+
+test("of several models an adapter is the one's that it fits, or the one's that is named", async () => {
+  const other = join(folder, "other.gguf");
+  const shape: CheckpointShape = {
+    family: "bitnet-b1.58",
+    ...{ hidden: 64, ffn: 96, layers: 1, heads: 2, kvHeads: 1, headDim: 32, vocab: 320, tokens: 320 },
+    ...{ context: 64, theta: 10000, eps: 1e-5, isTied: true, embeddingBits: 8 },
+  };
+  const ternary = { kind: "packed", packing: "i2_s" } as const;
+  writeFileSync(other, await ggufBytes(randomCheckpoint(shape, 3), { ternary }));
+  const start = (...args: string[]) => startServerProcess(["--model", `other=${other}`, ...args]);
+  const both = ["--model", `base=${base}`];
+  const placed = await start(
+    ...both,
+    "--lora",
+    `first=${paths.first}`,
+    "--lora",
+    `second@base=${paths.second}`,
+  );
+  try {
+    const { data } = (await (await placed.get("/v1/models")).json()) as {
+      data: { id: string; parent?: string }[];
+    };
+    expect(data.map(({ id, parent }) => [id, parent])).toEqual([
+      ["other", undefined],
+      ["base", undefined],
+      ["first", "base"],
+      ["second", "base"],
+    ]);
+    const logprobs = async (of: ServerProcess, model: string) => {
+      const body = { model, prompt, seed: 1, max_tokens: 4, temperature: 0.8, logprobs: 0 };
+      const response = await of.post("/v1/completions", body);
+      expect(response.status).toBe(200);
+      return ((await response.json()) as Completion).choices[0]?.logprobs.token_logprobs;
+    };
+    const own = await logprobs(placed, "base");
+    for (const name of ["first", "second"]) {
+      expect(await logprobs(placed, name)).toEqual(await logprobs(server, name));
+      expect(await logprobs(placed, name)).not.toEqual(own);
+    }
+  } finally {
+    await placed.end();
+  }
+  await expect(start(...both, "--lora", `first@other=${paths.first}`)).rejects.toThrow(
+    /does not fit the model/,
+  );
+  await expect(start(...both, "--lora", `first@third=${paths.first}`)).rejects.toThrow(
+    /there are other, base/,
+  );
+  await expect(start("--model", `same=${other}`, "--lora", `first=${paths.first}`)).rejects.toThrow(
+    /first fits no served model; other: .*; same: /,
+  );
+}, 120_000);
+
+test("its bytes count for the memory that models may take", async () => {
+  const cacheTokens = 256;
+  const needed = async (adapters: Record<string, string>) =>
+    (await needOf(base, { cacheTokens, adapters }, 2 ** 30)).bytes;
+  const bytes = (await needed({ first: paths.first ?? "" })) - (await needed({}));
+  const file = statSync(join(paths.first ?? "", "adapter_model.safetensors")).size;
+  expect(bytes).toBeGreaterThan(0.9 * file);
+  expect(bytes).toBeLessThanOrEqual(file);
+  expect((await needed(paths)) - (await needed({}))).toBe(2 * bytes);
+});
 
 test("names that say two things are refused at the start", async () => {
   const start = (...args: string[]) => startServerProcess(["--model", `base=${base}`, ...args]);

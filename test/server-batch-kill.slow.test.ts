@@ -7,8 +7,8 @@ import { hasRedis, startRedis } from "./redis-process.ts";
 import { seededIntegers } from "./seeded.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
-const nLines = 500;
-const nKills = 20;
+const nLines = Number(process.env.BITNET_KILL_LINES ?? 500);
+const nKills = Number(process.env.BITNET_KILLS ?? 20);
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "bitnet-kill-"));
@@ -66,13 +66,13 @@ async function answers(server: ServerProcess, batch: Batch): Promise<Map<string,
   return found;
 }
 
-/** The journals of the batch: the only files of the kind without a record beside them. */
+/** The journals of the batch, which lie beside its record until it ends. */
 async function journals(): Promise<string[]> {
-  const [tenant = ""] = await readdir(join(folder, "files"));
-  const names = await readdir(join(folder, "files", tenant));
+  const [tenant = ""] = await readdir(join(folder, "batches"));
+  const names = await readdir(join(folder, "batches", tenant));
   return names
-    .filter((name) => name.endsWith(".bin") && !names.includes(name.replace(".bin", ".json")))
-    .map((name) => join(folder, "files", tenant, name));
+    .filter((name) => /\.(output|error)$/.test(name))
+    .map((name) => join(folder, "batches", tenant, name));
 }
 
 const totalSize = async () => {
@@ -109,7 +109,7 @@ test("killed at twenty random moments, every line is answered exactly once", asy
 }, 300_000);
 
 test.skipIf(!hasRedis)(
-  "two servers with one Redis, either killed at twenty random moments, and Redis twice: the same",
+  "two servers with one Redis under load, either killed at twenty random moments, one stopped for a while, and Redis four times: the same",
   async () => {
     const own = await mkdtemp(join(tmpdir(), "bitnet-kill-"));
     const redis = await startRedis(own);
@@ -123,21 +123,50 @@ test.skipIf(!hasRedis)(
       ).json()) as Batch;
       return status === "completed" ? Number.POSITIVE_INFINITY : counts.completed + counts.failed;
     };
+    let isOver = false;
+    const statuses = new Set<number>();
+    const client = async (at: 0 | 1) => {
+      while (!isOver) {
+        const body = { prompt: "Hello", max_tokens: 4, seed: statuses.size };
+        const headers = { "cache-control": "no-cache" };
+        // One that is killed meanwhile answers nothing.
+        const answer = await servers[at].post("/v1/completions", body, headers).catch(() => null);
+        if (answer !== null) statuses.add(answer.status);
+        await answer?.text().catch(() => {});
+      }
+    };
+    const clients = [client(0), client(1)];
+    const holds = async (server: ServerProcess) =>
+      /bitnet_num_batches 1/.test(await (await server.get("/metrics")).text());
     for (let kill = 0; kill < nKills; kill++) {
       const goal = (await progress()) + (random() % 20);
       while ((await progress()) < goal) await new Promise((resolve) => setImmediate(resolve));
-      if (kill % 8 === 7) {
+      if (kill % 5 === 4) {
         await redis.kill();
         await redis.start();
       }
       const at = (random() % 2) as 0 | 1;
+      if (kill === 10) {
+        // It stands still, the other takes the batch over, and then it goes on as if nothing had been.
+        while (!(await holds(servers[0])) && !(await holds(servers[1])))
+          await new Promise((resolve) => setImmediate(resolve));
+        const stopped = (await holds(servers[0])) ? 0 : 1;
+        const other = stopped === 0 ? 1 : 0;
+        servers[stopped].child.kill("SIGSTOP");
+        while (!(await holds(servers[other]))) await new Promise((resolve) => setImmediate(resolve));
+        servers[stopped].child.kill("SIGCONT");
+        continue;
+      }
       await servers[at].end("SIGKILL");
       servers[at] = await start();
     }
+    isOver = true;
+    await Promise.all(clients);
+    expect([...statuses]).toEqual([200]);
     const batch = await untilEnded(servers[0], id);
     expect(batch).toMatchObject({
       status: "completed",
-      request_counts: { total: nLines, completed: nLines * 0.9 },
+      request_counts: { total: nLines, completed: nLines * 0.9, failed: nLines * 0.1 },
     });
     const broken = await answers(servers[0], batch);
     const whole = await answers(servers[1], await untilEnded(servers[1], await createBatch(servers[1])));

@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { embeddedModelPath } from "bitnet.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { hostileForm } from "./hostile-forms.ts";
+import { hostileHttp, httpKinds, sendRaw } from "./hostile-http.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 import { trainAdapter } from "./trained-adapter.ts";
 
@@ -40,6 +42,9 @@ const paths = [
     " ",
   ),
   ..."/api/show /completion /tokenize /detokenize /apply-template /v1/embeddings /v1/models/%00 /v1/responses/x".split(
+    " ",
+  ),
+  ..."/chat/completions /completions /responses /embeddings /v1/tokenize /v1/detokenize /infill /v1/rerank".split(
     " ",
   ),
   ..."/api/pull /api/copy /api/create /api/push /api/embed /api/embeddings /v1/files /v1/batches /v1/batches/x/cancel".split(
@@ -171,7 +176,7 @@ function hostileBody(random: () => number): string | Uint8Array {
 }
 
 /** A form as a browser sends it, and as nobody should. */
-function hostileForm(random: () => number): { body: string; type: string } {
+function hostileUpload(random: () => number): { body: string; type: string } {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
   const boundary = pick(["x", "x".repeat(70), "", "a b", '"q"']);
   const part = () =>
@@ -184,37 +189,106 @@ function hostileForm(random: () => number): { body: string; type: string } {
   };
 }
 
-test(`${nRequests} hostile requests`, { timeout: 3_600_000 }, async () => {
-  let next = 0;
+/** The request of that number. @returns The statuses of its answers. */
+async function send(i: number): Promise<readonly number[]> {
+  const random = generator(i);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
+  const kind = random();
+  if (kind < 0.3) {
+    const http = pick(httpKinds);
+    const bytes = hostileHttp(http, random);
+    const { statuses, text } = await sendRaw(server.port, bytes).catch((cause: unknown) => {
+      throw new Error(`request ${i}: ${http}: ${bytes.toString("latin1").slice(0, 300)}`, { cause });
+    });
+    check(`request ${i}: ${http}: ${bytes.toString("latin1").slice(0, 300)}`, statuses, text);
+    return statuses;
+  }
+  if (kind < 0.36) {
+    const { path, body } = hostileForm(random);
+    return ask(i, "POST", path, { body: JSON.stringify(body) });
+  }
+  const [method, path] = random() < 0.1 ? pick(otherRequests) : (["POST", pick(paths)] as const);
+  const form = path === "/v1/files" && random() < 0.8 ? hostileUpload(random) : null;
+  const body = method === "GET" ? undefined : (form?.body ?? hostileBody(random));
+  return ask(i, method, path, {
+    ...(body === undefined ? {} : { body: body as BodyInit }),
+    ...(form === null ? {} : { headers: { "content-type": form.type } }),
+  });
+}
+
+async function ask(i: number, method: string, path: string, init: RequestInit): Promise<readonly number[]> {
+  const sent = `request ${i} ${method} ${path} ${String(init.body).slice(0, 400)}`;
+  const signal = AbortSignal.timeout(120_000);
+  const response = await fetch(server.url + path, { method, signal, ...init }).catch((cause: unknown) => {
+    throw new Error(`${sent}: no answer; ${server.log().slice(-500)}`, { cause });
+  });
+  check(sent, [response.status], await response.text());
+  return [response.status];
+}
+
+function check(sent: string, statuses: readonly number[], text: string): void {
+  const shown = `${sent} → ${statuses.join()} ${text.slice(0, 300)}`;
+  expect(
+    statuses.some((status) => status === 500 || status === 502),
+    shown,
+  ).toBe(false);
+  expect(/internal error/.test(text), shown).toBe(false);
+}
+
+test(`${nRequests} hostile requests`, { timeout: 4 * 3_600_000 }, async () => {
+  let next = Number(process.env.BITNET_HOSTILE_FROM ?? 0);
+  const end = next + nRequests;
   const seen = new Map<number, number>();
   const work = async () => {
-    for (let i = next++; i < nRequests; i = next++) {
-      const random = generator(i);
-      const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
-      const [method, path] = random() < 0.1 ? pick(otherRequests) : (["POST", pick(paths)] as const);
-      const form = path === "/v1/files" && random() < 0.8 ? hostileForm(random) : null;
-      const body = method === "GET" ? undefined : (form?.body ?? hostileBody(random));
-      const response = await fetch(server.url + path, {
-        method,
-        ...(body === undefined ? {} : { body: body as BodyInit }),
-        ...(form === null ? {} : { headers: { "content-type": form.type } }),
-      }).catch((cause: unknown) => {
-        const sent = `request ${i} ${method} ${path} ${JSON.stringify(form)} ${String(body).slice(0, 300)}`;
-        throw new Error(`${sent}: no answer; ${server.log().slice(-500)}`, { cause });
-      });
-      const text = await response.text();
-      const shown = `request ${i} ${method} ${path} ${String(body).slice(0, 300)} → ${response.status} ${text.slice(0, 300)}`;
-      expect([500, 502].includes(response.status), shown).toBe(false);
-      expect(/internal error/.test(text), shown).toBe(false);
-      seen.set(response.status, (seen.get(response.status) ?? 0) + 1);
-    }
+    for (let i = next++; i < end; i = next++)
+      for (const status of await send(i)) seen.set(status, (seen.get(status) ?? 0) + 1);
   };
   await Promise.all(Array.from({ length: 8 }, work));
   expect(seen.get(200) ?? 0).toBeGreaterThan(nRequests / 50);
   expect(seen.get(400) ?? 0).toBeGreaterThan(nRequests / 10);
   expect(server.child.exitCode).toBe(null);
+  await expectIdle();
+});
+
+async function expectIdle(): Promise<void> {
   const { requests } = (await (await server.get("/stats")).json()) as {
     requests: { running: number; queued: number };
   };
   expect(requests).toMatchObject({ running: 0, queued: 0 });
+}
+
+test("requests behind each other on one connection are answered in their order", async () => {
+  const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+  const body = JSON.stringify({ prompt: "The", max_tokens: 2, temperature: 0, model: "tiny" });
+  const post = `POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  const bytes = Buffer.from([get("/health/live"), post, get("/none"), post, get("/v1/models")].join(""));
+  const { statuses, text } = await sendRaw(server.port, bytes);
+  // The last is the goodbye.
+  expect(statuses).toEqual([200, 200, 404, 200, 200, 200]);
+  expect([...text.matchAll(/"text_completion"/g)].length).toBe(2);
 });
+
+test("an upload that is cut at any byte, said or not, is refused and leaves nothing", async () => {
+  const form = [
+    '--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n',
+    '--b\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{"custom_id":"1"}\r\n--b--\r\n',
+  ].join("");
+  const head = (length: number) =>
+    `POST /v1/files HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${length}\r\n\r\n`;
+  const files = async () =>
+    ((await (await server.get("/v1/files?limit=10000")).json()) as { data: unknown[] }).data.length;
+  const before = await files();
+  // The last line feed says nothing any more.
+  for (let at = 0; at < form.length - 2; at++) {
+    const cut = form.slice(0, at);
+    const said = await sendRaw(server.port, Buffer.from(head(at) + cut), { ending: "none" });
+    expect([at, said.statuses]).toEqual([at, [400]]);
+    const unsaid = await sendRaw(server.port, Buffer.from(head(form.length) + cut), { ending: "cut" });
+    expect([at, unsaid.statuses.filter((status) => status !== 400)]).toEqual([at, []]);
+  }
+  expect(await files()).toBe(before);
+  const whole = await sendRaw(server.port, Buffer.from(head(form.length) + form), { ending: "none" });
+  expect(whole.statuses).toEqual([200]);
+  expect(await files()).toBe(before + 1);
+  await expectIdle();
+}, 120_000);

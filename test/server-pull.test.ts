@@ -1,5 +1,5 @@
 /** Models that clients bring from a hub: only when the operator allows it, by name, within limits; against a hub of the test's own. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Ollama, type ProgressResponse } from "ollama";
@@ -221,6 +221,43 @@ test("two clients watch one download; it ends when both have left, and is gone o
   expect([whole.status, await whole.json()]).toEqual([200, { status: "success" }]);
   expect((await generate(allowed, repo)).status).toBe(200);
 });
+
+test("what was brought is there again after kill -9, without the hub, until it is deleted", async () => {
+  const data = join(home, "data");
+  const flags = ["--allow-pull", "tests/*", "--data", data];
+  const first = await start(...flags);
+  for (const model of [repo, `hf.co/${repo}`])
+    expect(await (await pull(first, { model, stream: false })).json()).toEqual({ status: "success" });
+  const textOf = async (of: ServerProcess, model: string) =>
+    ((await (await generate(of, model)).json()) as { response: string }).response;
+  const before = await textOf(first, repo);
+  expect(await first.end("SIGKILL")).toBe("SIGKILL");
+  const nAsked = hub.seen.length;
+  writeFileSync(join(data, "pulled", "torn.json"), '{"name":"tests/to');
+
+  const second = await start(...flags);
+  const names = async (of: ServerProcess) =>
+    (await new Ollama({ host: of.url }).list()).models.map(({ name }) => name);
+  expect(await names(second)).toEqual(["tiny:latest", `${repo}:latest`, `hf.co/${repo}:latest`]);
+  expect(await textOf(second, repo)).toBe(before);
+  expect((await pull(second, { model: repo, stream: false })).status).toBe(200);
+  expect(hub.seen.length).toBe(nAsked);
+  await new Ollama({ host: second.url }).delete({ model: `hf.co/${repo}` });
+  expect(await second.end("SIGKILL")).toBe("SIGKILL");
+
+  // What the operator no longer allows is not served; its files stay.
+  const stricter = await start("--allow-pull", "others/*", "--data", data);
+  expect(await names(stricter)).toEqual(["tiny:latest"]);
+  expect(stricter.log()).toContain("no longer allowed");
+  await stricter.end("SIGKILL");
+  const third = await start(...flags);
+  expect(await names(third)).toEqual(["tiny:latest", `${repo}:latest`]);
+  await third.end("SIGKILL");
+  rmSync(snapshot(), { recursive: true });
+  const without = await start(...flags);
+  expect(await names(without)).toEqual(["tiny:latest"]);
+  expect((await generate(without, repo)).status).toBe(404);
+}, 120_000);
 
 test("a pattern that is none is refused at the start", async () => {
   await expect(start("--allow-pull", "https://x/y")).rejects.toThrow(/expected owner\/name/);

@@ -1,9 +1,10 @@
 /** Servers that share one Redis: limits hold together, answers are found everywhere, batches outlive their server and Redis. */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { bitnet } from "./cli-process.ts";
+import { bitnet, tinyModel } from "./cli-process.ts";
+import { repo, startHub } from "./hub-server.ts";
 import { hasRedis, type RedisProcess, startRedis } from "./redis-process.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
@@ -148,6 +149,37 @@ test.skipIf(!hasRedis)(
     await fetch(`${a.url}/v1/responses/${second.id}`, { method: "DELETE" });
     expect((await b.get(`/v1/responses/${second.id}`)).status).toBe(404);
     for (const server of [a, b]) await server.end("SIGTERM");
+  },
+);
+
+test.skipIf(!hasRedis)(
+  "servers with a model of a hub, each in a cache of its own, share answers",
+  async () => {
+    const bytes = await readFile(tinyModel);
+    const files = { "model.gguf": { bytes, isLarge: true }, "again.gguf": { bytes, isLarge: true } };
+    const hub = await startHub(files);
+    const serve = async (cache: string, file: string) => {
+      const args = ["--redis", redis.url, "--model", `hf:${repo}:${file}`];
+      const env = { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: join(folder, cache) };
+      const server = await startServerProcess(args, env);
+      started.push(server);
+      return server;
+    };
+    const ask = async (server: ServerProcess) => {
+      const response = await complete(server, { temperature: 0, max_tokens: 5 });
+      await response.text();
+      return response.headers.get("x-bitnet-cache");
+    };
+    const first = await serve("hub-1", "model.gguf");
+    expect(await ask(first)).toBe("miss");
+    const second = await serve("hub-2", "model.gguf");
+    while ((await ask(second)) !== "hit") await new Promise((resolve) => setImmediate(resolve));
+    const stats = (await (await second.get("/stats")).json()) as { answer_cache: { misses: number } };
+    // What it has is what the first one computed.
+    expect(stats.answer_cache.misses).toBe(0);
+    expect(await ask(await serve("hub-2", "again.gguf"))).toBe("miss");
+    for (const server of started.splice(-3)) await server.end("SIGTERM");
+    await hub.close();
   },
 );
 

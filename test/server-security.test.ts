@@ -92,6 +92,68 @@ test("what is forbidden in a prompt is refused in every dialect, and ids are no 
   });
 });
 
+test("names and ids of calls are looked at as well, since templates print them", async () => {
+  const { post } = await start([{ name: "no-bombs", pattern: "bomb", on: "input" }]);
+  const called = (id: string, name: string) => ({
+    role: "assistant",
+    content: null,
+    tool_calls: [{ id, type: "function", function: { name, arguments: "{}" } }],
+  });
+  const asked = { role: "user", content: "x" };
+  for (const messages of [
+    [asked, called("c1", "bomb"), { role: "tool", tool_call_id: "c1", content: "y" }],
+    [asked, called("bomb", "f"), { role: "tool", tool_call_id: "c1", content: "y" }],
+    [asked, called("c1", "f"), { role: "tool", tool_call_id: "bomb", content: "y" }],
+    [{ ...asked, name: "bomb" }],
+  ]) {
+    const response = await post("/v1/chat/completions", { messages, max_tokens: 2 });
+    expect([response.status, response.headers.get("x-bitnet-code")]).toEqual([400, "CONTENT_FILTERED"]);
+  }
+});
+
+test("--secure: the reference's limits, no secrets in or out, scripts taken out, a log; flags win", async () => {
+  const data = join(folder, "secure");
+  server = await startServerProcess(["--secure", "--data", data]);
+  const report = (await (await server.get("/security")).json()) as { configuration: object };
+  expect(report.configuration).toMatchObject({
+    limits: { requestsPerMinute: 60 },
+    max_prompt_characters: 4096,
+    max_output_tokens: 1024,
+    filter_rules: { input: 3, output: 3 },
+    sanitizing: true,
+    audit: { with_texts: false },
+  });
+  const { post } = server;
+  const statusOf = async (content: string) =>
+    (await post("/v1/chat/completions", { messages: [{ role: "user", content }], max_tokens: 1 })).status;
+  expect(await statusOf("x".repeat(5000))).toBe(413);
+  expect(await statusOf("-----BEGIN RSA PRIVATE KEY-----")).toBe(400);
+  const chat = await post("/v1/chat/completions", {
+    messages: [{ role: "user", content: `<script>x</script>my key is sk-${"a1B2".repeat(8)}` }],
+    max_tokens: 2,
+  });
+  expect(chat.status).toBe(200);
+  expect(chat.headers.get("x-ratelimit-limit-requests")).toBe("60");
+  const statuses: number[] = [];
+  for (let i = 0; i < 62; i++) statuses.push((await post("/tokenize", { content: "x" })).status);
+  expect(statuses.filter((status) => status === 429).length).toBeGreaterThanOrEqual(2);
+  await server.end("SIGTERM");
+  const lines = (await readFile(join(data, "audit.log"), "utf8")).trim().split("\n");
+  expect(lines.some((line) => line.includes('"service-key"'))).toBe(true);
+  expect(lines.join()).not.toContain("a1B2");
+  server = await startServerProcess([
+    "--secure",
+    "--data",
+    data,
+    "--max-prompt",
+    "100",
+    "--requests-per-minute",
+    "7",
+  ]);
+  const own = (await (await server.get("/security")).json()) as { configuration: object };
+  expect(own.configuration).toMatchObject({ limits: { requestsPerMinute: 7 }, max_prompt_characters: 100 });
+}, 120_000);
+
 test("the model reads the replacement, and scripts are taken out", async () => {
   const { post } = await start(
     [{ name: "names", pattern: "\\bLincoln\\b", severity: "redact", on: "input", replacement: "Washington" }],

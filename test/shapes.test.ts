@@ -5,20 +5,11 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Backend,
-  bindModel,
-  describeModel,
-  type I2sLayout,
-  openModelFiles,
-  type PackingId,
-  type Program,
-  pageTokens,
-} from "@bitnet.ts/core";
+import { bindModel, describeModel, openModelFiles, type PackingId, type Program } from "@bitnet.ts/core";
 import { openPath } from "@bitnet.ts/core/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type GgufChoices, ggufBytes, splitGgufBytes } from "./checkpoint-gguf.ts";
-import { type HfChoices, hfFiles } from "./checkpoint-hf.ts";
+import type { HfChoices } from "./checkpoint-hf.ts";
+import { bitsOf, checkpointFiles, type Format, logitsOf, relativeError } from "./checkpoint-run.ts";
 import { naiveLogits } from "./naive-bitnet.ts";
 import {
   type Checkpoint,
@@ -89,16 +80,8 @@ const families: readonly [name: string, shape: CheckpointShape, tokenSeed: numbe
   ["qwen3", { ...blocky, family: "qwen3", yarn: { factor: 4, original: 64 } }, 2],
   ["qwen3 with norms in its projections", { ...narrow, family: "qwen3", hasInnerNorms: true }, 1],
   ["gemma3", { ...narrow, family: "gemma3", layers: 3, window: { size: 4, pattern: 3, theta: 500 } }, 1],
-  ["minicpm", { ...blocky, family: "minicpm", factors: { embedding: 12, residual: 0.25, logits: 0.125 } }, 1],
+  ["minicpm", { ...blocky, family: "minicpm", factors: { embedding: 12, residual: 0.25, logits: 0.125 } }, 4],
 ];
-
-interface Format {
-  name: string;
-  gguf?: GgufChoices;
-  parts?: number;
-  hf?: HfChoices;
-  i2sLayout?: I2sLayout;
-}
 
 const packed = (packing: Exclude<PackingId, "hf_u8">) => ({ kind: "packed", packing }) as const;
 
@@ -295,7 +278,7 @@ afterAll(() => rm(folder, { recursive: true }));
 async function bind(checkpoint: Checkpoint, format: Format): Promise<Program> {
   const place = join(folder, String(nWritten++));
   await mkdir(place);
-  for (const [name, bytes] of await filesOf(checkpoint, format)) await writeFile(join(place, name), bytes);
+  for (const [name, bytes] of await checkpointFiles(checkpoint, format)) await writeFile(join(place, name), bytes);
   const files = await openModelFiles(
     await openPath(place),
     format.i2sLayout ? { i2sLayout: format.i2sLayout } : {},
@@ -308,43 +291,6 @@ async function bind(checkpoint: Checkpoint, format: Format): Promise<Program> {
   }
 }
 
-async function filesOf(
-  checkpoint: Checkpoint,
-  { gguf, parts, hf }: Format,
-): Promise<Iterable<[string, Uint8Array]>> {
-  if (hf !== undefined) return hfFiles(checkpoint, hf);
-  if (gguf === undefined) throw new Error("a format without choices");
-  if (parts !== undefined) return splitGgufBytes(checkpoint, gguf, parts);
-  return [["model.gguf", await ggufBytes(checkpoint, gguf)]];
-}
-
-/** Logits of the rows from `firstHead` on. */
-async function logitsOf(
-  backend: Backend,
-  program: Program,
-  tokens: readonly number[],
-  firstHead: number,
-): Promise<Float32Array[]> {
-  const nPages = Math.ceil(tokens.length / pageTokens);
-  const executable = await backend.load(program, { kvType: "f32", nPages, maxRows: tokens.length });
-  try {
-    const { heads } = await executable.run({
-      tokens: Int32Array.from(tokens),
-      positions: Int32Array.from(tokens, (_, i) => i),
-      sequences: new Int32Array(tokens.length),
-      pageTables: [Int32Array.from({ length: nPages }, (_, i) => i)],
-      heads: tokens.map((_, row) => ({ row, want: { kind: "all" } }) as const).slice(firstHead),
-    });
-    return heads.map(({ logits }) => logits);
-  } finally {
-    await executable.dispose();
-  }
-}
-
-const bitsOf = (logits: Float32Array[]) =>
-  logits.map(({ buffer, byteOffset, byteLength }) =>
-    Buffer.from(buffer, byteOffset, byteLength).toString("base64"),
-  );
 const isas = usableIsas();
 const [best] = isas;
 
@@ -379,16 +325,6 @@ describe.each(cases)("$name", ({ shape, formats, tokenSeed, nTokens }) => {
       expect(relativeError(logits, naive[row] ?? []), `row ${row}`).toBeLessThan(2e-6);
   });
 });
-
-/**
- * Largest difference, in standard deviations of the logits. What lies at the border between two int8 steps may fall to either side in
- * f64 and in f32, and everything after it differs by percents. All seeds are chosen so that nothing does; then only the rounding of
- * f32 is left.
- */
-function relativeError(logits: Float32Array, exact: readonly number[]): number {
-  const deviation = Math.sqrt(exact.reduce((sum, v) => sum + v * v, 0) / exact.length);
-  return Math.max(...exact.map((v, id) => Math.abs((logits[id] ?? Number.NaN) - v))) / deviation;
-}
 
 /** Packed as Hugging Face does, which holds any shape whose rows are multiples of 4. */
 function randomShape(seed: number): CheckpointShape {

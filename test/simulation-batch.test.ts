@@ -4,15 +4,17 @@ import { type BatchPlan, current, simulateBatch } from "./simulation/simulate-ba
 
 vi.mock("node:fs/promises", () => {
   const call =
-    (name: "open" | "copyFile" | "rename" | "rm") =>
+    (name: "open" | "copyFile" | "rename" | "rm" | "link") =>
     (...args: unknown[]) => {
       if (current.disk === null) throw new Error("no disk is simulated");
       return (current.disk.module[name] as (...all: unknown[]) => unknown)(...args);
     };
-  return { open: call("open"), copyFile: call("copyFile"), rename: call("rename"), rm: call("rm") };
+  return Object.fromEntries(
+    (["open", "copyFile", "rename", "rm", "link"] as const).map((name) => [name, call(name)]),
+  );
 });
 
-const nSeeds = Number(process.env.BITNET_SIMULATION_SEEDS ?? 2000);
+const nSeeds = Number(process.env.BITNET_SIMULATION_SEEDS ?? 1000);
 
 test(`every line is there exactly once, over ${nSeeds} seeds`, { timeout: 24 * 3600 * 1000 }, async () => {
   const seen = new Set<string>();

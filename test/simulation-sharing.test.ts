@@ -80,8 +80,8 @@ describe("a planted bug is found", () => {
 
   test("answers: keys are mixed up", async () => {
     const { find } = AnswerCache.prototype;
-    vi.spyOn(AnswerCache.prototype, "find").mockImplementation(function (this: AnswerCache, key) {
-      return find.call(this, key === "entry 3" ? "entry 4" : key);
+    vi.spyOn(AnswerCache.prototype, "find").mockImplementation(function (this: AnswerCache, key, tenant) {
+      return find.call(this, key === "entry 3" ? "entry 4" : key, tenant);
     });
     expect(await firstFailure()).toMatch(/gets the answer of/);
   });

@@ -12,34 +12,53 @@ import {
   recommend,
   type StrategiesReport,
   type StrategyReport,
+  strategyPrompts,
 } from "bitnet.ts/strategies";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { bitnet } from "./cli-process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "bitnet-strategies-"));
-const prompt = "The people of the United States";
+const [prompt, timedPrompt] = strategyPrompts;
+/** Of the first prompt, and of all. */
 let expected = "";
+const texts: Record<string, string> = {};
 /** The reference takes long. */
 let measure = "reference";
-let ids: number[] = [];
+/** What comes after each text of the first two prompts, by its tokens. */
+const next: Record<string, number> = {};
 let server: Server;
 let base = "";
-let serverText = "";
+/** What the server that stands for llama-server makes of an answer. */
+let spoil: (text: string, asked: string) => { pieces: string[]; said?: number } = (text) => ({
+  pieces: [...text],
+});
 let vocabSize = 0;
-let promptIds: number[] = [];
+
+/** The prompt that a request holds. */
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  let text = "";
+  for await (const piece of request.setEncoding("utf8")) text += piece;
+  return (JSON.parse(text) as { prompt: string }).prompt;
+}
 
 /** What an OpenAI server and llama-server say. */
 function answer(request: IncomingMessage, response: ServerResponse): void {
   const { url = "" } = request;
-  request.resume();
   if (request.method === "GET") {
     const isOpen = url !== "/closed/v1/models";
     response.writeHead(isOpen ? 200 : 401).end("{}");
-  } else if (url === "/v1/completions") {
-    response.writeHead(200, { "content-type": "text/event-stream" });
-    for (const text of ["Once", " upon", ""])
-      response.write(`data: ${JSON.stringify({ choices: [{ text }] })}\r\n\r\n`);
-    response.end('data: {"choices":[]}\n\ndata: [DONE]\n\n');
+  } else if (url === "/v1/completions" || url === "/deaf/v1/completions" || url === "/echo/v1/completions") {
+    void bodyOf(request).then((asked) => {
+      const pieces = {
+        "/v1/completions": ["Once", " upon", ` ${asked.length}`, ""],
+        "/deaf/v1/completions": ["Once"],
+        "/echo/v1/completions": [asked, asked],
+      }[url];
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      for (const text of pieces ?? [])
+        response.write(`data: ${JSON.stringify({ choices: [{ text }] })}\r\n\r\n`);
+      response.end('data: {"choices":[]}\n\ndata: [DONE]\n\n');
+    });
   } else if (url === "/flood/v1/completions") {
     response.writeHead(200);
     const line = `data: ${JSON.stringify({ choices: [{ text: "x".repeat(65_536) }] })}\n\n`;
@@ -51,20 +70,31 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   } else if (url === "/silent/v1/completions") {
     response.writeHead(200).flushHeaders();
   } else if (url === "/completion") {
-    const timings = { prompt_ms: 12, predicted_per_second: 321 };
-    response.end(JSON.stringify({ content: serverText, tokens_predicted: 16, timings }));
+    void bodyOf(request).then((asked) => {
+      const { pieces, said = 321 } = spoil(texts[asked] ?? "", asked);
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      for (const content of pieces) response.write(`data: ${JSON.stringify({ content, stop: false })}\n\n`);
+      const timings = { prompt_ms: 0, predicted_per_second: said };
+      response.end(`data: ${JSON.stringify({ content: "", stop: true, timings })}\n\n`);
+    });
   } else response.writeHead(404).end("nothing here");
 }
 
 beforeAll(async () => {
   const model = await BitNet.load(embeddedModelPath(), { backend: "reference" });
-  const result = await model.generate(prompt, {
-    ...{ maxTokens: 16, temperature: 0, repeatPenalty: 1, ignoreEos: true },
-  }).result;
-  expected = result.text;
-  ids = [...result.ids];
+  for (const each of strategyPrompts) {
+    const { text, ids } = await model.generate(each, {
+      ...{ maxTokens: 16, temperature: 0, repeatPenalty: 1, ignoreEos: true },
+    }).result;
+    texts[each] = text;
+    const all = [...model.tokenizer.encode(each, { bos: model.tokenizer.addBos })];
+    for (const id of ids) {
+      next[all.join()] = id;
+      all.push(id);
+    }
+  }
+  expected = texts[prompt] ?? "";
   vocabSize = model.info.vocabSize;
-  promptIds = [...model.tokenizer.encode(prompt, { bos: model.tokenizer.addBos })];
   await model.dispose();
   if ((await backendReport()).some(({ name, isAvailable }) => name === "native" && isAvailable))
     measure = "native";
@@ -84,6 +114,12 @@ function program(name: string, text: string): string {
   writeFileSync(path, `#!/bin/sh\n${text}\n`);
   chmodSync(path, 0o755);
   return path;
+}
+
+/** A program that answers each prompt, which is its fourth argument. */
+function answering(name: string, textOf: (prompt: string) => string, more = ""): string {
+  const cases = [prompt, timedPrompt].map((each) => `${quoted(each)}) printf %s ${quoted(textOf(each))};;`);
+  return program(name, `case "$4" in ${cases.join(" ")} esac; ${more}`);
 }
 
 function quoted(text: string): string {
@@ -155,25 +191,30 @@ test("bitnet.cpp as a program: its text, its own figures, and its failures", asy
     "llama_perf_context_print: prompt eval time =      25.00 ms /     6 tokens (    4.17 ms per token,   240.00 tokens per second)",
     "llama_perf_context_print:        eval time =     100.00 ms /    15 runs   (    6.67 ms per token,   150.00 tokens per second)",
   ].join("\n");
-  const path = program(
+  const path = answering(
     "llama-cli",
-    `echo "$@" > ${quoted(join(folder, "arguments"))}; printf %s ${quoted(` ${prompt}${expected}\n`)}; printf %s ${quoted(log)} >&2`,
+    (each) => ` ${each}${texts[each]}\n`,
+    `echo "$@" > ${quoted(join(folder, "arguments"))}; printf %s ${quoted(log)} >&2`,
   );
   const found = (await examine({ ...beside("bitnet.cpp"), bitnetCpp: path, threads: 3 })).of("bitnet.cpp");
-  expect(found).toMatchObject({ verdict: "equal", text: expected, firstTokenMs: 25, tokensPerSecond: 150 });
+  expect(found).toMatchObject({
+    ...{ verdict: "equal", text: expected, firstTokenMs: expect.any(Number) },
+    detail: expect.stringContaining("says 150.0 tokens/s itself"),
+  });
+  expect(found.tokensPerSecond).not.toBe(150);
   expect(readFileSync(join(folder, "arguments"), "utf8").trim()).toBe(
-    `-m ${embeddedModelPath()} -p ${prompt} -n 16 -t 3 --temp 0 --ignore-eos -no-cnv`,
+    `-m ${embeddedModelPath()} -p ${timedPrompt} -n 16 -t 3 --temp 0 --ignore-eos -no-cnv`,
   );
   expect(found).toMatchObject({ memoryBytes: null, parallelTokensPerSecond: null });
 
-  const half = program(
-    "half",
-    `printf %s ${quoted(`${prompt}${expected.slice(0, Math.ceil(expected.length * 0.7))} else`)}`,
-  );
+  const half = answering("half", (each) => {
+    const text = texts[each] ?? "";
+    return `${each}${text.slice(0, Math.ceil(text.length * 0.7))} else`;
+  });
   expect((await examine({ ...beside("bitnet.cpp"), bitnetCpp: half })).of("bitnet.cpp").verdict).toBe(
     "alike",
   );
-  const wrong = program("wrong", `printf %s ${quoted(`${prompt} quite something else`)}`);
+  const wrong = answering("wrong", (each) => `${each} quite something else`);
   expect((await examine({ ...beside("bitnet.cpp"), bitnetCpp: wrong })).of("bitnet.cpp").verdict).toBe(
     "wrong",
   );
@@ -202,17 +243,19 @@ test("one that hangs is given up after its time", async () => {
 });
 
 test("servers: llama-server's form, OpenAI's, one that is closed and one that never stops", async () => {
-  serverText = expected;
   const report = await examine({
     ...beside("bitnet.cpp", "openai endpoint"),
     bitnetCpp: base,
     endpoint: `${base}/v1/`,
     endpointModel: "other",
   });
-  expect(report.of("bitnet.cpp")).toMatchObject({ verdict: "equal", firstTokenMs: 12, tokensPerSecond: 321 });
+  expect(report.of("bitnet.cpp")).toMatchObject({
+    ...{ verdict: "equal", firstTokenMs: expect.any(Number) },
+    detail: expect.stringContaining("says 321.0 tokens/s itself"),
+  });
   expect(report.of("openai endpoint")).toMatchObject({
     verdict: "answers",
-    text: "Once upon",
+    text: `Once upon ${prompt.length}`,
     detail: "other",
   });
   expect(report.of("openai endpoint").parallelTokensPerSecond).toBeGreaterThan(0);
@@ -231,20 +274,21 @@ test("libraries of the project", async () => {
   library(
     "@huggingface/transformers",
     `export const pipeline = async (task, model) => Object.assign(
-       async (prompt, options) => [{ generated_text: [task, model, options.max_new_tokens].join(" ") }],
-       { tokenizer: { encode: () => [1, 2, 3] } });`,
+       async (prompt, options) => [{ generated_text: [task, model, options.max_new_tokens, prompt].join(" ") }], {});`,
   );
   library(
     "node-llama-cpp",
     `export const getLlama = async () => ({ loadModel: async ({ modelPath }) => ({
-       createContext: async () => ({ getSequence: () => ({}) }), tokenize: () => [1, 2], dispose: async () => {} }) });
-     export class LlamaCompletion { async generateCompletion() { return ${JSON.stringify(expected)}; } }`,
+       createContext: async () => ({ getSequence: () => ({}) }), dispose: async () => {} }) });
+     const texts = ${JSON.stringify(texts)};
+     export class LlamaCompletion {
+       async generateCompletion(prompt, { onTextChunk }) { onTextChunk(texts[prompt]); return texts[prompt]; } }`,
     "./index.mjs",
   );
   // Knows what comes after each text: the model's own tokens.
   library(
     "onnxruntime-node",
-    `const next = ${JSON.stringify(Object.fromEntries(ids.map((id, i) => [promptIds.length + i, id])))};
+    `const next = ${JSON.stringify(next)};
      export class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
      export const InferenceSession = { create: async (path) => ({
        inputNames: path.includes("past") ? ["input_ids", "past_key_values.0.key"] : ["input_ids", "attention_mask"],
@@ -252,7 +296,7 @@ test("libraries of the project", async () => {
        run: async ({ input_ids, attention_mask }) => {
          const n = input_ids.data.length, data = new Float32Array(n * ${vocabSize});
          if (!attention_mask.data.every((one) => one === 1n)) throw new Error("a mask with holes");
-         data[(n - 1) * ${vocabSize} + next[n]] = 5;
+         data[(n - 1) * ${vocabSize} + next[[...input_ids.data].join()]] = 5;
          return { logits: { data, dims: [1, n, ${vocabSize}] } };
        } }) };`,
     { ".": [{ node: { import: "./index.mjs" } }] },
@@ -264,10 +308,15 @@ test("libraries of the project", async () => {
   });
   expect(report.of("transformers.js")).toMatchObject({
     verdict: "answers",
-    text: "text-generation some/model 16",
+    text: `text-generation some/model 16 ${prompt}`,
+    firstTokenMs: null,
   });
   expect(report.of("transformers.js").tokensPerSecond).toBeGreaterThan(0);
-  expect(report.of("node-llama-cpp")).toMatchObject({ verdict: "equal", text: expected });
+  expect(report.of("node-llama-cpp")).toMatchObject({
+    verdict: "equal",
+    text: expected,
+    firstTokenMs: expect.any(Number),
+  });
   expect(report.of("onnx runtime")).toMatchObject({ verdict: "equal", text: expected });
   const past = await examine({ only: ["onnx runtime", "transformers.js"], onnx: "past.onnx" });
   expect(past.of("onnx runtime")).toMatchObject({
@@ -278,6 +327,45 @@ test("libraries of the project", async () => {
     verdict: "unavailable",
     detail: "no model for it was named",
   });
+});
+
+test("engines that lie about themselves: speed is what the clock says, and one wrong text is enough", async () => {
+  const honest = (text: string) => ({ pieces: [...text] });
+  const lies: Record<string, [typeof spoil, StrategyReport["verdict"]]> = {
+    "claims a speed that nothing has": [(text) => ({ ...honest(text), said: 1e12 }), "equal"],
+    "streams everything at the end": [(text) => ({ pieces: [text] }), "equal"],
+    "streams nothing": [() => ({ pieces: [] }), "wrong"],
+    "repeats the prompt": [(_text, asked) => ({ pieces: [asked] }), "wrong"],
+    "repeats the prompt before its text": [(text, asked) => ({ pieces: [asked, text] }), "wrong"],
+    "is right at first": [(text, asked) => honest(asked === prompt ? text : "quick and wrong"), "wrong"],
+    "goes on beyond the text": [(text) => honest(`${text}${" and so on".repeat(100)}`), "wrong"],
+  };
+  for (const [name, [lie, verdict]] of Object.entries(lies)) {
+    spoil = lie;
+    const report = await examine({ ...beside("bitnet.cpp"), bitnetCpp: base });
+    const { firstTokenMs, tokensPerSecond, ...found } = report.of("bitnet.cpp");
+    expect([name, found.verdict]).toEqual([name, verdict]);
+    if (verdict === "wrong") {
+      expect([name, report.chosen]).toEqual([name, measure]);
+      expect(report.recommendations.map(({ strategy }) => strategy)).not.toContain("bitnet.cpp");
+    } else {
+      // Sixteen tokens at most, and no sooner than the first of them.
+      expect(tokensPerSecond).toBeLessThanOrEqual(16_000 / (firstTokenMs ?? 0));
+      expect(tokensPerSecond).toBeLessThan(1e6);
+    }
+    if (name.startsWith("claims")) expect(found.detail).toMatch(/says 1000000000000.0 tokens\/s itself/);
+  }
+  spoil = honest;
+  for (const name of ["deaf", "echo"]) {
+    const report = await examine({ only: ["openai endpoint"], endpoint: `${base}/${name}/v1` });
+    expect([name, report.of("openai endpoint").verdict, report.chosen]).toEqual([name, "wrong", null]);
+  }
+  const endless = program("endless", "exec yes");
+  const flood = await examine({ only: ["bitnet.cpp"], bitnetCpp: endless });
+  expect(flood.of("bitnet.cpp")).toMatchObject({
+    ...{ verdict: "failed", detail: expect.stringContaining("wrote more than 1048576 characters") },
+  });
+  expect(flood.of("bitnet.cpp").tokensPerSecond).toBeNull();
 });
 
 function measured(name: string, more: Partial<StrategyReport>): StrategyReport {

@@ -1,8 +1,9 @@
 /**
  * What was trained is what runs: a small model trained by a recipe, exported, and loaded by the engine gives the trainer's own losses,
- * bit for bit from a GGUF file with an f32 embedding, and nearly so from bf16 masters.
+ * bit for bit from a GGUF file with an f32 embedding, in `bitnet perplexity` too, and nearly so from bf16 masters.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -22,6 +23,7 @@ import {
 import { BitNet } from "bitnet.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
+const bitnet = join(import.meta.dirname, "..", "packages", "cli", "bin", "bitnet.js");
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "bitnet-export-"));
@@ -86,6 +88,14 @@ async function engineLosses(path: string, { ids }: EncodedExample): Promise<numb
   }
 }
 
+/** What `bitnet perplexity` says of a text that fits the context. */
+function perplexityOf(path: string, text: string): unknown {
+  const file = join(folder, "text.txt");
+  writeFileSync(file, text);
+  const args = ["perplexity", "-m", path, "-f", file, "-c", "96", "--stride", "96", "-t", "1", "--json"];
+  return JSON.parse(execFileSync(process.execPath, [bitnet, ...args], { encoding: "utf8" }));
+}
+
 describe("a trained model", () => {
   it.each(["b1.58", "b1"] as const)(
     "%s computes the same from its GGUF file as in training",
@@ -106,6 +116,14 @@ describe("a trained model", () => {
         expect(engine).toEqual(trainer);
         expect(mean).toBeLessThan(Math.log(320));
       }
+      const [document] = run.heldOut.get("words") ?? [];
+      if (document === undefined) throw new Error("no held-out document");
+      run.trainer.evaluate([document]);
+      // The end-of-text token is no part of a text.
+      const ofText = Array.from(run.executor.losses.subarray(0, document.ids.length - 2));
+      const mean = ofText.reduce((sum, loss) => sum + loss, 0) / ofText.length;
+      const found = perplexityOf(path, run.tokenizer.decode(document.ids.subarray(1, -1)));
+      expect(found).toMatchObject({ nTokens: ofText.length, meanLoss: mean });
       run.close();
     },
   );

@@ -1,7 +1,7 @@
 /** A run of the command that is killed without warning, wherever it stands, ends with the very model of a run that is not. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -30,7 +30,7 @@ beforeAll(() => {
     sources: [{ path: "data.jsonl" }],
     tokens: 12_000,
     batchTokens: 300,
-    checkpointEvery: 3,
+    checkpointEvery: 1, // most of the time goes into writing them
     evaluateEvery: 10,
     schedule: { warmupSteps: 5 },
   };
@@ -51,15 +51,27 @@ function stepsOf(output: string): number {
   return readFileSync(path, "utf8").split('"kind":"step"').length - 1;
 }
 
-/** Kills the process as soon as its log holds so many steps. */
-async function killAt(output: string, steps: number): Promise<void> {
+const partsOf = (output: string) => {
+  const path = join(folder, output, "checkpoints");
+  return existsSync(path) ? readdirSync(path).filter((name) => name.startsWith(".")) : [];
+};
+
+/** Sends the signal when the log holds so many steps and more is true. @returns The status that the process ended with. */
+async function endAt(
+  output: string,
+  steps: number,
+  signal: NodeJS.Signals,
+  isDue = () => true,
+): Promise<number | null> {
   const child = start(output);
   const exit = ended(child);
-  const timer = setInterval(() => {
-    if (stepsOf(output) >= steps) child.kill("SIGKILL");
-  }, 2);
-  await exit;
-  clearInterval(timer);
+  const look = () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    if (stepsOf(output) >= steps && isDue()) child.kill(signal);
+    else setImmediate(look);
+  };
+  look();
+  return exit;
 }
 
 const hashOf = (output: string) =>
@@ -70,8 +82,20 @@ const hashOf = (output: string) =>
 it("gives the same file", async () => {
   expect(await ended(start("whole"))).toBe(0);
   const total = stepsOf("whole");
-  for (const steps of [4, 9, 20]) await killAt("killed", steps);
+  const left: string[] = [];
+  for (const steps of [1, 9, 20]) {
+    await endAt("killed", steps, "SIGKILL", () => partsOf("killed").length > 0);
+    left.push(...partsOf("killed"));
+  }
+  expect(left).not.toEqual([]); // one at least was caught while it wrote a checkpoint
+  // Who asks it to end loses nothing.
+  expect(await endAt("killed", 27, "SIGINT")).toBe(130);
+  const newest = readdirSync(join(folder, "killed", "checkpoints"))
+    .sort()
+    .at(-1);
+  expect(Number(newest?.slice("step-".length))).toBe(stepsOf("killed"));
   expect(await ended(start("killed"))).toBe(0);
+  expect(partsOf("killed")).toEqual([]);
   expect(stepsOf("killed")).toBe(total);
   expect(hashOf("killed")).toBe(hashOf("whole"));
 });

@@ -1,5 +1,5 @@
 /** What a machine is called and has, and how much of its time others take while something is measured. */
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus, type as osType, release, totalmem } from "node:os";
 
 export interface Machine {
@@ -58,6 +58,19 @@ function readTicks(pids: readonly number[]): Ticks | null {
   const busy = total - (fields[3] ?? 0) - (fields[4] ?? 0);
   const own = ["self", ...pids.map(String)].reduce((sum, pid) => sum + processTicks(pid), 0);
   return { total, busy, own };
+}
+
+/** A process and all that it and its children have started and that still run. */
+export function processTree(pid: number): number[] {
+  if (!existsSync("/proc/self/stat")) return [pid];
+  const names = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  const pairs = names.map((name) => {
+    const text = readText(`/proc/${name}/stat`) ?? "";
+    return [Number(name), Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[1])] as const;
+  });
+  const tree = [pid];
+  for (const each of tree) tree.push(...pairs.filter(([, parent]) => parent === each).map(([child]) => child));
+  return tree;
 }
 
 /** user, system, and both of the children that have ended. */

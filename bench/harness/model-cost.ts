@@ -23,5 +23,6 @@ export function decodeBytes(shapeName: string): number {
 function tensorBytes({ kind, shape }: ReturnType<typeof planTensors>[number]): number {
   const [rows = 1, cols = rows] = shape;
   if (kind === "ternary") return rows * Math.ceil(cols / 128) * 32;
+  if (kind === "ternary table") return rows * Math.ceil(cols / 128) * 34;
   return kind === "norm" ? 4 * cols : 2 * rows * cols;
 }

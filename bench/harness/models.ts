@@ -10,7 +10,7 @@ export const tinyModel = join(repository, "models", "tiny.gguf");
 
 export interface DummyRequest {
   shape: string;
-  packing?: "i2_s" | "tq2_0";
+  packing?: "i2_s" | "tq2_0" | "q2_0" | "pq2_0";
   /** llama.cpp opens `bitnet` only. */
   architecture?: "bitnet-b1.58" | "bitnet";
   /** Fewer layers than the size has. */

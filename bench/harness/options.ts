@@ -16,6 +16,8 @@ export interface BenchOptions {
   model: string | null;
   /** Instruction sets instead of all that work. */
   isas: string[] | null;
+  /** Command line of another trainer (harness/trainer-peer.ts). */
+  peer: string | null;
 }
 
 export const usage = `Options of every bench:
@@ -23,9 +25,10 @@ export const usage = `Options of every bench:
   --quick           the embedded model, as little work as possible; the numbers mean nothing
   --threads N       compute threads (default: all cores)
   --repetitions N   measured repetitions after one for warming up
-  --shape NAME      size of the dummy model (default: 2b-4t)
+  --shape NAME      size of the dummy model (default: 2b-4t); tiny: the embedded model
   --model PATH      a model file instead of a dummy
   --isa A,B         instruction sets (default: those that work here, best first)
+  --peer COMMAND    train: another trainer to measure beside, such as "train x 0 1e-3 b158 {hidden} {layers} {ffn} {threads} {tokens}"
 Dummy models are made once, in BITNET_BENCH_DIR (default: a folder bitnet-bench among the temporary files).`;
 
 /** @throws Error with a message for people. */
@@ -40,6 +43,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       shape: { type: "string", default: "2b-4t" },
       model: { type: "string" },
       isa: { type: "string" },
+      peer: { type: "string" },
     },
   });
   return {
@@ -50,6 +54,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     shape: values.shape,
     model: values.model ?? null,
     isas: values.isa?.split(",") ?? null,
+    peer: values.peer ?? null,
   };
 }
 

@@ -2,11 +2,11 @@
  * Installs node-llama-cpp where the dummy models are, from npm and without running its scripts, and talks to it in a process of its own.
  * It is no dependency of this repository.
  */
-import { type ChildProcess, fork, spawnSync } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { PeerMessage, PeerRequest } from "../children/peer.ts";
+import type { PeerLoad, PeerMessage, PeerRequest } from "../children/peer.ts";
+import { installFromNpm } from "./install-from-npm.ts";
 import { cacheFolder } from "./models.ts";
 
 export const peerVersion = "3.22.1";
@@ -30,34 +30,20 @@ function peerFolder(): string {
 
 /** @throws Error when npm cannot install it, or it has no binary for this machine. */
 export function installPeer(say: (line: string) => void): void {
-  if (existsSync(peerEntry())) return;
   const target = `${process.platform}-${process.arch}`;
   const binary = binaries[target];
   if (binary === undefined) throw new Error(`node-llama-cpp has no binary for ${target}`);
-  say(`installing node-llama-cpp ${peerVersion} into ${peerFolder()}`);
-  mkdirSync(peerFolder(), { recursive: true });
   const packages = [`node-llama-cpp@${peerVersion}`, `@node-llama-cpp/${binary}@${peerVersion}`];
-  const flags = [
-    "--ignore-scripts",
-    "--no-save",
-    "--no-package-lock",
-    "--no-audit",
-    "--no-fund",
-    "--loglevel=error",
-  ];
-  const omitted = ["--omit=optional", "--omit=peer"];
-  const args = ["install", "--prefix", peerFolder(), ...flags, ...omitted, ...packages];
-  const npm = process.env.npm_execpath;
-  const { status } = npm?.endsWith(".js")
-    ? spawnSync(process.execPath, [npm, ...args], { stdio: ["ignore", 2, 2] })
-    : spawnSync("npm", args, { stdio: ["ignore", 2, 2] });
-  if (status !== 0 || !existsSync(peerEntry())) throw new Error("npm could not install node-llama-cpp");
+  installFromNpm({ folder: peerFolder(), packages, entry: peerEntry() }, say);
 }
 
 export interface PeerOptions {
   model: string;
   threads: number;
+  /** Of each sequence. */
   contextSize: number;
+  /** Default 1. */
+  sequences?: number;
 }
 
 export class Peer {
@@ -70,9 +56,10 @@ export class Peer {
     this.system = system;
   }
 
-  static async start({ model, threads, contextSize }: PeerOptions): Promise<Peer> {
+  static async start({ model, threads, contextSize, sequences = 1 }: PeerOptions): Promise<Peer> {
     const program = join(import.meta.dirname, "..", "children", "peer.js");
-    const child = fork(program, [peerEntry(), model, String(threads), String(contextSize)], {
+    const sizes = [threads, contextSize, sequences].map(String);
+    const child = fork(program, [peerEntry(), model, ...sizes], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     const message = await nextMessage(child);
@@ -88,6 +75,14 @@ export class Peer {
     this.#child.send(request);
     const message = await nextMessage(this.#child);
     if (message.kind !== "sample") throw new Error("node-llama-cpp spoke out of turn");
+    return message;
+  }
+
+  /** Runs as many requests at once as it has sequences. */
+  async serve(load: PeerLoad): Promise<Extract<PeerMessage, { kind: "served" }>> {
+    this.#child.send(load);
+    const message = await nextMessage(this.#child);
+    if (message.kind !== "served") throw new Error("node-llama-cpp spoke out of turn");
     return message;
   }
 

@@ -95,7 +95,7 @@ async function makeContext(options: BenchOptions): Promise<BenchContext> {
     isas,
     isa: isas[0] ?? "scalar",
     threads: Math.min(options.threads ?? native.threads, availableParallelism()),
-    model: () => options.model ?? (options.isQuick ? tinyModel : ensureDummy({ shape: options.shape })),
+    model: () => options.model ?? modelOf(options),
     load: (path, loadOptions = {}) => BitNet.load(path, { onNotice: say, backend: "native", ...loadOptions }),
     sample: (cases, repetitions, pids = []) =>
       sampleInTurn(cases, {
@@ -107,6 +107,10 @@ async function makeContext(options: BenchOptions): Promise<BenchContext> {
       }),
     say,
   };
+}
+
+function modelOf({ isQuick, shape }: BenchOptions): string {
+  return isQuick || shape === "tiny" ? tinyModel : ensureDummy({ shape });
 }
 
 /** One line on a terminal, rewritten in place; nothing elsewhere. */

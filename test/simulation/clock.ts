@@ -2,6 +2,7 @@
  * Time that passes only when everybody has nothing left to do. While it is installed, timers, `performance.now`, `Date.now` and
  * `Math.random` of this thread are its own, so that a run depends on its seed alone. Knows nothing of what runs.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { seededIntegers } from "../seeded.ts";
 
 interface Timer {
@@ -53,8 +54,9 @@ export class SimulatedClock {
     const { random } = Math;
     const { now } = Date;
     const next = seededIntegers(seed);
+    // Whoever sets a timer runs it, as Node has it.
     const set = (task: () => void, delay: number | undefined, every: boolean) =>
-      this.#set(task, delay ?? 0, every);
+      this.#set(AsyncLocalStorage.bind(task), delay ?? 0, every);
     const clear = (handle: unknown) => {
       if (handle instanceof Handle) this.#drop(handle.timer);
     };

@@ -17,6 +17,8 @@ export class SimulatedRedis {
   #texts = new Map<string, { text: string; until: number }>();
   #hashes = new Map<string, Map<string, string>>();
   isAway = false;
+  /** One answer about leases in so many is a lie; 0: none. */
+  lieEvery = 0;
 
   constructor(clock: SimulatedClock, chance: Chance) {
     this.#clock = clock;
@@ -57,6 +59,10 @@ export class SimulatedRedis {
     };
   }
 
+  #lies(): boolean {
+    return this.lieEvery > 0 && this.#chance.oneIn(this.lieEvery);
+  }
+
   #get(key: string): string | null {
     const found = this.#texts.get(key);
     return found === undefined || found.until <= this.#clock.now ? null : found.text;
@@ -78,7 +84,8 @@ export class SimulatedRedis {
       get: async (key: string) => this.#get(key),
       hgetall: async (key: string) => Object.fromEntries(this.#hash(key)),
       set: async (key: string, text: string, _px: "PX", ms: number, _nx: "NX") => {
-        if (this.#get(key) !== null) return null;
+        // A lie gives to a second one what the first one still holds.
+        if (this.#get(key) !== null && !this.#lies()) return null;
         this.#set(key, text, ms);
         return "OK";
       },
@@ -94,9 +101,9 @@ export class SimulatedRedis {
     const [first = "", second = "", third = ""] = keys;
     const [a = "", b = "", c = ""] = args;
     if (script.includes('"PEXPIRE", KEYS[1], ARGV[2]')) {
-      if (this.#get(first) !== a) return 0;
+      if (this.#get(first) !== a) return this.#lies() ? 1 : 0;
       this.#set(first, a, Number(b));
-      return 1;
+      return this.#lies() ? 0 : 1;
     }
     if (script.includes('"DEL", KEYS[1]')) return this.#get(first) === a && this.#texts.delete(first) ? 1 : 0;
     const changeMark = () => this.#set(second, `${this.#get(second)?.split(" ")[0] ?? a} ${a}`);

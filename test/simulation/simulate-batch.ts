@@ -37,6 +37,7 @@ export async function simulateBatch(seed: number, planted: BatchPlan = {}): Prom
   let isDone = false;
   /** One that was taken for dead while it opened the file may take its name from the other: then both do all that is left. */
   let isLoose = false;
+  let nLives = 0;
   const opened = new Set<SimulatedProcess>();
 
   const work = async (owner: SimulatedProcess, journal: Journal, queue: string[]) => {
@@ -61,7 +62,8 @@ export async function simulateBatch(seed: number, planted: BatchPlan = {}): Prom
         return null;
       }
     };
-    const journal = await Journal.open(path, { idOf, fence: planted.ignoresFence !== true });
+    const fence = planted.ignoresFence === true ? null : `${path}.${nLives++}`;
+    const journal = await Journal.open(path, { idOf, fence });
     opened.add(owner);
     for (const id of mustBeThere)
       if (!isLoose && !journal.ids.has(id)) problems.push(`${id} was acknowledged and is gone`);

@@ -103,8 +103,9 @@ export async function simulateSharing(seed: number): Promise<{ trace: string[] }
 
   const useCache = async (name: string, cache: AnswerCache) => {
     const entry = `entry ${chance.int(0, 12)}`;
-    const found = await cache.find(entry);
-    if (found === undefined) cache.keep(entry, { pieces: [{ id: 1, text: entry }], result: resultOf(entry) });
+    const found = await cache.find(entry, "tenant");
+    if (found === undefined)
+      cache.keep(entry, { pieces: [{ id: 1, text: entry }], result: resultOf(entry) }, "tenant");
     else if (found.result.text !== entry)
       violate(`${name} gets the answer of ${found.result.text} for ${entry}`);
   };

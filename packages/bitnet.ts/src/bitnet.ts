@@ -13,24 +13,30 @@ import {
   countParameters,
   describeModel,
   type EmbeddingModules,
+  type EncodedPrompt,
+  type EncodeJob,
   type Executable,
+  encodeJobSize,
   type FileRoot,
   type GenerateOptions,
   listTensorTypes,
+  longPrompt,
   type ModelConfig,
   makeTokenizer,
   openModelFiles,
   type Program,
   readEmbeddingModules,
+  runEncodeJob,
   Scheduler,
+  screeningOf,
   type TemplateSource,
   type Tokenizer,
   type TokenMask,
   throwIfAborted,
   tokenizerSource,
 } from "@bitnet.ts/core";
-import type { GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
-import { createBackend, createGrammarCompiler, openLocation } from "#platform";
+import type { Grammar, GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
+import { createBackend, createGrammarCompiler, createPromptEncoder, openLocation } from "#platform";
 import { checkAdapters, openAdapters } from "./adapters.ts";
 import {
   type AnswerOptions,
@@ -87,6 +93,8 @@ export class BitNet {
   private readonly modules: EmbeddingModules | BitNetError;
   private readonly config: ModelConfig;
   private readonly createCompiler: () => Promise<GrammarCompiler>;
+  /** Null where long prompts are encoded on this thread. */
+  private readonly encoder: ReturnType<typeof createPromptEncoder>;
   /** Made when the first form of an answer is asked for. */
   private compiler: Promise<GrammarCompiler> | null = null;
   private disposal: Promise<void> | null = null;
@@ -103,6 +111,7 @@ export class BitNet {
     modules: EmbeddingModules | BitNetError;
     config: ModelConfig;
     createCompiler: () => Promise<GrammarCompiler>;
+    place: string | null;
   }) {
     const bytesPerToken = { enumerable: true, get: () => this.bytesPerToken(parts.info.bytesPerToken) };
     this.info = Object.freeze(Object.defineProperties({ ...parts.info }, { bytesPerToken }));
@@ -116,6 +125,8 @@ export class BitNet {
     this.modules = parts.modules;
     this.config = parts.config;
     this.createCompiler = parts.createCompiler;
+    this.encoder = createPromptEncoder(this, parts.place);
+    encoders.set(this, (job, signal) => this.encode(job, signal));
   }
 
   /**
@@ -159,6 +170,7 @@ export class BitNet {
         ...(options.threads ? { threads: options.threads } : {}),
         ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
         ...(options.activations ? { activations: options.activations } : {}),
+        ...(options.screening === undefined ? {} : { screening: options.screening }),
         onNotice,
       });
       const room: RoomWanted = {
@@ -196,7 +208,6 @@ export class BitNet {
         kvType,
         nPages,
         maxRows,
-        ...(options.screening === undefined ? {} : { screening: options.screening }),
         onNotice,
         onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
         ...signal,
@@ -243,6 +254,7 @@ export class BitNet {
           config,
           createCompiler: () =>
             createGrammarCompiler(tokenizer, { vocabSize: config.vocabSize, wasmUrl: options.wasmUrl }),
+          place: placeOf(root),
         });
       } catch (error) {
         await executable.dispose();
@@ -262,6 +274,7 @@ export class BitNet {
    * const { name } = await model.generate("A person:", { schema }).value;
    * @throws BitNetError INVALID_ARGUMENT for options, an empty prompt (a text that is empty, where the model wants no beginning-of-text
    * token) or ids that are none, CONTEXT_EXCEEDED for a prompt that does not fit, MODEL_UNSUPPORTED for a model that only embeds, DISPOSED.
+   * A text of 32 Ki characters and more is encoded on another thread; what is wrong with it, its result fails with.
    */
   generate<const S extends JsonSchema>(
     prompt: string | ArrayLike<number>,
@@ -281,15 +294,63 @@ export class BitNet {
       );
     const { form, rest } = takeForm(options);
     const ids =
-      typeof prompt === "string"
-        ? this.tokenizer.encode(prompt, { bos: this.tokenizer.addBos })
-        : checkPromptIds(prompt, this.info);
+      typeof prompt === "string" ? this.textIds(prompt, rest.signal) : checkPromptIds(prompt, this.info);
+    const source = this.begin(ids, rest, form);
     return form === null
-      ? new SingleGeneration(this.begin(ids, rest), rest.signal)
-      : new FormedGeneration(this.beginFormed(ids, rest, form), rest.signal);
+      ? new SingleGeneration(source, rest.signal)
+      : new FormedGeneration(source, rest.signal);
   }
 
-  private begin(ids: Int32Array, options: GenerateOptions): GenerationSource {
+  /** Ids of a text to be continued, in time where it is long. */
+  private textIds(text: string, signal: AbortSignal | undefined): Int32Array | Promise<Int32Array> {
+    const bos = this.tokenizer.addBos;
+    if (text.length < longPrompt) return this.tokenizer.encode(text, { bos });
+    const encoded = this.encodeSoon({ kind: "text", text, bos, special: false }, signal);
+    return encoded instanceof Promise ? encoded.then(({ ids }) => ids) : encoded.ids;
+  }
+
+  /** Short prompts at once. @throws BitNetError as `PromptEncoder.encode`. */
+  private encodeSoon(job: EncodeJob, signal?: AbortSignal): EncodedPrompt | Promise<EncodedPrompt> {
+    const { encoder } = this;
+    return encoder === null || encodeJobSize(job) < longPrompt
+      ? runEncodeJob(job, this.tokenizer, () => this.template)
+      : encoder.encode(job, signal);
+  }
+
+  private async encode(job: EncodeJob, signal?: AbortSignal): Promise<EncodedPrompt> {
+    this.checkAlive();
+    return this.encoder?.encode(job, signal) ?? runEncodeJob(job, this.tokenizer, () => this.template);
+  }
+
+  /** Begins at once, or when the prompt has been encoded and the grammar of the form is there. */
+  private begin(
+    prompt: Int32Array | Promise<Int32Array>,
+    options: GenerateOptions,
+    form: GrammarSpec | null,
+  ): GenerationSource {
+    if (form === null && !(prompt instanceof Promise)) return this.beginNow(prompt, options);
+    let ids: Int32Array = new Int32Array();
+    let createMask: (() => TokenMask) | undefined;
+    const ready = Promise.all([prompt, form === null ? null : this.compile(form)]).then(
+      ([encoded, grammar]) => {
+        ids = encoded;
+        if (grammar !== null) createMask = () => grammar.createMask();
+      },
+    );
+    const start = () => {
+      this.checkAlive();
+      const mask = createMask?.();
+      try {
+        return this.beginNow(ids, mask === undefined ? options : { ...options, mask });
+      } catch (error) {
+        mask?.dispose();
+        throw error;
+      }
+    };
+    return queuedSource(ready, start, { signal: options.signal, seed: options.seed });
+  }
+
+  private beginNow(ids: Int32Array, options: GenerateOptions): GenerationSource {
     const { tokenizer } = this;
     // Ids beyond the vocabulary (padding of an embedding) have no text.
     const textOf = (id: number) => (id < tokenizer.vocabSize ? tokenizer.decode([id]) : "");
@@ -297,26 +358,9 @@ export class BitNet {
     return describedSource(this.scheduler.generate(ids, given), ids, textOf);
   }
 
-  /** Begins when the grammar of the form is there. */
-  private beginFormed(ids: Int32Array, options: GenerateOptions, form: GrammarSpec): GenerationSource {
+  private async compile(form: GrammarSpec): Promise<Grammar> {
     this.compiler ??= this.createCompiler();
-    let createMask: (() => TokenMask) | undefined;
-    const compiled = this.compiler
-      .then((compiler) => compiler.compile(form))
-      .then((grammar) => {
-        createMask = () => grammar.createMask();
-      });
-    const start = () => {
-      this.checkAlive();
-      const mask = createMask?.();
-      try {
-        return this.begin(ids, mask === undefined ? options : { ...options, mask });
-      } catch (error) {
-        mask?.dispose();
-        throw error;
-      }
-    };
-    return queuedSource(compiled, start, { signal: options.signal, seed: options.seed });
+    return (await this.compiler).compile(form);
   }
 
   /**
@@ -340,14 +384,12 @@ export class BitNet {
    */
   createChat(options: ChatOptions = {}): Chat {
     this.checkAlive();
-    const { tokenizer, template } = this;
+    void this.template; // one that cannot be parsed is told here
     return new Chat(
       {
-        tokenizer,
-        template,
         contextLength: this.info.contextLength,
-        begin: (ids, generateOptions, form) =>
-          form === null ? this.begin(ids, generateOptions) : this.beginFormed(ids, generateOptions, form),
+        fit: (job, signal) => this.encodeSoon(job, signal),
+        begin: (ids, generateOptions, form) => this.begin(ids, generateOptions, form),
       },
       options,
     );
@@ -381,7 +423,8 @@ export class BitNet {
   /** Memory and cache in use. */
   stats(): ModelStats {
     this.checkAlive();
-    return { ...this.executable.memory(), ...this.scheduler.stats(), head: this.executable.headReport() };
+    const screening = screeningOf(this.executable);
+    return { ...this.executable.memory(), ...this.scheduler.stats(), ...(screening && { screening }) };
   }
 
   /** Aborts what runs and frees all memory at once. Idempotent; any later use throws DISPOSED. */
@@ -391,6 +434,7 @@ export class BitNet {
   }
 
   private async freeAll(): Promise<void> {
+    this.encoder?.dispose();
     await this.scheduler.dispose();
     await (await this.compiler?.catch(() => null))?.dispose();
   }
@@ -402,11 +446,14 @@ export class BitNet {
   /** @param unscreened What decoding reads as long as it reads the whole head. */
   private bytesPerToken(unscreened: number): number {
     if (this.disposal) return unscreened;
-    const { screenBytes } = this.executable.memory();
-    const { screened, candidates } = this.executable.headReport();
-    if (screened === 0 || screenBytes === 0) return unscreened;
+    const { bytes, screened, candidates } = screeningOf(this.executable) ?? {
+      bytes: 0,
+      screened: 0,
+      candidates: 0,
+    };
+    if (screened === 0 || bytes === 0) return unscreened;
     const { tableBytes, rowBytes } = this.headTable;
-    return Math.round(unscreened - tableBytes + screenBytes + (candidates / screened) * rowBytes);
+    return Math.round(unscreened - tableBytes + bytes + (candidates / screened) * rowBytes);
   }
 
   private embeddingModel(): EmbeddingModel {
@@ -420,6 +467,10 @@ export class BitNet {
       vocabSize: config.vocabSize,
       contextLength: this.scheduler.contextLength,
       stateScale: config.headScale,
+      encode: async (text, bos, signal) => {
+        if (text.length < longPrompt) return tokenizer.encode(text, { bos });
+        return (await this.encode({ kind: "text", text, bos, special: false }, signal)).ids;
+      },
       pool: (ids, options) => this.scheduler.embed(ids, options),
     };
   }
@@ -427,6 +478,27 @@ export class BitNet {
   private checkAlive(): void {
     if (this.disposal) throw new BitNetError("DISPOSED", `${this.info.source}: this model has been disposed`);
   }
+}
+
+type Encode = (job: EncodeJob, signal?: AbortSignal) => Promise<EncodedPrompt>;
+const encoders = new WeakMap<BitNet, Encode>();
+
+/**
+ * Encodes a prompt for a model as `generate` and chats do: long ones off this thread where it can be, and many short ones so that others have
+ * their turn.
+ * @throws BitNetError as `generate`; the signal's reason.
+ * @internal
+ */
+export function encodePrompt(model: BitNet, job: EncodeJob, signal?: AbortSignal): Promise<EncodedPrompt> {
+  const encode = encoders.get(model);
+  if (encode === undefined)
+    throw new BitNetError("INTERNAL", "encodePrompt: expected a model of this thread");
+  return encode(job, signal);
+}
+
+/** Where another thread could open the same files; null: nowhere. */
+function placeOf(root: FileRoot): string | null {
+  return root.kind === "folder" ? root.name : (root.source.path ?? null);
 }
 
 /** A model whose modules are beyond us still completes texts. */

@@ -1,5 +1,11 @@
 /** The rules of a conversation, on a model that only counts what it is asked. */
-import type { ChatMessage, ChatTemplate, GenerateOptions, Tokenizer } from "@bitnet.ts/core";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  type GenerateOptions,
+  runEncodeJob,
+  type Tokenizer,
+} from "@bitnet.ts/core";
 import { describe, expect, it } from "vitest";
 import { Chat, type ChatModel } from "./chat.ts";
 import type { GenerationSource } from "./generation.ts";
@@ -32,9 +38,8 @@ function fakeModel({ contextLength = 100, tokensOf = (_: ChatMessage): number =>
     },
   } as unknown as Tokenizer;
   const model: ChatModel = {
-    tokenizer,
-    template,
     contextLength,
+    fit: (job) => runEncodeJob(job, tokenizer, () => template),
     begin(ids, options) {
       seen.prompts.push((renderedTo.get(ids) ?? []).map(({ content }) => String(content)));
       return answer(ids, options);

@@ -5,15 +5,12 @@
 import {
   BitNetError,
   type ChatMessage,
-  type ChatTemplate,
-  describeToolsInText,
   type EncodeChatOptions,
-  type EncodedChat,
-  encodeChat,
+  type EncodedPrompt,
+  type EncodeJob,
   type GenerateOptions,
-  hasToolTemplate,
   type TemplateArguments,
-  type Tokenizer,
+  withSystem,
 } from "@bitnet.ts/core";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
 import { type AnswerOptions, FormedGeneration, takeForm, type ValueGeneration } from "./answer-form.ts";
@@ -53,9 +50,9 @@ export type SendOptions = AnswerOptions & ToolOptions;
 
 /** What a chat needs of its model. */
 export interface ChatModel {
-  readonly tokenizer: Tokenizer;
-  readonly template: ChatTemplate;
   readonly contextLength: number;
+  /** A promise where the conversation is long enough for another thread. */
+  fit(job: EncodeJob, signal: AbortSignal | undefined): EncodedPrompt | Promise<EncodedPrompt>;
   begin(prompt: Int32Array, options: GenerateOptions, form: GrammarSpec | null): GenerationSource;
 }
 
@@ -87,7 +84,7 @@ export class Chat {
 
   /** All messages that the next prompt will hold, the system message first. */
   get messages(): readonly ChatMessage[] {
-    return this.withSystem(this.turns);
+    return withSystem(this.system, this.turns);
   }
 
   /** Messages that have been dropped because the context was full. */
@@ -160,8 +157,8 @@ export class Chat {
     this.turns.push(...messages);
     let source: GenerationSource;
     try {
-      const { ids, thinking } = this.fit(options.maxTokens ?? defaultMaxTokens, tools);
-      source = this.model.begin(ids, { thinking, ...options }, form);
+      const fitted = this.fit(options.maxTokens ?? defaultMaxTokens, tools, options.signal);
+      source = this.beginFitted(fitted, options, form);
     } catch (error) {
       this.takeBack(messages);
       throw error;
@@ -242,80 +239,55 @@ export class Chat {
     this.turns = this.turns.filter((turn) => !messages.includes(turn));
   }
 
-  /** Ids of the conversation, without as many of its oldest turns as must go to leave room for an answer. */
-  private fit(maxTokens: number, options: ToolOptions): EncodedChat {
-    const { contextLength, tokenizer, template } = this.model;
-    const room = contextLength - Math.max(1, Math.min(maxTokens, Math.floor(contextLength * answerShare)));
-    const starts = this.turnStarts();
-    const last = starts.length - 1;
+  /** The conversation as a prompt, without as many of its oldest turns as must go to leave room for an answer. */
+  private fit(
+    maxTokens: number,
+    options: ToolOptions,
+    signal: AbortSignal | undefined,
+  ): FittedTurns | Promise<FittedTurns> {
+    const { contextLength } = this.model;
+    const turns = [...this.turns];
+    const answerTokens = Math.min(maxTokens, Math.floor(contextLength * answerShare));
     const tools = describedTools(options);
-    const knowsTools = hasToolTemplate(template);
-    const usesTools = tools.length > 0 || this.turns.some((turn) => turn.role === "tool" || turn.tool_calls);
-    const encodeFrom = (i: number) => {
-      const messages = this.withSystem(this.turns.slice(starts[i]));
-      if (knowsTools && tools.length > 0)
-        return encodeChat(tokenizer, template, messages, { ...this.encoding, tools });
-      const plain = knowsTools || !usesTools ? messages : describeToolsInText(messages, tools);
-      return encodeChat(tokenizer, template, plain, this.encoding);
+    const conversation = { system: this.system, turns, tools, contextLength, answerTokens };
+    const job = { kind: "conversation", conversation, options: this.encoding } as const;
+    const fitted = this.model.fit(job, signal);
+    return fitted instanceof Promise
+      ? fitted.then((prompt) => ({ prompt, turns }))
+      : { prompt: fitted, turns };
+  }
+
+  private beginFitted(
+    fitted: FittedTurns | Promise<FittedTurns>,
+    options: GenerateOptions,
+    form: GrammarSpec | null,
+  ): GenerationSource {
+    const start = ({ prompt, turns }: FittedTurns) => {
+      this.drop(turns.slice(0, prompt.nDropped));
+      return this.model.begin(prompt.ids, { thinking: prompt.thinking, ...options }, form);
     };
-    const found = firstThat(starts.length, encodeFrom, ({ ids }) => ids.length <= room);
-    const { index, value: encoded } = found ?? { index: last, value: encodeFrom(last) };
-    const { ids } = encoded;
-    if (ids.length >= contextLength) {
-      throw new BitNetError(
-        "CONTEXT_EXCEEDED",
-        `chat: the message takes ${ids.length} tokens with its template, but the context holds ${contextLength}`,
-        { details: { promptTokens: ids.length, contextLength } },
-      );
-    }
-    const nDropped = starts[index] ?? 0;
-    this.turns = this.turns.slice(nDropped);
-    this.dropped += nDropped;
-    return encoded;
+    if (!(fitted instanceof Promise)) return start(fitted);
+    let there: FittedTurns | null = null;
+    const ready = fitted.then((done) => {
+      there = done;
+    });
+    const { signal, seed } = options;
+    return queuedSource(ready, () => start(there as unknown as FittedTurns), { signal, seed });
   }
 
-  /** Where the conversation may begin: a message goes with the answer to it, calls and results included; the last message always stays. */
-  private turnStarts(): number[] {
-    const starts = [0];
-    for (let at = 1; at < this.turns.length; at++) {
-      const { role } = this.turns[at] ?? {};
-      if (role !== "assistant" && role !== "tool") starts.push(at);
-    }
-    return starts;
-  }
-
-  private withSystem(turns: readonly ChatMessage[]): readonly ChatMessage[] {
-    return this.system === null ? [...turns] : [{ role: "system", content: this.system }, ...turns];
+  /** Turns that have no room any more; others may have been taken out meanwhile. */
+  private drop(turns: readonly ChatMessage[]): void {
+    const gone = new Set(turns);
+    const left = this.turns.filter((turn) => !gone.has(turn));
+    this.dropped += this.turns.length - left.length;
+    this.turns = left;
   }
 }
 
-/**
- * The first of `n` values that suits, where one that suits is followed by others that do; null when none does. Tries a number of
- * them that grows with the logarithm of the answer.
- */
-function firstThat<T>(
-  n: number,
-  valueAt: (index: number) => T,
-  suits: (value: T) => boolean,
-): { index: number; value: T } | null {
-  let low = -1; // does not suit
-  let found: { index: number; value: T } | null = null;
-  for (let index = 0; found === null; ) {
-    const value = valueAt(index);
-    if (suits(value)) found = { index, value };
-    else if (index === n - 1) return null;
-    else {
-      low = index;
-      index = Math.min(2 * index + 1, n - 1);
-    }
-  }
-  while (found.index - low > 1) {
-    const index = Math.floor((low + found.index) / 2);
-    const value = valueAt(index);
-    if (suits(value)) found = { index, value };
-    else low = index;
-  }
-  return found;
+interface FittedTurns {
+  readonly prompt: EncodedPrompt;
+  /** Those that the prompt was made of, and others that had to go. */
+  readonly turns: readonly ChatMessage[];
 }
 
 /** Only what is there, so that it can be laid over other options. */

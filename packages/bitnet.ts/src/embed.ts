@@ -80,6 +80,8 @@ export interface EmbeddingModel {
   readonly contextLength: number;
   /** What states are multiplied with for the sake of logits. */
   readonly stateScale: number;
+  /** Long texts on another thread. */
+  encode(text: string, bos: boolean, signal: AbortSignal): Promise<Int32Array>;
   pool(ids: Int32Array, options: PoolingOptions): Promise<PooledText>;
 }
 
@@ -225,7 +227,10 @@ async function poolAll(
   let next = 0;
   const work = async () => {
     for (let i = next++; i < texts.length; i = next++) {
-      const { ids, from } = encode(model, texts[i] ?? "", settings, i);
+      const { ids, from } = await encode(model, texts[i] ?? "", settings, {
+        index: i,
+        signal: ending.signal,
+      });
       const { pooling, cacheSalt } = settings;
       pooled[i] = await model.pool(ids, { pooling, from, cacheSalt, signal: ending.signal });
     }
@@ -239,15 +244,16 @@ async function poolAll(
   }
 }
 
-function encode(
-  { tokenizer, modules, vocabSize, contextLength }: EmbeddingModel,
+async function encode(
+  model: EmbeddingModel,
   text: TextToEmbed,
   { prefix, truncate }: Settings,
-  index: number,
-): { ids: Int32Array; from: number } {
+  { index, signal }: { index: number; signal: AbortSignal },
+): Promise<{ ids: Int32Array; from: number }> {
+  const { tokenizer, modules, vocabSize, contextLength } = model;
   if (typeof text !== "string") return { ids: checkPromptIds(text, { vocabSize, contextLength }), from: 0 };
   const bos = tokenizer.addBos;
-  const ids = tokenizer.encode(prefix + text, { bos });
+  const ids = await model.encode(prefix + text, bos, signal);
   const from = modules.includesPrompt || prefix === "" ? 0 : tokenizer.encode(prefix, { bos }).length;
   const { endId } = tokenizer;
   const most = contextLength - (endId === null ? 0 : 1);

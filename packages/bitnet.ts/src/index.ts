@@ -5,7 +5,6 @@ export type {
   ChatTemplate,
   GenerateOptions,
   GenerationTimings,
-  HeadReport,
   I2sLayout,
   Isa,
   KvType,
@@ -14,6 +13,7 @@ export type {
   RejectedVariant,
   SamplingOptions,
   SchedulerStats,
+  ScreeningReport,
   StopReason,
   Tokenizer,
 } from "@bitnet.ts/core";
@@ -28,7 +28,7 @@ export {
 } from "@bitnet.ts/core";
 export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "#platform";
 export type { AnswerOptions, FormOptions, ValueGeneration } from "./answer-form.ts";
-export { BitNet } from "./bitnet.ts";
+export { BitNet, encodePrompt } from "./bitnet.ts";
 export { Chat, type ChatOptions, type SendOptions } from "./chat.ts";
 export type {
   EmbeddingResult,

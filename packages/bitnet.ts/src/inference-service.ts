@@ -3,7 +3,7 @@
  * One that fails does not touch the others. Knows nothing of HTTP.
  */
 import { BitNetError, BoundedCache, type CacheStats, type GenerateOptions } from "@bitnet.ts/core";
-import type { BitNet } from "./bitnet.ts";
+import { type BitNet, encodePrompt } from "./bitnet.ts";
 import { checkKnown } from "./known-options.ts";
 import type { ModelStats } from "./types.ts";
 
@@ -207,7 +207,9 @@ export class InferenceService {
     const either = signal === undefined ? timeIsUp : AbortSignal.any([signal, timeIsUp]);
     await this.#enter(either);
     try {
-      const { ids, isTruncated } = this.#encode(prompt);
+      const { ids, isTruncated } = await this.#encode(prompt, either).catch((error: unknown) => {
+        throw either.aborted ? abortError(timeIsUp, this.#limits.timeoutMs) : error;
+      });
       const result = await this.model.generate(ids, { ...options, signal: either }).result;
       if (result.stopReason === "abort") throw abortError(timeIsUp, this.#limits.timeoutMs);
       const kept = {
@@ -217,16 +219,18 @@ export class InferenceService {
         seed: result.seed,
         isTruncated,
       };
-      if (key !== null) this.#cache?.keep(key, kept, 2 * (key.length + kept.response.length) + 200);
+      if (key !== null)
+        this.#cache?.keep(key, kept, { bytes: 2 * (key.length + kept.response.length) + 200 });
       return { kept, isHit: false };
     } finally {
       this.#leave();
     }
   }
 
-  #encode(prompt: string): { ids: Int32Array; isTruncated: boolean } {
+  async #encode(prompt: string, signal: AbortSignal): Promise<{ ids: Int32Array; isTruncated: boolean }> {
     const { tokenizer, info } = this.model;
-    const ids = tokenizer.encode(prompt, { bos: tokenizer.addBos });
+    const job = { kind: "text", text: prompt, bos: tokenizer.addBos, special: false } as const;
+    const { ids } = await encodePrompt(this.model, job, signal);
     const most = Math.min(this.#limits.maxPromptTokens, info.contextLength - 1);
     if (ids.length <= most) return { ids, isTruncated: false };
     const cut = ids.slice(ids.length - most);

@@ -1,10 +1,17 @@
 /** What a model will take in memory, from the headers of its files: nothing of its weights is read. */
-import { describeModel, type I2sLayout, type KvType, openModelFiles } from "@bitnet.ts/core";
+import {
+  describeModel,
+  type I2sLayout,
+  type KvType,
+  type ModelConfig,
+  openModelFiles,
+} from "@bitnet.ts/core";
 import { openLocation } from "#platform";
+import { openAdapters } from "./adapters.ts";
 import { kvBytesPerToken, ropeTableBytes, weightBytes } from "./memory-bytes.ts";
 
 export interface ModelMemory {
-  /** Bytes of all tensors. */
+  /** Bytes of all tensors, those of adapters included. */
   readonly weightBytes: number;
   /** Bytes of the copy of the head that screening makes; 0 without screening. */
   readonly screenBytes: number;
@@ -21,6 +28,8 @@ interface MeasureOptions {
   kvType?: KvType;
   screening?: boolean;
   i2sLayout?: I2sLayout;
+  /** As for `BitNet.load`. */
+  adapters?: Readonly<Record<string, string>>;
   signal?: AbortSignal;
 }
 
@@ -30,10 +39,10 @@ const maxRows = 512;
 /**
  * Measures a model without loading it.
  * @param source As for `BitNet.load`; a model of a hub is brought here first.
- * @throws BitNetError as `BitNet.load` for files that are no model.
+ * @throws BitNetError as `BitNet.load` for files that are no model, MODEL_INVALID for an adapter that does not fit it.
  */
 export async function measureModel(source: string, options: MeasureOptions = {}): Promise<ModelMemory> {
-  const { kvType = "f16", screening = true, i2sLayout, signal } = options;
+  const { kvType = "f16", screening = true, i2sLayout, adapters = {}, signal } = options;
   const files = await openModelFiles(await openLocation(source, signal ? { signal } : {}), {
     ...(i2sLayout === undefined ? {} : { i2sLayout }),
     ...(signal === undefined ? {} : { signal }),
@@ -42,7 +51,7 @@ export async function measureModel(source: string, options: MeasureOptions = {})
     const { config, tensors } = describeModel(files, source);
     const { hiddenSize, ffnSize, vocabSize, contextLength } = config;
     return {
-      weightBytes: weightBytes(tensors),
+      weightBytes: weightBytes(tensors) + (await adapterBytes(adapters, config, signal)),
       screenBytes: screening ? vocabSize * hiddenSize : 0,
       activationBytes: maxRows * (6 * hiddenSize + 3 * ffnSize) * Float32Array.BYTES_PER_ELEMENT,
       kvBytesPerToken: kvBytesPerToken(config, kvType),
@@ -52,4 +61,18 @@ export async function measureModel(source: string, options: MeasureOptions = {})
   } finally {
     await files.close();
   }
+}
+
+async function adapterBytes(
+  paths: Readonly<Record<string, string>>,
+  config: ModelConfig,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const adapters = await openAdapters(paths, config, signal);
+  let bytes = 0;
+  for (const adapter of adapters.values()) {
+    for (const { a, b } of adapter.projections.values()) bytes += a.byteLength + b.byteLength;
+    await adapter.close();
+  }
+  return bytes;
 }

@@ -11,8 +11,9 @@ import {
   type Tokenizer,
   urlRoot,
 } from "@bitnet.ts/core";
-import { openFileSource, openPath } from "@bitnet.ts/core/node";
+import { type EncodingModel, openFileSource, openPath, PromptEncoder } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
+import type { AdapterReport } from "@bitnet.ts/webgpu";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
 import type { BackendReport, BackendRequest, GrammarRequest, LocationRequest } from "./types.ts";
@@ -63,6 +64,11 @@ export async function openLocation(
   return openPath(location.startsWith("file:") ? pathOfUrl(location) : location);
 }
 
+/** Encodes long prompts on a thread of their own, from the model's files at `place`. */
+export function createPromptEncoder(model: EncodingModel, place: string | null): PromptEncoder | null {
+  return new PromptEncoder(model, place);
+}
+
 function pathOfUrl(url: string): string {
   try {
     return fileURLToPath(url);
@@ -90,6 +96,7 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
   const options = {
     ...(request.threads === undefined ? {} : { threads: request.threads }),
     ...(isa === undefined ? {} : { isa }),
+    ...(request.screening === undefined ? {} : { screening: request.screening }),
   };
   if (forced === "webgpu" || (forced === "" && isa?.startsWith("wgsl-")))
     return webgpuBackend(isa === undefined ? {} : { isa });
@@ -108,7 +115,10 @@ function isUnavailable(error: unknown): boolean {
   return !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
 }
 
-async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRequest): Promise<Backend> {
+async function withoutNative(
+  noNative: unknown,
+  { threads, screening, onNotice }: BackendRequest,
+): Promise<Backend> {
   let because = `bitnet: no native backend (${messageOf(noNative)})`;
   try {
     const backend = await webgpuBackend({ allowFallback: false });
@@ -119,7 +129,10 @@ async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRe
     because += `, no WebGPU (${messageOf(error).replace(/^webgpu: /, "")})`;
   }
   try {
-    const backend = await wasmBackend(threads === undefined ? {} : { threads });
+    const backend = await wasmBackend({
+      ...(threads === undefined ? {} : { threads }),
+      ...(screening === undefined ? {} : { screening }),
+    });
     onNotice(`${because}; WebAssembly serves`);
     return backend;
   } catch (error) {
@@ -130,7 +143,11 @@ async function withoutNative(noNative: unknown, { threads, onNotice }: BackendRe
 }
 
 /** @throws BitNetError BACKEND_UNAVAILABLE, also where the package is not installed. */
-async function wasmBackend(options: { threads?: number; isa?: string }): Promise<Backend> {
+async function wasmBackend(options: {
+  threads?: number;
+  isa?: string;
+  screening?: boolean;
+}): Promise<Backend> {
   const { createWasmBackend } = await import("@bitnet.ts/wasm").catch((cause) => {
     throw notInstalled("@bitnet.ts/wasm", cause);
   });
@@ -225,18 +242,13 @@ async function webgpuReport(): Promise<BackendReport> {
   try {
     const { webgpuStatus } = await import("@bitnet.ts/webgpu");
     const { reason, adapter } = await webgpuStatus();
-    if (adapter === null || reason !== null) return { ...none, detail: reason ?? "no adapter" };
-    const { name, isFallback, limits, features, hasDot4 } = adapter;
-    const lacking = ["subgroups", "shader-f16"].filter((feature) => !features.includes(feature));
-    const megabytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20)} MiB`;
+    if (adapter === null) return { ...none, detail: reason ?? "no adapter" };
+    if (reason !== null) return { ...none, detail: `${reason}; ${describeAdapter(adapter)}` };
+    const { hasDot4 } = adapter;
     return {
       name: "webgpu",
       isAvailable: true,
-      detail: [
-        `${name}${isFallback ? " (in software: only when asked for by name)" : ""}`,
-        `buffers up to ${megabytes(limits.maxBufferSize)}, bindings up to ${megabytes(limits.maxStorageBufferBindingSize)}`,
-        ...(lacking.length > 0 ? [`without ${lacking.join(" and ")}`] : []),
-      ].join("; "),
+      detail: describeAdapter(adapter),
       threads: 1,
       variants: [
         {
@@ -250,6 +262,18 @@ async function webgpuReport(): Promise<BackendReport> {
   } catch (error) {
     return { ...none, detail: notInstalled("@bitnet.ts/webgpu", error).message };
   }
+}
+
+/** Its limits too, which decide what fits and how it is cut up. */
+function describeAdapter({ name, isFallback, limits, features }: AdapterReport): string {
+  const lacking = ["subgroups", "shader-f16"].filter((feature) => !features.includes(feature));
+  const megabytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20)} MiB`;
+  return [
+    `${name}${isFallback ? " (in software: only when asked for by name)" : ""}`,
+    `buffers up to ${megabytes(limits.maxBufferSize)}, bindings up to ${megabytes(limits.maxStorageBufferBindingSize)}, ` +
+      `${limits.maxStorageBuffersPerShaderStage} at once, workgroups of up to ${limits.maxComputeInvocationsPerWorkgroup}`,
+    ...(lacking.length > 0 ? [`without ${lacking.join(" and ")}`] : []),
+  ].join("; ");
 }
 
 async function wasmReport(): Promise<BackendReport> {

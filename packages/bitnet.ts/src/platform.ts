@@ -39,6 +39,11 @@ export async function openLocation(location: string, request: LocationRequest): 
   );
 }
 
+/** Long prompts are encoded where the model runs: in browsers that is a worker, which holds up no page. */
+export function createPromptEncoder(_model: unknown, _place: string | null): null {
+  return null;
+}
+
 /** For weights that a program names by path; here none does. */
 export async function openFileSource(path: string): Promise<ByteSource> {
   throw new BitNetError("FILE_NOT_FOUND", `${path}: files need Node`);
@@ -109,11 +114,12 @@ export async function createGrammarCompiler(
   });
 }
 
-async function wasmBackend({ threads, isa, wasmUrl }: BackendRequest): Promise<Backend> {
+async function wasmBackend({ threads, isa, screening, wasmUrl }: BackendRequest): Promise<Backend> {
   const { createWasmBackend } = await import("@bitnet.ts/wasm");
   return createWasmBackend({
     ...(threads === undefined ? {} : { threads }),
     ...(isa === undefined ? {} : { isa }),
+    ...(screening === undefined ? {} : { screening }),
     ...(wasmUrl === undefined ? {} : wasmPlaces(wasmUrl)),
   });
 }

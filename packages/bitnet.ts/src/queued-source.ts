@@ -16,6 +16,9 @@ export function queuedSource(
   };
   const stopWaiting = signal === undefined ? () => {} : onAbort(signal, end);
   const begun = Promise.race([before, ended])
+    .catch((error: unknown) => {
+      if (!hasEnded) throw error; // else the work before it was ended by the same signal
+    })
     .finally(stopWaiting)
     .then(() => (hasEnded ? null : start()));
   return {

@@ -1,7 +1,6 @@
 /** The public types of bitnet.ts. */
 import type {
   BackendName,
-  HeadReport,
   I2sLayout,
   Isa,
   KvType,
@@ -9,6 +8,7 @@ import type {
   Pooling,
   RejectedVariant,
   SchedulerStats,
+  ScreeningReport,
 } from "@bitnet.ts/core";
 
 export interface BitNetLoadOptions {
@@ -128,8 +128,8 @@ export interface ModelInfo {
   readonly loadMs: number;
 }
 
-/** Memory, pages of the KV cache, and the work done so far; `head`: how the logits of tokens were found. */
-export type ModelStats = MemoryReport & SchedulerStats & { head: HeadReport };
+/** Memory, pages of the KV cache, and the work done so far; `screening`: how the logits of tokens were found, where the backend can screen. */
+export type ModelStats = MemoryReport & SchedulerStats & { screening?: ScreeningReport };
 
 /** What `BitNet.load` asks of the platform. */
 export interface BackendRequest {
@@ -138,6 +138,7 @@ export interface BackendRequest {
   threads?: number;
   wasmUrl?: string;
   activations?: "int8" | "f32";
+  screening?: boolean;
   onNotice: (line: string) => void;
 }
 

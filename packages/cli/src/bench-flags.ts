@@ -39,7 +39,7 @@ export function checkLength({ info }: BitNet, { nPrompt, nGen }: BenchFlags): vo
 /** Each repetition of each model in turn, so that what else the machine does meets all of them alike. */
 export async function sampleInTurn(
   models: readonly BitNet[],
-  flags: BenchFlags,
+  flags: Pick<BenchFlags, "nPrompt" | "nGen" | "repetitions" | "seed">,
   signal: AbortSignal,
 ): Promise<RunSample[][]> {
   const progress = startProgress("Measuring");

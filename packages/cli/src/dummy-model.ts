@@ -3,17 +3,17 @@
  * when its turn comes. Knows nothing of disks.
  */
 import { byteStringsFrom, type GgufInput, type GgufTensorInput, type GgufValue } from "@bitnet.ts/core";
-import { type DummyPacking, type DummyShape, type PlannedTensor, planTensors } from "./dummy-shapes.ts";
+import { type DummyPacking, type DummyShape, isPacked, type PlannedTensor, planTensors } from "./dummy-shapes.ts";
 import { embeddingChunks, normBytes, ternaryChunks } from "./dummy-tensors.ts";
 import { makeVocabulary } from "./dummy-vocabulary.ts";
 import { RandomBits } from "./random-bits.ts";
 
-/** What a file says it is. `bitnet` is the name that llama.cpp opens; it computes SiLU there, at the same cost. */
+/** What a file of BitNet's sizes says it is. `bitnet` is the name that llama.cpp opens; it computes SiLU there, at the same cost. */
 export type DummyArchitecture = "bitnet-b1.58" | "bitnet";
 export const dummyArchitectures: readonly DummyArchitecture[] = ["bitnet-b1.58", "bitnet"];
 
 /** `general.file_type` of llama.cpp and bitnet.cpp. */
-const fileTypes: Readonly<Record<DummyPacking, number>> = { i2_s: 40, tq1_0: 36, tq2_0: 37 };
+const fileTypes: Readonly<Partial<Record<DummyPacking, number>>> = { i2_s: 40, tq1_0: 36, tq2_0: 37 };
 
 /** The template of bitnet-b1.58-2B-4T. */
 const chatTemplate =
@@ -36,26 +36,24 @@ export function dummyGguf(
 }
 
 function tensorInput(
-  { name, shape, kind }: PlannedTensor,
+  tensor: PlannedTensor,
   packing: DummyPacking,
   random: RandomBits,
 ): GgufTensorInput {
+  const { name, shape, kind } = tensor;
   const [rows = 1, cols = rows] = shape;
-  switch (kind) {
-    case "embedding":
-      return { name, shape, type: "f16", data: embeddingChunks(rows, cols, random) };
-    case "norm":
-      return { name, shape, type: "f32", data: () => normBytes(cols, random) };
-    case "ternary":
-      return { name, shape, type: packing, data: ternaryChunks(packing, [rows, cols], random) };
-  }
+  if (kind === "norm") return { name, shape, type: "f32", data: () => normBytes(cols, random) };
+  return isPacked(tensor, packing)
+    ? { name, shape, type: packing, data: ternaryChunks(packing, [rows, cols], random) }
+    : { name, shape, type: "f16", data: embeddingChunks(rows, cols, random) };
 }
 
 function metadataOf(
   shape: DummyShape,
   packing: DummyPacking,
-  architecture: DummyArchitecture,
+  named: DummyArchitecture,
 ): Map<string, GgufValue> {
+  const architecture = shape.family === "qwen3" ? "qwen3" : named;
   const u32 = (value: number): GgufValue => ({ type: "u32", value });
   const text = (value: string): GgufValue => ({ type: "string", value });
   const strings = (value: string[]): GgufValue => ({
@@ -68,13 +66,17 @@ function metadataOf(
     ["general.architecture", text(architecture)],
     ["general.name", text(`dummy-${shape.name}`)],
     ["general.description", text("random weights for measuring; it writes nonsense")],
-    ["general.file_type", u32(fileTypes[packing])],
+    ...(fileTypes[packing] === undefined
+      ? []
+      : ([["general.file_type", u32(fileTypes[packing])]] as const)),
     [`${architecture}.vocab_size`, u32(shape.vocabSize)],
     [`${architecture}.context_length`, u32(shape.contextLength)],
     [`${architecture}.embedding_length`, u32(shape.hiddenSize)],
     [`${architecture}.block_count`, u32(shape.nLayers)],
     [`${architecture}.feed_forward_length`, u32(shape.ffnSize)],
-    [`${architecture}.rope.dimension_count`, u32(shape.hiddenSize / shape.nHeads)],
+    [`${architecture}.rope.dimension_count`, u32(shape.headDim)],
+    [`${architecture}.attention.key_length`, u32(shape.headDim)],
+    [`${architecture}.attention.value_length`, u32(shape.headDim)],
     [`${architecture}.rope.freq_base`, { type: "f32", value: shape.ropeTheta }],
     [`${architecture}.attention.head_count`, u32(shape.nHeads)],
     [`${architecture}.attention.head_count_kv`, u32(shape.nKvHeads)],

@@ -55,6 +55,7 @@ export function normBytes(n: number, random: RandomBits): Uint8Array {
 }
 
 interface BlockLayout {
+  weights: number;
   blockBytes: number;
   /** Where its f16 scale stands, in 16-bit words. */
   scaleWord: number;
@@ -62,9 +63,11 @@ interface BlockLayout {
   shortWords: readonly number[];
 }
 
-const blockLayouts: Readonly<Record<"tq1_0" | "tq2_0", BlockLayout>> = {
-  tq1_0: { blockBytes: 54, scaleWord: 26, shortWords: [24, 25] },
-  tq2_0: { blockBytes: 66, scaleWord: 32, shortWords: [] },
+const blockLayouts: Readonly<Record<Exclude<DummyPacking, "i2_s">, BlockLayout>> = {
+  tq1_0: { weights: 256, blockBytes: 54, scaleWord: 26, shortWords: [24, 25] },
+  tq2_0: { weights: 256, blockBytes: 66, scaleWord: 32, shortWords: [] },
+  q2_0: { weights: 64, blockBytes: 18, scaleWord: 0, shortWords: [] },
+  pq2_0: { weights: 128, blockBytes: 34, scaleWord: 0, shortWords: [] },
 };
 
 let twoBitPairs: PieceTable | undefined;
@@ -90,12 +93,12 @@ export function* ternaryChunks(
     yield new Uint8Array(tail.buffer);
     return;
   }
-  const { blockBytes, scaleWord, shortWords } = blockLayouts[packing];
+  const { weights, blockBytes, scaleWord, shortWords } = blockLayouts[packing];
   fiveDigitPairs ??= bytePairs(baseThreeBytes(5));
   fourDigitPairs ??= bytePairs(baseThreeBytes(4));
-  const [pieces, shortPieces] = [packing === "tq2_0" ? twoBitPairs : fiveDigitPairs, fourDigitPairs];
+  const [pieces, shortPieces] = [packing === "tq1_0" ? fiveDigitPairs : twoBitPairs, fourDigitPairs];
   const scaleBits = f32ToF16(scale);
-  yield* chunks((rows * cols * blockBytes) / 256, 2 * blockBytes, (chunk) => {
+  yield* chunks((rows * cols * blockBytes) / weights, 2 * blockBytes, (chunk) => {
     random.fill(chunk, pieces);
     for (let block = 0; block + scaleWord < chunk.length; block += blockBytes / 2) {
       for (const word of shortWords)

@@ -1,5 +1,4 @@
 /** The `bitnet` command: arguments to commands, errors to one line and an exit status. */
-import { readFileSync } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
 import { Command, CommanderError } from "commander";
 import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
@@ -30,6 +29,7 @@ import { registerTrain } from "./commands/train.ts";
 import { registerWeb } from "./commands/web.ts";
 import { addExamples } from "./help.ts";
 import { option } from "./options.ts";
+import { packageVersion } from "./package-version.ts";
 import { openSession, type Session } from "./session.ts";
 
 /** Runs one command. Sets `process.exitCode` and returns; only a second interrupt ends the process at once. */
@@ -100,11 +100,6 @@ function prepare(command: Command, session: Session): void {
     command.hook("preAction", () => {
       throw new BitNetError("INVALID_ARGUMENT", problem);
     });
-}
-
-function packageVersion(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** One line on stderr, with --json also an object on stdout, unless the end is no error or nobody is there to read it. */

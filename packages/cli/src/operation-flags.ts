@@ -9,11 +9,12 @@ import {
 } from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { option } from "./options.ts";
+import { addRedisOptions, type RedisFlags, redisUrl } from "./redis-place.ts";
+import type { Session } from "./session.ts";
 import { collect, parseInteger } from "./values.ts";
 
-export interface OperationFlags {
+export interface OperationFlags extends RedisFlags {
   data?: string;
-  redis?: string;
   maxFile: number;
   maxStored: number;
   batchParallel: number;
@@ -26,19 +27,17 @@ export interface OperationFlags {
 
 export function addOperationOptions(command: Command): void {
   const { batches, monitor } = defaultSettings;
+  command.addOption(
+    option(
+      "--data <folder>",
+      "keep files, batches and the monitor's history here (default: nothing is kept)",
+    ),
+  );
+  addRedisOptions(
+    command,
+    "share limits, kept answers and batches with other servers through Redis or Valkey",
+  );
   command
-    .addOption(
-      option(
-        "--data <folder>",
-        "keep files, batches and the monitor's history here (default: nothing is kept)",
-      ),
-    )
-    .addOption(
-      option(
-        "--redis <url>",
-        "share limits, kept answers and batches with other servers through Redis or Valkey",
-      ),
-    )
     .addOption(
       option("--max-file <bytes>", "largest file that may be uploaded")
         .argParser(parseInteger(1))
@@ -124,10 +123,10 @@ function webhookOf(url: string | undefined): string | null {
   );
 }
 
-export function operationSettings(flags: OperationFlags): Partial<ServerOptions> {
+export function operationSettings(flags: OperationFlags, session: Session): Partial<ServerOptions> {
   return {
     dataFolder: flags.data ?? null,
-    redis: flags.redis ?? null,
+    redis: redisUrl(flags, session.note),
     traces: traceSettingsOf(process.env),
     monitor: {
       intervalMs: flags.monitorInterval * 1000,

@@ -18,13 +18,22 @@ interface GivenFlags extends Omit<ModelFlags, "model"> {
   parallel?: number;
 }
 
-/** @throws BitNetError OUT_OF_MEMORY with the arithmetic. */
-export async function planFor(name: ProfileName, source: string, flags: GivenFlags): Promise<ProfilePlan> {
-  const { kvType, screening, i2sLayout } = loadOptions(flags);
+type Adapters = BitNetLoadOptions["adapters"];
+
+/** @param placed The model's adapters; default: those of the flags. @throws BitNetError OUT_OF_MEMORY with the arithmetic. */
+export async function planFor(
+  name: ProfileName,
+  source: string,
+  flags: GivenFlags,
+  placed?: Adapters,
+): Promise<ProfilePlan> {
+  const { kvType, screening, i2sLayout, adapters: given } = loadOptions(flags);
+  const adapters = placed ?? given;
   const model = await measureModel(source, {
     ...(kvType === undefined ? {} : { kvType }),
     ...(i2sLayout === undefined ? {} : { i2sLayout }),
     ...(screening === undefined ? {} : { screening }),
+    ...(adapters === undefined ? {} : { adapters }),
   });
   return planProfile(name, model, {
     cores: availableParallelism(),

@@ -1,11 +1,14 @@
 /** The flags of `bitnet serve` for those who must keep things out: the content filter, the audit log, a port of one's own. */
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
-import { defaultSettings, type ServerOptions } from "@bitnet.ts/server";
+import { defaultKeysFile, defaultSettings, type ServerOptions } from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { option } from "./options.ts";
 import { parseInteger } from "./values.ts";
 
 export interface SecurityFlags {
+  secure?: boolean;
   filter?: string;
   sanitize?: boolean;
   sanitizePatterns?: string;
@@ -19,6 +22,12 @@ export interface SecurityFlags {
 
 export function addSecurityOptions(command: Command): void {
   command
+    .addOption(
+      option(
+        "--secure",
+        "prompts of 4096 characters, answers of 1024 tokens, 60 requests a minute, no secrets in or out, --sanitize and an audit log, where no flag says otherwise",
+      ),
+    )
     .addOption(
       option("--filter <file>", "rules of the content filter, for what is asked and what is answered"),
     )
@@ -50,12 +59,36 @@ export function addSecurityOptions(command: Command): void {
     .addOption(option("--admin-host <address>", "address of that port").default(defaultSettings.adminHost));
 }
 
+/** What `--secure` stands for; flags that were given win. */
+interface SecuredFlags extends SecurityFlags {
+  maxPrompt: number;
+  maxTokens: number;
+  requestsPerMinute?: number;
+  data?: string;
+}
+
+export function applySecure<F extends SecuredFlags>(command: Command, flags: F): F {
+  if (flags.secure !== true) return flags;
+  const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+  const folder = flags.data ?? dirname(defaultKeysFile());
+  if (flags.auditLog === undefined) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return {
+    ...flags,
+    maxPrompt: isGiven("maxPrompt") ? flags.maxPrompt : 4096,
+    maxTokens: isGiven("maxTokens") ? flags.maxTokens : 1024,
+    requestsPerMinute: flags.requestsPerMinute ?? 60,
+    sanitize: true,
+    auditLog: flags.auditLog ?? join(folder, "audit.log"),
+  };
+}
+
 export function securitySettings(flags: SecurityFlags): Partial<ServerOptions> {
   if (flags.auditTexts && flags.auditLog === undefined)
     throw new BitNetError("INVALID_ARGUMENT", "--audit-texts: name the file of the log with --audit-log");
   return {
     security: {
       filterFile: flags.filter ?? null,
+      filtersSecrets: flags.secure ?? false,
       sanitizes: flags.sanitize === true || flags.sanitizePatterns !== undefined,
       sanitizeFile: flags.sanitizePatterns ?? null,
       audit:

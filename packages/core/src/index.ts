@@ -4,8 +4,9 @@ export { type EncodedProgram, encodeProgram } from "./backend/encode-program.ts"
 export { encodeStep } from "./backend/engine/encode-step.ts";
 export { EngineExecutable, type EngineNumbers, type EnginePort } from "./backend/engine/engine-executable.ts";
 export { type EngineFailure, engineError } from "./backend/engine/engine-failure.ts";
-export { encodeLimits } from "./backend/engine/engine-limits.ts";
+export { type EngineOptions, encodeLimits } from "./backend/engine/engine-limits.ts";
 export { engineOperations } from "./backend/engine/engine-operations.ts";
+export { type ScreeningOption, type ScreeningReport, screeningOf } from "./backend/engine/screening.ts";
 export { fitProgram } from "./backend/offers.ts";
 export {
   type AnyOperation,
@@ -22,7 +23,7 @@ export * from "./backend/program.ts";
 export { logSumExp } from "./backend/reference/head.ts";
 export { createReferenceBackend, type ReferenceOptions } from "./backend/reference/reference-backend.ts";
 export * from "./backend/step.ts";
-export { validateStep } from "./backend/validate.ts";
+export { validateLoadOptions, validateStep } from "./backend/validate.ts";
 export { validateProgram } from "./backend/validate-program.ts";
 export * from "./base/abort.ts";
 export { BoundedCache, type CacheStats } from "./base/bounded-cache.ts";
@@ -114,6 +115,14 @@ export type { ChatMessage, TemplateArguments, TextPart, ToolCall } from "./token
 export type { ChatTemplate } from "./tokenizer/chat-template.ts";
 export { chatTemplateFor, type TemplateSource } from "./tokenizer/default-template.ts";
 export { type EncodeChatOptions, type EncodedChat, encodeChat } from "./tokenizer/encode-chat.ts";
+export {
+  type EncodedPrompt,
+  type EncodeJob,
+  encodeJobSize,
+  longPrompt,
+  runEncodeJob,
+} from "./tokenizer/encode-job.ts";
+export { type Conversation, withSystem } from "./tokenizer/fit-chat.ts";
 export { type TokenizerJsonFiles, tokenizerFromJson } from "./tokenizer/from-json.ts";
 export { pieceScanner, type SplitRule } from "./tokenizer/split.ts";
 export type { Tokenizer } from "./tokenizer/tokenizer.ts";

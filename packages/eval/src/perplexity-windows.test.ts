@@ -62,11 +62,18 @@ test("the error is that of the mean, carried through the exponential", () => {
 
 test("rolling: every token once, with the one before as context", () => {
   const text = Int32Array.from({ length: 10 }, (_, i) => i + 1);
-  const windows = rollingWindows(text, 0, 5);
+  const windows = rollingWindows(text, { prefix: 0, contextLength: 5, keepsPrefix: false });
   expect(shown(windows)).toEqual([
     ["0 1 2 3 4", 1],
     ["4 5 6 7 8", 1],
     ["8 9 10", 1],
   ]);
   expect(windows.flatMap(({ ids, from }) => [...ids.subarray(from)])).toEqual([...text]);
+  // Models that want a beginning-of-text token have it in later windows, too.
+  const kept = rollingWindows(text, { prefix: 0, contextLength: 5, keepsPrefix: true });
+  expect(shown(kept)).toEqual([
+    ["0 1 2 3 4", 1],
+    ["0 4 5 6 7", 2],
+    ["0 7 8 9 10", 2],
+  ]);
 });

@@ -6,7 +6,7 @@
  * Hugging Face: windows that advance by a stride; a window scores the tokens that none before it has, with what precedes them in the window
  * as their context, so that with a stride below the window every token but the first is scored once ("Perplexity of fixed-length models").
  * Rolling, as the evaluation harness has it: windows that do not overlap but for one token of context; every token is scored once, the first behind
- * a prefix token.
+ * a prefix token, which a model that wants one gets in every window.
  */
 import { BitNetError } from "@bitnet.ts/core";
 
@@ -18,13 +18,23 @@ export interface Window {
   from: number;
 }
 
-/** @param ids The text, without a beginning-of-text token. */
-export function rollingWindows(ids: Int32Array, prefix: number, contextLength: number): Window[] {
+/**
+ * @param ids The text, without a beginning-of-text token.
+ * @param keepsPrefix Whether later windows begin with the prefix, too: models that are never without it lose their heads (Gemma's perplexity
+ * of 3.46 becomes one of 5.9·10⁹: lm-evaluation-harness, issue 2382, PR 1465).
+ */
+export function rollingWindows(
+  ids: Int32Array,
+  { prefix, contextLength, keepsPrefix }: { prefix: number; contextLength: number; keepsPrefix: boolean },
+): Window[] {
   const windows: Window[] = [];
-  const step = contextLength - 1;
-  for (let first = 0; first < ids.length; first += step) {
-    const before = first === 0 ? prefix : (ids[first - 1] ?? prefix);
-    windows.push({ ids: Int32Array.from([before, ...ids.subarray(first, first + step)]), from: 1 });
+  for (let first = 0; first < ids.length; ) {
+    const before = ids[first - 1];
+    const start =
+      before === undefined ? [prefix] : keepsPrefix && contextLength > 2 ? [prefix, before] : [before];
+    const scored = ids.subarray(first, first + contextLength - start.length);
+    windows.push({ ids: Int32Array.from([...start, ...scored]), from: start.length });
+    first += scored.length;
   }
   return windows;
 }

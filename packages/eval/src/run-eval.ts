@@ -3,13 +3,13 @@ import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { throwIfAborted } from "@bitnet.ts/core";
 import type { EvalModel } from "./models/eval-model.ts";
-import { judgeChoices, type Score, scoreOf } from "./scores.ts";
-import type { AnswerItem, ChoiceItem, ChoiceTask, Task } from "./tasks/task.ts";
+import { judgeChoices, passAtK, type Score, scoreOf } from "./scores.ts";
+import type { AnswerItem, AnswerTask, ChoiceItem, ChoiceTask, Draws, Task } from "./tasks/task.ts";
 
 interface ItemResult {
   readonly id: string;
-  readonly judged: Readonly<Record<string, boolean>>;
-  /** Likelihoods of the choices, or the answer. */
+  readonly judged: Readonly<Record<string, boolean | number>>;
+  /** Likelihoods of the choices, the answer, or all answers drawn. */
   readonly detail: unknown;
 }
 
@@ -77,14 +77,39 @@ async function runItem(model: EvalModel, task: Task, item: ChoiceItem | AnswerIt
       detail: likelihoods.map(({ sum }) => sum),
     };
   }
+  const { draws } = task as AnswerTask;
+  if (draws !== undefined) return drawItem(model, item, draws);
   const answer = await model.answer(item.request);
   return { id: item.id, judged: await item.judge(answer), detail: answer };
+}
+
+/** How many answers are looked at together. */
+const shownDraws = [1, 5, 10, 100];
+/** As HumanEval's authors draw. */
+const drawTopP = 0.95;
+
+async function drawItem(
+  model: EvalModel,
+  item: AnswerItem,
+  { count, temperature }: Draws,
+): Promise<ItemResult> {
+  const answers = await Promise.all(
+    Array.from({ length: count }, (_, i) =>
+      model.answer({ ...item.request, sampling: { temperature, topP: drawTopP, seed: i + 1 } }),
+    ),
+  );
+  let nRight = 0;
+  // One program at a time: each has a time limit.
+  for (const answer of answers) if ((await item.judge(answer)).pass_at_1) nRight++;
+  const ks = shownDraws.filter((k) => k <= count);
+  const judged = Object.fromEntries(ks.map((k) => [`pass_at_${k}`, passAtK(count, nRight, k)]));
+  return { id: item.id, judged, detail: answers };
 }
 
 function scoresOf(results: readonly ItemResult[]): Record<string, Score> {
   const metrics = Object.keys(results[0]?.judged ?? {});
   return Object.fromEntries(
-    metrics.map((metric) => [metric, scoreOf(results.map(({ judged }) => judged[metric] === true))]),
+    metrics.map((metric) => [metric, scoreOf(results.map(({ judged }) => judged[metric] ?? false))]),
   );
 }
 

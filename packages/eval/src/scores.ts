@@ -5,7 +5,7 @@ import type { ChoiceItem } from "./tasks/task.ts";
 export interface Score {
   /** Share of right answers. */
   readonly value: number;
-  /** √(p(1 − p)/(n − 1)); null for fewer than two items. */
+  /** √(p(1 − p)/(n − 1)), and the same of shares: √((mean of squares − mean²)/(n − 1)); null for fewer than two items. */
   readonly standardError: number | null;
 }
 
@@ -32,8 +32,22 @@ function firstHighest(values: readonly number[]): number {
   return best;
 }
 
-export function scoreOf(judgements: readonly boolean[]): Score {
+/** @param judgements Right or wrong, or a share in between. */
+export function scoreOf(judgements: readonly (boolean | number)[]): Score {
   const n = judgements.length;
-  const value = judgements.filter(Boolean).length / Math.max(1, n);
-  return { value, standardError: n < 2 ? null : Math.sqrt((value * (1 - value)) / (n - 1)) };
+  const mean = (power: number) =>
+    judgements.reduce<number>((sum, judged) => sum + Number(judged) ** power, 0) / Math.max(1, n);
+  const value = mean(1);
+  return { value, standardError: n < 2 ? null : Math.sqrt(Math.max(0, mean(2) - value ** 2) / (n - 1)) };
+}
+
+/**
+ * Chance that k of n draws, `nRight` of them right, hold a right one: 1 − C(n − nRight, k) / C(n, k), as a product without large numbers.
+ * Source: Chen et al., Evaluating Large Language Models Trained on Code (2021), equation 1.
+ */
+export function passAtK(n: number, nRight: number, k: number): number {
+  if (n - nRight < k) return 1;
+  let missed = 1;
+  for (let i = n - nRight + 1; i <= n; i++) missed *= (i - k) / i;
+  return 1 - missed;
 }

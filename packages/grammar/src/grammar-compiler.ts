@@ -1,7 +1,7 @@
 /**
  * Compiles grammars for one vocabulary in threads that a deadline can end, and hands out masks that follow them token by token.
  */
-import { BitNetError, type Tokenizer, type TokenMask } from "@bitnet.ts/core";
+import { BitNetError, onAbort, type Tokenizer, type TokenMask, throwIfAborted } from "@bitnet.ts/core";
 import type { Places } from "#thread";
 import { byteText } from "./byte-text.ts";
 import { checkPattern, checkSchema } from "./check-schema.ts";
@@ -18,6 +18,18 @@ export interface GrammarCompilerOptions {
   maxThreads?: number;
   /** Browsers only. Starts the worker, where a bundler does not find workers by itself. */
   worker?: () => Worker;
+}
+
+export interface CompileOptions {
+  /** Grammars are shared only among those of equal salt, so that none can time what another has asked for. Default "". */
+  salt?: string;
+  /** Whoever leaves is let go at once; what nobody waits for any more, and has not been begun, is not compiled. */
+  signal?: AbortSignal;
+}
+
+interface Compiling {
+  readonly grammar: Promise<Grammar>;
+  nWaiting: number;
 }
 
 /** A compiled grammar; any number of generations can follow it. */
@@ -39,7 +51,7 @@ export class GrammarCompiler {
   readonly #places: Places;
   readonly #threads: GrammarThread[] = [];
   readonly #waiting: (() => void)[] = [];
-  readonly #compiling = new Map<string, Promise<Grammar>>();
+  readonly #compiling = new Map<string, Compiling>();
   #isDisposed = false;
 
   /** @throws BitNetError TOKENIZER_INVALID when nothing ends a text: then a grammar could not end one. */
@@ -59,21 +71,40 @@ export class GrammarCompiler {
     this.#places = { worker: options.worker };
   }
 
-  /** @throws BitNetError INVALID_ARGUMENT for what cannot be compiled, or not in time; BACKEND_UNAVAILABLE where no thread starts. */
-  async compile(spec: GrammarSpec): Promise<Grammar> {
+  /**
+   * @throws BitNetError INVALID_ARGUMENT for what cannot be compiled, or not in time; BACKEND_UNAVAILABLE where no thread starts; ABORTED, its
+   * cause the signal's reason.
+   */
+  async compile(spec: GrammarSpec, { salt = "", signal }: CompileOptions = {}): Promise<Grammar> {
+    throwIfAborted(signal);
     checkSpec(spec);
     if (this.#isDisposed) throw new BitNetError("DISPOSED", "grammar: the compiler has been disposed");
-    const key = JSON.stringify(spec);
+    const key = JSON.stringify([salt, spec]);
     const thread = this.#threads.find((each) => each.has(key));
     if (thread !== undefined) return { createMask: () => thread.open(key) };
-    const running = this.#compiling.get(key) ?? this.#compileNew(key, spec);
-    this.#compiling.set(key, running);
-    return running;
+    const running = this.#compiling.get(key) ?? this.#begin(key, spec);
+    running.nWaiting++;
+    try {
+      return await untilAborted(running.grammar, signal);
+    } finally {
+      running.nWaiting--;
+    }
   }
 
-  async #compileNew(key: string, spec: GrammarSpec): Promise<Grammar> {
+  #begin(key: string, spec: GrammarSpec): Compiling {
+    // In a turn of its own, when whoever asks has been counted.
+    const grammar = Promise.resolve().then(() =>
+      this.#compileNew(key, spec, () => (this.#compiling.get(key)?.nWaiting ?? 0) > 0),
+    );
+    grammar.catch(() => {}); // those who wait see it
+    const compiling = { grammar, nWaiting: 0 };
+    this.#compiling.set(key, compiling);
+    return compiling;
+  }
+
+  async #compileNew(key: string, spec: GrammarSpec, isWanted: () => boolean): Promise<Grammar> {
     try {
-      const thread = await this.#freeThread();
+      const thread = await this.#freeThread(isWanted);
       await thread.compile(key, spec, this.#deadlineMs);
       return { createMask: () => thread.open(key) };
     } finally {
@@ -83,8 +114,9 @@ export class GrammarCompiler {
   }
 
   /** A thread compiles only while nobody follows a grammar of it, so that compiling holds up no answer. */
-  async #freeThread(): Promise<GrammarThread> {
+  async #freeThread(isWanted: () => boolean): Promise<GrammarThread> {
     for (;;) {
+      if (!isWanted()) throw new BitNetError("ABORTED", "grammar: nobody waits for it any more");
       const idle = this.#threads.find((each) => each.claim());
       if (idle !== undefined) return idle;
       if (this.#threads.length < this.#maxThreads) {
@@ -107,6 +139,21 @@ export class GrammarCompiler {
   async dispose(): Promise<void> {
     this.#isDisposed = true;
     await Promise.all(this.#threads.slice().map((thread) => thread.end()));
+  }
+}
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = onAbort(signal, () =>
+      reject(new BitNetError("ABORTED", "the operation was aborted", { cause: signal.reason })),
+    );
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    stop();
   }
 }
 

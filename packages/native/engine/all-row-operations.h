@@ -8,12 +8,12 @@ namespace bitnet::engine {
 void bitLinear(const StepContext& c, int32_t opIndex, WorkCounter* counters);
 // The operation after a bitLinear, where it is computed from each chunk of results while they are in the cache: unless the step asks for
 // what goes between the two. Null otherwise.
-const Op* joinedTo(const StepContext& c, int32_t opIndex);
+const Operation* joinedTo(const StepContext& c, int32_t opIndex);
 
 // attention.cc
-bool attention(const StepContext& c, const Op& op, WorkCounter* counters);
+bool attention(const StepContext& c, const AttentionOp& op, WorkCounter* counters);
 
 // head.cc
-bool head(const StepContext& c, const Op& op, int32_t opIndex, WorkCounter* counters);
+bool head(const StepContext& c, const HeadOp& op, int32_t opIndex, WorkCounter* counters);
 
 }  // namespace bitnet::engine

@@ -38,7 +38,7 @@ struct QueryTile {
 };
 
 // Whether there are too few heads of rows for all threads, so that the positions are shared out, too.
-bool isSplit(const StepContext& c, const Op& op, int32_t maxKeys) {
+bool isSplit(const StepContext& c, const AttentionOp& op, int32_t maxKeys) {
   const Buffer& kv = c.program.buffer(op.kv);
   const int64_t units = static_cast<int64_t>(c.step.nRows) * kv.nKvHeads;
   if (c.team.size() == 1 || units >= 4 * c.team.size() || maxKeys <= 2 * valueBlock) return false;
@@ -50,7 +50,7 @@ bool isSplit(const StepContext& c, const Op& op, int32_t maxKeys) {
 // Calls use(type, keys or values, key, query, nQueries, nKeys) for the pages of keys [firstKey, endKey), as far as the rows of the tile
 // see them; firstKey begins a page.
 template <class Fn>
-void eachPage(const StepContext& c, const Op& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
+void eachPage(const StepContext& c, const AttentionOp& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
   const Buffer& kv = c.program.buffer(op.kv);
   const int32_t group = op.nHeads / kv.nKvHeads, headDim = kv.headDim, lastKey = c.step.positions[tile.firstRow + tile.nRows - 1];
   const PageTable& table = c.step.tableOfRow(tile.firstRow);
@@ -93,7 +93,7 @@ void eachPage(const StepContext& c, const Op& op, const QueryTile& tile, bool is
   }
 }
 
-void scoreKeys(const StepContext& c, const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
+void scoreKeys(const StepContext& c, const AttentionOp& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
   const int32_t headDim = c.program.buffer(op.kv).headDim;
   eachPage(c, op, tile, false, firstKey, endKey, [&](KvType type, const void* keys, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
     if (tile.inLanes) return c.kernels.laneScores(tile.q, tile.keyStride, static_cast<const float*>(keys), nKeys, headDim, tile.scoreOf(0, key));
@@ -103,7 +103,7 @@ void scoreKeys(const StepContext& c, const Op& op, const QueryTile& tile, int32_
 }
 
 // Σ p · v over keys [firstKey, endKey) of one block, from +0: to sums[query], or, where there is a total, added to total[query].
-void sumValues(const StepContext& c, const Op& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
+void sumValues(const StepContext& c, const AttentionOp& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
   const Buffer& kv = c.program.buffer(op.kv);
   const size_t stride = roundUp16(kv.headDim);
   eachPage(c, op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
@@ -116,10 +116,10 @@ void sumValues(const StepContext& c, const Op& op, const QueryTile& tile, int32_
 }
 
 // The first of a row's keys that its window reaches.
-int32_t firstKeyOf(const Op& op, int32_t nKeys) { return op.window > 0 ? std::max(0, nKeys - op.window) : 0; }
+int32_t firstKeyOf(const AttentionOp& op, int32_t nKeys) { return op.window > 0 ? std::max(0, nKeys - op.window) : 0; }
 
 // Keys before the window weigh nothing: exactly 0, which changes no sum.
-void maskBefore(const Op& op, float* scores, int32_t nKeys) {
+void maskBefore(const AttentionOp& op, float* scores, int32_t nKeys) {
   std::fill_n(scores, firstKeyOf(op, nKeys), -std::numeric_limits<float>::infinity());
 }
 
@@ -131,12 +131,12 @@ float toProbabilities(const StepContext& c, float* scores, int32_t n, float scal
 }
 
 // The queries of a row's group, headDim apart.
-const float* queriesOf(const StepContext& c, const Op& op, int32_t row, int32_t kvHead) {
+const float* queriesOf(const StepContext& c, const AttentionOp& op, int32_t row, int32_t kvHead) {
   const int32_t width = op.nHeads / c.program.buffer(op.kv).nKvHeads * c.program.buffer(op.kv).headDim;
   return c.executable.f32(op.q).row(row) + static_cast<size_t>(kvHead) * static_cast<size_t>(width);
 }
 
-QueryTile gatherTile(const StepContext& c, const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+QueryTile gatherTile(const StepContext& c, const AttentionOp& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
   const size_t headDim = static_cast<size_t>(c.program.buffer(op.kv).headDim);
   const int32_t group = op.nHeads / c.program.buffer(op.kv).nKvHeads, nQueries = nRows * group;
   const size_t width = static_cast<size_t>(group) * headDim;
@@ -146,7 +146,7 @@ QueryTile gatherTile(const StepContext& c, const Op& op, int32_t firstRow, int32
     tile.q = queriesOf(c, op, firstRow, kvHead);
     return tile;
   }
-  if (useLanes(nQueries, op.real)) {
+  if (useLanes(nQueries, op.scale)) {
     const size_t stride = roundUp16(nQueries);
     tile.inLanes = true, tile.scoreStride = 1, tile.keyStride = stride;
     if (stride != static_cast<size_t>(nQueries)) std::memset(c.scratch.queries, 0, headDim * stride * sizeof(float));
@@ -160,14 +160,14 @@ QueryTile gatherTile(const StepContext& c, const Op& op, int32_t firstRow, int32
 }
 
 // scores → probabilities without their denominators.
-void softmax(const StepContext& c, const Op& op, const QueryTile& tile) {
+void softmax(const StepContext& c, const AttentionOp& op, const QueryTile& tile) {
   const int32_t group = op.nHeads / c.program.buffer(op.kv).nKvHeads;
   const auto keysOf = [&](int32_t row) { return c.step.positions[tile.firstRow + row] + 1; };
   if (!tile.inLanes) {
     for (int32_t i = 0; i < tile.nRows * group; i++) {
       const int32_t nKeys = keysOf(i / group);
       maskBefore(op, tile.scoreOf(i, 0), nKeys);
-      c.scratch.denominators[i] = toProbabilities(c, tile.scoreOf(i, 0), nKeys, op.real);
+      c.scratch.denominators[i] = toProbabilities(c, tile.scoreOf(i, 0), nKeys, op.scale);
     }
     return;
   }
@@ -177,11 +177,11 @@ void softmax(const StepContext& c, const Op& op, const QueryTile& tile) {
       std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
     for (int32_t key = keysOf(row); key < nKeys; key++) std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
   }
-  c.kernels.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.real, c.scratch.denominators);
+  c.kernels.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.scale, c.scratch.denominators);
 }
 
 // Probabilities → results.
-void finishTile(const StepContext& c, const Op& op, const QueryTile& tile) {
+void finishTile(const StepContext& c, const AttentionOp& op, const QueryTile& tile) {
   const Buffer& kv = c.program.buffer(op.kv);
   const int32_t group = op.nHeads / kv.nKvHeads, nQueries = tile.nRows * group, endKey = c.step.positions[tile.firstRow + tile.nRows - 1] + 1;
   const size_t sumStride = roundUp16(kv.headDim), nSums = static_cast<size_t>(nQueries) * sumStride;
@@ -195,7 +195,7 @@ void finishTile(const StepContext& c, const Op& op, const QueryTile& tile) {
   }
 }
 
-void attendTile(const StepContext& c, const Op& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
+void attendTile(const StepContext& c, const AttentionOp& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
   const QueryTile tile = gatherTile(c, op, firstRow, nRows, kvHead);
   scoreKeys(c, op, tile, 0, c.step.positions[firstRow + nRows - 1] + 1);
   softmax(c, op, tile);
@@ -204,7 +204,7 @@ void attendTile(const StepContext& c, const Op& op, int32_t firstRow, int32_t nR
 
 // Units u = (row, KV head), blocks b of 256 positions; shared memory: scores [u][group][stride], denominators [u][group] and
 // sums [u][b][group][headStride].
-bool attendSplit(const StepContext& c, const Op& op, WorkCounter* counters, int32_t maxKeys) {
+bool attendSplit(const StepContext& c, const AttentionOp& op, WorkCounter* counters, int32_t maxKeys) {
   const Buffer& kv = c.program.buffer(op.kv);
   const int32_t group = op.nHeads / kv.nKvHeads, nUnits = c.step.nRows * kv.nKvHeads, nBlocks = blocksOf(maxKeys);
   const size_t nHeads = static_cast<size_t>(group), stride = c.executable.scoreStride(), headStride = roundUp16(kv.headDim);
@@ -244,7 +244,7 @@ bool attendSplit(const StepContext& c, const Op& op, WorkCounter* counters, int3
   if (c.team.barrier()) return true;
   eachHead(counters[1], [&](int32_t unit, int32_t h) {
     maskBefore(op, scoresOf(unit, h), keysOf(unit));
-    *denominatorOf(unit, h) = toProbabilities(c, scoresOf(unit, h), keysOf(unit), op.real);
+    *denominatorOf(unit, h) = toProbabilities(c, scoresOf(unit, h), keysOf(unit), op.scale);
   });
   if (c.team.barrier()) return true;
   eachBlock(counters[2], [&](int32_t unit, int32_t block, int32_t firstKey, int32_t endKey) {
@@ -264,7 +264,7 @@ bool attendSplit(const StepContext& c, const Op& op, WorkCounter* counters, int3
 
 }  // namespace
 
-bool attention(const StepContext& c, const Op& op, WorkCounter* counters) {
+bool attention(const StepContext& c, const AttentionOp& op, WorkCounter* counters) {
   const int32_t nKvHeads = c.program.buffer(op.kv).nKvHeads, group = op.nHeads / nKvHeads;
   int32_t maxKeys = 0;
   for (int32_t row = 0; row < c.step.nRows; row++) maxKeys = std::max(maxKeys, c.step.positions[row] + 1);
@@ -273,7 +273,7 @@ bool attention(const StepContext& c, const Op& op, WorkCounter* counters) {
   int32_t tileRows = 1;
   const auto isRoomFor = [&](int32_t rows) {
     const int32_t queries = rows * group;
-    const size_t floats = useLanes(queries, op.real) ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
+    const size_t floats = useLanes(queries, op.scale) ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
     return queries <= tileQueries && floats <= c.executable.scoreFloats() &&
            static_cast<int64_t>((c.step.nRows + rows - 1) / rows) * nKvHeads >= 4 * c.team.size();
   };

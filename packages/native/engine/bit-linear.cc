@@ -20,19 +20,19 @@ int32_t panelRowsOf(const Step& step) { return std::min(step.nRows, maxPanel); }
 
 }  // namespace
 
-const Op* joinedTo(const StepContext& c, int32_t opIndex) {
-  const Op& op = c.program.ops[static_cast<size_t>(opIndex)];
-  if (op.kind != OpKind::BitLinear || !op.feedsNext) return nullptr;
-  const Op* next = &op + 1;
+const Operation* joinedTo(const StepContext& c, int32_t opIndex) {
+  // Only a bitLinear does.
+  if (!c.program.feedsNext[static_cast<size_t>(opIndex)]) return nullptr;
+  const Operation* next = &c.program.operation(opIndex + 1);
   // With few rows others than the activation are soon done, and by row.
   if (next->kind != OpKind::GatedActivation && c.step.nRows <= streamedRows) return nullptr;
   if (next->kind == OpKind::RopeKv) {
-    const int32_t headDim = c.program.buffer(next->kv).headDim;
+    const int32_t headDim = c.program.buffer(next->ropeKv.kv).headDim;
     if (headDim % 16 != 0 || headDim > accScratch / panelRowsOf(c.step)) return nullptr;
   }
-  const int32_t* outs = c.program.lists.data() + op.firstList + op.nWeights;
+  const IdList& outs = c.program.operation(opIndex).bitLinear.outs;
   for (int32_t i = 0; i < c.step.nOutputs; i++)
-    if (std::find(outs, outs + op.nWeights, c.step.outputs[i]) != outs + op.nWeights) return nullptr;
+    if (std::find(outs.begin(), outs.end(), c.step.outputs[i]) != outs.end()) return nullptr;
   return next;
 }
 
@@ -42,25 +42,28 @@ namespace {
 struct WeightChunk {
   const Buffer& weight;
   int32_t firstRow, nRows;
-  size_t rowBytes;
-  const uint8_t* rows;
+  PackedMatrix rows;
   size_t accStride;
+
+  // The same rows of columns [first, first + n).
+  PackedMatrix cols(int32_t first, int32_t n) const { return {rows.data + first / 4, rows.stride, nRows, n}; }
 };
 
 // Some rows of x.
 struct XPanel {
   const Q8Rows& x;
   int32_t first, n;
-  bool isArranged;       // it holds strips instead of rows
-  const int8_t* strips;  // the same, arranged for tiles, where that is faster; or null
+  bool isArranged;     // it holds strips instead of rows
+  StripMatrix strips;  // the same, arranged for tiles, where that is faster; or of no data
+
+  bool hasStrips() const { return strips.data != nullptr; }
 };
 
 // How a bitLinear is cut up.
 struct ChunkPlan {
-  const Op& op;
-  const Op* next;          // computed with it, or null
-  const int32_t* weights;  // ids
-  int32_t nWeights;        // whose rows are taken after each other; those of two that an activation joins are taken together
+  const BitLinearOp& op;
+  const Operation* next;  // computed with it, or null
+  int32_t nWeights;       // whose rows are taken after each other; those of two that an activation joins are taken together
   int32_t panelRows;
   int32_t unit, least, most;  // rows of a chunk: a multiple, and how many
 
@@ -68,15 +71,15 @@ struct ChunkPlan {
 };
 
 ChunkPlan planOf(const StepContext& c, int32_t opIndex) {
-  const Op& op = c.program.ops[static_cast<size_t>(opIndex)];
+  const BitLinearOp& op = c.program.operation(opIndex).bitLinear;
   const int32_t unit = c.step.nRows <= streamedRows ? 16 : 64;
-  ChunkPlan plan = {op, joinedTo(c, opIndex), c.program.lists.data() + op.firstList, op.nWeights, panelRowsOf(c.step), unit, unit, unit};
+  ChunkPlan plan = {op, joinedTo(c, opIndex), op.weights.n, panelRowsOf(c.step), unit, unit, unit};
   const bool isGated = plan.joins(OpKind::GatedActivation);
   if (isGated) plan.nWeights = 1;
-  if (plan.joins(OpKind::RopeKv)) plan.unit = c.program.buffer(plan.next->kv).headDim;
+  if (plan.joins(OpKind::RopeKv)) plan.unit = c.program.buffer(plan.next->ropeKv.kv).headDim;
   const int32_t scratchRows = c.hasLanes ? roundUp(plan.panelRows, stripRows) : plan.panelRows;
   plan.most = std::max(plan.unit, (isGated ? accScratch / 2 : accScratch) / scratchRows / plan.unit * plan.unit);
-  const size_t rowBytes = ternaryRowBytes(c.program.buffer(plan.weights[0]).cols) * (isGated ? 2 : 1);
+  const size_t rowBytes = ternaryRowBytes(c.program.buffer(op.weights[0]).cols) * (isGated ? 2 : 1);
   plan.least = std::clamp(roundUp(static_cast<int32_t>(leastChunkBytes / rowBytes), plan.unit), plan.unit, plan.most);
   return plan;
 }
@@ -88,11 +91,11 @@ struct ChunkCursor {
   const StepContext* context;
   const ChunkPlan* plan;
   int64_t index = -1;
-  int32_t panel = 0, weight = 0;  // the panel's first row, and a place in the plan's list
+  int32_t panel = 0, weight = 0;  // the panel's first row, and an index of the plan's weights
   int32_t firstRow = 0, nRows = 0;
-  int32_t size = 0, turns = 0;  // of the chunks of this round, and how many threads are still to take one
+  int32_t size = 0, turns = 0;  // of the next chunks, and how many threads are still to take one of that size
 
-  int32_t rowsOf(int32_t i) const { return context->program.buffer(plan->weights[i]).rows; }
+  int32_t rowsOf(int32_t i) const { return context->program.buffer(plan->op.weights[i]).rows; }
   bool isAtEnd() const { return panel >= context->step.nRows; }
   // To chunk `target`, which is not before the present one.
   void seek(int64_t target) {
@@ -122,32 +125,29 @@ WeightChunk chunkOf(const StepContext& c, int32_t id, int32_t firstRow, int32_t 
   const Buffer& weight = c.program.buffer(id);
   const size_t rowBytes = ternaryRowBytes(weight.cols);
   const uint8_t* rows = c.executable.weightBytes(id) + static_cast<size_t>(firstRow) * rowBytes;
-  return {weight, firstRow, nRows, rowBytes, rows, static_cast<size_t>(roundUp(nRows, 16))};
+  return {weight, firstRow, nRows, {rows, rowBytes, nRows, paddedCols(weight.cols)}, static_cast<size_t>(roundUp(nRows, 16))};
 }
 
 void arrange(const StepContext& c, XPanel& panel, int32_t first, int32_t n) {
-  panel.first = first, panel.n = n, panel.strips = nullptr;
   const Q8Rows& x = panel.x;
-  if (panel.isArranged) {
-    panel.strips = x.row(first);
-    return;
-  }
+  panel.first = first, panel.n = n;
+  panel.strips = {panel.isArranged ? x.row(first) : nullptr, x.stride * stripRows, n, static_cast<int32_t>(x.stride)};
+  if (panel.isArranged) return;
   // In steps with lanes some results are for tiles only.
   if (!c.kernels.tiles || x.groupScales || (n < c.kernels.tiles->ternaryFrom && !c.hasLanes)) return;
-  c.kernels.tiles->arrange(x.row(first), x.stride, n, static_cast<int32_t>(x.stride), c.scratch.strips);
-  panel.strips = c.scratch.strips;
+  c.kernels.tiles->arrange(x.matrix(first, n), c.scratch.strips);
+  panel.strips.data = c.scratch.strips;
 }
 
 // Sums over columns [firstCol, firstCol + cols), to the scratch.
 void multiply(const StepContext& c, const WeightChunk& chunk, const XPanel& panel, int32_t firstCol, int32_t cols, const int32_t* xSums) {
-  const uint8_t* rows = chunk.rows + static_cast<size_t>(firstCol) / 4;
-  const size_t stride = panel.x.stride;
-  if (panel.strips) {
-    const int8_t* strips = panel.strips + static_cast<size_t>(firstCol) * stripRows;
-    c.kernels.tiles->ternary(rows, chunk.rowBytes, chunk.nRows, strips, stride * stripRows, xSums, panel.n, cols, c.scratch.acc, chunk.accStride);
+  const PackedMatrix weights = chunk.cols(firstCol, cols);
+  const SumMatrix acc = {c.scratch.acc, chunk.accStride, panel.n, chunk.nRows};
+  if (panel.hasStrips()) {
+    const int8_t* strips = panel.strips.data + static_cast<size_t>(firstCol) * stripRows;
+    c.kernels.tiles->ternary(weights, {strips, panel.strips.stride, panel.n, cols}, xSums, acc);
   } else {
-    c.kernels.ternaryMatmul(rows, chunk.rowBytes, chunk.nRows, panel.x.row(panel.first) + firstCol, stride, xSums, panel.n, cols, c.scratch.acc,
-                     chunk.accStride);
+    c.kernels.ternaryMatmul(weights, {panel.x.row(panel.first) + firstCol, panel.x.stride, panel.n, cols}, xSums, acc);
   }
 }
 
@@ -180,7 +180,7 @@ void groupedChunk(const StepContext& c, const WeightChunk& chunk, const XPanel& 
     scales = {own + static_cast<size_t>(chunk.firstRow) * nGroups, nGroups, weight.groupSize / 128};
   }
   const F32Rows to = adds ? F32Rows{c.scratch.joined, chunk.accStride} : out;
-  c.kernels.groupDots(chunk.rows, chunk.rowBytes, chunk.nRows, panel.x.grouped(panel.first, panel.n), scales, to.data, to.stride);
+  c.kernels.groupDots(chunk.rows, panel.x.grouped(panel.first, panel.n), scales, to.matrix(panel.n, chunk.nRows));
   for (int32_t j = 0; j < panel.n; j++) {
     float* const row = to.row(j);
     if (weight.scaleKind == ScaleKind::Tensor) c.kernels.multiply(row, chunk.nRows, weight.scale);
@@ -194,7 +194,6 @@ void groupedChunk(const StepContext& c, const WeightChunk& chunk, const XPanel& 
 void ternaryChunk(const StepContext& c, const WeightChunk& chunk, const XPanel& panel, F32Rows out, F32Rows ahead = {}, bool adds = false, bool toLanes = false) {
   const Buffer& weight = chunk.weight;
   const Q8Rows& x = panel.x;
-  const int32_t cols = static_cast<int32_t>(x.stride);
   if (x.groupScales) return groupedChunk(c, chunk, panel, out, adds);
   if (weight.scaleKind == ScaleKind::Group) {
     const F32Rows part = adds ? F32Rows{c.scratch.joined, chunk.accStride} : out;
@@ -202,14 +201,13 @@ void ternaryChunk(const StepContext& c, const WeightChunk& chunk, const XPanel& 
     for (int32_t j = 0; adds && j < panel.n; j++) c.kernels.add(out.row(j), part.row(j), chunk.nRows);
     return;
   }
-  if (panel.strips && weight.scaleKind == ScaleKind::Tensor) {
+  if (panel.hasStrips() && weight.scaleKind == ScaleKind::Tensor) {
     for (int32_t j = 0; j < panel.n; j++) c.scratch.tensorScales[j] = weight.scale / x.scales[panel.first + j];
     const auto product = toLanes ? c.kernels.tiles->lanes->ternary : c.kernels.tiles->ternaryScaled;
-    product(chunk.rows, chunk.rowBytes, chunk.nRows, panel.strips, x.stride * stripRows, x.sums + panel.first, panel.n, cols,
-                            {c.scratch.tensorScales, out.data, out.stride, adds, ahead.data, ahead.stride});
+    product(chunk.rows, panel.strips, x.sums + panel.first, {c.scratch.tensorScales, out.data, out.stride, adds, ahead.data, ahead.stride});
     return;
   }
-  multiply(c, chunk, panel, 0, cols, x.sums + panel.first);
+  multiply(c, chunk, panel, 0, static_cast<int32_t>(x.stride), x.sums + panel.first);
   for (int32_t j = 0; j < panel.n; j++) {
     const int32_t* acc = c.scratch.acc + static_cast<size_t>(j) * chunk.accStride;
     const float s = x.scales[panel.first + j];
@@ -227,17 +225,18 @@ void ternaryChunk(const StepContext& c, const WeightChunk& chunk, const XPanel& 
 void linearChunk(const StepContext& c, const ChunkCursor& at, const XPanel& panel) {
   const ChunkPlan& plan = *at.plan;
   const bool adds = plan.joins(OpKind::Residual);
-  const int32_t id = adds ? plan.next->x : plan.weights[plan.op.nWeights + at.weight];
+  const int32_t id = adds ? plan.next->residual.x : plan.op.outs[at.weight];
   const F32Rows out = c.inLanes(id) ? c.executable.f32(id).lanesFrom(panel.first, at.firstRow) : c.executable.f32(id).from(panel.first, at.firstRow);
-  ternaryChunk(c, chunkOf(c, plan.weights[at.weight], at.firstRow, at.nRows), panel, out, out, adds, c.inLanes(id));
+  ternaryChunk(c, chunkOf(c, plan.op.weights[at.weight], at.firstRow, at.nRows), panel, out, out, adds, c.inLanes(id));
 }
 
 // The same rows of both weights, and the activation of the results.
 void gatedChunk(const StepContext& c, const ChunkCursor& at, const XPanel& panel) {
   const ChunkPlan& plan = *at.plan;
-  const WeightChunk chunks[2] = {chunkOf(c, plan.weights[0], at.firstRow, at.nRows), chunkOf(c, plan.weights[1], at.firstRow, at.nRows)};
-  const bool toLanes = c.inLanes(plan.next->out);
-  const F32Rows& rows = c.executable.f32(plan.next->out);
+  const GatedActivationOp& activation = plan.next->gatedActivation;
+  const WeightChunk chunks[2] = {chunkOf(c, plan.op.weights[0], at.firstRow, at.nRows), chunkOf(c, plan.op.weights[1], at.firstRow, at.nRows)};
+  const bool toLanes = c.inLanes(activation.out);
+  const F32Rows& rows = c.executable.f32(activation.out);
   const F32Rows out = toLanes ? rows.lanesFrom(panel.first, at.firstRow) : rows.from(panel.first, at.firstRow);
   F32Rows parts[2];
   for (int i = 0; i < 2; i++) {
@@ -246,13 +245,13 @@ void gatedChunk(const StepContext& c, const ChunkCursor& at, const XPanel& panel
   }
   // A block of lanes is one long row.
   const int32_t step = toLanes ? stripRows : 1;
-  for (int32_t j = 0; j < panel.n; j += step) c.kernels.gate(plan.next->fn, parts[0].row(j), parts[1].row(j), at.nRows * step, out.row(j));
+  for (int32_t j = 0; j < panel.n; j += step) c.kernels.gate(activation.fn, parts[0].row(j), parts[1].row(j), at.nRows * step, out.row(j));
 }
 
 // Heads of q (weight 0) and k (1), rotated, or v (2): those of q to where they belong, the others into the KV cache.
 void rotatedChunk(const StepContext& c, const ChunkCursor& at, const XPanel& panel) {
-  const Op& op = *at.plan->next;
-  const WeightChunk chunk = chunkOf(c, at.plan->weights[at.weight], at.firstRow, at.nRows);
+  const RopeKvOp& op = at.plan->next->ropeKv;
+  const WeightChunk chunk = chunkOf(c, at.plan->op.weights[at.weight], at.firstRow, at.nRows);
   const F32Rows part = {c.scratch.joined, chunk.accStride};
   ternaryChunk(c, chunk, panel, part);
   const int32_t headDim = c.program.buffer(op.kv).headDim;
@@ -260,11 +259,11 @@ void rotatedChunk(const StepContext& c, const ChunkCursor& at, const XPanel& pan
     for (int32_t j = 0; j < panel.n; j++) {
       const int32_t row = panel.first + j;
       float* const head = part.row(j) + first;
-      if (at.weight < 2) c.kernels.rope(head, anglesOf(c, op, row), headDim, op.pairing);
+      if (at.weight < 2) c.kernels.rope(head, anglesOf(c, op.table, row), headDim, op.pairing);
       if (at.weight == 0) {
         std::memcpy(c.executable.f32(op.q).row(row) + at.firstRow + first, head, static_cast<size_t>(headDim) * sizeof(float));
       } else {
-        cache(c, head, headDim, cachedKey(c, op, row, (at.firstRow + first) / headDim) + (at.weight == 2 ? c.executable.kvHalf(op.kv) : 0));
+        cache(c, head, headDim, cachedKey(c, op.kv, row, (at.firstRow + first) / headDim) + (at.weight == 2 ? c.executable.kvHalf(op.kv) : 0));
       }
     }
   }
@@ -276,7 +275,7 @@ void bitLinear(const StepContext& c, int32_t opIndex, WorkCounter* counters) {
   const ChunkPlan plan = planOf(c, opIndex);
   ChunkCursor at = {&c, &plan};
   at.seek(take(*counters));
-  XPanel panel = {c.executable.q8(plan.op.x), -1, 0, c.inLanes(plan.op.x), nullptr};
+  XPanel panel = {c.executable.q8(plan.op.x), -1, 0, c.inLanes(plan.op.x), {}};
   while (!at.isAtEnd()) {
     if (panel.first != at.panel) arrange(c, panel, at.panel, std::min(plan.panelRows, c.step.nRows - at.panel));
     if (plan.joins(OpKind::GatedActivation)) {

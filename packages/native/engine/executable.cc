@@ -24,11 +24,11 @@ bool Executable::checkLimits(Failure& failure) const {
   if (limits_.threads < 1 || limits_.threads > maxThreads)
     return failure.set(Code::InvalidArgument, "%d threads are not in 1…%d", limits_.threads, maxThreads);
   // Work is counted in 32 bits.
-  for (const Op& op : program_.ops) {
+  for (const Operation& op : program_.operations) {
     int64_t work = 0;
-    if (op.kind == OpKind::Attention) work = static_cast<int64_t>(limits_.maxRows) * program_.buffer(op.kv).nKvHeads;
-    for (int32_t i = 0; op.kind == OpKind::BitLinear && i < op.nWeights; i++)
-      work += program_.buffer(program_.lists[index(op.firstList + i)]).rows;
+    if (op.kind == OpKind::Attention) work = static_cast<int64_t>(limits_.maxRows) * program_.buffer(op.attention.kv).nKvHeads;
+    if (op.kind == OpKind::BitLinear)
+      for (const int32_t weight : op.bitLinear.weights) work += program_.buffer(weight).rows;
     if (work > INT32_MAX) return failure.set(Code::ModelInvalid, "program: an operation is too large for %d rows", limits_.maxRows);
   }
   return true;
@@ -48,8 +48,8 @@ bool Executable::fitsAddresses() const {
     if (buffer.kind != BufferKind::Kv) continue;
     pageBytes += 8ull * pageTokens * static_cast<uint64_t>(buffer.nKvHeads) * static_cast<uint64_t>(buffer.headDim);
   }
-  for (const Op& op : program_.ops)
-    if (op.kind == OpKind::Attention) perKey = std::max(perKey, static_cast<uint64_t>(op.nHeads) * static_cast<uint64_t>(limits_.threads));
+  for (const Operation& op : program_.operations)
+    if (op.kind == OpKind::Attention) perKey = std::max(perKey, static_cast<uint64_t>(op.attention.nHeads) * static_cast<uint64_t>(limits_.threads));
   const uint64_t vocab = static_cast<uint64_t>(program_.vocabSize);
   return pageBytes <= most && nPages * pageTokens <= most && perKey * keys <= most && vocab * std::max<uint64_t>(rows, headPanel) <= most;
 }
@@ -76,16 +76,23 @@ bool Executable::create(const EncodedProgram& encoded, const SourceDecl* sources
 
 void Executable::markReaders() {
   const auto view = [&](int32_t id) -> View& { return views_[index(id)]; };
-  for (const Op& op : program_.ops) {
-    if (op.kind == OpKind::RmsNormQuant || op.kind == OpKind::RmsNorm || op.kind == OpKind::Bias || op.kind == OpKind::Head) view(op.weight).isVector = true;
-    if (op.kind == OpKind::RopeKv || op.kind == OpKind::Rope) view(op.table).isVector = true;
-    if (op.kind == OpKind::Embed || op.kind == OpKind::Head) view(op.table).isInPlace = true;
-    if (op.kind == OpKind::Lora) view(op.a).isInPlace = view(op.b).isInPlace = true;
-    if (op.kind != OpKind::BitLinear) continue;
-    for (int32_t i = 0; i < op.nWeights; i++) {
-      const int32_t weight = program_.lists[index(op.firstList + i)];
-      view(weight).isInPlace = true;
-      if (program_.buffer(weight).scaleKind == ScaleKind::Group) view(op.x).hasGroupReader = true;
+  for (const Operation& op : program_.operations) {
+    switch (op.kind) {
+      case OpKind::RmsNormQuant: view(op.rmsNormQuant.weight).isVector = true; break;
+      case OpKind::RmsNorm: view(op.rmsNorm.weight).isVector = true; break;
+      case OpKind::Bias: view(op.bias.bias).isVector = true; break;
+      case OpKind::RopeKv: view(op.ropeKv.table).isVector = true; break;
+      case OpKind::Rope: view(op.rope.table).isVector = true; break;
+      case OpKind::Embed: view(op.embed.table).isInPlace = true; break;
+      case OpKind::Lora: view(op.lora.a).isInPlace = view(op.lora.b).isInPlace = true; break;
+      case OpKind::Head: view(op.head.weight).isVector = view(op.head.table).isInPlace = true; break;
+      case OpKind::BitLinear:
+        for (const int32_t weight : op.bitLinear.weights) {
+          view(weight).isInPlace = true;
+          if (program_.buffer(weight).scaleKind == ScaleKind::Group) view(op.bitLinear.x).hasGroupReader = true;
+        }
+        break;
+      default: break;  // reads no weight
     }
   }
   for (size_t id = 0; id < views_.size(); id++) {
@@ -160,9 +167,15 @@ uint64_t Executable::mappedBytes() const {
 
 uint64_t Executable::privateBytes() const {
   uint64_t total = memory_.bytes() + program_.scales.bytes() + counterMemory_.bytes() + arena_.committedBytes();
-  total += screen_.bytes();
+  total += screen_.bytes() + drawRoom_.keys.bytes() + drawRoom_.weights.bytes();
   for (size_t i = 0; i < nSources_; i++) total += sources_[i].copy ? sources_[i].size : 0;
   return total;
+}
+
+bool Executable::makeDrawRoom(size_t draws) {
+  const size_t n = draws * static_cast<size_t>(program_.vocabSize);
+  if (drawRoom_.keys.size() >= 2 * n && drawRoom_.weights.size() >= n) return true;
+  return drawRoom_.keys.allocate(2 * n) && drawRoom_.weights.allocate(n);
 }
 
 // ---- buffers ----
@@ -237,16 +250,17 @@ size_t Executable::stripScratch() const {
 
 void Executable::layOutScratch(Layout& layout) {
   size_t rowCols = 0, headCols = 0, group = 0, headDim = 0, rank = 0;
-  for (const Op& op : program_.ops) {
-    if (op.kind == OpKind::RmsNormQuant) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.x).cols));
-    if (op.kind == OpKind::Embed) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.out).cols));
-    if (op.kind == OpKind::Lora) rank = std::max(rank, static_cast<size_t>(program_.buffer(op.a).rows));
-    if (op.kind == OpKind::Lora) rowCols = std::max(rowCols, static_cast<size_t>(program_.buffer(op.y).cols));
-    if (op.kind == OpKind::Head) headCols = std::max(headCols, static_cast<size_t>(program_.buffer(op.x).cols));
+  for (const Operation& op : program_.operations) {
+    const auto fits = [&](size_t& most, int32_t n) { most = std::max(most, static_cast<size_t>(n)); };
+    if (op.kind == OpKind::RmsNormQuant) fits(rowCols, program_.buffer(op.rmsNormQuant.x).cols);
+    if (op.kind == OpKind::Embed) fits(rowCols, program_.buffer(op.embed.out).cols);
+    if (op.kind == OpKind::Lora) fits(rank, program_.buffer(op.lora.a).rows);
+    if (op.kind == OpKind::Lora) fits(rowCols, program_.buffer(op.lora.y).cols);
+    if (op.kind == OpKind::Head) fits(headCols, program_.buffer(op.head.x).cols);
     if (op.kind != OpKind::Attention) continue;
-    const Buffer& kv = program_.buffer(op.kv);
-    group = std::max(group, static_cast<size_t>(op.nHeads / kv.nKvHeads));
-    headDim = std::max(headDim, static_cast<size_t>(kv.headDim));
+    const Buffer& kv = program_.buffer(op.attention.kv);
+    fits(group, op.attention.nHeads / kv.nKvHeads);
+    fits(headDim, kv.headDim);
   }
   const size_t keys = std::min(static_cast<size_t>(program_.contextLength), static_cast<size_t>(limits_.nPages) * pageTokens);
   const size_t headStride = (headDim + 15) / 16 * 16;
@@ -288,10 +302,10 @@ void Executable::layOutScratch(Layout& layout) {
 // Only for a single head: nothing else tells which table a request belongs to.
 void Executable::planScreen() {
   const Buffer* table = nullptr;
-  for (const Op& op : program_.ops) {
+  for (const Operation& op : program_.operations) {
     if (op.kind != OpKind::Head) continue;
     if (table) return;
-    table = &program_.buffer(op.table);
+    table = &program_.buffer(op.head.table);
   }
   if (table && limits_.screening) screen_.plan(table->rows, table->cols);
 }
@@ -306,6 +320,11 @@ void Executable::widenVectors() {
     for (size_t row = 0; row < static_cast<size_t>(buffer.rows); row++)
       kernels_->widen(buffer.type, bytes + row * rowBytes, buffer.cols, view.widened + row * static_cast<size_t>(buffer.cols));
   }
+}
+
+DenseMatrix Executable::dense(int32_t id) const {
+  const Buffer& buffer = program_.buffer(id);
+  return {weightBytes(id), denseRowBytes(buffer.type, buffer.cols), buffer.rows, buffer.cols};
 }
 
 // ---- KV arena ----
@@ -331,12 +350,12 @@ bool Executable::reserveArena(Failure& failure) {
 // ---- plan ----
 
 bool Executable::planPhases() {
-  if (!phases_.allocate(program_.ops.size())) return false;
+  if (!phases_.allocate(program_.operations.size())) return false;
   size_t n = 0;
   int32_t counters = 0;
   for (const PhaseRange& range : program_.phases) {
-    const OpKind kind = program_.ops[index(range.first)].kind;
-    addWork(program_.ops[index(range.first)]);
+    const OpKind kind = program_.operation(range.first).kind;
+    addWork(program_.operation(range.first));
     phases_[n++] = {range.first, range.end, isRowWise(kind), counters};
     const int32_t panels = (limits_.maxRows + headPanel - 1) / headPanel;
     counters += kind == OpKind::Head ? headCounters * panels : kind == OpKind::Attention ? 4 : 1;
@@ -349,16 +368,17 @@ bool Executable::planPhases() {
   return true;
 }
 
-void Executable::addWork(const Op& op) {
+void Executable::addWork(const Operation& op) {
   work_.nPhases++;
-  if (op.kind == OpKind::Attention) work_.perKey += 2 * static_cast<int64_t>(program_.buffer(op.q).cols);
+  if (op.kind == OpKind::Attention) work_.perKey += 2 * static_cast<int64_t>(program_.buffer(op.attention.q).cols);
   if (op.kind == OpKind::Head) {
-    const Buffer& table = program_.buffer(op.table);
+    const Buffer& table = program_.buffer(op.head.table);
     work_.headWeights += static_cast<int64_t>(table.rows) * table.cols;
     work_.headBytes += static_cast<int64_t>(table.rows) * static_cast<int64_t>(denseRowBytes(table.type, table.cols));
   }
-  for (int32_t i = 0; op.kind == OpKind::BitLinear && i < op.nWeights; i++) {
-    const Buffer& weight = program_.buffer(program_.lists[index(op.firstList + i)]);
+  if (op.kind != OpKind::BitLinear) return;
+  for (const int32_t id : op.bitLinear.weights) {
+    const Buffer& weight = program_.buffer(id);
     work_.ternaryWeights += static_cast<int64_t>(weight.rows) * paddedCols(weight.cols);
   }
 }

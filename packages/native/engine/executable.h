@@ -37,6 +37,7 @@ struct F32Rows {
   float* data;
   size_t stride;
   float* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
+  F32Matrix matrix(int32_t rows, int32_t cols) const { return {data, stride, rows, cols}; }
   F32Rows from(int32_t first, int32_t col) const { return {row(first) + col, stride}; }
   // In lanes (kernels.h), `first` being the first row of a block.
   F32Rows lanesFrom(int32_t first, int32_t col) const { return {row(first) + static_cast<size_t>(stripRows) * static_cast<size_t>(col), stride}; }
@@ -62,6 +63,8 @@ struct Q8Rows {
             offsets + at * offsetsOfRow(),   offsetsOfRow(), n, nGroups()};
   }
   int8_t* row(int32_t i) const { return data + static_cast<size_t>(i) * stride; }
+  // Rows [first, first + n) with their padding.
+  Int8Matrix matrix(int32_t first, int32_t n) const { return {row(first), stride, n, static_cast<int32_t>(stride)}; }
 };
 
 // What one thread works in.
@@ -99,6 +102,12 @@ struct ScreenedPanel {
   int8_t* digits;     // [2 · headPanel, Screen::stride] the high and the low row of each
   int32_t* sums;      // [2 · headPanel] of those
   ScreenedRow* rows;  // [headPanel]
+};
+
+// What the draws of a step that go on at the same time work in: keys [draws, 2, vocab] and weights [draws, vocab].
+struct DrawRoom {
+  Array<uint64_t> keys;
+  Array<float> weights;
 };
 
 // Head requests since loading, by how they were answered, and table rows that those screened had computed exactly.
@@ -167,6 +176,8 @@ class Executable {
   KvArena& arena() { return arena_; }
 
   const uint8_t* weightBytes(int32_t buffer) const { return views_[index(buffer)].bytes; }
+  // The rows of a dense weight.
+  DenseMatrix dense(int32_t buffer) const;
   const float* vector(int32_t buffer) const { return views_[index(buffer)].widened; }
   const F32Rows& f32(int32_t buffer) const { return views_[index(buffer)].f32; }
   const Q8Rows& q8(int32_t buffer) const { return views_[index(buffer)].q8; }
@@ -176,6 +187,10 @@ class Executable {
   size_t kvOffset(int32_t buffer) const { return views_[index(buffer)].kvOffset; }
   size_t kvHeadBytes(int32_t buffer) const;
   size_t kvHalf(int32_t buffer) const;
+
+  // False when there is no memory. Between steps.
+  bool makeDrawRoom(size_t draws);
+  DrawRoom& drawRoom() { return drawRoom_; }
 
   Screen& screen() { return screen_; }
   const ScreenedPanel& screenedPanel() const { return screenedPanel_; }
@@ -241,7 +256,7 @@ class Executable {
   void planScreen();
   // lanes.cc
   void markLanes();
-  void addWork(const Op& op);
+  void addWork(const Operation& op);
   bool reserveArena(Failure& failure);
 
   const Kernels* kernels_;
@@ -263,6 +278,7 @@ class Executable {
   float* splitScratch_ = nullptr;
   size_t splitFloats_ = 0;
   Screen screen_;
+  DrawRoom drawRoom_;
   ScreenedPanel screenedPanel_ = {};
   HeadCounts headCounts_;
   Patience patience_[wantKinds];

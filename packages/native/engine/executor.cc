@@ -37,39 +37,44 @@ bool setUp(const StepContext& c) {
   return c.team.barrier();
 }
 
-void runRow(const StepContext& c, const Op& op, int32_t opIndex, int32_t row) {
+void runRow(const StepContext& c, int32_t opIndex, int32_t row) {
+  const Operation& op = c.program.operation(opIndex);
   switch (op.kind) {
-    case OpKind::Embed: return embed(c, op, row);
-    case OpKind::RmsNormQuant: return rmsNormQuant(c, op, opIndex, row);
-    case OpKind::RmsNorm: return rmsNorm(c, op, row);
-    case OpKind::Quantise: return quantise(c, op, opIndex, row);
-    case OpKind::RopeKv: return ropeKv(c, op, row);
-    case OpKind::Rope: return rope(c, op, row);
-    case OpKind::WriteKv: return writeKv(c, op, row);
-    case OpKind::Activation: return activation(c, op, row);
-    case OpKind::Multiply: return multiplyRows(c, op, row);
-    case OpKind::GatedActivation: return gatedActivation(c, op, row);
-    case OpKind::Bias: return bias(c, op, row);
-    case OpKind::Lora: return lora(c, op, row);
-    case OpKind::Scale: return scale(c, op, row);
-    case OpKind::Residual: return residual(c, op, row);
-    default: return;
+    case OpKind::Embed: return embed(c, op.embed, row);
+    case OpKind::RmsNormQuant: return rmsNormQuant(c, op.rmsNormQuant, opIndex, row);
+    case OpKind::RmsNorm: return rmsNorm(c, op.rmsNorm, row);
+    case OpKind::Quantise: return quantise(c, op.quantise, opIndex, row);
+    case OpKind::RopeKv: return ropeKv(c, op.ropeKv, row);
+    case OpKind::Rope: return rope(c, op.rope, row);
+    case OpKind::WriteKv: return writeKv(c, op.writeKv, row);
+    case OpKind::Activation: return activation(c, op.activation, row);
+    case OpKind::Multiply: return multiplyRows(c, op.multiply, row);
+    case OpKind::GatedActivation: return gatedActivation(c, op.gatedActivation, row);
+    case OpKind::Bias: return bias(c, op.bias, row);
+    case OpKind::Lora: return lora(c, op.lora, row);
+    case OpKind::Scale: return scale(c, op.scale, row);
+    case OpKind::Residual: return residual(c, op.residual, row);
+    // They take all rows at once.
+    case OpKind::BitLinear:
+    case OpKind::Attention:
+    case OpKind::Head: return;
   }
 }
 
-bool usesLanes(const StepContext& c, const Op& op) {
-  return (op.kind == OpKind::Embed && c.inLanes(op.out)) || (op.kind == OpKind::RmsNormQuant && c.inLanes(op.x));
+bool usesLanes(const StepContext& c, const Operation& op) {
+  return (op.kind == OpKind::Embed && c.inLanes(op.embed.out)) || (op.kind == OpKind::RmsNormQuant && c.inLanes(op.rmsNormQuant.x));
 }
 
 // For stripRows rows, as far as there are.
-void runBlock(const StepContext& c, const Op& op, int32_t opIndex, int32_t first) {
+void runBlock(const StepContext& c, int32_t opIndex, int32_t first) {
+  const Operation& op = c.program.operation(opIndex);
   const int32_t end = std::min(first + stripRows, c.step.nRows);
   if (!usesLanes(c, op)) {
-    for (int32_t row = first; row < end; row++) runRow(c, op, opIndex, row);
+    for (int32_t row = first; row < end; row++) runRow(c, opIndex, row);
   } else if (op.kind == OpKind::Embed) {
-    for (int32_t row = first; row < end; row++) embedLanes(c, op, row);
+    for (int32_t row = first; row < end; row++) embedLanes(c, op.embed, row);
   } else {
-    rmsNormQuantLanes(c, op, opIndex, first);
+    rmsNormQuantLanes(c, op.rmsNormQuant, opIndex, first);
   }
 }
 
@@ -81,27 +86,27 @@ void runRows(const StepContext& c, const Phase& phase) {
   const uint32_t nRows = static_cast<uint32_t>(c.step.nRows);
   const int32_t first = firstOf(c, phase);
   bool hasBlocks = false;
-  for (int32_t i = first; i < phase.end; i++) hasBlocks |= usesLanes(c, c.program.ops[static_cast<size_t>(i)]);
+  for (int32_t i = first; i < phase.end; i++) hasBlocks |= usesLanes(c, c.program.operation(i));
   if (hasBlocks) {
     for (uint32_t row = take(counter) * stripRows; row < nRows; row = take(counter) * stripRows) {
-      for (int32_t i = first; i < phase.end; i++) runBlock(c, c.program.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
+      for (int32_t i = first; i < phase.end; i++) runBlock(c, i, static_cast<int32_t>(row));
     }
     return;
   }
   for (uint32_t row = take(counter); row < nRows; row = take(counter)) {
-    for (int32_t i = first; i < phase.end; i++) runRow(c, c.program.ops[static_cast<size_t>(i)], i, static_cast<int32_t>(row));
+    for (int32_t i = first; i < phase.end; i++) runRow(c, i, static_cast<int32_t>(row));
   }
 }
 
 bool runPhase(const StepContext& c, const Phase& phase) {
-  const Op& op = c.program.ops[static_cast<size_t>(phase.first)];
+  const Operation& op = c.program.operation(phase.first);
   WorkCounter* counters = c.executable.counters(phase.counters);
   if (op.kind == OpKind::BitLinear) {
     bitLinear(c, phase.first, counters);
   } else if (op.kind == OpKind::Attention) {
-    return attention(c, op, counters);
+    return attention(c, op.attention, counters);
   } else if (op.kind == OpKind::Head) {
-    return head(c, op, phase.first, counters);
+    return head(c, op.head, phase.first, counters);
   } else {
     runRows(c, phase);
   }

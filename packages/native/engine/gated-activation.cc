@@ -5,11 +5,11 @@
 
 namespace bitnet::engine {
 
-void gatedActivation(const StepContext& c, const Op& op, int32_t row) {
+void gatedActivation(const StepContext& c, const GatedActivationOp& op, int32_t row) {
   c.kernels.gate(op.fn, c.executable.f32(op.gate).row(row), c.executable.f32(op.up).row(row), c.program.buffer(op.out).cols, c.executable.f32(op.out).row(row));
 }
 
-void activation(const StepContext& c, const Op& op, int32_t row) {
+void activation(const StepContext& c, const ActivationOp& op, int32_t row) {
   constexpr int32_t piece = 256;
   static const auto ones = [] {
     struct Ones { alignas(64) float values[piece]; } all;

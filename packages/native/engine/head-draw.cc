@@ -117,10 +117,10 @@ int32_t Worker::draw(const HeadPanel& panel, int32_t slot, const float* logits) 
   }
   if (!hasFilter(settings, program_.vocabSize)) return drawAll(head, logits, 0, UINT64_MAX);
   const size_t vocab = static_cast<size_t>(program_.vocabSize);
-  // Nobody else works at this slot, nor on this thread.
-  const size_t place = static_cast<size_t>(job_.drawPlaces() < panel.n ? thread_ : slot);
-  uint64_t* keys = job_.drawKeys_.data() + place * 2 * vocab;
-  DrawScratch scratch = {keys, keys + vocab, job_.drawWeights_.data() + place * vocab};
+  // Nobody else works at this request, nor on this thread.
+  const size_t number = static_cast<size_t>(job_.drawsAtOnce() < panel.n ? thread_ : slot);
+  uint64_t* keys = exe_.drawRoom().keys.data() + number * 2 * vocab;
+  DrawScratch scratch = {keys, keys + vocab, exe_.drawRoom().weights.data() + number * vocab};
   const size_t n = rankAll(head, logits, scratch);
   if (n == 0) return -1;
   Window window = {0, settings.topK > 0 ? std::min(n, static_cast<size_t>(settings.topK)) : n};

@@ -14,8 +14,6 @@ constexpr uint32_t chunkRows = 64;  // rows of the table that a thread takes at 
 constexpr int32_t sliceRows = 8;    // of those, so many at a time for several requests, so that they stay in the cache
 constexpr int32_t rankBlock = 64;   // logits that are passed over together when none can enter
 
-bool isPlain(DenseType type) { return type == DenseType::F32 || type == DenseType::F16 || type == DenseType::BF16; }
-
 // How many of a segment's candidates are kept.
 size_t keptOf(const HeadRequest& head, const HeadResult& result) {
   if (head.want == Want::Top) return result.perSegment;
@@ -25,9 +23,9 @@ size_t keptOf(const HeadRequest& head, const HeadResult& result) {
 
 }  // namespace
 
-bool head(const StepContext& c, const Op& op, int32_t opIndex, WorkCounter* counters) { return Worker(c).head(op, opIndex, counters); }
+bool head(const StepContext& c, const HeadOp& op, int32_t opIndex, WorkCounter* counters) { return Worker(c).head(op, opIndex, counters); }
 
-bool Worker::head(const Op& op, int32_t opIndex, WorkCounter* counters) {
+bool Worker::head(const HeadOp& op, int32_t opIndex, WorkCounter* counters) {
   const int32_t nHeads = static_cast<int32_t>(step_.heads.size());
   for (int32_t first = 0; first < nHeads; first += headPanel, counters += headCounters)
     if (isOfStates(first)) {
@@ -51,7 +49,7 @@ void Worker::statesOfPanel(const HeadPanel& panel, WorkCounter& counter) {
   for (uint32_t i = take(counter); i < static_cast<uint32_t>(panel.n); i = take(counter)) prepareRow(panel, static_cast<int32_t>(i));
 }
 
-HeadPanel Worker::panelFrom(const Op& op, int32_t opIndex, int32_t first) const {
+HeadPanel Worker::panelFrom(const HeadOp& op, int32_t opIndex, int32_t first) const {
   const int32_t n = std::min(headPanel, static_cast<int32_t>(step_.heads.size()) - first);
   const int32_t nSegments = job_.segmentsOf(first);
   HeadPanel panel = {op, opIndex, first, n, nSegments, segmentLength(program_.vocabSize, nSegments), {}, {}, {}};
@@ -118,7 +116,7 @@ bool Worker::redoWhole(const HeadPanel& panel, WorkCounter* counters) {
 
 void Worker::prepareRow(const HeadPanel& panel, int32_t slot) {
   const size_t request = static_cast<size_t>(panel.first + slot);
-  const Op& op = panel.op;
+  const HeadOp& op = panel.op;
   const bool isWanted = isState(panel, slot);
   float* row = isWanted ? job_.heads_[request].logits : exe_.headRows().row(slot);
   uint32_t bits;
@@ -129,44 +127,36 @@ void Worker::prepareRow(const HeadPanel& panel, int32_t slot) {
     for (int32_t i = 0; i < cols; i++) row[i] = lane[static_cast<size_t>(i) * stripRows];
     x = row;
   }
-  normalise(x, exe_.vector(op.weight), cols, op.real, row, &bits);
+  normalise(x, exe_.vector(op.weight), cols, op.eps, row, &bits);
   if (isWanted && bits >= 0x7f800000u) return job_.numericFailure(panel.opIndex, source);
   if (!job_.heads_[request].isScreened) return;
   const ScreenedPanel& screened = exe_.screenedPanel();
-  const int32_t place = placeOf(panel.split, slot);
+  const int32_t index = indexIn(panel.split, slot);
   const size_t stride = exe_.screen().stride();
-  int8_t* digits = screened.digits + static_cast<size_t>(2 * place) * stride;
-  int32_t* sums = screened.sums + 2 * place;
+  int8_t* digits = screened.digits + static_cast<size_t>(2 * index) * stride;
+  int32_t* sums = screened.sums + 2 * index;
   // What is not finite here is not finite in the logits: left to the whole product, which tells of it.
   const bool isFinite = bits < 0x7f800000u;
-  job_.heads_[request].isUnbounded = !isFinite || !exe_.screen().split(row, digits, digits + stride, sums, screened.rows[place]);
+  job_.heads_[request].isUnbounded = !isFinite || !exe_.screen().split(row, digits, digits + stride, sums, screened.rows[index]);
 }
 
 void Worker::headDots(const HeadPanel& panel, const SlotList& slots, bool fillsScreen, WorkCounter& counter) {
   if (slots.n == 0) return;
-  const Buffer& table = program_.buffer(panel.op.table);
-  const uint8_t* weights = exe_.weightBytes(panel.op.table);
-  const size_t rowBytes = denseRowBytes(table.type, table.cols);
-  const bool plain = isPlain(table.type);
+  const DenseType type = program_.buffer(panel.op.table).type;
+  const DenseMatrix table = exe_.dense(panel.op.table);
+  const bool plain = isPlain(type);
   const uint32_t chunks = (static_cast<uint32_t>(table.rows) + chunkRows - 1) / chunkRows;
   const int32_t slice = !plain ? widenedRows : slots.n == 1 ? static_cast<int32_t>(chunkRows) : sliceRows;
-  const size_t widenedStride = (static_cast<size_t>(table.cols) + 15) / 16 * 16;
   for (uint32_t chunk = take(counter); chunk < chunks; chunk = take(counter)) {
     const int32_t begin = static_cast<int32_t>(chunk * chunkRows), end = std::min(table.rows, begin + static_cast<int32_t>(chunkRows));
     for (int32_t row = begin; row < end; row += slice) {
       const int32_t n = std::min(slice, end - row);
-      const uint8_t* rows = weights + static_cast<size_t>(row) * rowBytes;
-      if (!plain)
-        for (int32_t r = 0; r < n; r++)
-          k_.widen(table.type, rows + static_cast<size_t>(r) * rowBytes, table.cols, scratch_.widened + static_cast<size_t>(r) * widenedStride);
+      const DenseMatrix rows = plain ? table.part(row, n) : widened(n, table.cols);
+      for (int32_t r = 0; r < n && !plain; r++)
+        k_.widen(type, table.row(row + r), table.cols, scratch_.widened + static_cast<size_t>(r) * (rows.stride / sizeof(float)));
       for (int32_t i = 0; i < slots.n; i++) {
         const int32_t slot = slots.slots[i];
-        float* out = exe_.logits().row(slot) + row;
-        if (plain) {
-          k_.denseDots(table.type, rows, rowBytes, n, exe_.headRows().row(slot), table.cols, out);
-        } else {
-          k_.denseDots(DenseType::F32, scratch_.widened, widenedStride * sizeof(float), n, exe_.headRows().row(slot), table.cols, out);
-        }
+        k_.denseDots(plain ? type : DenseType::F32, rows, exe_.headRows().row(slot), exe_.logits().row(slot) + row);
       }
     }
     if (fillsScreen) fillScreen(panel, std::max(begin, exe_.screen().filled()), std::min(end, exe_.screen().pieceEnd()));
@@ -175,11 +165,9 @@ void Worker::headDots(const HeadPanel& panel, const SlotList& slots, bool fillsS
 
 // Copies rows of the table that are still in the cache.
 void Worker::fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t endRow) {
-  const Buffer& table = program_.buffer(panel.op.table);
-  const size_t rowBytes = denseRowBytes(table.type, table.cols);
-  const uint8_t* rows = exe_.weightBytes(panel.op.table);
+  const DenseMatrix table = exe_.dense(panel.op.table);
   for (int32_t r = firstRow; r < endRow; r++) {
-    k_.widen(table.type, rows + static_cast<size_t>(r) * rowBytes, table.cols, scratch_.widened);
+    k_.widen(program_.buffer(panel.op.table).type, table.row(r), table.cols, scratch_.widened);
     exe_.screen().fillRow(k_, r, scratch_.widened);
   }
 }
@@ -203,17 +191,17 @@ void Worker::scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment) 
     for (int32_t from = 0; from < n; from += logitScratch) {
       const int32_t count = std::min(logitScratch, n - from);
       k_.perturb(logits + from, count, static_cast<uint32_t>(first + from), head.real, head.noise, scratch_.logits);
-      rankRun(scratch_.logits, count, first + from, head.ranked, best);
+      rankValues(scratch_.logits, count, first + from, head.ranked, best);
     }
   } else {
     // The best are told whether they may be drawn or not.
-    rankRun(logits, n, first, head.want == Want::Draw ? nullptr : head.ranked, best);
+    rankValues(logits, n, first, head.want == Want::Draw ? nullptr : head.ranked, best);
   }
   found.nFound = best.count();
   if (head.want == Want::Mass) weighSegment(panel, slot, segment);
 }
 
-void Worker::rankRun(const float* values, int32_t n, int32_t firstId, const uint32_t* ranked, BestOf& best) {
+void Worker::rankValues(const float* values, int32_t n, int32_t firstId, const uint32_t* ranked, BestOf& best) {
   for (int32_t from = 0; from < n; from += rankBlock) {
     const int32_t end = std::min(n, from + rankBlock);
     if (best.isClosedTo(k_.maximum(values + from, end - from))) continue;

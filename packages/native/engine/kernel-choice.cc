@@ -21,10 +21,9 @@ std::mutex mutex;  // of what follows
 Tried tried[maxVariants];
 const Kernels* genuine = nullptr;  // what the corrupted table is made from
 
-void wrongMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX, int cols,
-                 int32_t* acc, size_t accStride) {
-  genuine->ternaryMatmul(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
-  if (nRows > 0 && nX > 0) acc[0] ^= 1;
+void wrongMatmul(const PackedMatrix& weights, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc) {
+  genuine->ternaryMatmul(weights, x, xSums, acc);
+  if (weights.rows > 0 && x.rows > 0) acc.data[0] ^= 1;
 }
 
 const char* checkCorrupted(const Kernels* kernels) {

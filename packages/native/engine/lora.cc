@@ -6,18 +6,17 @@ namespace {
 
 // out = matrix · x
 void multiplyMatrix(const StepContext& c, int32_t matrix, const float* x, float* out) {
-  const Buffer& m = c.program.buffer(matrix);
-  c.kernels.denseDots(m.type, c.executable.weightBytes(matrix), denseRowBytes(m.type, m.cols), m.rows, x, m.cols, out);
+  c.kernels.denseDots(c.program.buffer(matrix).type, c.executable.dense(matrix), x, out);
 }
 
 }  // namespace
 
-void lora(const StepContext& c, const Op& op, int32_t row) {
+void lora(const StepContext& c, const LoraOp& op, int32_t row) {
   if (!c.step.adapters || c.step.adapters[row] != op.adapter) return;
   const int32_t width = c.program.buffer(op.y).cols;
   multiplyMatrix(c, op.a, c.executable.f32(op.x).row(row), c.scratch.hidden);
   multiplyMatrix(c, op.b, c.scratch.hidden, c.scratch.row);
-  c.kernels.multiply(c.scratch.row, width, op.real);
+  c.kernels.multiply(c.scratch.row, width, op.scale);
   c.kernels.add(c.executable.f32(op.y).row(row), c.scratch.row, width);
 }
 

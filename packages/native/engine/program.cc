@@ -1,6 +1,7 @@
-// Reads a program from words, checks every operation against its buffers, and lays it out for the executor. Long, because every operation has its
-// checks here.
+// Reads a program from words and checks every operation against its buffers, as the table of operations says.
 #include "program.h"
+
+#include <algorithm>
 
 #include "word-reader.h"
 
@@ -27,17 +28,14 @@ class Decoder {
         static_cast<uint64_t>(nBuffers) + static_cast<uint64_t>(nOps) + static_cast<uint64_t>(nPhases) > encoded_.nWords)
       return invalid("the counts do not match the encoding");
     if (program_.contextLength < 1 || program_.vocabSize < 0) return invalid("contextLength or vocabSize is out of range");
-    if (!program_.buffers.allocate(static_cast<size_t>(nBuffers)) || !program_.ops.allocate(static_cast<size_t>(nOps)) ||
+    if (!program_.buffers.allocate(static_cast<size_t>(nBuffers)) || !program_.feedsNext.allocate(static_cast<size_t>(nOps)) ||
         !program_.operations.allocate(static_cast<size_t>(nOps)) || !program_.phases.allocate(static_cast<size_t>(nPhases)) ||
         !program_.lists.allocate(encoded_.nWords) || !copyScales())
       return failure_.set(Code::OutOfMemory, "no memory for the program");
     for (index_ = 0; index_ < nBuffers; index_++)
       if (!decodeBuffer(program_.buffers[static_cast<size_t>(index_)])) return false;
-    for (index_ = 0; index_ < nOps; index_++) {
-      Operation& operation = program_.operations[static_cast<size_t>(index_)];
-      if (!decodeOperation(operation)) return false;
-      flatten(operation, program_.ops[static_cast<size_t>(index_)]);
-    }
+    for (index_ = 0; index_ < nOps; index_++)
+      if (!decodeOperation(program_.operations[static_cast<size_t>(index_)])) return false;
     if (!decodePlan()) return false;
     if (!words_.atEnd() || nextReal_ != encoded_.nReals) return invalid("the encoding has a wrong length");
     return true;
@@ -170,6 +168,11 @@ class Decoder {
     const int64_t divisor = product(spec.divisor, sizes);
     if (spec.multiple.n >= 0 && (divisor < 1 || product(spec.multiple, sizes) % divisor != 0))
       return invalid("an operation's sizes do not divide");
+    program_.embeds |= operation.kind == OpKind::Embed;
+    if (operation.kind == OpKind::Head) {
+      program_.hasHead = true;
+      program_.headCols = std::max(program_.headCols, program_.buffer(operation.head.table).cols);
+    }
     return true;
   }
 
@@ -301,7 +304,7 @@ class Decoder {
     if (nJoined > 0 && !joined) return invalid("the encoding has a wrong length");
     for (int32_t i = 0; i < nJoined; i++) {
       if (!joinsNext(joined[i])) return invalid("operations that do not fit each other are joined");
-      program_.ops[static_cast<size_t>(joined[i])].feedsNext = true;
+      program_.feedsNext[static_cast<size_t>(joined[i])] = true;
     }
     return true;
   }
@@ -324,76 +327,6 @@ class Decoder {
       }
       default:
         return false;
-    }
-  }
-
-  // The same operation in the struct that the executor reads.
-  void flatten(const Operation& from, Op& to) {
-    to.kind = from.kind;
-    switch (from.kind) {
-      case OpKind::Embed:
-        program_.embeds = true;
-        to.table = from.embed.table, to.out = from.embed.out;
-        return;
-      case OpKind::RmsNormQuant:
-        to.x = from.rmsNormQuant.x, to.weight = from.rmsNormQuant.weight, to.out = from.rmsNormQuant.out, to.real = from.rmsNormQuant.eps;
-        return;
-      case OpKind::RmsNorm:
-        to.x = from.rmsNorm.x, to.weight = from.rmsNorm.weight, to.out = from.rmsNorm.out, to.real = from.rmsNorm.eps;
-        return;
-      case OpKind::Quantise:
-        to.x = from.quantise.x, to.out = from.quantise.out;
-        return;
-      case OpKind::BitLinear:
-        // Weights and outs were read right after each other.
-        to.x = from.bitLinear.x, to.nWeights = from.bitLinear.weights.n;
-        to.firstList = static_cast<int32_t>(from.bitLinear.weights.ids - program_.lists.data());
-        return;
-      case OpKind::RopeKv: {
-        const RopeKvOp& op = from.ropeKv;
-        to.q = op.q, to.k = op.k, to.v = op.v, to.kv = op.kv, to.table = op.table, to.nHeads = op.nHeads, to.pairing = op.pairing;
-        return;
-      }
-      case OpKind::Rope:
-        to.x = from.rope.x, to.table = from.rope.table, to.nHeads = from.rope.nHeads, to.pairing = from.rope.pairing;
-        return;
-      case OpKind::WriteKv:
-        to.k = from.writeKv.k, to.v = from.writeKv.v, to.kv = from.writeKv.kv;
-        return;
-      case OpKind::Attention: {
-        const AttentionOp& op = from.attention;
-        to.q = op.q, to.kv = op.kv, to.out = op.out, to.nHeads = op.nHeads, to.real = op.scale, to.window = op.window;
-        return;
-      }
-      case OpKind::GatedActivation: {
-        const GatedActivationOp& op = from.gatedActivation;
-        to.gate = op.gate, to.up = op.up, to.out = op.out, to.fn = op.fn;
-        return;
-      }
-      case OpKind::Activation:
-        to.x = from.activation.x, to.out = from.activation.out, to.fn = from.activation.fn;
-        return;
-      case OpKind::Multiply:
-        to.x = from.multiply.x, to.y = from.multiply.y, to.out = from.multiply.out;
-        return;
-      case OpKind::Bias:
-        to.x = from.bias.x, to.weight = from.bias.bias;
-        return;
-      case OpKind::Lora:
-        to.x = from.lora.x, to.a = from.lora.a, to.b = from.lora.b, to.y = from.lora.y, to.real = from.lora.scale, to.adapter = from.lora.adapter;
-        return;
-      case OpKind::Scale:
-        to.x = from.scale.x, to.real = from.scale.factor;
-        return;
-      case OpKind::Residual:
-        to.x = from.residual.x, to.y = from.residual.y;
-        return;
-      case OpKind::Head:
-        to.x = from.head.x, to.weight = from.head.weight, to.table = from.head.table, to.real = from.head.eps;
-        program_.hasHead = true;
-        program_.headCols = std::max(program_.headCols, program_.buffer(to.table).cols);
-        return;
-      default: return;
     }
   }
 

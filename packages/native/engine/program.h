@@ -36,21 +36,6 @@ struct Buffer {
 
 inline bool isRowWise(OpKind kind) { return operationSpecs[static_cast<size_t>(kind)].rowWise; }
 
-// The operations once more in one struct for all, as the executor still reads them.
-struct Op {
-  OpKind kind;
-  int32_t x, y, weight, table, out;
-  int32_t a, b, adapter;
-  int32_t q, k, v, kv, nHeads;
-  int32_t gate, up;
-  int32_t firstList, nWeights;  // bitLinear: Program::lists holds nWeights weights, then nWeights outs
-  bool feedsNext;               // the operation that follows may be computed with it, piece by piece
-  Pairing pairing;
-  GateFn fn;
-  float real;  // eps, scale or factor
-  int32_t window;
-};
-
 // Operations [first, end): any number that run row by row, or one that needs all rows (core/backend/plan.ts).
 struct PhaseRange {
   int32_t first, end;
@@ -62,12 +47,13 @@ struct Program {
   bool usesKv = false, embeds = false, hasHead = false;
   Array<Buffer> buffers;
   Array<Operation> operations;
-  Array<Op> ops;
+  Array<bool> feedsNext;  // of each operation: the one that follows may be computed with it, piece by piece
   Array<PhaseRange> phases;
-  Array<int32_t> lists;
+  Array<int32_t> lists;  // what every IdList points into
   Array<float> scales;
 
   const Buffer& buffer(int32_t id) const { return buffers[static_cast<size_t>(id)]; }
+  const Operation& operation(int32_t i) const { return operations[static_cast<size_t>(i)]; }
 };
 
 struct ScaleValues {

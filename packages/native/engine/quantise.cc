@@ -13,7 +13,7 @@ float quantisationScale(uint32_t bits) {
   return 127.0f / (absMax > 1e-5f ? absMax : 1e-5f);
 }
 
-void quantise(const StepContext& c, const Op& op, int32_t opIndex, int32_t row) {
+void quantise(const StepContext& c, const QuantiseOp& op, int32_t opIndex, int32_t row) {
   const int32_t cols = c.program.buffer(op.x).cols;
   const float* x = c.executable.f32(op.x).row(row);
   const uint32_t bits = c.kernels.absMaxBits(x, cols);
@@ -28,18 +28,16 @@ static void quantiseGroups(const StepContext& c, const float* x, const Q8Rows& o
   float* const reciprocals = out.reciprocals + static_cast<size_t>(row) * nGroups;
   int32_t* const offsets = out.offsets + static_cast<size_t>(row) * out.offsetsOfRow();
   int8_t* const arranged = out.arranged + static_cast<size_t>(row) * out.arrangedOfRow();
-  std::memset(offsets, 0, out.offsetsOfRow() * sizeof(int32_t));
   for (int32_t g = 0; g < out.nGroups(); g++) {
     const int32_t from = 128 * g, n = std::min(128, cols - from);
     int8_t* const values = out.row(row) + from;
     scales[g] = quantisationScale(c.kernels.absMaxBits(x + from, n));
     reciprocals[g] = 1.0f / scales[g];
     c.kernels.quantise(x + from, scales[g], n, 128, values);
-    int32_t* const sums = offsets + 8 * g;
-    for (int32_t c = 0; c < 128; c++) sums[c % 32 / 4] -= values[c];
     for (int32_t plane = 0; plane < 4; plane++)
       std::memcpy(arranged + g / 2 * 256 + 64 * plane + 32 * (g % 2), values + 32 * plane, 32);
   }
+  c.kernels.groupOffsets(arranged, (out.nGroups() + 1) / 2, offsets);
 }
 
 void quantiseRow(const StepContext& c, const float* x, const Q8Rows& out, int32_t row, int32_t cols, float scale) {

@@ -13,18 +13,18 @@ void normalise(const StepContext& c, const float* x, const float* weight, int32_
   *absMax = c.kernels.normalise(x, r, weight, cols, out);
 }
 
-void rmsNormQuant(const StepContext& c, const Op& op, int32_t opIndex, int32_t row) {
+void rmsNormQuant(const StepContext& c, const RmsNormQuantOp& op, int32_t opIndex, int32_t row) {
   const int32_t cols = c.program.buffer(op.x).cols;
   uint32_t bits;
   // Read from memory with every step; a second row finds it in the cache.
   if (c.step.nRows == 1) prefetch(c.executable.vector(op.weight), static_cast<size_t>(cols) * sizeof(float));
-  normalise(c, c.executable.f32(op.x).row(row), c.executable.vector(op.weight), cols, op.real, c.scratch.row, &bits);
+  normalise(c, c.executable.f32(op.x).row(row), c.executable.vector(op.weight), cols, op.eps, c.scratch.row, &bits);
   if (bits >= 0x7f800000u) return c.job.numericFailure(opIndex, row);
   quantiseRow(c, c.scratch.row, c.executable.q8(op.out), row, cols, quantisationScale(bits));
 }
 
 // The rows of one block; lanes without a row become zeros.
-void rmsNormQuantLanes(const StepContext& c, const Op& op, int32_t opIndex, int32_t first) {
+void rmsNormQuantLanes(const StepContext& c, const RmsNormQuantOp& op, int32_t opIndex, int32_t first) {
   const LaneKernels& k = *c.kernels.tiles->lanes;
   const Q8Rows& out = c.executable.q8(op.out);
   const int32_t cols = c.program.buffer(op.x).cols, n = std::min(stripRows, c.step.nRows - first);
@@ -33,7 +33,7 @@ void rmsNormQuantLanes(const StepContext& c, const Op& op, int32_t opIndex, int3
   alignas(64) uint32_t most[stripRows];
   alignas(64) int32_t sums[stripRows];
   k.squares(x, cols, factors);
-  for (int32_t i = 0; i < stripRows; i++) factors[i] = i < n ? 1.0f / std::sqrt(factors[i] / static_cast<float>(cols) + op.real) : 0.0f;
+  for (int32_t i = 0; i < stripRows; i++) factors[i] = i < n ? 1.0f / std::sqrt(factors[i] / static_cast<float>(cols) + op.eps) : 0.0f;
   k.magnitudes(x, factors, weight, cols, most);
   for (int32_t i = 0; i < n; i++) {
     if (most[i] >= 0x7f800000u) return c.job.numericFailure(opIndex, first + i);
@@ -45,12 +45,12 @@ void rmsNormQuantLanes(const StepContext& c, const Op& op, int32_t opIndex, int3
 }
 
 // Each stretch of the row that is as wide as the weight.
-void rmsNorm(const StepContext& c, const Op& op, int32_t row) {
+void rmsNorm(const StepContext& c, const RmsNormOp& op, int32_t row) {
   const int32_t cols = c.program.buffer(op.x).cols, width = c.program.buffer(op.weight).cols;
   const float *x = c.executable.f32(op.x).row(row), *weight = c.executable.vector(op.weight);
   float* out = c.executable.f32(op.out).row(row);
   uint32_t bits;
-  for (int32_t at = 0; at < cols; at += width) normalise(c, x + at, weight, width, op.real, out + at, &bits);
+  for (int32_t at = 0; at < cols; at += width) normalise(c, x + at, weight, width, op.eps, out + at, &bits);
 }
 
 }  // namespace bitnet::engine

@@ -23,18 +23,21 @@ void Worker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
   const Screen& screen = exe_.screen();
   const ScreenedPanel& screened = exe_.screenedPanel();
   const int cols = static_cast<int>(screen.stride());
+  const Int8Matrix digits = {screened.digits, screen.stride(), 2 * n, cols};
   const uint32_t rows = static_cast<uint32_t>(program_.vocabSize), chunks = (rows + chunkRows - 1) / chunkRows;
   const bool byTiles = k_.tiles && k_.tiles->screen && 2 * n >= k_.tiles->screenFrom;
   bool isArranged = false;
   for (uint32_t chunk = take(counter); chunk < chunks; chunk = take(counter)) {
     const int32_t first = static_cast<int32_t>(chunk * chunkRows);
     const int32_t count = static_cast<int32_t>(std::min(chunkRows, rows - chunk * chunkRows));
+    const Int8Matrix table = {screen.row(first), screen.stride(), count, cols};
+    const SumMatrix acc = {scratch_.acc, chunkRows, 2 * n, count};
     if (byTiles) {
-      if (!isArranged) k_.tiles->arrange(screened.digits, screen.stride(), 2 * n, cols, scratch_.strips);
+      if (!isArranged) k_.tiles->arrange(digits, scratch_.strips);
       isArranged = true;
-      k_.tiles->screen(screen.row(first), screen.stride(), count, scratch_.strips, screen.stride() * stripRows, 2 * n, cols, scratch_.acc, chunkRows);
+      k_.tiles->screen(table, {scratch_.strips, screen.stride() * stripRows, 2 * n, cols}, acc);
     } else {
-      k_.screenDots(screen.row(first), screen.stride(), count, screened.digits, screen.stride(), screened.sums, 2 * n, cols, scratch_.acc, chunkRows);
+      k_.screenDots(table, digits, screened.sums, acc);
     }
     for (int32_t i = 0; i < n; i++) {
       const int32_t slot = panel.split.slots[i];
@@ -60,7 +63,7 @@ void Worker::probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment)
   if (head.want == Want::Winner && n > 0) k_.perturb(upper, n, static_cast<uint32_t>(first), head.real, head.noise, upper);
   Candidate* probes = result.probes + static_cast<size_t>(segment) * result.perSegmentProbes;
   BestOf best(probes, result.perSegmentProbes);
-  if (n > 0) rankRun(upper, n, first, head.ranked, best);
+  if (n > 0) rankValues(upper, n, first, head.ranked, best);
   found.nProbes = best.count();
   found.nExact = best.count();
   for (size_t i = 0; i < found.nProbes; i++) exactValues(panel, slot, &probes[i].id, 1, &probes[i].value);
@@ -163,19 +166,17 @@ bool Worker::collectRows(const HeadPanel& panel, int32_t slot, int32_t segment, 
 
 // The logit of one row, as the whole product computes it. `next`: a row that will be asked for soon.
 void Worker::exactLogit(const HeadPanel& panel, int32_t slot, int32_t id, int32_t next, float* logit) {
-  const Buffer& table = program_.buffer(panel.op.table);
-  const uint8_t* weights = exe_.weightBytes(panel.op.table);
-  const size_t rowBytes = denseRowBytes(table.type, table.cols);
-  const uint8_t* row = weights + static_cast<size_t>(id) * rowBytes;
-  const uint8_t* nextRow = weights + static_cast<size_t>(next) * rowBytes;
-  prefetch(nextRow, std::min<size_t>(rowBytes, 2048));
+  const DenseType type = program_.buffer(panel.op.table).type;
+  const DenseMatrix table = exe_.dense(panel.op.table);
+  const uint8_t* const nextRow = table.row(next);
+  prefetch(nextRow, std::min<size_t>(table.stride, 2048));
   const float* x = exe_.headRows().row(slot);
-  if (table.type == DenseType::F32 || table.type == DenseType::F16 || table.type == DenseType::BF16) {
-    k_.denseDots(table.type, row, rowBytes, 1, x, table.cols, logit);
+  if (isPlain(type)) {
+    k_.denseDots(type, table.part(id, 1), x, logit);
     return;
   }
-  k_.widen(table.type, row, table.cols, scratch_.widened);
-  k_.denseDots(DenseType::F32, scratch_.widened, static_cast<size_t>(table.cols) * sizeof(float), 1, x, table.cols, logit);
+  k_.widen(type, table.row(id), table.cols, scratch_.widened);
+  k_.denseDots(DenseType::F32, widened(1, table.cols), x, logit);
 }
 
 // Completes an answer whose candidates stand in ranking order.

@@ -84,12 +84,12 @@ void StepJob::planHead(size_t i) {
   if (head.want == Want::Draw) result.perSegment = std::min(static_cast<size_t>(head.draw.nBest), length) + 1;
 }
 
-int32_t StepJob::drawPlaces() const {
+int32_t StepJob::drawsAtOnce() const {
   return std::min({executable_.limits().threads, headPanel, static_cast<int32_t>(step_.heads.size())});
 }
 
 bool StepJob::prepareHeads() {
-  const size_t vocab = static_cast<size_t>(executable_.program().vocabSize), n = step_.heads.size();
+  const size_t n = step_.heads.size();
   const auto noMemory = [&] { return failure_.set(Code::OutOfMemory, "no memory for the answers of %zu head requests", n); };
   if (!heads_.allocate(n) || !segments_.allocate(n * static_cast<size_t>(executable_.limits().threads))) return noMemory();
   Screen& screen = executable_.screen();
@@ -111,8 +111,7 @@ bool StepJob::prepareHeads() {
   }
   if (!candidates_.allocate(nCandidates) || !headFloats_.allocate(nFloats)) return noMemory();
   const bool draws = std::any_of(step_.heads.begin(), step_.heads.end(), [](const HeadRequest& head) { return head.want == Want::Draw; });
-  const size_t places = draws ? static_cast<size_t>(drawPlaces()) : 0;
-  if (!drawKeys_.allocate(places * 2 * vocab) || !drawWeights_.allocate(places * vocab)) return noMemory();
+  if (draws && !executable_.makeDrawRoom(static_cast<size_t>(drawsAtOnce()))) return noMemory();
   Candidate* candidates = candidates_.data();
   float* floats = headFloats_.data();
   for (size_t i = 0; i < n; i++) {

@@ -83,8 +83,8 @@ class StepJob : public Job {
   SegmentResult& segmentResult(int32_t request, int32_t segment) {
     return segments_[static_cast<size_t>(request) * static_cast<size_t>(executable_.limits().threads) + static_cast<size_t>(segment)];
   }
-  // Draws that may be worked on at once: one a thread or one a slot of the panel.
-  int32_t drawPlaces() const;
+  // One a thread or one a request of the panel.
+  int32_t drawsAtOnce() const;
   // Rows computed exactly, at most, for a screened request.
   size_t candidateLimit(Want want) const;
   bool isAnsweredByScreen(int32_t request);
@@ -94,8 +94,6 @@ class StepJob : public Job {
   Step step_;
   Array<HeadResult> heads_;
   Array<Candidate> candidates_;
-  Array<uint64_t> drawKeys_;   // [places, 2, vocab]
-  Array<float> drawWeights_;   // [places, vocab]
   Array<SegmentResult> segments_;  // [heads, threads]
   bool buildsScreen_ = false;      // the first panel of requests makes a piece of the copy for the screen
   Array<float> headFloats_;

@@ -4,34 +4,37 @@
 
 namespace bitnet::engine {
 
-// Requests of a panel, by their place in it.
+// Requests of a panel, by slot.
 struct SlotList {
   int32_t slots[headPanel];
   int32_t n = 0;
 };
 
-// Where a slot stands in a list that holds it.
-inline int32_t placeOf(const SlotList& list, int32_t slot) {
-  int32_t place = 0;
-  while (list.slots[place] != slot) place++;
-  return place;
+// Which of a list a slot is that it holds.
+inline int32_t indexIn(const SlotList& list, int32_t slot) {
+  int32_t index = 0;
+  while (list.slots[index] != slot) index++;
+  return index;
 }
 
 // Head requests that share their passes over the table.
 struct HeadPanel {
-  const Op& op;
+  const HeadOp& op;
   int32_t opIndex;
   int32_t first, n;  // requests
   int32_t nSegments, segmentLength;
-  SlotList split;            // those that were meant for the screen: a place in this list is one in ScreenedPanel
+  SlotList split;            // those that were meant for the screen; ScreenedPanel has them in this order
   SlotList whole, screened;  // how they are answered, once the rows are prepared
 };
+
+// Whether kernels multiply a type as it is; rows of others are widened first.
+inline bool isPlain(DenseType type) { return type == DenseType::F32 || type == DenseType::F16 || type == DenseType::BF16; }
 
 class Worker {
  public:
   explicit Worker(const StepContext& c)
       : c_(c), job_(c.job), exe_(c.executable), program_(c.program), step_(c.step), k_(c.kernels), team_(c.team), thread_(c.thread), scratch_(c.scratch) {}
-  bool head(const Op& op, int32_t opIndex, WorkCounter* counters);
+  bool head(const HeadOp& op, int32_t opIndex, WorkCounter* counters);
 
  private:
   bool inLanes(int32_t buffer) const { return c_.inLanes(buffer); }
@@ -39,10 +42,15 @@ class Worker {
     engine::normalise(c_, x, weight, cols, eps, out, absMax);
   }
 
+  // Rows of the table that were widened to the scratch.
+  DenseMatrix widened(int32_t n, int32_t cols) const {
+    return {reinterpret_cast<const uint8_t*>(scratch_.widened), (static_cast<size_t>(cols) + 15) / 16 * 16 * sizeof(float), n, cols};
+  }
+
   // head.cc
   bool headOfPanel(HeadPanel panel, WorkCounter* counters);
   bool redoWhole(const HeadPanel& panel, WorkCounter* counters);
-  HeadPanel panelFrom(const Op& op, int32_t opIndex, int32_t first) const;
+  HeadPanel panelFrom(const HeadOp& op, int32_t opIndex, int32_t first) const;
   bool isOfStates(int32_t first) const;
   bool isState(const HeadPanel& panel, int32_t slot) const { return step_.heads[static_cast<size_t>(panel.first + slot)].want == Want::State; }
   void statesOfPanel(const HeadPanel& panel, WorkCounter& counter);
@@ -51,7 +59,7 @@ class Worker {
   void headDots(const HeadPanel& panel, const SlotList& slots, bool fillsScreen, WorkCounter& counter);
   void fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t endRow);
   void scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
-  void rankRun(const float* values, int32_t n, int32_t firstId, const uint32_t* ranked, BestOf& best);
+  void rankValues(const float* values, int32_t n, int32_t firstId, const uint32_t* ranked, BestOf& best);
   void answer(const HeadPanel& panel, int32_t slot);
   void answerFromLogits(const HeadPanel& panel, int32_t slot);
   void collectAbove(const HeadRequest& request, HeadResult& result, const float* logits, float highest);

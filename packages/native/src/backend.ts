@@ -11,6 +11,7 @@ import {
   type LoadOptions,
   type Program,
   type RejectedVariant,
+  type ScreeningOption,
 } from "@bitnet.ts/core";
 import { loadBinding, type NativeBinding } from "./binding.ts";
 import { type LoadTarget, loadExecutable } from "./load.ts";
@@ -28,13 +29,21 @@ export function requireBinding(): NativeBinding {
   return loaded.binding;
 }
 
+interface OpenOptions extends ScreeningOption {
+  /** Every step runs on all threads (default); otherwise a small step gets only as many as it is worth. */
+  allThreads?: boolean;
+}
+
 /**
  * @param threads Taken as it is, even if it exceeds the cores.
- * @param allThreads Every step runs on all of them; otherwise a small step gets only as many as it is worth.
  * @param isa The only instruction set to consider; undefined for the best that works.
  * @throws BitNetError BACKEND_UNAVAILABLE, INVALID_ARGUMENT.
  */
-export function openBackend(threads: number, isa: string | undefined, allThreads = true): NativeBackend {
+export function openBackend(
+  threads: number,
+  isa: string | undefined,
+  { allThreads = true, screening = true }: OpenOptions = {},
+): NativeBackend {
   if (!Number.isInteger(threads) || threads < 1 || threads > maxThreads) {
     throw new BitNetError("INVALID_ARGUMENT", `threads ${threads} is not an integer in 1…${maxThreads}`);
   }
@@ -44,7 +53,7 @@ export function openBackend(threads: number, isa: string | undefined, allThreads
   if (reserved === 0) {
     throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend could not start a thread");
   }
-  const target = { binding, isa: choice.isa, threads: reserved, allThreads };
+  const target = { binding, isa: choice.isa, threads: reserved, allThreads, screening };
   return new NativeBackend(target, choice.rejected);
 }
 

@@ -58,7 +58,7 @@ describe.skipIf(missingAddon)("native executable", () => {
       [7, true],
       [4, false],
     ] as const) {
-      const backend = openBackend(threads, undefined, allThreads);
+      const backend = openBackend(threads, undefined, { allThreads });
       const actual = await withExecutable(backend.load(chainProgram(shape), options), (executable) =>
         executable.run(step),
       );
@@ -85,7 +85,7 @@ describe.skipIf(missingAddon)("native executable", () => {
           const all = [...results, gated.gate, gated.up];
           const expected = (await reference.run(step(nRows, all))).outputs;
           for (const isa of nRows > 128 ? isas.slice(0, 1) : isas)
-            await withExecutable(openBackend(2, isa, true).load(program, loadOptions), async (native) => {
+            await withExecutable(openBackend(2, isa).load(program, loadOptions), async (native) => {
               for (const outputs of nRows > 128 ? [results] : asked)
                 expect((await native.run(step(nRows, outputs))).outputs, `${isa}, ${nRows} rows`).toEqual(
                   outputs.map((id) => expected[all.indexOf(id)]),

@@ -1,7 +1,7 @@
 /**
  * The native backend of bitnet.ts: SIMD kernels in C++ behind Node-API, bit for bit what the reference backend computes.
  */
-import type { Backend } from "@bitnet.ts/core";
+import type { Backend, ScreeningOption } from "@bitnet.ts/core";
 import { openBackend, requireBinding } from "./backend.ts";
 import { loadBinding, type NativeVariant } from "./binding.ts";
 import { callNative } from "./native-error.ts";
@@ -10,7 +10,7 @@ import { availableThreads } from "./threads.ts";
 export type { NativeVariant } from "./binding.ts";
 export { availableThreads } from "./threads.ts";
 
-export interface NativeBackendOptions {
+export interface NativeBackendOptions extends ScreeningOption {
   /**
    * Threads of every step, the pool's dispatcher included; never more than `availableThreads()`. Default: up to so many, as far as a
    * step is large enough to be worth them.
@@ -27,7 +27,8 @@ export interface NativeBackendOptions {
 export async function createNativeBackend(options: NativeBackendOptions = {}): Promise<Backend> {
   const available = availableThreads();
   const threads = Math.min(options.threads ?? available, available);
-  return openBackend(threads, options.isa ?? forcedIsa(), options.threads !== undefined);
+  const { isa = forcedIsa(), screening = true } = options;
+  return openBackend(threads, isa, { allThreads: options.threads !== undefined, screening });
 }
 
 function forcedIsa(): string | undefined {

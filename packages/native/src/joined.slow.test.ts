@@ -64,7 +64,7 @@ describe.skipIf(missingAddon)("a bitLinear and the operation after it", () => {
     const options = { kvType: shape.pairing === "half" ? "f16" : "f32", nPages: 12, maxRows: 130 } as const;
     const expected = await answers(createReferenceBackend(), program, options, all);
     for (const isa of isas) {
-      const backend = openBackend(isa === isas[0] ? 3 : 1, isa, true);
+      const backend = openBackend(isa === isas[0] ? 3 : 1, isa);
       expect(await answers(backend, program, options, all), `${isa}, all asked for`).toEqual(expected);
       const some = expected.map((outputs) => outputs.slice(0, results.length));
       expect(await answers(backend, program, options, results), isa).toEqual(some);

@@ -145,7 +145,7 @@ describe.skipIf(missingAddon)("activations of many rows", () => {
     const program = twoLayers(change);
     const expected = await answers(createReferenceBackend(), program);
     for (const isa of isas) {
-      const backend = openBackend(isa === isas[0] ? 3 : 1, isa, true);
+      const backend = openBackend(isa === isas[0] ? 3 : 1, isa);
       expect(await answers(backend, program), isa).toEqual(expected);
     }
   });
@@ -155,7 +155,7 @@ describe.skipIf(missingAddon)("activations of many rows", () => {
     const step = stepOf(40);
     step.tokens[21] = badToken;
     for (const isa of isas) {
-      const executable = await openBackend(2, isa, true).load(program, loadOptions);
+      const executable = await openBackend(2, isa).load(program, loadOptions);
       await expect(executable.run(step), isa).rejects.toMatchObject({
         code: "NUMERIC_FAILURE",
         details: { row: 21 },

@@ -7,6 +7,7 @@ import { types } from "node:util";
 import {
   BitNetError,
   EngineExecutable,
+  type EngineOptions,
   type EnginePort,
   encodeLimits,
   encodeProgram,
@@ -26,23 +27,20 @@ const sliceBytes = 2 ** 23;
 /** Share of the progress that mapping and widening count for. */
 const finishShare = 0.1;
 
-export interface LoadTarget {
+export interface LoadTarget extends EngineOptions {
   binding: NativeBinding;
   isa: string;
-  threads: number;
-  /** Every step runs on all threads, however small it is. */
-  allThreads: boolean;
 }
 
 export async function loadExecutable(
-  { binding, isa, threads, allThreads }: LoadTarget,
+  { binding, isa, ...engineOptions }: LoadTarget,
   program: Program,
   options: LoadOptions,
 ): Promise<EngineExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
   const fitted = fitProgram(program, "native", engineOperations);
-  const limits = encodeLimits(options, threads, allThreads);
+  const limits = encodeLimits(options, engineOptions);
   const { words, reals, scales, paths, sizes } = encodeProgram(fitted);
   const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
   try {

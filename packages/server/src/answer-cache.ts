@@ -60,19 +60,20 @@ export class AnswerCache {
       .digest("base64url");
   }
 
-  async find(key: string): Promise<KeptAnswer | undefined> {
+  /** @param tenant Whose it is. */
+  async find(key: string, tenant: string): Promise<KeptAnswer | undefined> {
     const here = this.#answers.find(key);
     if (here !== undefined || this.#shared === null) return here;
     const text = await this.#shared.find(key);
     const answer = text === undefined ? undefined : decodeAnswer(text);
     if (answer === undefined) return undefined;
     this.#nShared++;
-    this.#answers.keep(key, answer, bytesOf(answer));
+    this.#answers.keep(key, answer, { bytes: bytesOf(answer), owner: tenant });
     return answer;
   }
 
-  keep(key: string, answer: KeptAnswer): void {
-    this.#answers.keep(key, answer, bytesOf(answer));
+  keep(key: string, answer: KeptAnswer, tenant: string): void {
+    this.#answers.keep(key, answer, { bytes: bytesOf(answer), owner: tenant });
     const text = this.#shared === null ? null : encodeAnswer(answer);
     if (text !== null) this.#shared?.keep(key, text);
   }

@@ -47,6 +47,12 @@ export interface TokenEntry {
   readonly top: readonly (readonly [id: number, logprob: number])[];
 }
 
+/** The piece's token, where log-probabilities are asked for. */
+export function entriesOf({ id, logprob, top = [] }: TokenPiece): TokenEntry[] {
+  if (logprob === undefined) return [];
+  return [{ id, logprob, top: top.map((best) => [best.id, best.logprob] as const) }];
+}
+
 /** Tokens come with the event that their text ends in. */
 export type ChatEvent = AnswerEvent & { readonly tokens: readonly TokenEntry[] };
 
@@ -219,10 +225,9 @@ class AnswerBuilder {
     });
   }
 
-  push({ id, text, logprob, top }: TokenPiece): ChatEvent[] {
-    if (logprob !== undefined)
-      this.#held.push({ id, logprob, top: (top ?? []).map((best) => [best.id, best.logprob] as const) });
-    return text === "" ? [] : this.#take(this.#reader.push(text));
+  push(piece: TokenPiece): ChatEvent[] {
+    this.#held.push(...entriesOf(piece));
+    return piece.text === "" ? [] : this.#take(this.#reader.push(piece.text));
   }
 
   end(): ChatEvent[] {

@@ -12,7 +12,8 @@ import { prefixKey } from "./prefix-key.ts";
 
 /** The grammar of a form; a request that has ended does not wait for it. */
 export function compileForm(exchange: Exchange, lease: Lease, spec: GrammarSpec): Promise<Grammar> {
-  return exchange.whileOpen(lease.grammars.compile(spec));
+  const { signal, client } = exchange;
+  return exchange.whileOpen(lease.grammars.compile(spec, { salt: client.tenant, signal }));
 }
 
 /** Answers of the cache, by the plan that they are for, and keys for those that are not there yet. */
@@ -39,7 +40,7 @@ export async function reserveFor(
   let nTokens = 0;
   for (const plan of plans) {
     const key = cache.keyOf(request, plan);
-    const kept = key === null ? undefined : await cache.find(key);
+    const kept = key === null ? undefined : await cache.find(key, request.tenant);
     if (key !== null) keys.set(plan, key);
     if (kept !== undefined) found.set(plan, kept);
     else nTokens += plan.ids.length + (plan.options.maxTokens ?? 0);
@@ -94,7 +95,7 @@ export async function generateAnswers(
         const result = await generation.result;
         // An answer that was cut off is nobody else's.
         if (key !== undefined && result.stopReason !== "abort")
-          exchange.serving.cache.keep(key, { pieces, result });
+          exchange.serving.cache.keep(key, { pieces, result }, exchange.client.tenant);
         return result;
       }),
     );

@@ -21,11 +21,12 @@ export async function needOf(
   maxBytes: number | null,
 ): Promise<MemoryNeed> {
   if (maxBytes === null) return { bytes: 0, options: {}, explain: () => "" };
-  const { kvType, screening, i2sLayout } = options;
+  const { kvType, screening, i2sLayout, adapters } = options;
   const model = await measureModel(source, {
     ...(kvType === undefined ? {} : { kvType }),
     ...(screening === undefined ? {} : { screening }),
     ...(i2sLayout === undefined ? {} : { i2sLayout }),
+    ...(adapters === undefined ? {} : { adapters }),
   });
   const context = options.contextLength ?? Math.min(model.trainedContextLength, defaultContext);
   const fixed =
@@ -37,7 +38,7 @@ export async function needOf(
     bytes: fixed + cacheTokens * model.kvBytesPerToken,
     options: { cacheTokens },
     explain: (most) =>
-      `the model needs ${mebibytes(model.weightBytes)} for weights, ${mebibytes(model.screenBytes + model.activationBytes)} for work space and ` +
+      `the model needs ${mebibytes(model.weightBytes)} for weights${adapters === undefined ? "" : " and adapters"}, ${mebibytes(model.screenBytes + model.activationBytes)} for work space and ` +
       `${mebibytes(cacheTokens * model.kvBytesPerToken)} for ${cacheTokens} tokens of KV cache, but all models together may take ${mebibytes(most)}`,
   };
 }

@@ -3,14 +3,12 @@
  * first asked for. Within a budget of memory those that have rested longest make room for them, once nobody uses them. Knows nothing of
  * HTTP.
  */
-import { randomUUID } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
 import { BitNetError } from "@bitnet.ts/core";
 import { GrammarCompiler } from "@bitnet.ts/grammar";
 import { BitNet, type BitNetLoadOptions } from "bitnet.ts";
-import { PromptEncoder } from "./encoding/prompt-encoder.ts";
 import { ServeError } from "./errors.ts";
 import { type MemoryNeed, needOf } from "./memory-need.ts";
+import { findModel, identityOf } from "./model-identity.ts";
 import type { ServedModel } from "./settings.ts";
 
 /** A model in use; to be given back. */
@@ -24,7 +22,6 @@ export interface Lease {
   readonly identity: string;
   /** Made when first asked for. */
   readonly grammars: GrammarCompiler;
-  readonly encoder: PromptEncoder;
   /** Milliseconds that loading took for this very use; 0 when the model was there. */
   readonly loadMs: number;
   /** Unload the model when nobody has used it for so long; null: keep it. Holds until the next who says otherwise. */
@@ -37,7 +34,6 @@ interface Loaded {
   readonly identity: string;
   readonly bytes: number;
   readonly at: Date;
-  readonly encoder: PromptEncoder;
   grammars: GrammarCompiler | null;
 }
 
@@ -191,7 +187,6 @@ export class Models {
         });
         return loaded.grammars;
       },
-      encoder: loaded.encoder,
       loadMs,
       keepAlive(ms) {
         slot.keepAliveMs = ms;
@@ -265,17 +260,14 @@ export class Models {
     if (this.#isDisposed) throw new ServeError("DRAINING", "the server is about to end");
     if (slot.isRemoved) throw notFound(slot.served.name);
     const { source, options } = slot.served;
-    const need = await needOf(source, options, this.#maxBytes);
+    const found = await findModel(source, options);
+    const { path } = found;
+    const need = await needOf(path, options, this.#maxBytes);
     await this.#makeRoom(slot, need);
-    const { bytes, modified } = await describeFile(source);
     const loadOptions: BitNetLoadOptions = { ...options, ...need.options };
-    const model = await BitNet.load(source, loadOptions);
-    const identity = await identityOf(source, { bytes, modified }, loadOptions, model);
-    const encoder = new PromptEncoder(model, source, async () => {
-      const now = await describeFile(source);
-      return now.bytes > 0 && now.bytes === bytes && now.modified.getTime() === modified.getTime();
-    });
-    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), encoder, grammars: null };
+    const model = await BitNet.load(path, loadOptions);
+    const identity = await identityOf(found, loadOptions, model);
+    slot.loaded = { model, identity, bytes: need.bytes, at: new Date(), grammars: null };
     return slot.loaded;
   }
 
@@ -308,7 +300,6 @@ export class Models {
     if (loaded === null || (slot.nUsers > 0 && !this.#isDisposed)) return;
     slot.loaded = null;
     this.#stopExpiry(slot);
-    loaded.encoder.dispose();
     await loaded.grammars?.dispose();
     await loaded.model.dispose();
   }
@@ -338,44 +329,4 @@ function checkNames(names: readonly string[]): void {
       "INVALID_ARGUMENT",
       `serve: two models or adapters have the name ${JSON.stringify(twice.slice(0, 100))}; give them names of their own`,
     );
-}
-
-/**
- * What decides about answers, files of adapters included: answers outlive the server where others keep them. What is no file here, such as
- * a model of a hub, is the same within this load only.
- */
-async function identityOf(
-  source: string,
-  { bytes, modified }: { bytes: number; modified: Date },
-  { activations, screening, i2sLayout, adapters = {}, adapter }: BitNetLoadOptions,
-  { info: { kvType, contextLength, backend } }: BitNet,
-): Promise<string> {
-  const files = await Promise.all(
-    Object.entries(adapters).map(async ([name, path]) => [name, path, await describeFile(path)]),
-  );
-  const load = bytes > 0 ? null : randomUUID();
-  return JSON.stringify([
-    ...[source, bytes, modified.getTime(), load, kvType, contextLength, backend],
-    ...[activations, screening, i2sLayout, adapter, files],
-  ]);
-}
-
-/** Bytes and date of a model's file; nulls for what is no file. */
-export async function describeFile(source: string): Promise<{ bytes: number; modified: Date }> {
-  try {
-    const { size, mtime } = await stat(source);
-    return { bytes: size, modified: mtime };
-  } catch {
-    return { bytes: 0, modified: new Date(0) };
-  }
-}
-
-/** SHA-256 of a file, or of its name where it cannot be read whole. */
-export async function digestOf(source: string): Promise<string> {
-  const { createHash } = await import("node:crypto");
-  const hash = createHash("sha256");
-  const { bytes } = await describeFile(source);
-  if (bytes > 0 && bytes <= 64 * 2 ** 20) hash.update(await readFile(source));
-  else hash.update(`${source}\n${bytes}`);
-  return hash.digest("hex");
 }

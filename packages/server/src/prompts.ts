@@ -1,9 +1,8 @@
 /**
  * Messages and texts to token ids, within the limits of the server. Text of users, tools and tool results never becomes a control token.
  */
-import type { ChatMessage } from "@bitnet.ts/core";
-import type { BitNet } from "bitnet.ts";
-import type { Encoded } from "./encoding/encode-job.ts";
+import type { ChatMessage, EncodedPrompt } from "@bitnet.ts/core";
+import { type BitNet, encodePrompt } from "bitnet.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lease } from "./models.ts";
@@ -20,7 +19,7 @@ export function checkPromptSize(characters: number, { maxPromptCharacters }: Ser
 /** Encodes a conversation, ready for an answer, which may have begun. */
 export function encodeMessages(
   exchange: Exchange,
-  { encoder }: Lease,
+  { model }: Lease,
   messages: readonly ChatMessage[],
   {
     tools,
@@ -31,14 +30,14 @@ export function encodeMessages(
     templateArguments?: Record<string, unknown> | undefined;
     prefix?: string;
   },
-): Promise<Encoded> {
-  return encoder.encode({ kind: "chat", messages, tools, templateArguments, prefix }, exchange.signal);
+): Promise<EncodedPrompt> {
+  return encodePrompt(model, { kind: "chat", messages, tools, templateArguments, prefix }, exchange.signal);
 }
 
 /** Encodes a text to be continued. */
 export async function encodeText(exchange: Exchange, lease: Lease, text: string): Promise<Int32Array> {
   const job = { kind: "text", text, bos: lease.model.tokenizer.addBos, special: false } as const;
-  return (await lease.encoder.encode(job, exchange.signal)).ids;
+  return (await encodePrompt(lease.model, job, exchange.signal)).ids;
 }
 
 /** Whether there is room for a token at all; an error names the numbers as OpenAI does. */

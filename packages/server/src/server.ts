@@ -21,6 +21,7 @@ import { createRequestLog } from "./monitor/request-log.ts";
 import { openWatching } from "./monitor/watching.ts";
 import { addPage } from "./page-files.ts";
 import { programBytes } from "./profiles.ts";
+import { PulledModels } from "./pulling/pulled-models.ts";
 import { Pulls } from "./pulling/pulls.ts";
 import { Accounts } from "./rate-limit.ts";
 import { isAdmin, type Route, routes } from "./routes.ts";
@@ -118,7 +119,10 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
     shared,
     settings,
     models,
-    pulls: new Pulls(settings.pull, models, settings.log),
+    pulls: new Pulls(settings.pull, models, {
+      kept: settings.dataFolder === null ? null : new PulledModels(settings.dataFolder),
+      log,
+    }),
     admission,
     watching: await openWatching({
       version,
@@ -155,6 +159,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       path: settings.dataFolder,
       leases: shared?.leases ?? null,
     });
+  await serving.pulls.restore();
   return { app, admin, serving, exchanges };
 }
 

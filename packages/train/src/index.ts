@@ -27,6 +27,7 @@ export { referenceKernels } from "./kernels/reference/reference-kernels.ts";
 export { type OpenRun, openRun } from "./recipe/open-run.ts";
 export { parseRecipe, type Recipe } from "./recipe/recipe.ts";
 export type { RecipeSource } from "./recipe/recipe-source.ts";
+export { shrinkRecipe } from "./recipe/shrink-recipe.ts";
 export { tokenizerGguf, tokenizerJson } from "./tokenizer/tokenizer-files.ts";
 export { type BpeVocabulary, PieceCounter, trainBpe } from "./tokenizer/train-bpe.ts";
 export { drawLog } from "./train/draw-log.ts";

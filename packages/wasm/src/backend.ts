@@ -2,6 +2,7 @@
 import {
   type Backend,
   BitNetError,
+  type EngineOptions,
   type Executable,
   engineOperations,
   type Isa,
@@ -33,31 +34,28 @@ export class WasmBackend implements Backend {
   readonly addressBytes = (mostPages - 1) * pageBytes;
   readonly #choice: Choice;
   readonly #places: Places;
-  readonly #allThreads: boolean;
+  readonly #engine: EngineOptions;
   /** At most one machine without a program. */
   #idle: { machine: Machine; pages: number } | null = null;
 
-  /**
-   * @param threads Taken as it is where memory can be shared.
-   * @param allThreads Every step runs on all of them; otherwise a small step gets only as many as it is worth.
-   */
-  constructor(choice: Choice, places: Places, threads: number, allThreads: boolean) {
+  /** @param engine Its threads are taken as they are where memory can be shared. */
+  constructor(choice: Choice, places: Places, engine: EngineOptions) {
+    const { threads } = engine;
     if (!Number.isInteger(threads) || threads < 1 || threads > maxThreads)
       throw new BitNetError("INVALID_ARGUMENT", `threads ${threads} is not an integer in 1…${maxThreads}`);
     this.#choice = choice;
     this.#places = places;
-    this.#allThreads = allThreads;
     this.isa = choice.isa;
     this.threads = canShare() ? threads : 1;
+    this.#engine = { ...engine, threads: this.threads };
     this.rejected = choice.rejected;
   }
 
   load(program: Program, options: LoadOptions): Promise<Executable> {
     const { variant } = this.#choice;
     const target = {
+      ...this.#engine,
       variant,
-      threads: this.threads,
-      allThreads: this.#allThreads,
       takeMachine: (wanted: PagesWanted) => this.#takeMachine(wanted),
       giveBack: (machine: Machine, pages: number) => this.#giveBack(machine, pages),
     };

@@ -1,5 +1,5 @@
 /** The conformance suite on every variant that this engine computes rightly, with one thread and with two. */
-import { type ConformanceCase, checkConformance, conformanceCases } from "@bitnet.ts/core/conformance";
+import { checkConformance, conformanceCases } from "@bitnet.ts/core/conformance";
 import { describe, expect, it } from "vitest";
 import { createWasmBackend, wasmStatus } from "./index.ts";
 
@@ -8,15 +8,12 @@ const { variants } = await wasmStatus();
 export const usable = variants.filter(({ rejected }) => rejected === null).map(({ isa }) => isa);
 export const configurations = usable.flatMap((isa) => [1, 2].map((threads) => [isa, threads] as const));
 
-/** What the reference takes seconds for: attention over long contexts, heads of many rows. */
-const isSlow = ({ name }: ConformanceCase) => /^attention|^head f16 3000/.test(name);
-
 /** Demands equal bits of the cases that the reference answers fast, or of the others. */
 export function describeConformance(
   speed: "fast" | "slow",
   among: readonly (readonly [isa: string, threads: number])[],
 ): void {
-  const cases = conformanceCases().filter((testCase) => isSlow(testCase) === (speed === "slow"));
+  const cases = conformanceCases().filter((testCase) => (testCase.slow ?? false) === (speed === "slow"));
   describe.each(among)("%s, %i threads", (isa, threads) => {
     const backend = createWasmBackend({ isa, threads });
     it.each(cases.map((testCase) => [testCase.name, testCase] as const))("%s", async (_, testCase) => {

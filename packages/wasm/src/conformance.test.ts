@@ -1,4 +1,4 @@
-/** Conformance of all operations but attention, on what every engine has and on what this one chooses. */
+/** Conformance in the cases that the reference answers fast, on what every engine has and on what this one chooses. */
 import { checkMass, massCases } from "@bitnet.ts/core/conformance";
 import { describe, expect, it } from "vitest";
 import { describeConformance, usable } from "./conformance.test.kit.ts";

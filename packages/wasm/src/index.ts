@@ -2,12 +2,12 @@
  * The WebAssembly backend of bitnet.ts: the engine of the native backend in workers, bit for bit what the reference backend computes, in browsers
  * and in Node. Importing it starts nothing and touches no global.
  */
-import type { Backend, Isa } from "@bitnet.ts/core";
+import type { Backend, Isa, ScreeningOption } from "@bitnet.ts/core";
 import { availableThreads, forcedIsa, type Places } from "#host";
 import { WasmBackend } from "./backend.ts";
 import { choose, judge, wasmIsas } from "./choose.ts";
 
-export interface WasmBackendOptions extends Places {
+export interface WasmBackendOptions extends Places, ScreeningOption {
   /**
    * Threads of every step. Default: all that the machine has, as far as a step is large enough to be worth them. Always 1 on a page that is not
    * cross-origin isolated, where workers cannot share memory.
@@ -24,10 +24,10 @@ const ownPlaces: Places = {};
  * INVALID_ARGUMENT.
  */
 export async function createWasmBackend(options: WasmBackendOptions = {}): Promise<Backend> {
-  const { threads, isa, worker, wasmUrl } = options;
+  const { threads = availableThreads(), isa, screening = true, worker, wasmUrl } = options;
   const places = worker || wasmUrl ? { ...(worker && { worker }), ...(wasmUrl && { wasmUrl }) } : ownPlaces;
   const choice = await choose(places, isa ?? forcedIsa());
-  return new WasmBackend(choice, places, threads ?? availableThreads(), threads !== undefined);
+  return new WasmBackend(choice, places, { threads, allThreads: options.threads !== undefined, screening });
 }
 
 export interface WasmStatus {

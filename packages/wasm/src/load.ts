@@ -7,6 +7,7 @@ import {
   EngineExecutable,
   type EngineFailure,
   type EngineNumbers,
+  type EngineOptions,
   type EnginePort,
   encodeLimits,
   encodeProgram,
@@ -30,10 +31,8 @@ const pieceBytes = 2 ** 23;
 /** Share of the progress that the weights count for; widening and laying out is the rest. */
 const fillShare = 0.95;
 
-export interface LoadTarget {
+export interface LoadTarget extends EngineOptions {
   variant: number;
-  threads: number;
-  allThreads: boolean;
   /** A machine with that many threads, and the pages that its memory may have; less than the least where no more is granted. */
   takeMachine(wanted: PagesWanted): Promise<{ machine: Machine; pages: number }>;
   /** The machine is free again, or broken. */
@@ -50,22 +49,23 @@ export async function loadExecutable(
   validateProgram(program);
   const fitted = fitProgram(program, "wasm", engineOperations);
   const split = splitSources(fitted);
-  const limits = encodeLimits(options, target.threads, target.allThreads);
-  const plan = planMemory(fitted, options, { threads: target.threads, screening: limits[5] === 1 });
+  const { variant, threads, allThreads, screening = true } = target;
+  const plan = planMemory(fitted, options, { threads, screening });
   // Nothing is started for what can never fit.
   checkFits(program.name, plan, mostPages);
   const wanted = pagesOf(plan);
   const { machine, pages } = await target.takeMachine(wanted);
   try {
     checkFits(program.name, plan, pages);
-    if (wanted.best > pages) {
-      limits[5] = 0;
+    const hasRoom = wanted.best <= pages;
+    if (!hasRoom) {
       options.onNotice?.(
         "bitnet: no room for a copy of the head's table, which would halve what a token reads",
       );
     }
+    const limits = encodeLimits(options, { threads, allThreads, screening: screening && hasRoom });
     const { paths: _, ...encoded } = encodeProgram(split.program);
-    const refusal = await machine.ask({ kind: "create", variant: target.variant, program: encoded, limits });
+    const refusal = await machine.ask({ kind: "create", variant, program: encoded, limits });
     if (refusal !== null) throw engineError("wasm", refusal, fitted);
     await fillSources(machine, split.weights, fitted, options);
     const { failure, numbers } = await machine.ask({ kind: "finish" });

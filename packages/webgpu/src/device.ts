@@ -16,7 +16,7 @@ export interface AdapterReport {
   /** A software adapter. */
   isFallback: boolean;
   features: readonly string[];
-  limits: Readonly<Record<(typeof neededLimits)[number], number>>;
+  limits: DeviceLimits;
   /** Whether the language has integer dot products. */
   hasDot4: boolean;
 }
@@ -27,7 +27,15 @@ const neededLimits = [
   "maxStorageBufferBindingSize",
   "maxStorageBuffersPerShaderStage",
   "maxComputeWorkgroupsPerDimension",
+  "maxComputeInvocationsPerWorkgroup",
 ] as const;
+
+export type DeviceLimits = Readonly<Record<(typeof neededLimits)[number], number>>;
+
+/** Without them there is no kernel for a product. WebGPU grants at least 8 and 256, but in its compatibility mode. */
+const leastLimits = { maxStorageBuffersPerShaderStage: 8, maxComputeInvocationsPerWorkgroup: 128 } as const;
+/** Of a workgroup that has a row to itself. */
+const mostThreads = 256;
 
 interface CompiledKernel {
   pipeline: GPUComputePipeline;
@@ -50,7 +58,7 @@ export async function findAdapter(): Promise<{ adapter: GPUAdapter; report: Adap
       name: parts.join(" ") || "an adapter without a name",
       isFallback: info.isFallbackAdapter,
       features: [...features].sort(),
-      limits: Object.fromEntries(neededLimits.map((name) => [name, limits[name]])) as AdapterReport["limits"],
+      limits: Object.fromEntries(neededLimits.map((name) => [name, limits[name]])) as DeviceLimits,
       hasDot4: entry.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product"),
     },
   };
@@ -61,6 +69,8 @@ export interface DeviceOptions {
   allowFallback?: boolean;
   /** With integer dot products of the language or without; default: with, where it has them. */
   isa?: WgslIsa;
+  /** Keeps to these where the adapter grants more. */
+  limits?: Partial<DeviceLimits>;
 }
 
 export const noDot4 = "the language lacks integer dot products here";
@@ -68,11 +78,14 @@ export const noDot4 = "the language lacks integer dot products here";
 export class Device {
   readonly gpu: GPUDevice;
   readonly report: AdapterReport;
+  /** Of workgroups that have a row to themselves: a power of two. */
+  readonly threads: number;
   readonly rowsLayout: GPUBindGroupLayout;
   readonly countLayout: GPUBindGroupLayout;
   readonly #compiled = new Map<string, Promise<CompiledKernel>>();
   readonly #operandLayouts = new Map<string, GPUBindGroupLayout>();
   #failure: BitNetError | null = null;
+  #isLetGo = false;
 
   private constructor(gpu: GPUDevice, report: AdapterReport) {
     this.gpu = gpu;
@@ -83,18 +96,14 @@ export class Device {
       visibility: computeStage,
       buffer: { type },
     });
+    const { maxComputeInvocationsPerWorkgroup } = report.limits;
+    this.threads = Math.min(mostThreads, 2 ** Math.floor(Math.log2(maxComputeInvocationsPerWorkgroup)));
     this.countLayout = gpu.createBindGroupLayout({ entries: [uniform] });
     this.rowsLayout = gpu.createBindGroupLayout({
-      entries: [
-        uniform,
-        storage(1, "read-only-storage"),
-        storage(2, "read-only-storage"),
-        storage(3, "storage"),
-      ],
+      entries: [uniform, storage(1, "read-only-storage"), storage(2, "storage")],
     });
     void gpu.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed")
-        this.#fail(`the device was lost (${message || reason}); load the model again`);
+      if (!this.#isLetGo) this.#fail(`the device was lost (${message || reason}); load the model again`);
     });
     gpu.addEventListener("uncapturederror", (event) => {
       this.#fail((event as GPUUncapturedErrorEvent).error.message);
@@ -102,11 +111,20 @@ export class Device {
   }
 
   /** @throws BitNetError BACKEND_UNAVAILABLE. */
-  static async open({ allowFallback = true, isa }: DeviceOptions = {}): Promise<Device> {
+  static async open({ allowFallback = true, isa, limits = {} }: DeviceOptions = {}): Promise<Device> {
     const { adapter, report: found } = await findAdapter();
     if (isa === "wgsl-dot4" && !found.hasDot4) throw unavailable(noDot4);
-    const report = isa === "wgsl-plain" ? { ...found, hasDot4: false } : found;
+    const report: AdapterReport = {
+      ...found,
+      hasDot4: found.hasDot4 && isa !== "wgsl-plain",
+      limits: lowered(found.limits, limits),
+    };
     if (report.isFallback && !allowFallback) throw unavailable(`${report.name} computes in software`);
+    for (const [name, least] of Object.entries(leastLimits)) {
+      const granted = report.limits[name as keyof typeof leastLimits];
+      if (granted < least)
+        throw unavailable(`${report.name} grants ${name} of ${granted}, and ${least} are needed`);
+    }
     const gpu = await adapter.requestDevice({ requiredLimits: { ...report.limits } }).catch((cause) => {
       throw unavailable(`${report.name} gives no device: ${messageOf(cause)}`, cause);
     });
@@ -116,6 +134,12 @@ export class Device {
   /** What has gone wrong since the device was opened; null when nothing has. */
   get failure(): BitNetError | null {
     return this.#failure;
+  }
+
+  /** Once what goes on has been reported: a loss is told a little later than the calls fail that it makes fail. */
+  async settled(): Promise<void> {
+    const soon = new Promise((resolve) => setTimeout(resolve, 100));
+    await Promise.race([this.gpu.lost, soon]);
   }
 
   /** @throws BitNetError BACKEND_FAILED once anything went wrong. */
@@ -170,12 +194,19 @@ export class Device {
 
   /** Lets go of everything on it. */
   destroy(): void {
+    this.#isLetGo = true;
     this.gpu.destroy();
   }
 
   #fail(message: string): void {
     this.#failure ??= new BitNetError("BACKEND_FAILED", `webgpu: ${this.report.name}: ${message}`);
   }
+}
+
+function lowered(granted: DeviceLimits, wanted: Partial<DeviceLimits>): DeviceLimits {
+  return Object.fromEntries(
+    neededLimits.map((name) => [name, Math.min(granted[name], wanted[name] ?? granted[name])]),
+  ) as DeviceLimits;
 }
 
 function unavailable(reason: string, cause?: unknown): BitNetError {

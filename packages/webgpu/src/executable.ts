@@ -1,83 +1,91 @@
 /**
  * A loaded program on a device. A step is one submission: what changes is written, all dispatches follow one another in one pass, and what was
- * asked for is copied to a buffer that is then read. Requests of more heads than are answered at once take further submissions.
+ * asked for is copied to a buffer that is then read. Requests of more heads than are answered at once take further submissions; a chain of steps, whose
+ * tokens the device hands from one to the next, is read once.
  */
 import {
   BitNetError,
   type BufferOutput,
   type Executable,
-  type HeadReport,
-  type HeadRequest,
   type HeadResult,
   type LoadOptions,
   type MemoryReport,
+  type OwnReports,
   type Program,
   pageTokens,
   type Step,
   type StepResult,
   validateStep,
 } from "@bitnet.ts/core";
-import { answer, answeredWants } from "./answers.ts";
+import { answeredWants } from "./answers.ts";
 import { type Device, usage } from "./device.ts";
 import type { ReadyDispatch } from "./dispatch.ts";
+import { mostPicks } from "./head-plan.ts";
+import { type Copy, givesToken, HeadRequests } from "./head-requests.ts";
 import type { DeviceMemory } from "./memory.ts";
-import type { ActivationBuffers, DevicePlan, HeadPlan } from "./plan.ts";
-import { encodeRows, snapshot } from "./step-data.ts";
+import { type AskedOutput, askedOutput } from "./outputs.ts";
+import { Pass } from "./pass.ts";
+import { type DevicePlan, mostSplitRows } from "./plan.ts";
+import { noFailure, StepBuffers } from "./step-buffers.ts";
+import { advanced, blocksOf, snapshot } from "./step-data.ts";
 import { waitFor } from "./waiting.ts";
+
+export interface ReadyHead {
+  states: ReadyDispatch;
+  logits: readonly ReadyDispatch[];
+  best: ReadyDispatch;
+  pick: ReadyDispatch;
+  next: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout; params: GPUBuffer };
+}
 
 interface Loaded {
   program: Program;
   options: LoadOptions;
   memory: DeviceMemory;
   plan: DevicePlan;
-  ready: { rows: readonly ReadyDispatch[]; head: readonly ReadyDispatch[] };
+  rows: readonly ReadyDispatch[];
+  head: ReadyHead | null;
 }
 
-/** No failure. */
-const none = 0xffffffff;
-/** Where a page table first gets room for so many entries. */
-const leastPages = 1024;
+/** Of what comes back: the failure stands first. */
+const failureBytes = 16;
+/** Tokens that come with one readback: stop rules are looked at behind them. */
+const mostChained = 8;
 
 export class WebGpuExecutable implements Executable {
   readonly program: Program;
   readonly wants = answeredWants;
+  readonly mostChained: number;
   readonly #options: LoadOptions;
   readonly #memory: DeviceMemory;
   readonly #device: Device;
   readonly #plan: DevicePlan;
-  readonly #ready: Loaded["ready"];
-  readonly #step: GPUBuffer;
-  readonly #rows: GPUBuffer;
-  readonly #failure: GPUBuffer;
+  readonly #rows: readonly ReadyDispatch[];
+  readonly #head: ReadyHead | null;
+  readonly #windows: readonly number[];
+  readonly #step: StepBuffers;
   readonly #copied: GPUBuffer | null;
-  readonly #countGroup: GPUBindGroup;
-  #pages!: GPUBuffer;
-  #rowsGroup!: GPUBindGroup;
   #readback: GPUBuffer | null = null;
+  #next: { rows: GPUBuffer; group: GPUBindGroup } | null = null;
   /** Resolves when everything asked for so far is done. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposal: Promise<void> | undefined;
-  #nHeads = 0;
 
-  private constructor({ program, options, memory, plan, ready }: Loaded) {
+  private constructor({ program, options, memory, plan, rows, head }: Loaded) {
     this.program = program;
     const { kvType, nPages, maxRows } = options;
     this.#options = { kvType, nPages, maxRows };
     this.#memory = memory;
     this.#device = memory.device;
     this.#plan = plan;
-    this.#ready = ready;
-    this.#step = memory.buffer("step", 16, usage.uniform | usage.copyDst);
-    this.#rows = memory.storage("rows", 16 * maxRows);
-    this.#failure = memory.storage("failure", 16, usage.copyDst | usage.copySrc);
+    this.#rows = rows;
+    this.#head = head;
+    this.#windows = [...new Set(rows.flatMap(({ blocks }) => (blocks ? [blocks.window] : [])))];
+    this.mostChained = head !== null && program.ops.some(({ op }) => op === "embed") ? mostChained : 1;
+    this.#step = new StepBuffers(memory, maxRows);
     const pageBytes = Math.max(0, ...plan.caches.map((cache) => cache.pageBytes));
     this.#copied =
       pageBytes === 0 ? null : memory.storage("copied page", pageBytes, usage.copyDst | usage.copySrc);
-    this.#countGroup = this.#device.gpu.createBindGroup({
-      layout: this.#device.countLayout,
-      entries: [{ binding: 0, resource: { buffer: this.#step } }],
-    });
-    this.#bindPages(leastPages);
   }
 
   /** Buffers of the step come on top of those of the plan. */
@@ -85,16 +93,18 @@ export class WebGpuExecutable implements Executable {
     return loaded.memory.reserving("the buffers of a step", () => new WebGpuExecutable(loaded));
   }
 
-  async run(step: Step): Promise<StepResult> {
-    this.#assertLive();
-    validateStep(this.program, this.#options, step);
-    const kept = snapshot(step);
-    const result = this.#tail.then(() => {
-      this.#assertLive();
-      return this.#run(kept);
+  run(step: Step): Promise<StepResult> {
+    return this.#inTurn(step, (kept) => this.#run(kept));
+  }
+
+  runChain(step: Step, count: number): Promise<StepResult[]> {
+    return this.#inTurn(step, async (kept) => {
+      const n = this.#isChained(kept) ? Math.min(count, this.mostChained) : 1;
+      if (n > 1) validateStep(this.program, this.#options, advanced(kept, n - 1));
+      const chained = n > 1 ? await this.#chain(kept, n) : null;
+      // Where a step of the chain fails, what stands before it counts.
+      return chained ?? [await this.#run(kept)];
     });
-    this.#tail = result.catch(() => {});
-    return result;
   }
 
   /** The arena is the device's for as long as the program is loaded. */
@@ -112,12 +122,11 @@ export class WebGpuExecutable implements Executable {
       (sum, { pageBytes }) => sum + (2 * pageBytes) / pageTokens,
       0,
     );
-    return { privateBytes: this.#memory.bytes, mappedBytes: 0, kvBytesPerToken, screenBytes: 0 };
+    return { privateBytes: this.#memory.bytes, mappedBytes: 0, kvBytesPerToken };
   }
 
-  headReport(): HeadReport {
-    this.#assertLive();
-    return { screened: 0, full: this.#nHeads, candidates: 0 };
+  reports(): OwnReports {
+    return {};
   }
 
   dispose(): Promise<void> {
@@ -125,89 +134,182 @@ export class WebGpuExecutable implements Executable {
     return this.#disposal;
   }
 
-  async #run(step: Step): Promise<StepResult> {
-    const { head } = this.#plan;
-    const most = head?.most ?? 1;
-    const heads: HeadResult[] = [];
-    const first = step.heads.slice(0, most);
-    const { outputs, bytes } = await this.#submit(step, first, true);
-    const failed = new Uint32Array(bytes, 0, 1)[0] ?? none;
-    if (failed !== none) throw this.#notFinite(failed & 0xffff, failed >>> 16);
-    const values = outputs.map(({ read }) => read(bytes));
-    if (head !== null) heads.push(...this.#answers(head, first, bytes));
-    for (let at = most; at < step.heads.length && head !== null; at += most) {
-      const requests = step.heads.slice(at, at + most);
-      heads.push(...this.#answers(head, requests, (await this.#submit(step, requests, false)).bytes));
-    }
-    this.#nHeads += step.heads.filter(({ want }) => want.kind !== "state").length;
-    return { heads, outputs: values };
+  async #inTurn<T>(step: Step, task: (kept: Step) => Promise<T>): Promise<T> {
+    this.#assertLive();
+    validateStep(this.program, this.#options, step);
+    const kept = snapshot(step);
+    const result = this.#tail.then(() => {
+      this.#assertLive();
+      return task(kept);
+    });
+    this.#tail = result.catch(() => {});
+    return result;
   }
 
-  /**
-   * Runs the operations on the rows, unless they have run, and the head for some requests.
-   * @returns What comes back: the failure, logits, states, then the outputs, whose readers know their places.
-   */
-  async #submit(step: Step, requests: readonly HeadRequest[], isFirst: boolean) {
-    this.#device.assertWell();
-    const { gpu } = this.#device;
-    const { head } = this.#plan;
-    const nRows = step.tokens.length;
-    if (isFirst) this.#write(step);
-    const encoder = gpu.createCommandEncoder();
-    if (isFirst) this.#copyPages(encoder, step.pageCopies ?? new Int32Array());
-    const pass = encoder.beginComputePass();
-    if (isFirst) for (const dispatch of this.#ready.rows) this.#dispatch(pass, dispatch, nRows);
-    const hasLogits = requests.some(({ want }) => want.kind !== "state");
-    if (head !== null && requests.length > 0) {
-      gpu.queue.writeBuffer(
-        head.asked,
-        0,
-        Uint32Array.from(requests, ({ row }) => row),
-      );
-      const [states, ...shards] = this.#ready.head;
-      for (const dispatch of states ? [states, ...(hasLogits ? shards : [])] : [])
-        this.#dispatch(pass, dispatch, requests.length);
-    }
-    pass.end();
-    const copies: [from: GPUBuffer, bytes: number][] = [[this.#failure, 16]];
-    if (head !== null && requests.length > 0) {
-      if (hasLogits) copies.push([head.logits, 4 * head.vocabSize * requests.length]);
-      if (requests.some(({ want }) => want.kind === "state"))
-        copies.push([head.states, 4 * head.cols * requests.length]);
-    }
-    const outputs: { read: (bytes: ArrayBuffer) => BufferOutput }[] = [];
-    let at = copies.reduce((sum, [, size]) => sum + size, 0);
-    for (const buffer of isFirst ? (step.outputs ?? []) : []) {
-      const from = at;
-      const buffers = this.#plan.activations.get(buffer);
-      const decl = this.program.buffers[buffer];
-      if (buffers === undefined || decl?.class !== "activation") continue;
-      copies.push([buffers.values, 4 * nRows * buffers.rowWords]);
-      at += 4 * nRows * buffers.rowWords;
-      if (buffers.scales) {
-        copies.push([buffers.scales, 4 * nRows * buffers.groups]);
-        at += 4 * nRows * buffers.groups;
+  async #run(step: Step): Promise<StepResult> {
+    const most = this.#plan.head?.most ?? 1;
+    const heads: HeadResult[] = [];
+    const outputs: BufferOutput[] = [];
+    for (let at = 0; at === 0 || at < step.heads.length; at += most) {
+      const requests = this.#plan.head && new HeadRequests(this.#plan.head, step.heads.slice(at, at + most));
+      const asked = this.#outputs(at === 0 ? step : { ...step, outputs: [] });
+      const beforeOutputs = [this.#failureCopy, ...(requests?.copies() ?? [])];
+      const copies = [...beforeOutputs, ...asked.flatMap((each) => each.copies)];
+      this.#device.assertWell();
+      if (at === 0) this.#write(step);
+      requests?.write(this.#device.gpu.queue);
+      const nRequests = Math.min(most, step.heads.length - at);
+      this.#submit(step, { requests, nRequests, runsRows: at === 0, copies, to: 0 });
+      const bytes = await this.#read(sizeOf(copies));
+      if (at === 0) this.#assertFinite(bytes);
+      if (requests) heads.push(...requests.answers(bytes, failureBytes, (row) => this.#headNotFinite(row)));
+      let place = sizeOf(beforeOutputs);
+      for (const output of asked) {
+        outputs.push(output.read(bytes, place));
+        place += sizeOf(output.copies);
       }
-      const shape = { nRows, cols: decl.cols, from };
-      outputs.push({ read: (bytes) => ({ buffer, ...readActivation(bytes, buffers, shape) }) });
     }
-    const readback = this.#readbackOf(at);
-    let to = 0;
-    for (const [buffer, size] of copies) {
-      encoder.copyBufferToBuffer(buffer, 0, readback, to, size);
-      to += size;
+    return { heads, outputs };
+  }
+
+  /** Whether the ids that the step asks for can be those of the next step's rows, and nothing else is asked. */
+  #isChained({ tokens, heads, inputs = [], outputs = [] }: Step): boolean {
+    const { head } = this.#plan;
+    if (head === null || heads.length > head.most || inputs.length + outputs.length > 0) return false;
+    const nApart = heads.reduce((sum, { apart }) => sum + (apart?.length ?? 0), 0);
+    return heads.length === tokens.length && heads.every(givesToken) && nApart <= mostPicks;
+  }
+
+  /** @returns Null where any step met NaN or infinity. */
+  async #chain(step: Step, count: number): Promise<StepResult[] | null> {
+    const { head } = this.#plan;
+    if (head === null) return null;
+    this.#device.assertWell();
+    const requests = new HeadRequests(head, step.heads);
+    const copies = requests.copies();
+    const bytesOfOne = sizeOf(copies);
+    this.#write(step);
+    requests.write(this.#device.gpu.queue);
+    for (let i = 0; i < count; i++) {
+      this.#submit(i === 0 ? step : { ...advanced(step, i), pageCopies: new Int32Array() }, {
+        ...{ requests, nRequests: step.heads.length, runsRows: true, isFollowed: i + 1 < count },
+        copies: i + 1 < count ? copies : [...copies, this.#failureCopy],
+        to: i * bytesOfOne,
+        total: count * bytesOfOne + failureBytes,
+      });
+    }
+    const bytes = await this.#read(count * bytesOfOne + failureBytes);
+    if (new Uint32Array(bytes, count * bytesOfOne, 1)[0] !== noFailure) return null;
+    const results: StepResult[] = [];
+    for (let i = 0; i < count; i++) {
+      try {
+        const heads = requests.answers(bytes, i * bytesOfOne, (row) => this.#headNotFinite(row));
+        results.push({ heads, outputs: [] });
+      } catch {
+        return null;
+      }
+    }
+    return results;
+  }
+
+  /** Encodes and submits one pass, and the copies of what it gives to the readback, from `to` on. */
+  #submit(
+    step: Step,
+    work: {
+      requests: HeadRequests | null;
+      nRequests: number;
+      runsRows: boolean;
+      isFollowed?: boolean;
+      copies: readonly Copy[];
+      to: number;
+      total?: number;
+    },
+  ): void {
+    const { gpu } = this.#device;
+    const { requests, nRequests, runsRows, copies } = work;
+    const nRows = step.tokens.length;
+    const nSplits = this.#splitsOf(step);
+    this.#step.writeNumbers({ nRows, nRequests, nSplits });
+    const encoder = gpu.createCommandEncoder();
+    if (runsRows) this.#copyPages(encoder, step.pageCopies ?? new Int32Array());
+    const computing = encoder.beginComputePass();
+    const pass = new Pass(computing, { rows: this.#step.rowsGroup, count: this.#step.countGroup });
+    const ofRows = { rows: nRows, blocksOf: nSplits > 1 ? (window: number) => blocksOf(step, window) : null };
+    if (runsRows) for (const dispatch of this.#rows) pass.dispatch(dispatch, ofRows);
+    if (this.#head !== null && requests !== null && nRequests > 0) {
+      const extent = { rows: nRequests, blocksOf: null };
+      const { states, logits, best, pick } = this.#head;
+      pass.dispatch(states, extent);
+      if (requests.hasLogits) for (const shard of logits) pass.dispatch(shard, extent);
+      if (requests.isRanked) pass.dispatch(best, extent);
+      if (requests.hasPicks) pass.dispatch(pick, extent);
+    }
+    if (work.isFollowed) this.#takeTokens(computing, nRequests);
+    computing.end();
+    const readback = this.#readbackOf(work.total ?? sizeOf(copies));
+    let to = work.to;
+    for (const { buffer, from, bytes } of copies) {
+      encoder.copyBufferToBuffer(buffer, from, readback, to, bytes);
+      to += bytes;
     }
     gpu.queue.submit([encoder.finish()]);
-    return { outputs, bytes: await this.#read(readback, at) };
   }
 
-  async #read(readback: GPUBuffer, size: number): Promise<ArrayBuffer> {
+  /** The highest logits' ids become the tokens of their rows. */
+  #takeTokens(pass: GPUComputePassEncoder, nRequests: number): void {
+    const { head } = this.#plan;
+    if (head === null || this.#head === null) return;
+    const { pipeline, layout, params } = this.#head.next;
+    const { rows, countGroup } = this.#step;
+    if (this.#next?.rows !== rows) {
+      const buffers = [params, head.best, head.asked, rows];
+      const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+      this.#next = { rows, group: this.#device.gpu.createBindGroup({ layout, entries }) };
+    }
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, this.#next.group);
+    pass.setBindGroup(1, countGroup);
+    pass.dispatchWorkgroups(1, nRequests);
+  }
+
+  /** Blocks of attention that are computed apart; 1: none, each row's are gone through in one go. */
+  #splitsOf(step: Step): number {
+    const nSplits = this.#windows.reduce((most, window) => Math.max(most, blocksOf(step, window)), 1);
+    const nRows = step.tokens.length;
+    return nRows <= mostSplitRows && nRows * nSplits <= this.#plan.mostBlocks ? nSplits : 1;
+  }
+
+  #write(step: Step): void {
+    this.#step.writeRows(step);
+    for (const { buffer, values } of step.inputs ?? []) {
+      const target = this.#plan.activations.get(buffer)?.values;
+      if (target) this.#device.gpu.queue.writeBuffer(target, 0, values as Float32Array<ArrayBuffer>);
+    }
+  }
+
+  get #failureCopy(): Copy {
+    return { buffer: this.#step.failure, from: 0, bytes: failureBytes };
+  }
+
+  /** The activations that a step asks for, where they lie. */
+  #outputs({ outputs = [], tokens }: Step): AskedOutput[] {
+    return outputs.flatMap((buffer): AskedOutput[] => {
+      const buffers = this.#plan.activations.get(buffer);
+      const decl = this.program.buffers[buffer];
+      return buffers === undefined || decl?.class !== "activation"
+        ? []
+        : [askedOutput(buffer, buffers, { nRows: tokens.length, cols: decl.cols })];
+    });
+  }
+
+  async #read(size: number): Promise<ArrayBuffer> {
     const { gpu } = this.#device;
+    const readback = this.#readbackOf(size);
     try {
       await waitFor(gpu, readback.mapAsync(1, 0, size));
     } catch (cause) {
       // What the device reported says more.
-      await Promise.race([gpu.lost, Promise.resolve()]);
+      await this.#device.settled();
       this.#device.assertWell();
       const text = `webgpu: ${this.program.name}: the results of a step cannot be read`;
       throw new BitNetError("BACKEND_FAILED", text, { cause });
@@ -216,20 +318,6 @@ export class WebGpuExecutable implements Executable {
     readback.unmap();
     this.#device.assertWell();
     return bytes;
-  }
-
-  #write(step: Step): void {
-    const { queue } = this.#device.gpu;
-    const { rows, pages } = encodeRows(step);
-    if (4 * pages.length > this.#pages.size) this.#bindPages(2 * pages.length);
-    queue.writeBuffer(this.#step, 0, Uint32Array.of(step.tokens.length, 0, 0, 0));
-    queue.writeBuffer(this.#failure, 0, Uint32Array.of(none, 0, 0, 0));
-    queue.writeBuffer(this.#rows, 0, rows);
-    queue.writeBuffer(this.#pages, 0, pages);
-    for (const { buffer, values } of step.inputs ?? []) {
-      const target = this.#plan.activations.get(buffer)?.values;
-      if (target) queue.writeBuffer(target, 0, values as Float32Array<ArrayBuffer>);
-    }
   }
 
   /** Pairs of pages in order, by way of a page of its own: a buffer is not copied into itself. */
@@ -244,46 +332,6 @@ export class WebGpuExecutable implements Executable {
     }
   }
 
-  #dispatch(pass: GPUComputePassEncoder, ready: ReadyDispatch, nRows: number): void {
-    pass.setPipeline(nRows > 1 ? ready.many : ready.one);
-    pass.setBindGroup(0, ready.operands);
-    pass.setBindGroup(1, ready.usesRows ? this.#rowsGroup : this.#countGroup);
-    pass.dispatchWorkgroups(ready.x, nRows > 1 ? Math.ceil(nRows / ready.tile) : 1);
-  }
-
-  #answers(head: HeadPlan, requests: readonly HeadRequest[], bytes: ArrayBuffer): HeadResult[] {
-    const hasLogits = requests.some(({ want }) => want.kind !== "state");
-    const logitsAt = 16;
-    const statesAt = logitsAt + (hasLogits ? 4 * head.vocabSize * requests.length : 0);
-    return requests.map((request, i) => {
-      if (request.want.kind === "state") {
-        const state = new Float32Array(bytes, statesAt + 4 * head.cols * i, head.cols).slice();
-        if (!state.every(Number.isFinite)) throw this.#headNotFinite(request.row);
-        return {
-          row: request.row,
-          ids: new Int32Array(),
-          logits: new Float32Array(),
-          apartLogits: new Float32Array(),
-          state,
-        };
-      }
-      const logits = new Float32Array(bytes, logitsAt + 4 * head.vocabSize * i, head.vocabSize).slice();
-      if (!logits.every(Number.isFinite)) throw this.#headNotFinite(request.row);
-      return answer(request, logits);
-    });
-  }
-
-  #bindPages(entries: number): void {
-    this.#pages?.destroy();
-    const { gpu } = this.#device;
-    this.#pages = this.#memory.storage("pages", 4 * entries);
-    const buffers = [this.#step, this.#rows, this.#pages, this.#failure];
-    this.#rowsGroup = gpu.createBindGroup({
-      layout: this.#device.rowsLayout,
-      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-    });
-  }
-
   #readbackOf(bytes: number): GPUBuffer {
     if (this.#readback === null || this.#readback.size < bytes) {
       this.#readback?.destroy();
@@ -296,10 +344,13 @@ export class WebGpuExecutable implements Executable {
     return this.#readback;
   }
 
-  #notFinite(row: number, index: number): BitNetError {
+  #assertFinite(bytes: ArrayBuffer): void {
+    const failed = new Uint32Array(bytes, 0, 1)[0] ?? noFailure;
+    if (failed === noFailure) return;
+    const [index, row] = [failed >>> 16, failed & 0xffff];
     const op = this.program.ops[index];
     const text = `webgpu: ${this.program.name}: NaN or infinity in operation ${index} (${op?.op}), row ${row}; the model file may be corrupt`;
-    return new BitNetError("NUMERIC_FAILURE", text, { details: { row, op: op?.op, index } });
+    throw new BitNetError("NUMERIC_FAILURE", text, { details: { row, op: op?.op, index } });
   }
 
   #headNotFinite(row: number): BitNetError {
@@ -313,16 +364,6 @@ export class WebGpuExecutable implements Executable {
   }
 }
 
-function readActivation(
-  bytes: ArrayBuffer,
-  { scales, rowWords, groups }: ActivationBuffers,
-  { nRows, cols, from }: { nRows: number; cols: number; from: number },
-): Omit<BufferOutput, "buffer"> {
-  if (scales === undefined) return { values: new Float32Array(bytes, from, nRows * cols).slice() };
-  const padded = new Int8Array(bytes, from, 4 * nRows * rowWords);
-  const values = new Int8Array(nRows * cols);
-  for (let row = 0; row < nRows; row++)
-    values.set(padded.subarray(4 * row * rowWords, 4 * row * rowWords + cols), row * cols);
-  const scalesAt = from + 4 * nRows * rowWords;
-  return { quantised: { values, scales: new Float32Array(bytes, scalesAt, nRows * groups).slice() } };
+function sizeOf(copies: readonly Copy[]): number {
+  return copies.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -7,6 +7,7 @@ import { WebGpuBackend } from "./backend.ts";
 import { type AdapterReport, Device, findAdapter } from "./device.ts";
 import { proveDevice } from "./prove.ts";
 
+export { type Bandwidth, type BandwidthOptions, measureGpuBandwidth } from "./bandwidth.ts";
 export type { AdapterReport } from "./device.ts";
 
 export interface WebGpuBackendOptions {

@@ -1,19 +1,21 @@
 /** Loads a Program onto a device: plans its dispatches, makes its buffers, brings its weights in pieces, compiles its kernels. */
 import {
+  BitNetError,
   type DenseTensor,
   denseByteLength,
-  encodeLimits,
   fitProgram,
   type LoadOptions,
   opNames,
   type Program,
   throwIfAborted,
+  validateLoadOptions,
   validateProgram,
   widenRows,
 } from "@bitnet.ts/core";
-import type { Device } from "./device.ts";
+import { type Device, usage } from "./device.ts";
 import { makeReady } from "./dispatch.ts";
-import { WebGpuExecutable } from "./executable.ts";
+import { type ReadyHead, WebGpuExecutable } from "./executable.ts";
+import type { HeadPlan } from "./head-plan.ts";
 import { DeviceMemory, upload, WeightReader } from "./memory.ts";
 import { type DevicePlan, planDispatches } from "./plan.ts";
 
@@ -31,8 +33,7 @@ export async function loadExecutable(
 ): Promise<WebGpuExecutable> {
   throwIfAborted(options.signal);
   validateProgram(program);
-  // Only for what it refuses.
-  encodeLimits(options, 1, false);
+  validateLoadOptions(options);
   const fitted = fitProgram(program, "webgpu", opNames);
   const memory = new DeviceMemory(device);
   try {
@@ -41,17 +42,37 @@ export async function loadExecutable(
     );
     for (const { buffer, values } of plan.constants) device.gpu.queue.writeBuffer(buffer, 0, values);
     await bringWeights(device, fitted, plan, options);
-    const ready = {
-      rows: await makeReady(memory, plan.dispatches),
-      head: await makeReady(memory, plan.head?.dispatches ?? []),
-    };
+    const rows = await makeReady(memory, plan.dispatches, options.maxRows);
+    const head = plan.head === null ? null : await readyHead(memory, plan.head);
     throwIfAborted(options.signal);
     device.assertWell();
-    return await WebGpuExecutable.create({ program: fitted, options, memory, plan, ready });
+    return await WebGpuExecutable.create({ program: fitted, options, memory, plan, rows, head });
   } catch (error) {
     memory.free();
     throw error;
   }
+}
+
+async function readyHead(memory: DeviceMemory, { dispatches, next, most }: HeadPlan): Promise<ReadyHead> {
+  const { device } = memory;
+  const { states, logits, best, pick } = dispatches;
+  const [readyStates, readyBest, readyPick, ...shards] = await makeReady(
+    memory,
+    [states, best, pick, ...logits],
+    most,
+  );
+  if (readyStates === undefined || readyBest === undefined || readyPick === undefined)
+    throw new BitNetError("INTERNAL", "webgpu: the head is not ready");
+  const params = memory.buffer("parameters of the next token", 16, usage.uniform | usage.copyDst);
+  device.gpu.queue.writeBuffer(params, 0, Uint32Array.of(next.nStretches));
+  const { pipeline, operands: layout } = await device.compile(next.kernel);
+  return {
+    states: readyStates,
+    logits: shards,
+    best: readyBest,
+    pick: readyPick,
+    next: { pipeline, layout, params },
+  };
 }
 
 async function bringWeights(

@@ -11,15 +11,23 @@ import {
 } from "@bitnet.ts/core";
 import { usage } from "./device.ts";
 import type { Dispatch } from "./dispatch.ts";
-import { attention, mostHeadDim } from "./kernels/attention.ts";
+import { type HeadPlan, planHead } from "./head-plan.ts";
+import {
+  attention,
+  attentionOfBlocks,
+  attentionSum,
+  blockPositions,
+  mostHeadDim,
+} from "./kernels/attention.ts";
 import { bitLinear } from "./kernels/bit-linear.ts";
+import { bitLinearTile, tileRows } from "./kernels/bit-linear-tile.ts";
 import * as elements from "./kernels/element-wise.ts";
 import { embed } from "./kernels/embed.ts";
-import { headLogits, headStates } from "./kernels/head.ts";
 import { lora, mostRank } from "./kernels/lora.ts";
 import { quantise } from "./kernels/quantise.ts";
 import { rmsNorm } from "./kernels/rms-norm.ts";
 import { rope } from "./kernels/rope.ts";
+import type { RowPart } from "./kernels/row-part.ts";
 import { writeKv } from "./kernels/write-kv.ts";
 import { type DeviceMemory, tensorBytes } from "./memory.ts";
 import {
@@ -30,6 +38,7 @@ import {
   type Upload,
   unsupported,
 } from "./planned-weights.ts";
+import { RowFuser } from "./row-fuser.ts";
 
 export interface ActivationBuffers {
   values: GPUBuffer;
@@ -41,19 +50,6 @@ export interface ActivationBuffers {
   groups: number;
 }
 
-/** The head apart from its dispatches, which run for the requests of a step rather than for its rows. */
-export interface HeadPlan {
-  cols: number;
-  vocabSize: number;
-  /** Requests that are answered together. */
-  most: number;
-  asked: GPUBuffer;
-  states: GPUBuffer;
-  logits: GPUBuffer;
-  /** First the states, then the shards of the table. */
-  dispatches: Dispatch[];
-}
-
 export interface DevicePlan {
   dispatches: Dispatch[];
   head: HeadPlan | null;
@@ -62,11 +58,17 @@ export interface DevicePlan {
   activations: ReadonlyMap<BufferId, ActivationBuffers>;
   /** Keys and values of each layer, and the bytes of one page of either. */
   caches: { keys: GPUBuffer; values: GPUBuffer; pageBytes: number }[];
+  /** Blocks of attention, of all rows of a step together, that may be computed apart from one another; 0: none. */
+  mostBlocks: number;
 }
 
 const kvElementBytes: Readonly<Record<KvType, number>> = { f16: 2, f32: 4 };
-/** Of logits that are read back at once. */
-const mostLogitBytes = 2 ** 26;
+/** Of sums of blocks of attention. */
+const mostSplitBytes = 2 ** 24;
+/** Rows whose blocks are computed apart: more of them keep a GPU busy as they are. */
+export const mostSplitRows = 8;
+/** From so many rows on products are computed in tiles. */
+const leastTiled = 17;
 
 export function planDispatches(program: Program, options: LoadOptions, memory: DeviceMemory): DevicePlan {
   return new Planner(program, options, memory).plan();
@@ -76,19 +78,20 @@ class Planner {
   readonly #program: Program;
   readonly #options: LoadOptions;
   readonly #memory: DeviceMemory;
-  readonly #paddedRows: number;
   readonly #plan: DevicePlan;
   readonly #activations = new Map<BufferId, ActivationBuffers>();
   readonly #caches = new Map<BufferId, DevicePlan["caches"][number]>();
   readonly #weights: PlannedWeights;
+  readonly #rows: RowFuser;
+  #splits: GPUBuffer | null = null;
 
   constructor(program: Program, options: LoadOptions, memory: DeviceMemory) {
     this.#program = program;
     this.#options = options;
     this.#memory = memory;
     this.#weights = new PlannedWeights(program, memory);
-    // Products read whole tiles of rows.
-    this.#paddedRows = Math.ceil(options.maxRows / 4) * 4;
+    const { threads, report } = memory.device;
+    this.#rows = new RowFuser(threads, report.limits.maxStorageBuffersPerShaderStage);
     this.#plan = {
       dispatches: [],
       head: null,
@@ -96,6 +99,7 @@ class Planner {
       constants: this.#weights.constants,
       activations: this.#activations,
       caches: [],
+      mostBlocks: 0,
     };
   }
 
@@ -105,49 +109,38 @@ class Planner {
       else if (buffer.class === "kv") this.#caches.set(id, this.#cache(buffer));
     }
     this.#plan.caches.push(...this.#caches.values());
+    this.#planBlocks();
     for (const [index, op] of this.#program.ops.entries()) this.#add(op, index);
+    this.#flush();
     return this.#plan;
   }
 
   #add(op: Op, index: number): void {
-    const { kvType } = this.#options;
     switch (op.op) {
       case "embed":
         for (const { buffer, firstRow, shardRows } of this.#weights.table(op.table)) {
           const { cols, type } = this.#weights.dense(op.table);
-          const params = { cols, firstRow, shardRows };
-          this.#push({ kernel: embed(type), params, operands: [buffer, this.#f32(op.out)], x: over(cols) });
+          this.#row(embed(type), { cols, firstRow, shardRows }, [buffer, this.#f32(op.out)]);
         }
         return;
       case "rmsNormQuant":
       case "quantise": {
         const out = this.#q8(op.out);
-        const isNormed = op.op === "rmsNormQuant";
         const { cols } = this.#decl(op.x);
-        this.#push({
-          kernel: quantise(isNormed),
-          params: {
-            cols,
-            words: out.rowWords,
-            isGrouped: out.isGrouped ? 1 : 0,
-            operation: index,
-            eps: isNormed ? op.eps : 0,
-          },
-          operands: [
-            this.#f32(op.x),
-            ...(isNormed ? [this.#weights.vector(op.weight)] : []),
-            out.values,
-            out.scales,
-          ],
-          x: 1,
-        });
+        const params = { cols, words: out.rowWords, isGrouped: out.isGrouped ? 1 : 0, operation: index };
+        const outs = [out.values, out.scales];
+        if (op.op === "quantise") this.#row(quantise(false), params, [this.#f32(op.x), ...outs]);
+        else {
+          const operands = [this.#f32(op.x), this.#weights.vector(op.weight), ...outs];
+          this.#row(quantise(true), { ...params, eps: op.eps }, operands);
+        }
         return;
       }
       case "rmsNorm": {
         const width = this.#weights.dense(op.weight).cols;
         const nParts = this.#decl(op.x).cols / width;
         const operands = [this.#f32(op.x), this.#weights.vector(op.weight), this.#f32(op.out)];
-        this.#push({ kernel: rmsNorm, params: { width, nParts, eps: op.eps }, operands, x: nParts });
+        this.#row(rmsNorm, { width, nParts, eps: op.eps }, operands);
         return;
       }
       case "bitLinear":
@@ -166,40 +159,30 @@ class Planner {
       case "writeKv":
         this.#writeKv(op);
         return;
-      case "attention": {
-        const { nKvHeads, headDim, keys, values } = this.#kv(op.kv);
-        if (headDim > mostHeadDim)
-          throw unsupported(`heads of ${headDim} elements; this backend takes up to ${mostHeadDim}`);
-        const { nHeads, window, scale } = op;
-        this.#push({
-          kernel: attention(kvType),
-          params: { nHeads, nKvHeads, headDim, window, scale },
-          operands: [this.#f32(op.q), keys, values, this.#f32(op.out)],
-          x: nHeads,
-        });
+      case "attention":
+        this.#attention(op);
         return;
-      }
       case "gatedActivation":
-        this.#elementWise(elements.gatedActivation(op.fn), op.out, [op.gate, op.up, op.out]);
+        this.#elementWise(elements.gatedActivation(op.fn), [op.gate, op.up, op.out]);
         return;
       case "activation":
-        this.#elementWise(elements.activation(op.fn), op.out, [op.x, op.out]);
+        this.#elementWise(elements.activation(op.fn), [op.x, op.out]);
         return;
       case "multiply":
-        this.#elementWise(elements.multiply, op.out, [op.x, op.y, op.out]);
+        this.#elementWise(elements.multiply, [op.x, op.y, op.out]);
         return;
       case "residual":
-        this.#elementWise(elements.residual, op.x, [op.x, op.y]);
+        this.#elementWise(elements.residual, [op.x, op.y]);
         return;
       case "scale":
-        this.#elementWise(elements.scale, op.x, [op.x], op.factor);
+        this.#row(elements.scale, { cols: this.#decl(op.x).cols, factor: op.factor }, [this.#f32(op.x)]);
         return;
-      case "bias": {
-        const { cols } = this.#decl(op.x);
-        const operands = [this.#f32(op.x), this.#weights.vector(op.bias)];
-        this.#push({ kernel: elements.bias, params: { cols, factor: 0 }, operands, x: over(cols) });
+      case "bias":
+        this.#row(elements.bias, { cols: this.#decl(op.x).cols }, [
+          this.#f32(op.x),
+          this.#weights.vector(op.bias),
+        ]);
         return;
-      }
       case "lora": {
         const { rows: rank, cols } = this.#weights.dense(op.a);
         if (rank > mostRank)
@@ -211,12 +194,15 @@ class Planner {
           this.#weights.vector(op.b),
           this.#f32(op.y),
         ];
-        const params = { cols, rank, width: this.#decl(op.y).cols, adapter, scale };
-        this.#push({ kernel: lora, params, operands, x: 1 });
+        this.#row(lora, { cols, rank, width: this.#decl(op.y).cols, adapter, scale }, operands);
         return;
       }
       case "head":
-        this.#head(op);
+        this.#plan.head = planHead(op, this.#f32(op.x), {
+          weights: this.#weights,
+          memory: this.#memory,
+          maxRows: this.#options.maxRows,
+        });
         return;
       default:
         unreachable(op, "webgpu");
@@ -254,9 +240,14 @@ class Planner {
       ({ rows }, i) => rows + tensors.slice(0, i).reduce((sum, each) => sum + each.rows, 0),
     );
     const unused = [0, 1].map((i) => this.#weights.unused(i));
+    const variant = { isGrouped, hasDot4 };
+    const x8 = Math.ceil(nOut / 8);
     this.#push({
-      kernel: bitLinear({ tile: 1, isGrouped, hasDot4 }),
-      many: { kernel: bitLinear({ tile: 4, isGrouped, hasDot4 }), tile: 4 },
+      variants: [
+        { kernel: bitLinear(1, variant), least: 1, tile: 1, x: x8 },
+        { kernel: bitLinear(4, variant), least: 2, tile: 4, x: x8 },
+        { kernel: bitLinearTile(variant), least: leastTiled, tile: tileRows, x: Math.ceil(nOut / tileRows) },
+      ],
       params: {
         blocks: Math.ceil(cols / 128),
         nOut,
@@ -275,52 +266,84 @@ class Planner {
         ...outs.map((id) => this.#f32(id)),
         ...unused.slice(0, 3 - outs.length),
       ],
-      x: Math.ceil(nOut / 8),
     });
   }
 
   #rope({ x, table, nHeads, pairing }: OpOf<"rope">): void {
     const { cols } = this.#decl(x);
     const params = { nHeads, headDim: cols / nHeads, isAdjacent: pairing === "adjacent" ? 1 : 0 };
-    this.#push({
-      kernel: rope,
-      params,
-      operands: [this.#f32(x), this.#weights.vector(table)],
-      x: over(cols / 2),
-    });
+    this.#row(rope, params, [this.#f32(x), this.#weights.vector(table)]);
   }
 
   #writeKv({ k, v, kv }: Pick<OpOf<"writeKv">, "k" | "v" | "kv">): void {
     const { nKvHeads, headDim, keys, values } = this.#kv(kv);
-    const width = nKvHeads * headDim;
     const operands = [this.#f32(k), this.#f32(v), keys, values];
-    this.#push({ kernel: writeKv(this.#options.kvType), params: { width }, operands, x: over(width / 2) });
+    this.#row(writeKv(this.#options.kvType), { width: nKvHeads * headDim }, operands);
   }
 
-  #elementWise(kernel: Dispatch["kernel"], like: BufferId, ids: readonly BufferId[], factor = 0): void {
-    const { cols } = this.#decl(like);
-    this.#push({ kernel, params: { cols, factor }, operands: ids.map((id) => this.#f32(id)), x: over(cols) });
+  /** Room for the sums of blocks, as many as the longest context and a few rows have. */
+  #planBlocks(): void {
+    const { contextLength, ops } = this.#program;
+    const sums = ops.map((op) => (op.op === "attention" ? op.nHeads * (this.#kv(op.kv).headDim + 2) : 0));
+    const bytes = 4 * Math.max(0, ...sums);
+    const nPositions = Math.min(contextLength, this.#options.nPages * pageTokens);
+    const nBlocks = Math.ceil(nPositions / blockPositions);
+    if (bytes === 0 || nBlocks < 2) return;
+    const room = Math.min(mostSplitBytes, this.#memory.mostBytes);
+    const most = Math.min(Math.floor(room / bytes), nBlocks * Math.min(mostSplitRows, this.#options.maxRows));
+    if (most < 2) return;
+    this.#plan.mostBlocks = most;
+    this.#splits = this.#memory.storage("sums of blocks", bytes * most);
   }
 
-  #head({ x, weight, eps, table }: OpOf<"head">): void {
-    const { cols, rows: vocabSize, type } = this.#weights.dense(table);
-    const { maxRows } = this.#options;
-    const room = Math.min(mostLogitBytes, this.#memory.mostBytes);
-    const most = Math.min(maxRows, Math.max(1, Math.floor(room / (4 * vocabSize))));
-    const asked = this.#memory.storage("asked", 4 * most);
-    const states = this.#memory.storage("states", 4 * cols * most, usage.copyDst | usage.copySrc);
-    const logits = this.#memory.storage("logits", 4 * vocabSize * most, usage.copyDst | usage.copySrc);
-    const operands = [this.#f32(x), this.#weights.vector(weight), asked, states];
-    const dispatches: Dispatch[] = [{ kernel: headStates, params: { cols, eps }, operands, x: 1 }];
-    for (const { buffer, firstRow, shardRows } of this.#weights.table(table)) {
-      const params = { cols, firstRow, shardRows, vocabSize };
-      const x = Math.ceil(shardRows / 8);
-      dispatches.push({ kernel: headLogits(type), params, operands: [buffer, states, logits], x });
+  #attention({ q, kv, out, nHeads, window, scale }: OpOf<"attention">): void {
+    const { kvType } = this.#options;
+    const { nKvHeads, headDim, keys, values } = this.#kv(kv);
+    if (headDim > mostHeadDim)
+      throw unsupported(`heads of ${headDim} elements; this backend takes up to ${mostHeadDim}`);
+    const params = { nHeads, nKvHeads, headDim, window, scale };
+    const one = { least: 1, tile: 1, x: nHeads };
+    const given = [this.#f32(q), keys, values];
+    const to = this.#f32(out);
+    const whole = { variants: [{ ...one, kernel: attention(kvType) }], params, operands: [...given, to] };
+    if (this.#splits === null) {
+      this.#push(whole);
+      return;
     }
-    this.#plan.head = { cols, vocabSize, most, asked, states, logits, dispatches };
+    this.#push({ ...whole, blocks: { runs: "whole", window } });
+    this.#push({
+      variants: [{ ...one, kernel: attentionOfBlocks(kvType) }],
+      params,
+      operands: [...given, this.#splits],
+      blocks: { runs: "blocks", window },
+    });
+    const sum = { variants: [{ ...one, kernel: attentionSum }], params, operands: [this.#splits, to] };
+    this.#push({ ...sum, blocks: { runs: "sum", window } });
   }
 
+  /** All buffers as wide as the first. */
+  #elementWise(part: RowPart, ids: readonly BufferId[]): void {
+    const { cols } = this.#decl(ids[0] ?? -1);
+    this.#row(
+      part,
+      { cols },
+      ids.map((id) => this.#f32(id)),
+    );
+  }
+
+  #row(part: RowPart, params: Readonly<Record<string, number>>, operands: readonly GPUBuffer[]): void {
+    const before = this.#rows.add({ part, params, operands });
+    if (before !== null) this.#plan.dispatches.push(before);
+  }
+
+  #flush(): void {
+    const joined = this.#rows.flush();
+    if (joined !== null) this.#plan.dispatches.push(joined);
+  }
+
+  /** A dispatch of its own. */
   #push(dispatch: Dispatch): void {
+    this.#flush();
     this.#plan.dispatches.push(dispatch);
   }
 
@@ -328,14 +351,14 @@ class Planner {
     const { name, cols } = buffer;
     const both = usage.copyDst | usage.copySrc;
     if (buffer.type === "f32") {
-      const values = this.#memory.storage(name, 4 * cols * this.#paddedRows, both);
+      const values = this.#memory.storage(name, 4 * cols * this.#options.maxRows, both);
       return { values, rowWords: cols, groups: 0 };
     }
     const rowWords = Math.ceil(cols / 128) * 32;
     const groups = buffer.groupSize === undefined ? 1 : rowWords / 32;
     return {
-      values: this.#memory.storage(name, 4 * rowWords * this.#paddedRows, both),
-      scales: this.#memory.storage(`scales of ${name}`, 4 * groups * this.#paddedRows, both),
+      values: this.#memory.storage(name, 4 * rowWords * this.#options.maxRows, both),
+      scales: this.#memory.storage(`scales of ${name}`, 4 * groups * this.#options.maxRows, both),
       rowWords,
       groups,
     };
@@ -372,9 +395,4 @@ class Planner {
     const decl = this.#program.buffers[id];
     return decl?.class === "activation" ? decl : missing(id);
   }
-}
-
-/** Workgroups of 64 threads for so many elements. */
-function over(n: number): number {
-  return Math.ceil(n / 64);
 }

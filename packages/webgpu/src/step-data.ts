@@ -1,10 +1,11 @@
 /** What of a step the device reads, as words, and a copy of a step that its giver may change meanwhile. */
 import type { Step } from "@bitnet.ts/core";
+import { blockPositions } from "./kernels/attention.ts";
 
 export interface StepData {
   /** Of each row: token, position, where the pages of its sequence begin, adapter + 1. */
   rows: Uint32Array<ArrayBuffer>;
-  /** The page tables one behind the other; at least one entry. */
+  /** The page tables one behind the other. */
   pages: Uint32Array<ArrayBuffer>;
 }
 
@@ -15,7 +16,7 @@ export function encodeRows({ tokens, positions, sequences, adapters, pageTables 
     starts.push(total);
     total += table.length;
   }
-  const pages = new Uint32Array(Math.max(1, total));
+  const pages = new Uint32Array(total);
   for (const [i, table] of pageTables.entries()) pages.set(table, starts[i]);
   const rows = new Uint32Array(4 * tokens.length);
   for (let i = 0; i < tokens.length; i++) {
@@ -25,6 +26,20 @@ export function encodeRows({ tokens, positions, sequences, adapters, pageTables 
     rows[4 * i + 3] = (adapters?.[i] ?? -1) + 1;
   }
   return { rows, pages };
+}
+
+/** The most blocks of attention that any row goes through, `later` positions on. */
+export function blocksOf({ positions }: Step, window: number, later = 0): number {
+  return positions.reduce((most, position) => {
+    const last = position + later;
+    const first = window > 0 ? Math.max(0, last + 1 - window) : 0;
+    return Math.max(most, Math.floor(last / blockPositions) - Math.floor(first / blockPositions) + 1);
+  }, 1);
+}
+
+/** The same rows, so many positions on. */
+export function advanced(step: Step, later: number): Step {
+  return { ...step, positions: step.positions.map((position) => position + later) };
 }
 
 export function snapshot(step: Step): Step {

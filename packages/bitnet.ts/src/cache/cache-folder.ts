@@ -60,15 +60,26 @@ export async function writeText(
   name: string,
   text: string,
 ): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  if (!canWriteHere()) return writeOnPage(folder, name, bytes);
   const file = await openForWriting(folder, name);
   try {
-    const bytes = new TextEncoder().encode(text);
     file.truncate(0);
     file.write(bytes, { at: 0 });
     file.flush();
   } finally {
     file.close();
   }
+}
+
+async function writeOnPage(
+  folder: FileSystemDirectoryHandle,
+  name: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<void> {
+  const out = await (await folder.getFileHandle(name, { create: true })).createWritable();
+  await out.write(bytes);
+  await out.close();
 }
 
 /** Null when there is none, or one that was torn while it was written: the file then begins anew. */

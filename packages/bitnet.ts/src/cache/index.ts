@@ -2,8 +2,10 @@
 import { BitNetError } from "@bitnet.ts/core/base";
 import { openCacheFolder, recordedFiles, removeFile } from "./cache-folder.ts";
 
+export { isLocalFile, type KeepLocalOptions, keepLocalFile, openLocalFile } from "./local-files.ts";
+
 export interface KeptModel {
-  /** What `BitNet.load` takes: an address, or `hf:owner/name…`. */
+  /** What `BitNet.load` takes: an address, or `hf:owner/name…`. For a file of this device `file:…`, which `openLocalFile` takes. */
   model: string;
   /** Bytes that are there. */
   bytes: number;

@@ -126,7 +126,16 @@ class Keeping {
   /** Null when all of it is there, or when it was wrong and is gone. */
   private async fetchRest(begun: FileRecord | null): Promise<KeptFile | null> {
     const { folder, task, options } = this;
-    const out = await openForWriting(folder, task.name);
+    let out: SyncAccessHandle;
+    try {
+      out = await openForWriting(folder, task.name);
+    } catch (error) {
+      // Not even an empty file: what is there, if anything, is left to a visit with more room.
+      const reason = reasonOfNoRoom(error);
+      if (reason === null) throw error;
+      this.tellNoRoom(reason, "it");
+      return { blob: new Blob([]), isWhole: false };
+    }
     const writing = new Writing(folder, task, out, begun);
     try {
       let before = 0;
@@ -139,12 +148,10 @@ class Keeping {
       options.onVerify?.();
       await writing.finish();
     } catch (error) {
-      const reason = error instanceof NoRoom ? error.message : null;
+      const reason = reasonOfNoRoom(error);
       await writing.save().catch(() => {}); // whatever happens, what is there counts the next time
       if (reason === null) throw error;
-      options.onNotice(
-        `bitnet: ${task.model} is not kept (${reason}); ${writing.written === 0 ? "it" : "the rest"} is read from the server`,
-      );
+      this.tellNoRoom(reason, writing.written === 0 ? "it" : "the rest");
       out.close();
       const blob = (await readFile(folder, task.name)) ?? new Blob([]);
       return { blob: blob.slice(0, writing.written), isWhole: false };
@@ -152,6 +159,12 @@ class Keeping {
       out.close();
     }
     return null;
+  }
+
+  private tellNoRoom(reason: string, what: "it" | "the rest"): void {
+    this.options.onNotice(
+      `bitnet: ${this.task.model} is not kept (${reason}); ${what} is read from the server`,
+    );
   }
 
   private async fetchOnce(writing: Writing): Promise<void> {
@@ -269,11 +282,10 @@ class Writing {
         done += count;
       }
     } catch (cause) {
-      throw (cause as DOMException).name === "QuotaExceededError"
-        ? new NoRoom("its quota is used up")
-        : cause instanceof NoRoom
-          ? cause
-          : new BitNetError("IO_FAILED", `${this.task.model}: the browser's file system failed`, { cause });
+      const reason = reasonOfNoRoom(cause);
+      throw reason === null
+        ? new BitNetError("IO_FAILED", `${this.task.model}: the browser's file system failed`, { cause })
+        : new NoRoom(reason);
     }
     this.hash.update(bytes);
     this.written += bytes.length;
@@ -318,6 +330,12 @@ class Writing {
     bytes.set(new Uint8Array((await file?.arrayBuffer()) ?? new ArrayBuffer(0)), header.length);
     return hex(new Uint8Array(await crypto.subtle.digest("SHA-1", bytes)));
   }
+}
+
+/** Null for other errors. */
+function reasonOfNoRoom(error: unknown): string | null {
+  if (error instanceof NoRoom) return error.message;
+  return (error as DOMException | null)?.name === "QuotaExceededError" ? "its quota is used up" : null;
 }
 
 /** Bytes of the whole file. Across origins browsers may hide Content-Range, but not the length of the answer. */

@@ -47,9 +47,18 @@ interface Entry {
 }
 
 const computeBits = 2;
+/** Of a table of trits or signs, its scales for groups included. */
+const ternaryTableBits = 2.125;
 
 // Their repositories hold the same weights in several packings; PQ2_0 is the smallest.
 const bonsai = { family: "Ternary Bonsai", license: "Apache-2.0", fileBits: 2.125, denseBits: 2.125 };
+const binaryBonsai = { family: "Bonsai (1 bit)", license: "Apache-2.0", fileBits: 1.125, denseBits: 1.125 };
+const bonsaiShape = { kvHeads: 8, headDim: 128, vocab: 151_936, isTied: true };
+const bonsaiShapes = {
+  "1.7B": { ...bonsaiShape, hidden: 2048, ffn: 6144, layers: 28, heads: 16 },
+  "4B": { ...bonsaiShape, hidden: 2560, ffn: 9728, layers: 36, heads: 32 },
+  "8B": { ...bonsaiShape, hidden: 4096, ffn: 12_288, layers: 36, heads: 32, isTied: false },
+};
 const falcon3 = { family: "Falcon3", license: "TII Falcon License 2.0", fileBits: 2, denseBits: 16 };
 const falcon3Shape = { hidden: 3072, heads: 12, kvHeads: 4, headDim: 256, vocab: 131_072, isTied: false };
 const embedding = { family: "BitNet embedding", license: "MIT", fileBits: 2, denseBits: 16 };
@@ -146,51 +155,20 @@ const entries: readonly Entry[] = [
     ...falcon3,
     shape: { ...falcon3Shape, ffn: 23_040, layers: 40 },
   },
-  {
-    alias: "bonsai-1.7b",
-    source: "prism-ml/Ternary-Bonsai-1.7B-gguf:Ternary-Bonsai-1.7B-PQ2_0.gguf",
-    ...bonsai,
-    shape: {
-      hidden: 2048,
-      ffn: 6144,
-      layers: 28,
-      heads: 16,
-      kvHeads: 8,
-      headDim: 128,
-      vocab: 151_936,
-      isTied: true,
+  ...(["1.7B", "4B", "8B"] as const).flatMap((size): Entry[] => [
+    {
+      alias: `bonsai-${size.toLowerCase()}`,
+      source: `prism-ml/Ternary-Bonsai-${size}-gguf:Ternary-Bonsai-${size}-PQ2_0.gguf`,
+      ...bonsai,
+      shape: bonsaiShapes[size],
     },
-  },
-  {
-    alias: "bonsai-4b",
-    source: "prism-ml/Ternary-Bonsai-4B-gguf:Ternary-Bonsai-4B-PQ2_0.gguf",
-    ...bonsai,
-    shape: {
-      hidden: 2560,
-      ffn: 9728,
-      layers: 36,
-      heads: 32,
-      kvHeads: 8,
-      headDim: 128,
-      vocab: 151_936,
-      isTied: true,
+    {
+      alias: `bonsai-1bit-${size.toLowerCase()}`,
+      source: `prism-ml/Bonsai-${size}-gguf:Bonsai-${size}-Q1_0.gguf`,
+      ...binaryBonsai,
+      shape: bonsaiShapes[size],
     },
-  },
-  {
-    alias: "bonsai-8b",
-    source: "prism-ml/Ternary-Bonsai-8B-gguf:Ternary-Bonsai-8B-PQ2_0.gguf",
-    ...bonsai,
-    shape: {
-      hidden: 4096,
-      ffn: 12_288,
-      layers: 36,
-      heads: 32,
-      kvHeads: 8,
-      headDim: 128,
-      vocab: 151_936,
-      isTied: false,
-    },
-  },
+  ]),
   {
     alias: "embedding-0.6b",
     source: "microsoft/bitnet-embedding-0.6b:bitnet-embeddings-0.6b-bf16-i2_s.gguf",
@@ -235,7 +213,7 @@ function describe({ alias, source, family, license, shape, fileBits, denseBits }
   const ternary = layers * (2 * hidden * heads * headDim + 2 * hidden * kvHeads * headDim + 3 * hidden * ffn);
   const table = vocab * hidden;
   const dense = isTied ? table : 2 * table;
-  const runBits = Math.min(denseBits, 32);
+  const runBits = denseBits < 4 ? ternaryTableBits : Math.min(denseBits, 32);
   return {
     ...{ alias, source, family, license },
     parameters: ternary + dense,

@@ -5,6 +5,7 @@ import { BitNetError } from "@bitnet.ts/core";
 import { checkLlamaServer, deployLlamaServer } from "./servers.ts";
 import { available, type Deployment, type Strategy, type StrategyOptions, unavailable } from "./strategy.ts";
 
+/** Characters of a run, of which each text wants a few hundred. */
 const maxOutput = 2 ** 20;
 const isUrl = (place: string) => /^https?:\/\//.test(place);
 
@@ -30,16 +31,19 @@ export const bitnetCpp: Strategy = {
 
 function deployProgram(program: string, { model, threads = 4 }: StrategyOptions): Deployment {
   return {
-    detail: `${program}, ${threads} threads`,
-    async generate({ prompt, maxTokens, signal }) {
+    detail: `${program}, ${threads} threads, started for each text`,
+    async generate({ prompt, maxTokens, signal, onText }) {
       const args = ["-m", model, "-p", prompt, "-n", `${maxTokens}`, "-t", `${threads}`, "--temp", "0"];
-      const { output, log } = await runProgram(program, [...args, "--ignore-eos", "-no-cnv"], signal);
-      const text = withoutPrompt(output, prompt);
+      const onOutput = (output: string) => {
+        if (output.length > prompt.length + 1 && withoutPrompt(output, prompt).trim() !== "") onText();
+      };
+      const { output, log } = await runProgram(program, [...args, "--ignore-eos", "-no-cnv"], {
+        signal,
+        onOutput,
+      });
       return {
-        text,
-        tokens: numberIn(log, /^.*(?<!prompt )eval time\s*=.*?\/\s*(\d+) runs/m),
-        firstTokenMs: numberIn(log, /prompt eval time\s*=\s*([\d.]+) ms/),
-        tokensPerSecond: numberIn(log, /^.*(?<!prompt )eval time\s*=.*?([\d.]+) tokens per second/m),
+        text: withoutPrompt(output, prompt),
+        saidTokensPerSecond: numberIn(log, /^.*(?<!prompt )eval time\s*=.*?([\d.]+) tokens per second/m),
       };
     },
     memoryBytes: () => null,
@@ -62,13 +66,17 @@ function numberIn(text: string, pattern: RegExp): number | null {
 function runProgram(
   program: string,
   args: readonly string[],
-  signal: AbortSignal,
+  { signal, onOutput }: { signal: AbortSignal; onOutput: (output: string) => void },
 ): Promise<{ output: string; log: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], signal, killSignal: "SIGKILL" });
     const taken = { output: "", log: "" };
     const take = (what: "output" | "log") => (piece: string) => {
-      if (taken[what].length < maxOutput) taken[what] += piece.slice(0, maxOutput - taken[what].length);
+      taken[what] += piece;
+      if (what === "output") onOutput(taken.output);
+      if (taken[what].length <= maxOutput) return;
+      child.kill("SIGKILL");
+      reject(new BitNetError("BACKEND_FAILED", `${program}: it wrote more than ${maxOutput} characters`));
     };
     child.stdout.setEncoding("utf8").on("data", take("output"));
     child.stderr.setEncoding("utf8").on("data", take("log"));

@@ -36,20 +36,6 @@ async function readText(response: Response): Promise<string> {
   return text + decoder.decode();
 }
 
-export async function readJson(response: Response): Promise<Record<string, unknown>> {
-  const text = await readText(response);
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-  } catch {
-    // said below
-  }
-  throw new BitNetError(
-    "FORMAT_INVALID",
-    `${response.url}: expected a JSON object, found ${text.slice(0, 80)}`,
-  );
-}
-
 /** The JSON values of an event stream, up to [DONE]. */
 export async function* readEvents(response: Response): AsyncGenerator<Record<string, unknown>> {
   const decoder = new TextDecoder();

@@ -5,18 +5,21 @@
 import { stat } from "node:fs/promises";
 import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
 import { bitnetCpp } from "./bitnet-cpp.ts";
+import { judge } from "./judge.ts";
 import { nodeLlamaCpp, onnxRuntime, transformers } from "./libraries.ts";
+import {
+  type Answer,
+  limited,
+  openTokenCounter,
+  ratePerSecond,
+  type TokenCounter,
+  timed,
+  together,
+} from "./measure.ts";
 import { messageOf, native, reference, wasm, webgpu } from "./own-engines.ts";
 import { type Recommendation, recommend } from "./recommend.ts";
 import { openaiEndpoint } from "./servers.ts";
-import type {
-  Deployment,
-  Strategy,
-  StrategyOptions,
-  StrategyReport,
-  StrategyText,
-  StrategyVerdict,
-} from "./strategy.ts";
+import type { Deployment, Strategy, StrategyOptions, StrategyReport } from "./strategy.ts";
 
 export interface StrategiesReport {
   model: string;
@@ -34,9 +37,17 @@ export const strategies: readonly Strategy[] = [
   ...[bitnetCpp, nodeLlamaCpp, onnxRuntime, transformers, openaiEndpoint],
 ];
 
-const prompt = "The people of the United States";
-const nTokens = 16;
-const nAtOnce = 4;
+/** One to begin with, one that is timed, and those that are asked at once: different ones, so that nothing is answered from memory. */
+export const strategyPrompts = [
+  "The people of the United States",
+  "Once upon a time there was a king",
+  "In the morning the sea was",
+  "The first rule of the house is",
+  "She opened the door and saw",
+  "A long time ago, in the north,",
+] as const;
+const [firstPrompt, timedPrompt, ...promptsAtOnce] = strategyPrompts;
+
 /** Beyond it the plain reference would take minutes for a sentence. */
 const largestForReference = 256 * 2 ** 20;
 const defaultTimeoutMs = 60_000;
@@ -47,7 +58,8 @@ export async function examineStrategies(
   onReport: (report: StrategyReport) => void = () => {},
 ): Promise<StrategiesReport> {
   const reports: StrategyReport[] = [];
-  let expected: { name: string; text: string } | null = null;
+  let expected = null as { name: string; texts: ReadonlyMap<string, string> } | null;
+  const count = await openTokenCounter(options.model);
   const bytes = await stat(options.model).then(
     ({ size }) => size,
     () => 0,
@@ -55,16 +67,15 @@ export async function examineStrategies(
   for (const strategy of named(options.only)) {
     throwIfAborted(options.signal);
     const isTooSlow = strategy === reference && bytes > largestForReference;
-    const report: StrategyReport = isTooSlow
-      ? failure(
+    const { report, texts }: Examined = isTooSlow
+      ? failed(
           strategy,
           "unavailable",
           "the model is too large for it; the first engine that runs is the measure",
         )
-      : await examine(strategy, options, expected);
+      : await examine(strategy, options, { expected: expected?.texts ?? null, count });
     // Engines of ours give the same bits; the first of them stands for all.
-    if (expected === null && report.verdict === "equal" && report.text !== null)
-      expected = { name: report.name, text: report.text };
+    if (expected === null && report.verdict === "equal") expected = { name: report.name, texts };
     reports.push(report);
     onReport(report);
   }
@@ -98,139 +109,70 @@ export function chooseStrategy(reports: readonly StrategyReport[]): StrategyRepo
   return null;
 }
 
-function failure({ name }: Strategy, verdict: "failed" | "unavailable", detail: string): StrategyReport {
+interface Examined {
+  readonly report: StrategyReport;
+  /** By prompt. */
+  readonly texts: ReadonlyMap<string, string>;
+}
+
+function failed({ name }: Strategy, verdict: "failed" | "unavailable", detail: string): Examined {
   const nothing = {
     firstTokenMs: null,
     tokensPerSecond: null,
     parallelTokensPerSecond: null,
     memoryBytes: null,
   };
-  return { name, verdict, detail, text: null, loadMs: null, ...nothing };
+  return { report: { name, verdict, detail, text: null, loadMs: null, ...nothing }, texts: new Map() };
 }
 
-async function examine(
-  strategy: Strategy,
-  options: StrategyOptions,
-  expected: { text: string } | null,
-): Promise<StrategyReport> {
+interface Measure {
+  /** Texts of the reference by prompt; null where there are none. */
+  readonly expected: ReadonlyMap<string, string> | null;
+  readonly count: TokenCounter;
+}
+
+async function examine(strategy: Strategy, options: StrategyOptions, measure: Measure): Promise<Examined> {
   let deployment: Deployment | null = null;
   const { timeoutMs = defaultTimeoutMs } = options;
   const limit = () => limited(timeoutMs, options.signal);
   try {
     const { isAvailable, detail } = await strategy.check(options);
-    if (!isAvailable) return failure(strategy, "unavailable", detail);
+    if (!isAvailable) return failed(strategy, "unavailable", detail);
     const start = performance.now();
     const deploying = limit();
     // One that comes up after its time is let go of.
     const coming = strategy.deploy(options, deploying.signal);
     deployment = await deploying.race(coming, (late) => late.dispose());
     const loadMs = performance.now() - start;
-    const ask = () => timed(deployment as Deployment, limit());
-    const first = await ask();
-    const again = await ask();
-    const parallel = strategy.isParallel ? await together(ask) : null;
+    const ask = (prompt: string) => timed(deployment as Deployment, prompt, limit());
+    const first = await ask(firstPrompt);
+    // By now it has warmed up.
+    const second = await ask(timedPrompt);
+    const atOnce = strategy.isParallel ? await together(promptsAtOnce, ask) : null;
+    // Only a text that cannot be compared has to be said again.
+    const again = strategy.runs === "other" ? (await ask(firstPrompt)).text : first.text;
+    const answers = [first, second, ...(atOnce?.answers ?? [])];
+    const rate = (some: readonly Answer[], ms: number) => ratePerSecond(some, ms, measure.count);
+    const { said } = second;
     return {
-      name: strategy.name,
-      verdict: judge(strategy, first.text, again.text, expected),
-      detail: deployment.detail,
-      text: first.text,
-      loadMs,
-      // The second time, the prompt may lie in a cache.
-      firstTokenMs: first.firstTokenMs,
-      tokensPerSecond: again.tokensPerSecond,
-      parallelTokensPerSecond: parallel,
-      memoryBytes: deployment.memoryBytes(),
+      report: {
+        name: strategy.name,
+        verdict: judge(strategy, answers, again, measure.expected),
+        detail:
+          said === null ? deployment.detail : `${deployment.detail}; says ${said.toFixed(1)} tokens/s itself`,
+        text: first.text,
+        loadMs,
+        firstTokenMs: second.firstTextMs,
+        tokensPerSecond: rate([second], second.ms),
+        parallelTokensPerSecond: atOnce === null ? null : rate(atOnce.answers, atOnce.ms),
+        memoryBytes: deployment.memoryBytes(),
+      },
+      texts: new Map(answers.map(({ prompt, text }) => [prompt, text])),
     };
   } catch (error) {
     throwIfAborted(options.signal);
-    return failure(strategy, "failed", messageOf(error));
+    return failed(strategy, "failed", messageOf(error));
   } finally {
     await deployment?.dispose().catch(() => {});
   }
-}
-
-interface Limit {
-  readonly signal: AbortSignal;
-  /** @param onLate What becomes of a result that comes after all. */
-  race<T>(work: Promise<T>, onLate?: (late: T) => unknown): Promise<T>;
-}
-
-/** For libraries that take no signal, too: their work is not waited for. */
-function limited(timeoutMs: number, outer: AbortSignal | undefined): Limit {
-  const controller = new AbortController();
-  return {
-    signal: controller.signal,
-    async race(work, onLate = () => {}) {
-      let isOver = false;
-      let timer: NodeJS.Timeout | undefined;
-      let stop = () => {};
-      const ended = new Promise<never>((_, reject) => {
-        stop = () => {
-          isOver = true;
-          controller.abort();
-          reject(new Error(outer?.aborted ? "interrupted" : `it took longer than ${timeoutMs / 1000} s`));
-        };
-        timer = setTimeout(stop, timeoutMs);
-        outer?.addEventListener("abort", stop, { once: true });
-        if (outer?.aborted) stop();
-      });
-      void work.then(
-        (late) => (isOver ? onLate(late) : undefined),
-        () => {},
-      );
-      try {
-        return await Promise.race([work, ended]);
-      } finally {
-        clearTimeout(timer);
-        outer?.removeEventListener("abort", stop);
-      }
-    },
-  };
-}
-
-/** One text, its speed from outside where the engine does not say it. */
-async function timed(deployment: Deployment, limit: Limit): Promise<StrategyText> {
-  const start = performance.now();
-  const request = { prompt, maxTokens: nTokens, signal: limit.signal };
-  const found = await limit.race(deployment.generate(request));
-  const seconds = (performance.now() - start) / 1000;
-  return {
-    ...found,
-    tokensPerSecond: found.tokensPerSecond ?? (found.tokens === null ? null : found.tokens / seconds),
-  };
-}
-
-async function together(ask: () => Promise<StrategyText>): Promise<number | null> {
-  const start = performance.now();
-  const texts = await Promise.all(Array.from({ length: nAtOnce }, ask));
-  const seconds = (performance.now() - start) / 1000;
-  return texts.some(({ tokens }) => tokens === null)
-    ? null
-    : texts.reduce((sum, { tokens }) => sum + (tokens ?? 0), 0) / seconds;
-}
-
-function judge(
-  strategy: Strategy,
-  text: string,
-  again: string,
-  expected: { text: string } | null,
-): StrategyVerdict {
-  if (text.trim() === "") return "wrong";
-  if (strategy.runs === "model" && (expected === null || text === expected.text)) {
-    // Where there is nothing to compare with, only our own engines are their own measure.
-    return expected !== null || isOwn(strategy) ? "equal" : "answers";
-  }
-  if (strategy.runs === "other") return text === again ? "answers" : "wrong";
-  return !isOwn(strategy) && isAlike(text, expected?.text ?? "") ? "alike" : "wrong";
-}
-
-function isOwn(strategy: Strategy): boolean {
-  return [reference, native, wasm, webgpu].includes(strategy);
-}
-
-function isAlike(text: string, expected: string): boolean {
-  const [a, b] = [text.trim(), expected.trim()];
-  let length = 0;
-  while (length < a.length && length < b.length && a[length] === b[length]) length++;
-  return length > 0 && length * 2 >= b.length;
 }

@@ -4,6 +4,7 @@ export {
   examineStrategies,
   type StrategiesReport,
   strategies,
+  strategyPrompts,
 } from "./examine.ts";
 export { type Recommendation, recommend, type UseCase } from "./recommend.ts";
 export type {

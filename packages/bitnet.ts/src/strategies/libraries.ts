@@ -32,7 +32,6 @@ interface TransformersModule {
     model: string,
   ): Promise<{
     (prompt: string, options: object): Promise<{ generated_text: string }[]>;
-    tokenizer?: { encode?(text: string): ArrayLike<number> };
     dispose?(): Promise<unknown>;
   }>;
 }
@@ -59,12 +58,7 @@ export const transformers: Strategy = {
         const settings = { max_new_tokens: maxTokens, do_sample: false, return_full_text: false };
         const [answer] = await generator(prompt, settings);
         const text = answer?.generated_text ?? "";
-        return {
-          text,
-          tokens: generator.tokenizer?.encode?.(text).length ?? null,
-          firstTokenMs: null,
-          tokensPerSecond: null,
-        };
+        return { text, saidTokensPerSecond: null };
       },
       memoryBytes: inProcess(before),
       dispose: async () => void (await generator.dispose?.()),
@@ -80,7 +74,6 @@ interface LlamaModule {
   getLlama(options?: object): Promise<{
     loadModel(options: { modelPath: string }): Promise<{
       createContext(options?: object): Promise<{ getSequence(): LlamaSequence }>;
-      tokenize(text: string): ArrayLike<number>;
       dispose(): Promise<void>;
     }>;
   }>;
@@ -113,10 +106,11 @@ export const nodeLlamaCpp: Strategy = {
     const completion = new LlamaCompletion({ contextSequence });
     return {
       detail: "without GPU",
-      async generate({ prompt, maxTokens, signal }) {
+      async generate({ prompt, maxTokens, signal, onText }) {
         await contextSequence.clearHistory?.();
-        const text = await completion.generateCompletion(prompt, { maxTokens, temperature: 0, signal });
-        return { text, tokens: model.tokenize(text).length, firstTokenMs: null, tokensPerSecond: null };
+        const settings = { maxTokens, temperature: 0, signal, onTextChunk: onText };
+        const text = await completion.generateCompletion(prompt, settings);
+        return { text, saidTokensPerSecond: null };
       },
       memoryBytes: inProcess(before),
       dispose: () => model.dispose(),
@@ -187,18 +181,16 @@ export const onnxRuntime: Strategy = {
     };
     return {
       detail: options.onnx ?? "",
-      async generate({ prompt, maxTokens, signal: ending }) {
-        const start = performance.now();
+      async generate({ prompt, maxTokens, signal: ending, onText }) {
         const ids = [...tokenizer.encode(prompt, { bos: tokenizer.addBos })];
         const nPrompt = ids.length;
-        let firstTokenMs: number | null = null;
         while (ids.length < nPrompt + maxTokens && !ending.aborted) {
           ids.push(await forward(ids));
-          firstTokenMs ??= performance.now() - start;
+          onText();
         }
         const decoder = tokenizer.createDecoder({ continues: true });
         const text = ids.slice(nPrompt).map(decoder.push).join("") + decoder.end();
-        return { text, tokens: ids.length - nPrompt, firstTokenMs, tokensPerSecond: null };
+        return { text, saidTokensPerSecond: null };
       },
       memoryBytes: inProcess(before),
       async dispose() {

@@ -13,16 +13,16 @@ async function deployOwn(
   const loaded = await BitNet.load(model, options);
   return {
     detail: `${loaded.info.isa}, ${loaded.info.threads} threads`,
-    async generate({ prompt, maxTokens, signal: ending }) {
-      const { text, ids, timings } = await loaded.generate(prompt, {
+    async generate({ prompt, maxTokens, signal: ending, onText }) {
+      const generation = loaded.generate(prompt, {
         maxTokens,
         temperature: 0,
         repeatPenalty: 1,
         ignoreEos: true,
         signal: ending,
-      }).result;
-      const { firstTokenMs, decodeTokensPerSecond } = timings;
-      return { text, tokens: ids.length, firstTokenMs, tokensPerSecond: decodeTokensPerSecond || null };
+      });
+      for await (const _piece of generation) onText();
+      return { text: (await generation.result).text, saidTokensPerSecond: null };
     },
     memoryBytes() {
       const { privateBytes, mappedBytes } = loaded.stats();

@@ -1,6 +1,6 @@
 /** Servers as strategies: any with OpenAI's API, and that of bitnet.cpp (llama-server). */
 import { BitNetError } from "@bitnet.ts/core";
-import { post, readEvents, readJson } from "./completion-request.ts";
+import { post, readEvents } from "./completion-request.ts";
 import { messageOf } from "./own-engines.ts";
 import {
   available,
@@ -38,25 +38,16 @@ export const openaiEndpoint: Strategy = {
     const url = `${trimmed(endpoint)}/completions`;
     return {
       detail: endpointModel,
-      async generate({ prompt, maxTokens, signal }) {
-        const start = performance.now();
+      async generate({ prompt, maxTokens, signal, onText }) {
         const body = { model: endpointModel, prompt, max_tokens: maxTokens, temperature: 0, stream: true };
         const response = await post(url, body, { signal, key });
-        const found: StrategyText = { text: "", tokens: null, firstTokenMs: null, tokensPerSecond: null };
-        let nPieces = 0;
+        let text = "";
         for await (const event of readEvents(response)) {
           const piece = textOfChunk(event, url);
-          if (piece === "") continue;
-          found.firstTokenMs ??= performance.now() - start;
-          found.text += piece;
-          nPieces++;
+          if (piece !== "") onText();
+          text += piece;
         }
-        const decodeMs = performance.now() - start - (found.firstTokenMs ?? 0);
-        return {
-          ...found,
-          tokens: nPieces,
-          tokensPerSecond: nPieces > 1 ? ((nPieces - 1) * 1000) / decodeMs : null,
-        };
+        return { text, saidTokensPerSecond: null };
       },
       memoryBytes: () => null,
       dispose: async () => {},
@@ -81,25 +72,28 @@ export async function deployLlamaServer(base: string): Promise<Deployment> {
   const url = `${trimmed(base)}/completion`;
   return {
     detail: base,
-    async generate({ prompt, maxTokens, signal }) {
+    async generate({ prompt, maxTokens, signal, onText }) {
       const body = {
         prompt,
         n_predict: maxTokens,
         temperature: 0,
         repeat_penalty: 1,
         ignore_eos: true,
-        stream: false,
+        stream: true,
       };
-      const answer = await readJson(await post(url, body, { signal }));
-      const timings = (answer.timings ?? {}) as { prompt_ms?: unknown; predicted_per_second?: unknown };
-      if (typeof answer.content !== "string")
-        throw new BitNetError("FORMAT_INVALID", `${url}: the answer has no content`);
-      return {
-        text: answer.content,
-        tokens: numberOr(answer.tokens_predicted),
-        firstTokenMs: numberOr(timings.prompt_ms),
-        tokensPerSecond: numberOr(timings.predicted_per_second),
-      };
+      const found: StrategyText = { text: "", saidTokensPerSecond: null };
+      for await (const event of readEvents(await post(url, body, { signal }))) {
+        const { content, timings } = event as {
+          content?: unknown;
+          timings?: { predicted_per_second?: unknown };
+        };
+        if (typeof content !== "string")
+          throw new BitNetError("FORMAT_INVALID", `${url}: an event without content`);
+        if (content !== "") onText();
+        found.text += content;
+        found.saidTokensPerSecond = numberOr(timings?.predicted_per_second) ?? found.saidTokensPerSecond;
+      }
+      return found;
     },
     memoryBytes: () => null,
     dispose: async () => {},

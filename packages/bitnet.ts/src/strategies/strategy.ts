@@ -37,16 +37,14 @@ export interface GenerateRequest {
   prompt: string;
   maxTokens: number;
   signal: AbortSignal;
+  /** To be called when the first piece of text is there, by those that hand out pieces. */
+  onText(): void;
 }
 
 export interface StrategyText {
   text: string;
-  /** Tokens generated; null where that is not said. */
-  tokens: number | null;
-  /** From the request to its first token; null where it cannot be seen. */
-  firstTokenMs: number | null;
-  /** As the engine itself says; null: to be measured from outside. */
-  tokensPerSecond: number | null;
+  /** What the engine says of its own speed, which is shown and never believed; null: nothing. */
+  saidTokensPerSecond: number | null;
 }
 
 export interface Deployment {
@@ -69,8 +67,9 @@ export interface Strategy {
 }
 
 /**
- * "equal": the text of the reference, to the letter. "alike": it begins as that does for at least half its length, which is what other
- * arithmetic can be held to. "answers": another model, which says the same twice. "wrong": none of these. "failed": no text came.
+ * "equal": the texts of the reference, to the letter. "alike": they begin as those do for at least half their length and are at most twice as
+ * long, which is what other arithmetic can be held to. "answers": another model, which says the same twice, and something else to another
+ * prompt. "wrong": none of these, in any of its texts. "failed": no text came.
  */
 export type StrategyVerdict = "equal" | "alike" | "answers" | "wrong" | "failed" | "unavailable";
 
@@ -82,7 +81,9 @@ export interface StrategyReport {
   text: string | null;
   /** Bringing the model up. */
   loadMs: number | null;
+  /** From the request to the first text that arrived; null where texts come whole. */
   firstTokenMs: number | null;
+  /** By our clock, from the request to the end, in tokens of the examined model's tokenizer; no more of them than were asked for. */
   tokensPerSecond: number | null;
   /** Of four texts at once; null where one at a time is all it does. */
   parallelTokensPerSecond: number | null;

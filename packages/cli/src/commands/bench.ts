@@ -87,7 +87,7 @@ async function benchModel(flags: BenchFlags, session: Session): Promise<void> {
 async function measure(model: BitNet, flags: BenchFlags, session: Session) {
   const { info } = model;
   const [samples = []] = await sampleInTurn([model], flags, session.signal);
-  const { privateBytes, mappedBytes, kvBytesPerToken, head } = model.stats();
+  const { privateBytes, mappedBytes, kvBytesPerToken, screening } = model.stats();
   const bareRead = info.backend === "native" ? await measureReadBandwidth(info.threads) : null;
   const decodeRate = median(samples.map(({ decodeTokensPerSecond }) => decodeTokensPerSecond));
   return {
@@ -105,11 +105,14 @@ async function measure(model: BitNet, flags: BenchFlags, session: Session) {
       share: bareRead === null ? null : (info.bytesPerToken * decodeRate) / bareRead,
     },
     memory: { privateBytes, mappedBytes, kvBytesPerToken },
-    head: {
-      screened: head.screened,
-      full: head.full,
-      candidatesPerScreen: head.screened === 0 ? 0 : head.candidates / head.screened,
-    },
+    // Null for backends that have no such thing.
+    head: screening
+      ? {
+          screened: screening.screened,
+          full: screening.full,
+          candidatesPerScreen: screening.screened === 0 ? 0 : screening.candidates / screening.screened,
+        }
+      : null,
     energy: medianJoules(samples),
   };
 }

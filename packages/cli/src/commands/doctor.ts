@@ -1,16 +1,17 @@
 /**
  * `bitnet doctor`: the machine, the backends with the verdict on every kernel variant, and a proof that the embedded model gives the
- * same tokens on the backend in use and on the reference. Exit status 1 when something is broken.
+ * same tokens on the backend in use and on the reference; with --bench one line of JSON with its speed. Exit status 1 when something is broken.
  */
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { describePlan, type ProfileName } from "@bitnet.ts/server";
 import { type BackendReport, BitNet, backendReport, embeddedModelPath } from "bitnet.ts";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { formatBytes, formatMs, formatTable, plural } from "../format.ts";
 import { modelSource } from "../load-model.ts";
 import { jsonOption } from "../options.ts";
 import { planFor, profileOption } from "../profile.ts";
 import type { Session } from "../session.ts";
+import { benchMachine } from "./doctor-bench.ts";
 import { addEngineOptions, checkEngineFlags, type EngineFlags, examineEngines } from "./doctor-engines.ts";
 
 interface ModelCheck {
@@ -41,6 +42,7 @@ interface DoctorReport {
 
 interface DoctorFlags {
   json?: boolean;
+  bench?: boolean;
   profile?: ProfileName;
   model?: string;
 }
@@ -53,6 +55,9 @@ export function registerDoctor(program: Command, session: Session): void {
     .command("doctor")
     .description("check this machine and installation")
     .addOption(jsonOption("the report"))
+    .addOption(
+      new Option("--bench", "print one line of JSON about this machine and its speed").conflicts(["engines", "profile"]),
+    )
     .addOption(profileOption());
   addEngineOptions(command);
   command.action(async (flags: DoctorFlags & EngineFlags) => {
@@ -62,6 +67,7 @@ export function registerDoctor(program: Command, session: Session): void {
 }
 
 async function doctor(flags: DoctorFlags, session: Session): Promise<void> {
+  if (flags.bench) return benchMachine(session);
   if (flags.profile !== undefined) return showProfile(flags.profile, flags, session);
   const report = await examine(session);
   await session.write(`${flags.json ? JSON.stringify(report, null, 2) : describe(report)}\n`);

@@ -25,7 +25,7 @@ import { parseInteger } from "../values.ts";
 interface DummyFlags {
   shape: string;
   packing: DummyPacking;
-  architecture: DummyArchitecture;
+  architecture?: DummyArchitecture;
   output: string;
   seed: number;
   layers?: number;
@@ -46,9 +46,10 @@ export function registerDummy(program: Command, session: Session): void {
     )
     .addOption(option("--packing <name>", "ternary packing").choices(dummyPackings).default("i2_s"))
     .addOption(
-      option("--architecture <name>", "architecture that the file names; llama.cpp opens bitnet only")
-        .choices(dummyArchitectures)
-        .default("bitnet-b1.58"),
+      option(
+        "--architecture <name>",
+        "architecture that a file of BitNet's sizes names (default: bitnet-b1.58); llama.cpp opens bitnet only",
+      ).choices(dummyArchitectures),
     )
     .addOption(
       option("-o, --output <path>", "GGUF file to write; replaced when it exists").makeOptionMandatory(),
@@ -94,9 +95,14 @@ async function dummy(flags: DummyFlags, session: Session): Promise<void> {
   await session.write(`${text}\n`);
 }
 
-function chooseShape({ shape: wanted, layers }: DummyFlags): DummyShape {
+function chooseShape({ shape: wanted, layers, architecture }: DummyFlags): DummyShape {
   const found = dummyShapes.find(({ name }) => name === wanted);
   if (found === undefined) throw new BitNetError("INTERNAL", `dummy: no shape "${wanted}"`);
+  if (architecture !== undefined && found.family !== "bitnet")
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `--architecture: ${wanted} is of the architecture ${found.family}; leave the option out`,
+    );
   return { ...found, nLayers: layers ?? found.nLayers };
 }
 

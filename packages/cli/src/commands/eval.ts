@@ -13,7 +13,7 @@ import { addModelOptions, jsonOption, type ModelFlags, option } from "../options
 import { withPullStatus } from "../pull-model.ts";
 import type { Session } from "../session.ts";
 import { startProgress } from "../terminal.ts";
-import { collect, parseInteger } from "../values.ts";
+import { collect, parseInteger, parsePositive } from "../values.ts";
 
 interface EvalFlags extends ModelFlags {
   task?: readonly string[];
@@ -23,6 +23,8 @@ interface EvalFlags extends ModelFlags {
   chat: "on" | "off";
   bos?: "on" | "off";
   allowCodeExecution?: boolean;
+  samples?: number;
+  temperature: number;
   perplexity?: string;
   perplexityMode: "rolling" | "chunks";
   endpoint?: string;
@@ -64,6 +66,13 @@ export function registerEval(program: Command, session: Session): void {
         "run programs that the model writes, in a process of their own with limits",
       ),
     )
+    .addOption(
+      option(
+        "--samples <n>",
+        "of tasks with programs: draw n answers an item, and score pass@k for k up to n (default: one greedy answer)",
+      ).argParser(parseInteger(1, 1000)),
+    )
+    .addOption(option("--temperature <x>", "of --samples").argParser(parsePositive).default(0.8))
     .addOption(option("--perplexity <file>", "perplexity on this text, in place of tasks"))
     .addOption(
       option("--perplexity-mode <mode>", "rolling: every token once; chunks: as llama.cpp")
@@ -103,6 +112,9 @@ async function evaluate(flags: EvalFlags, session: Session): Promise<void> {
     chat: flags.chat === "on",
     allowsCode: flags.allowCodeExecution === true,
     ...(flags.shots === undefined ? {} : { shots: flags.shots }),
+    ...(flags.samples === undefined
+      ? {}
+      : { draws: { count: flags.samples, temperature: flags.temperature } }),
   };
   const tasks: Task[] = [];
   for (const name of names)

@@ -3,12 +3,12 @@ import { createKey, defaultKeysFile, type KeyLimits, openKeys, revokeKey } from 
 import type { Command } from "commander";
 import { formatTable, printable } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
+import { addRedisOptions, type RedisFlags, redisUrl } from "../redis-place.ts";
 import type { Session } from "../session.ts";
 import { parseInteger } from "../values.ts";
 
-interface KeysFlags {
+interface KeysFlags extends RedisFlags {
   keys?: string;
-  redis?: string;
   json?: boolean;
 }
 
@@ -23,41 +23,37 @@ export function registerKeys(program: Command, session: Session): void {
   const keys = program.command("keys").description("make, list and revoke the API keys of bitnet serve");
   const fileOption = () =>
     option("--keys <file>", `file of the keys; redis: for keys in --redis (default: ${defaultKeysFile()})`);
-  const redisOption = () => option("--redis <url>", "the Redis of the servers, with --keys redis:");
-  keys
+  const addPlace = (command: Command) =>
+    addRedisOptions(command.addOption(fileOption()), "the Redis of the servers, with --keys redis:");
+  const making = keys
     .command("create")
     .description("make a key and print it; it is not shown again")
     .argument("<name>", "whose key it is")
-    .addOption(fileOption())
-    .addOption(redisOption())
     .addOption(option("--tenant <name>", "keys of one tenant share caches (default: a tenant of its own)"))
     .addOption(option("--requests-per-minute <n>", "limit").argParser(parseInteger(1)))
     .addOption(option("--tokens-per-minute <n>", "limit, prompts included").argParser(parseInteger(1)))
     .addOption(option("--concurrent <n>", "requests at once").argParser(parseInteger(1)))
     .addOption(jsonOption("the key and its id"))
     .action((name: string, flags: CreateFlags) => create(name, flags, session));
-  keys
+  const listing = keys
     .command("list")
     .description("list the keys")
-    .addOption(fileOption())
-    .addOption(redisOption())
     .addOption(jsonOption("the keys without their hashes"))
     .action((flags: KeysFlags) => list(flags, session));
-  keys
+  const revoking = keys
     .command("revoke")
     .description("take a key back; running servers follow within a second")
     .argument("<id>", "as bitnet keys list shows it")
-    .addOption(fileOption())
-    .addOption(redisOption())
     .action((id: string, flags: KeysFlags) => withKeys(flags, session, (store) => revokeKey(store, id)));
+  for (const command of [making, listing, revoking]) addPlace(command);
 }
 
 async function withKeys<T>(
-  { keys, redis }: KeysFlags,
+  flags: KeysFlags,
   session: Session,
   act: (store: Parameters<typeof createKey>[0]) => Promise<T>,
 ): Promise<T> {
-  const store = await openKeys(keys ?? defaultKeysFile(), redis ?? null, session.note);
+  const store = await openKeys(flags.keys ?? defaultKeysFile(), redisUrl(flags, session.note), session.note);
   try {
     return await act(store);
   } finally {

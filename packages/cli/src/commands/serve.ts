@@ -17,8 +17,9 @@ import type { Command } from "commander";
 import { modelSource, namingSource } from "../load-model.ts";
 import { addOperationOptions, type OperationFlags, operationSettings } from "../operation-flags.ts";
 import { addModelOptions, loadOptions, type ModelFlags, modelOption, option } from "../options.ts";
+import { placeAdapters } from "../place-adapters.ts";
 import { planFor, plannedOptions, profileOption } from "../profile.ts";
-import { addSecurityOptions, type SecurityFlags, securitySettings } from "../security-flags.ts";
+import { addSecurityOptions, applySecure, type SecurityFlags, securitySettings } from "../security-flags.ts";
 import type { Session } from "../session.ts";
 import { collect, parseBytes, parseInteger } from "../values.ts";
 
@@ -104,7 +105,7 @@ export function registerServe(program: Command, version: string, session: Sessio
     .addOption(
       option(
         "--lora <name=path>",
-        "LoRA adapter of the first model that is used when a request names it as its model; repeatable",
+        "LoRA adapter that is used when a request names it as its model, for the first model that it fits; NAME@MODEL=PATH for a certain one; repeatable",
       ).argParser(collect),
     )
     .addOption(
@@ -168,10 +169,11 @@ export function registerServe(program: Command, version: string, session: Sessio
     "GGUF file",
     "repeatable, NAME=MODEL to give it a name; the first is loaded at the start: GGUF file",
   );
-  addModelOptions(command, model).action((flags: AllFlags) =>
+  addModelOptions(command, model).action((given: AllFlags) => {
+    const flags = applySecure(command, given);
     // A flag at its default has not been given, so that a profile may choose.
-    serve(flags, givenOf(command, flags), version, session),
-  );
+    return serve(flags, givenOf(command, flags), version, session);
+  });
 }
 
 function number(flags: string, description: string, lowest: number, highest: number, byDefault: number) {
@@ -179,13 +181,13 @@ function number(flags: string, description: string, lowest: number, highest: num
 }
 
 async function serve(flags: AllFlags, given: GivenFlags, version: string, session: Session): Promise<void> {
-  const models = withAdapters(servedModels(flags, session), flags.lora);
+  const models = await placeAdapters(servedModels(flags, session), flags.lora ?? []);
   const planned = await applyProfile(given, models, session);
   const server = await startServer({
     ...settingsOf(flags, session),
     ...planned,
     ...securitySettings(flags),
-    ...operationSettings(flags),
+    ...operationSettings(flags, session),
     models,
     version,
   });
@@ -211,9 +213,10 @@ export function servedModel(source: string, flags: Omit<ModelFlags, "model">, se
 type GivenFlags = Omit<ServeFlags, "parallel" | "maxQueued" | "maxTokens"> &
   Partial<Pick<ServeFlags, "parallel" | "maxQueued" | "maxTokens">>;
 
-function givenOf(command: Command, flags: ServeFlags): GivenFlags {
+function givenOf(command: Command, flags: AllFlags): GivenFlags {
   const { parallel, maxQueued, maxTokens, ...rest } = flags;
-  const isGiven = (name: string) => command.getOptionValueSource(name) !== "default";
+  const isGiven = (name: string) =>
+    command.getOptionValueSource(name) !== "default" || (name === "maxTokens" && flags.secure === true);
   return {
     ...rest,
     ...(isGiven("parallel") ? { parallel } : {}),
@@ -231,7 +234,7 @@ async function applyProfile(
   if (flags.profile === undefined) return {};
   const plans: ProfilePlan[] = [];
   for (const model of models) {
-    const plan = await planFor(flags.profile, model.source, flags);
+    const plan = await planFor(flags.profile, model.source, flags, model.options.adapters ?? {});
     model.options = { ...model.options, ...plannedOptions(plan) };
     plans.push(plan);
     await session.write(`${models.length > 1 ? `${model.name}: ` : ""}${describePlan(plan)}\n`);
@@ -261,22 +264,6 @@ function servedModels({ model: given, ...flags }: ServeFlags, session: Session):
       `--model: two models have the name ${JSON.stringify(twice)}; give them names, NAME=MODEL`,
     );
   return models;
-}
-
-/** Those of `--lora` belong to the first model; without `--adapter` it stays as it is for all who name it. */
-function withAdapters(models: ServedModel[], given: readonly string[] | undefined): ServedModel[] {
-  const [first, ...others] = models;
-  if (given === undefined || first === undefined) return models;
-  const adapters: Record<string, string> = { ...first.options.adapters };
-  for (const text of given) {
-    const [, name = "", path = ""] = /^([\w.-]{1,128})=(.+)$/s.exec(text) ?? [];
-    if (name === "")
-      throw new BitNetError("INVALID_ARGUMENT", `--lora ${JSON.stringify(text)}: expected NAME=PATH`);
-    if (Object.hasOwn(adapters, name))
-      throw new BitNetError("INVALID_ARGUMENT", `--lora: two adapters have the name ${JSON.stringify(name)}`);
-    adapters[name] = path;
-  }
-  return [{ ...first, options: { ...first.options, adapters } }, ...others];
 }
 
 /** The file's name, the way clients will ask for it. */

@@ -9,13 +9,15 @@ import { formatBytes, formatCount } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
 import { chooseKernels, type Library, trainTo } from "../training.ts";
-import { parseInteger } from "../values.ts";
+import { parseInteger, parsePositive, parseShare } from "../values.ts";
 
 interface TrainFlags {
   output: string;
   threads?: number;
   tokens?: number;
   form?: "b1.58" | "b1" | "float";
+  rate?: number;
+  share?: number;
   backward?: "f32" | "bf16";
   embedding: "f16" | "f32";
   reference?: boolean;
@@ -54,6 +56,18 @@ export function registerTrain(program: Command, session: Session): void {
     )
     .addOption(
       option(
+        "--rate <x>",
+        "highest learning rate, in place of the recipe's; extensions keep their own",
+      ).argParser(parsePositive),
+    )
+    .addOption(
+      option(
+        "--share <x>",
+        "the whole recipe, extensions included, at this share of its tokens, to see that it works before hours have passed",
+      ).argParser(parseShare),
+    )
+    .addOption(
+      option(
         "--backward <type>",
         "precision of gradients in every stage, in place of the recipe's; bf16 is faster, and its bits are the processor's",
       ).choices(["f32", "bf16"]),
@@ -83,7 +97,8 @@ export function registerTrain(program: Command, session: Session): void {
 
 async function train(path: string, flags: TrainFlags, session: Session): Promise<void> {
   const library = await import("@bitnet.ts/train");
-  const recipe = library.parseRecipe(override(await readRecipe(path), flags), path);
+  const whole = library.parseRecipe(override(await readRecipe(path), flags), path);
+  const recipe = flags.share === undefined ? whole : library.shrinkRecipe(whole, flags.share);
   const kernels = chooseKernels(library, flags, session);
   const run = await library.openRun(recipe, {
     folder: flags.output,
@@ -153,9 +168,13 @@ async function readRecipe(path: string): Promise<unknown> {
   }
 }
 
-function override(recipe: unknown, { tokens, form, backward }: TrainFlags): unknown {
+function override(recipe: unknown, { tokens, form, rate, backward }: TrainFlags): unknown {
   if (typeof recipe !== "object" || recipe === null) return recipe;
-  const { model, extensions, ...rest } = recipe as { model?: object; extensions?: unknown };
+  const { model, schedule, extensions, ...rest } = recipe as {
+    model?: object;
+    schedule?: object;
+    extensions?: unknown;
+  };
   const isChanged = backward !== undefined && Array.isArray(extensions);
   return {
     ...rest,
@@ -164,6 +183,7 @@ function override(recipe: unknown, { tokens, form, backward }: TrainFlags): unkn
       ? {}
       : { extensions: isChanged ? extensions.map((each: object) => ({ ...each, backward })) : extensions }),
     model: form === undefined ? model : { ...model, form },
+    schedule: rate === undefined ? schedule : { ...schedule, peakRate: rate },
     ...(tokens === undefined ? {} : { tokens }),
   };
 }

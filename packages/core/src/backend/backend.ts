@@ -37,12 +37,6 @@ export interface LoadOptions {
   nPages: number;
   /** The most rows a step will hold. */
   maxRows: number;
-  /**
-   * Whether the backend may keep a copy of the head's table in a narrower type, made with the first step that has a use for it, in order
-   * to compute exactly only the logits that matter. Answers are the same either way, but for the candidates that a `mass` request lists.
-   * Default true; the reference backend never does.
-   */
-  screening?: boolean;
   /** Fraction done, 0…1. */
   onProgress?: (fraction: number) => void;
   /** One-line notices. */
@@ -57,19 +51,10 @@ export interface MemoryReport {
   mappedBytes: number;
   /** Bytes of KV cache that one token of context takes, all layers. */
   kvBytesPerToken: number;
-  /** Of the private bytes: the copy of the head's table that screening reads; 0 before it is made. */
-  screenBytes: number;
 }
 
-/** How the head requests since loading were answered. */
-export interface HeadReport {
-  /** From a narrow copy of the table and the exact logits of some rows. */
-  screened: number;
-  /** From the product with the whole table. */
-  full: number;
-  /** Rows computed exactly for those screened, all together. */
-  candidates: number;
-}
+/** Figures that only some kind of backend has: by the report's name, then the figure's. That backend says what they mean. */
+export type OwnReports = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 export interface Executable {
   readonly program: Program;
@@ -81,10 +66,22 @@ export interface Executable {
    * mapped file changed underneath, INVALID_ARGUMENT for a step that contradicts the program, DISPOSED.
    */
   run(step: Step): Promise<StepResult>;
+  /** Steps that `runChain` runs at most; absent or 1: it is not offered. */
+  readonly mostChained?: number;
+  /**
+   * Runs a step, whose every row asks for its highest logit (`top` of 1, the same ids apart and allowed each time), and then up to `count` − 1 more,
+   * each with the ids of the one before as its tokens, one position on, in the same pages: what `run` would answer one by one, with one wait for all. A step
+   * of another kind is run alone.
+   * @param step Its page tables reach as far as all steps together.
+   * @returns The results in order, at least one.
+   * @throws BitNetError as `run`, for the first step.
+   */
+  runChain?(step: Step, count: number): Promise<StepResult[]>;
   /** Gives the memory of pages back to the system; their contents are lost. */
   releasePages(pages: Int32Array): void;
   memory(): MemoryReport;
-  headReport(): HeadReport;
+  /** What nothing above depends on; {} for most. Options of a backend's own are given where it is created. */
+  reports(): OwnReports;
   /** Waits for a run in flight, then frees everything at once. Idempotent. */
   dispose(): Promise<void>;
 }

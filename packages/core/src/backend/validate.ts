@@ -1,5 +1,5 @@
 /**
- * Checks Steps once, at the border, so that backends may trust every index, shape and position in them.
+ * Checks Steps once, at the border, so that backends may trust every index, shape and position in them; and the numbers they are loaded with.
  */
 import { BitNetError } from "../base/errors.ts";
 import { type LoadOptions, pageTokens } from "./backend.ts";
@@ -26,6 +26,21 @@ function traitsOf(program: Program): StepTraits {
   };
   traitsByProgram.set(program, traits);
   return traits;
+}
+
+const maxInt32 = 2 ** 31 - 1;
+
+/** @throws BitNetError INVALID_ARGUMENT naming the option. */
+export function validateLoadOptions({ maxRows, nPages, kvType }: LoadOptions): void {
+  const check = (name: string, value: number, least: number) => {
+    if (Number.isInteger(value) && value >= least && value <= maxInt32) return;
+    throw new BitNetError("INVALID_ARGUMENT", `load: ${name} ${value} is not an integer from ${least}`);
+  };
+  check("maxRows", maxRows, 1);
+  check("nPages", nPages, 0);
+  if (kvType !== "f16" && kvType !== "f32") {
+    throw new BitNetError("INVALID_ARGUMENT", `load: kvType "${kvType}" is neither "f16" nor "f32"`);
+  }
 }
 
 /** @throws BitNetError INVALID_ARGUMENT naming the row, page or request. */

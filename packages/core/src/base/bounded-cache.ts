@@ -1,4 +1,7 @@
-/** A map that forgets: bounded by bytes and age, what has rested longest goes first. Knows nothing of what it keeps. */
+/**
+ * A map that forgets: bounded by bytes and age, what has rested longest goes first. Where entries have owners, the one who holds most gives up
+ * its own, so that none can drive out another's. Knows nothing of what it keeps.
+ */
 
 interface CacheLimits {
   /** Of all entries together, as their owners count them. */
@@ -16,6 +19,7 @@ export interface CacheStats {
 interface Entry<T> {
   readonly value: T;
   readonly bytes: number;
+  readonly owner: string;
   readonly at: number;
 }
 
@@ -24,6 +28,8 @@ export class BoundedCache<T> {
   readonly #clock: () => number;
   /** The least recently used first. */
   readonly #entries = new Map<string, Entry<T>>();
+  /** Bytes by owner. */
+  readonly #shares = new Map<string, number>();
   #bytes = 0;
   #hits = 0;
   #misses = 0;
@@ -53,26 +59,47 @@ export class BoundedCache<T> {
   }
 
   /** Keeps a value, unless it is larger than the whole cache may be. */
-  keep(key: string, value: T, bytes: number): void {
+  keep(key: string, value: T, { bytes, owner = "" }: { bytes: number; owner?: string }): void {
     this.delete(key);
     if (bytes > this.#limits.maxBytes) return;
-    this.#entries.set(key, { value, bytes, at: this.#clock() });
-    this.#bytes += bytes;
-    for (const [oldest] of this.#entries) {
-      if (this.#bytes <= this.#limits.maxBytes) break;
+    this.#entries.set(key, { value, bytes, owner, at: this.#clock() });
+    this.#count(owner, bytes);
+    while (this.#bytes > this.#limits.maxBytes) {
+      const oldest = this.#oldestOf(this.#largestOwner());
+      if (oldest === undefined) return;
       this.delete(oldest);
     }
+  }
+
+  #count(owner: string, bytes: number): void {
+    const share = (this.#shares.get(owner) ?? 0) + bytes;
+    if (share > 0) this.#shares.set(owner, share);
+    else this.#shares.delete(owner);
+    this.#bytes += bytes;
+  }
+
+  #largestOwner(): string | undefined {
+    let largest: string | undefined;
+    for (const [owner, bytes] of this.#shares)
+      if (largest === undefined || bytes > (this.#shares.get(largest) ?? 0)) largest = owner;
+    return largest;
+  }
+
+  #oldestOf(owner: string | undefined): string | undefined {
+    for (const [key, entry] of this.#entries) if (entry.owner === owner) return key;
+    return undefined;
   }
 
   delete(key: string): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     this.#entries.delete(key);
-    this.#bytes -= entry.bytes;
+    this.#count(entry.owner, -entry.bytes);
   }
 
   clear(): void {
     this.#entries.clear();
+    this.#shares.clear();
     this.#bytes = 0;
   }
 }

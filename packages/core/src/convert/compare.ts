@@ -4,10 +4,11 @@ import { f16ToF32, f32ToF16 } from "../base/float16.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelConfig } from "../model/model-config.ts";
+import { isRopeTensor } from "../model/rope-tensors.ts";
 import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import type { Scale } from "../packing/packing.ts";
-import { divisorsName } from "./rope-facts.ts";
 import { type ConversionSource, describeSource, type SourceOptions, type SourceWeight } from "./source.ts";
+import { isNorm } from "./narrow-type.ts";
 import { readTernary, widenedSlices } from "./weights.ts";
 
 export interface Comparison {
@@ -42,12 +43,13 @@ export async function compareModels(
     throwIfAborted(options.signal);
     const other = others.get(weight.ggufName);
     // A folder says by a rule what divisors say; the log-probabilities show whether it is the same.
-    if (other === undefined && weight.ggufName === divisorsName && second.files.kind === "hf") continue;
+    if (other === undefined && isRopeTensor(weight.ggufName) && second.files.kind === "hf") continue;
     if (other === undefined) throw differs(weight, "is missing");
     if (other.kind !== weight.kind || other.rows !== weight.rows || other.cols !== weight.cols)
       throw differs(weight, `is a ${other.kind} matrix of ${other.rows} × ${other.cols}`);
     if (weight.kind === "dense") {
-      if (!(await haveSameValues(weight, other))) result.changedTables.push(weight.ggufName);
+      const shifts = [shiftOf(before, weight), shiftOf(after, other)] as const;
+      if (!(await haveSameValues(weight, other, shifts))) result.changedTables.push(weight.ggufName);
     } else {
       const { nScales, nRounded } = await compareTernary(
         { before, weight },
@@ -65,12 +67,24 @@ export async function compareModels(
   return result;
 }
 
-async function haveSameValues(weight: SourceWeight, other: SourceWeight): Promise<boolean> {
+/** Folders of some families hold what norms are beyond 1. */
+function shiftOf({ config }: ConversionSource, { ggufName }: SourceWeight): number {
+  return isNorm(ggufName) ? (config?.normShift ?? 0) : 0;
+}
+
+async function haveSameValues(
+  weight: SourceWeight,
+  other: SourceWeight,
+  [shift, otherShift]: readonly [number, number],
+): Promise<boolean> {
   const theirs = widenedSlices(other.tensor, other);
   for await (const values of widenedSlices(weight.tensor, weight)) {
     const { value } = await theirs.next();
-    if (value === undefined || !values.every((x, i) => Object.is(x, (value as Float32Array)[i])))
-      return false;
+    if (value === undefined) return false;
+    const others = value as Float32Array;
+    const isSame = (x: number, i: number) =>
+      Object.is(Math.fround(x + shift), Math.fround((others[i] ?? Number.NaN) + otherShift));
+    if (!values.every(shift === otherShift ? (x, i) => Object.is(x, others[i]) : isSame)) return false;
   }
   return true;
 }

@@ -6,23 +6,33 @@ import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
 import { isGroupPacking } from "../packing/registry.ts";
 import type { ConversionOptions, PlannedConversion } from "./conversion.ts";
-import { divisorsName, roundsRotations as roundsRotationsOf, ruleOfDivisors } from "./rope-facts.ts";
-import { type ConversionSource, describeSource } from "./source.ts";
+import { familyOf } from "../model/families.ts";
+import { isRopeTensor, readDivisors, ropeTensorsOf } from "../model/rope-tensors.ts";
+import { roundsRotations as roundsRotationsOf, ruleOfDivisors } from "./rope-facts.ts";
+import { type ConversionSource, describeSource, type SourceWeight } from "./source.ts";
 import { type ConversionTarget, isGgufTarget } from "./targets.ts";
 import { toGguf } from "./to-gguf.ts";
 import { toHf } from "./to-hf.ts";
 
-/** A GGUF file's table of divisors becomes a rule, which is what a folder can say. */
+/** A GGUF file's divisors of rotations become a rule, which is what a folder can say. */
 async function withRopeRule(source: ConversionSource): Promise<ConversionSource> {
-  const { config, weights } = source;
-  const divisors = weights.find(({ ggufName }) => ggufName === divisorsName);
-  if (config === null || divisors === undefined) return source;
-  const ropeScaling = await ruleOfDivisors(config, divisors.tensor);
-  return {
-    ...source,
-    config: { ...config, ropeScaling },
-    weights: weights.filter((weight) => weight !== divisors),
-  };
+  const { config, weights, files } = source;
+  if (config === null || files.kind === "hf") return source;
+  const named = (name: string) => weights.find(({ ggufName }) => ggufName === `${name}.weight`);
+  const tensors = ropeTensorsOf(config.ropeScaling, (name) => named(name) !== undefined);
+  if (tensors === null) return source;
+  const cols = config.headDim / 2;
+  const ropeScaling = await ruleOfDivisors(config, tensors, (name) =>
+    divisorsIn(named(name), `${name}.weight`, cols),
+  );
+  const rest = weights.filter(({ ggufName }) => !isRopeTensor(ggufName));
+  return { ...source, config: { ...config, ropeScaling }, weights: rest };
+}
+
+async function divisorsIn(weight: SourceWeight | undefined, name: string, cols: number): Promise<number[]> {
+  if (weight === undefined || weight.rows !== 1 || weight.cols !== cols)
+    throw new BitNetError("MODEL_INVALID", `tensor "${name}": expected ${cols} divisors of rotations`);
+  return readDivisors(weight.tensor);
 }
 
 /**
@@ -42,7 +52,8 @@ export async function planConversion(
   const isGguf = isGgufTarget(target);
   const described = isGguf ? source : await withRopeRule(source);
   const plan = await (isGguf ? toGguf(described, target, options) : toHf(described, target, options));
-  const isGrouped = isGgufTarget(target) && isGroupPacking(target);
+  const isWeightOnly = source.config !== null && familyOf(source.config).isWeightOnly;
+  const isGrouped = isWeightOnly || (isGgufTarget(target) && isGroupPacking(target));
   const wasGrouped = source.config === null ? isGrouped : source.config.activationGroup !== null;
   const changesRule = described !== source || (isGguf && files.kind === "hf");
   const roundsRotations = changesRule && described.config !== null && roundsRotationsOf(described.config);

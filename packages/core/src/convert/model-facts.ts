@@ -7,7 +7,7 @@ import type { GgufMetadata, GgufValue } from "../formats/gguf/values.ts";
 import { parseGgufConfig, parseHfConfig } from "../model/config.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelConfig } from "../model/model-config.ts";
-import { divisorsOf, hfRopeScaling, isIdle } from "./rope-facts.ts";
+import { divisorTensors, hfRopeScaling, metadataScaling } from "./rope-facts.ts";
 import { shortest, shortestWith } from "./shortest.ts";
 
 const u32 = (value: number): GgufValue => ({ type: "u32", value });
@@ -43,10 +43,9 @@ export function ggufConfig(config: ModelConfig, fileType: number | undefined): M
     ...(fileType === undefined ? [] : ([["general.file_type", u32(fileType)]] as const)),
   ]);
   const fields = new Map(Array.from(metadata, ([name, { value }]) => [name, value]));
-  const isElsewhere = isIdle(config) || divisorsOf(config) !== null; // a rule that the tensors say, or that says nothing
-  const { ropeScaling } = config;
+  divisorTensors(config); // refuses rules that neither they nor metadata can say
   checkSame(
-    { ...config, ropeScaling: isElsewhere ? null : ropeScaling },
+    { ...config, ropeScaling: metadataScaling(config) },
     parseGgufConfig(fields, config.name, config.vocabSize),
   );
   return metadata;
@@ -65,7 +64,14 @@ function windowOf({ slidingWindow }: ModelConfig): Entries {
   ];
 }
 
-function scalingOf({ ropeScaling }: ModelConfig): Entries {
+function scalingOf(config: ModelConfig): Entries {
+  const ropeScaling = metadataScaling(config);
+  if (ropeScaling?.type === "longrope-tensors")
+    return [
+      ["rope.scaling.type", text("longrope")],
+      ["rope.scaling.original_context_length", u32(ropeScaling.originalContext)],
+      ["rope.scaling.attn_factor", f32(ropeScaling.attentionFactor)],
+    ];
   if (ropeScaling?.type !== "linear" && ropeScaling?.type !== "yarn") return [];
   const { type, factor } = ropeScaling;
   return [

@@ -1,11 +1,11 @@
 /** The narrowest float type that holds every value of some weights exactly. */
 import { BitNetError } from "../base/errors.ts";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
-import type { DenseType } from "../packing/packing.ts";
+import type { StoredDenseType } from "../packing/packing.ts";
 import type { SourceWeight } from "./source.ts";
 import { denseTypeOf, widenedSlices } from "./weights.ts";
 
-const rounders: Readonly<Partial<Record<DenseType, (value: number) => number>>> = {
+const rounders: Readonly<Partial<Record<StoredDenseType, (value: number) => number>>> = {
   bf16: (value) => bf16ToF32(f32ToBf16(value)),
   f16: (value) => f16ToF32(f32ToF16(value)),
   f32: (value) => value,
@@ -17,9 +17,9 @@ const rounders: Readonly<Partial<Record<DenseType, (value: number) => number>>> 
  */
 export async function narrowestExact(
   weights: readonly SourceWeight[],
-  candidates: readonly DenseType[],
+  candidates: readonly StoredDenseType[],
   shiftOf: (weight: SourceWeight) => number = () => 0,
-): Promise<DenseType> {
+): Promise<StoredDenseType> {
   for (const candidate of candidates.slice(0, -1))
     if (await holdsAll(candidate, weights, shiftOf)) return candidate;
   const last = candidates.at(-1);
@@ -28,7 +28,7 @@ export async function narrowestExact(
 }
 
 async function holdsAll(
-  type: DenseType,
+  type: StoredDenseType,
   weights: readonly SourceWeight[],
   shiftOf: (weight: SourceWeight) => number,
 ): Promise<boolean> {

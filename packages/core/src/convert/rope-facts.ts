@@ -1,46 +1,64 @@
 /**
  * How rotations are stretched, in the words of the other kind of file: `rope_scaling` of config.json, and of GGUF files the divisors in
- * `rope_freqs.weight` that stand for rules which metadata cannot say (llama.cpp's converter computes the same ones).
+ * tensors that stand for rules which metadata cannot say (llama.cpp's converter computes the same ones).
  */
 import { BitNetError } from "../base/errors.ts";
-import { readTensor, type TensorInfo } from "../formats/tensor.ts";
 import type { ModelConfig } from "../model/model-config.ts";
 import { type RopeScaling, ropeFrequencies } from "../model/rope-scaling.ts";
+import { type RopeTensors, ropeTensorNames, withRopeTensors } from "../model/rope-tensors.ts";
 import { shortest } from "./shortest.ts";
-
-export const divisorsName = "rope_freqs.weight";
 
 /** What the frequencies of a model depend on. */
 type Rotation = Pick<ModelConfig, "headDim" | "ropeTheta" | "ropeScaling" | "contextLength">;
 
 /**
- * f32 [headDim / 2], by which frequencies are divided in place of the configuration's rule; null where metadata says the rule.
- * @throws BitNetError FORMAT_UNSUPPORTED for a rule that gives other frequencies for other contexts, which one list cannot.
+ * By GGUF name: f32 [headDim / 2], by which frequencies are divided in place of the configuration's rule. Empty where metadata says the rule.
+ * @throws BitNetError FORMAT_UNSUPPORTED for a rule that gives other frequencies for every context.
  */
-export function divisorsOf(config: Rotation): Float32Array | null {
+export function divisorTensors(config: Rotation): Map<string, Float32Array> {
   const { ropeScaling: scaling } = config;
-  if (scaling === null || scaling.type === "linear" || scaling.type === "yarn" || isIdle(config)) return null;
-  if (scaling.type === "dynamic" || (scaling.type === "longrope" && !isOneList(scaling, config)))
+  const isMetadata = scaling === null || scaling.type === "linear" || scaling.type === "yarn";
+  if (isMetadata || scaling.type === "longrope-tensors" || isIdle(config)) return new Map();
+  if (scaling.type === "dynamic")
     throw new BitNetError(
       "FORMAT_UNSUPPORTED",
       `rotations are stretched by the rule "${scaling.type}", otherwise beyond ${scaling.originalContext} of the context's ${config.contextLength} positions; ` +
-        "a GGUF file holds one list of divisors for all contexts",
+        "a GGUF file holds no such rule",
       { details: { type: scaling.type } },
     );
+  const named = (name: keyof typeof ropeTensorNames, rotation: Rotation) =>
+    [`${ropeTensorNames[name]}.weight`, divisorsFor(rotation)] as const;
+  if (scaling.type === "llama3" || isOneList(scaling)) return new Map([named("all", config)]);
+  const { originalContext } = scaling;
+  return new Map([
+    named("long", { ...config, contextLength: originalContext + 1 }),
+    named("short", { ...config, contextLength: originalContext }),
+  ]);
+}
+
+function divisorsFor(config: Rotation): Float32Array {
   const plain = frequenciesOf({ ...config, ropeScaling: null });
-  const wanted = frequenciesOf(config);
-  return Float32Array.from(wanted, (frequency, i) => divisorBetween(config, i, plain[i] ?? 1, frequency));
+  return Float32Array.from(frequenciesOf(config), (frequency, i) =>
+    divisorBetween(config, i, plain[i] ?? 1, frequency),
+  );
+}
+
+/** What GGUF metadata says of the rule: of one that stands in tensors, the rest. */
+export function metadataScaling(config: Rotation): RopeScaling | null {
+  const { ropeScaling: scaling } = config;
+  if (isIdle(config) || scaling?.type === "llama3") return null;
+  if (scaling?.type !== "longrope") return scaling;
+  const { originalContext, attentionFactor } = scaling;
+  return isOneList(scaling) ? null : { type: "longrope-tensors", originalContext, attentionFactor };
 }
 
 /** A rule that changes nothing within the model's context. */
-export function isIdle({ ropeScaling: scaling, contextLength }: Rotation): boolean {
+function isIdle({ ropeScaling: scaling, contextLength }: Rotation): boolean {
   return scaling?.type === "dynamic" && contextLength <= scaling.originalContext;
 }
 
-function isOneList(scaling: RopeScaling & { type: "longrope" }, { contextLength }: Rotation): boolean {
-  const { shortFactors, longFactors, originalContext, attentionFactor } = scaling;
-  const isSame = contextLength <= originalContext || `${shortFactors}` === `${longFactors}`;
-  return isSame && attentionFactor === 1;
+function isOneList({ shortFactors, longFactors, attentionFactor }: RopeScaling & { type: "longrope" }): boolean {
+  return `${shortFactors}` === `${longFactors}` && attentionFactor === 1;
 }
 
 function frequenciesOf({ headDim, ropeTheta: theta, ropeScaling: scaling, contextLength }: Rotation) {
@@ -63,10 +81,15 @@ function divisorBetween(config: Rotation, i: number, plain: number, wanted: numb
 
 /** Whether some frequency that divisors in f32 give is not the one that the configuration's rule gives, by a unit in the last place. */
 export function roundsRotations(config: Rotation): boolean {
-  const divisors = divisorsOf(config);
-  if (divisors === null) return false;
-  const list = table(Array.from(divisors), config);
-  return frequenciesOf({ ...config, ropeScaling: list }).join() !== frequenciesOf(config).join();
+  const { ropeScaling: scaling } = config;
+  const edge = scaling?.type === "longrope" ? scaling.originalContext : config.contextLength;
+  for (const [name, divisors] of divisorTensors(config)) {
+    const contextLength = name.startsWith(ropeTensorNames.long) ? edge + 1 : edge;
+    const rotation = { ...config, contextLength };
+    const list = table(Array.from(divisors), rotation);
+    if (frequenciesOf({ ...rotation, ropeScaling: list }).join() !== frequenciesOf(rotation).join()) return true;
+  }
+  return false;
 }
 
 function table(factors: readonly number[], { contextLength }: Rotation): RopeScaling {
@@ -83,19 +106,18 @@ function table(factors: readonly number[], { contextLength }: Rotation): RopeSca
 const trainingContexts = [8192, 2048, 4096, 16384, 32768, 65536, 131072, 1024, 512, 256];
 
 /**
- * The configuration's rule for the divisors of a GGUF file: Llama 3's where these are exactly its divisors with its usual bounds, and
- * else the list itself, which `longrope` is when contexts of all lengths have the same.
- * @throws BitNetError FORMAT_UNSUPPORTED beside another rule.
+ * The configuration's rule for the divisors of a GGUF file: LongRoPE's two lists; Llama 3's rule where one list is exactly its divisors with its
+ * usual bounds, and else the list itself, which `longrope` is when contexts of all lengths have the same.
+ * @param read The values of a tensor by its name without ".weight".
  */
-export async function ruleOfDivisors(config: ModelConfig, tensor: TensorInfo): Promise<RopeScaling> {
-  if (config.ropeScaling !== null || tensor.type !== "f32" || tensor.byteLength !== 2 * config.headDim)
-    throw new BitNetError(
-      "FORMAT_UNSUPPORTED",
-      `tensor "${divisorsName}": expected ${config.headDim / 2} divisors in f32 and no other rule for rotations beside them`,
-    );
-  const bytes = await readTensor(tensor);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const factors = Array.from({ length: config.headDim / 2 }, (_, i) => view.getFloat32(4 * i, true));
+export async function ruleOfDivisors(
+  config: ModelConfig,
+  tensors: RopeTensors,
+  read: (name: string) => Promise<readonly number[]>,
+): Promise<RopeScaling | null> {
+  const { scaling } = await withRopeTensors({ ...config, theta: config.ropeTheta, scaling: null }, tensors, read);
+  if (tensors.kind === "by-context" || scaling?.type !== "longrope") return scaling;
+  const factors = scaling.longFactors;
   const factor = Math.max(...factors);
   for (const originalContext of trainingContexts) {
     if (!(factor > 1)) break;
@@ -103,15 +125,16 @@ export async function ruleOfDivisors(config: ModelConfig, tensor: TensorInfo): P
       type: "llama3",
       ...{ factor, originalContext, lowFreqFactor: 1, highFreqFactor: 4 },
     };
-    if (divisorsOf({ ...config, ropeScaling: rule })?.join() === factors.join()) return rule;
+    if (divisorsFor({ ...config, ropeScaling: rule }).join() === factors.join()) return rule;
   }
-  return table(factors, config);
+  return scaling;
 }
 
 /** `rope_scaling` as config.json has it; undefined: none. */
 export function hfRopeScaling(scaling: RopeScaling | null): Record<string, unknown> | undefined {
   switch (scaling?.type) {
     case undefined:
+    case "longrope-tensors": // ruleOfDivisors has made lists of them
       return undefined;
     case "linear":
       return { rope_type: "linear", factor: shortest(scaling.factor) };

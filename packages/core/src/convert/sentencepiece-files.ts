@@ -63,14 +63,18 @@ export function sentencePieceFields(json: Json, count: number): Map<string, Gguf
 }
 
 /** Whether a text gets a space in front: by the normalizer in older files, by the pre-tokenizer in newer ones. */
-function prefixesSpace({ normalizer, pre_tokenizer }: Json): boolean {
-  const steps = [normalizer, pre_tokenizer].flatMap(flatten);
-  return steps.some(
+export function prefixesSpace(json: Json): boolean {
+  return spaceSteps(json).some(
     (step) =>
       step.type === "Prepend" ||
       (step.type === "Metaspace" &&
         (step.prepend_scheme ?? (step.add_prefix_space === false ? "never" : "always")) !== "never"),
   );
+}
+
+/** The steps of normalizer and pre-tokenizer. */
+export function spaceSteps({ normalizer, pre_tokenizer }: Json): Json[] {
+  return [normalizer, pre_tokenizer].flatMap(flatten);
 }
 
 function flatten(step: unknown): Json[] {

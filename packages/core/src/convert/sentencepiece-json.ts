@@ -63,7 +63,7 @@ export function sentencePieceJson(
   };
 }
 
-function unknownOf({ unknownId, tokens, tokenTypes }: GgufTokenizerFields): number | null {
+export function unknownOf({ unknownId, tokens, tokenTypes }: GgufTokenizerFields): number | null {
   if (unknownId !== undefined) return unknownId;
   for (let id = 0; id < tokens.count; id++)
     if (tokenTypes?.[id] === 2 || stringAt(tokens, id) === "<unk>") return id;

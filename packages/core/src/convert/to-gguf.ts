@@ -8,13 +8,13 @@ import { familyOf } from "../model/families.ts";
 import type { ModelDescription } from "../model/load-model.ts";
 import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
-import type { DenseType } from "../packing/packing.ts";
+import type { StoredDenseType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import type { Conversion, ConversionOptions } from "./conversion.ts";
 import { f16RoundingOf, fitScale } from "./fit-scale.ts";
 import { ggufConfig, repackedMetadata } from "./model-facts.ts";
 import { isNorm, narrowestExact } from "./narrow-type.ts";
-import { divisorsName, divisorsOf } from "./rope-facts.ts";
+import { divisorTensors } from "./rope-facts.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { fileTypes, type GgufTarget, groupSizes } from "./targets.ts";
 import { ggufTokenizer, rightTemplate } from "./tokenizer-files.ts";
@@ -33,11 +33,13 @@ export async function toGguf(
 
 /** Divisors of frequencies, first as llama.cpp's converter has them; those of a GGUF file are among its weights. */
 function rotationTensors({ files, config }: ConversionSource): GgufTensorInput[] {
-  const divisors = files.kind === "gguf" || config === null ? null : divisorsOf(config);
-  if (divisors === null) return [];
-  return [
-    { name: divisorsName, shape: [divisors.length], type: "f32", data: () => encodeDense("f32", divisors) },
-  ];
+  if (files.kind === "gguf" || config === null) return [];
+  return Array.from(divisorTensors(config), ([name, divisors]) => ({
+    name,
+    shape: [divisors.length],
+    type: "f32",
+    data: () => encodeDense("f32", divisors),
+  }));
 }
 
 async function metadataOf(
@@ -108,15 +110,16 @@ function shiftOf({ files, config }: ConversionSource, { ggufName }: SourceWeight
 async function usualType(
   { files }: ConversionSource,
   weight: SourceWeight,
-  stored: DenseType,
+  stored: StoredDenseType,
   isTable: boolean,
-): Promise<DenseType> {
+): Promise<StoredDenseType> {
   if (files.kind === "gguf") return stored;
   if (!isTable) return "f32";
   return narrowestExact([weight], ["f16", stored]);
 }
 
-async function* encoded(weight: SourceWeight, type: DenseType, shift: number): AsyncGenerator<Uint8Array> {
+async function* encoded(weight: SourceWeight, type: StoredDenseType, shift: number): AsyncGenerator<Uint8Array> {
+  if (type === "q5_k") throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
   for await (const values of widenedSlices(weight.tensor, weight))
     yield encodeDense(type, shift === 0 ? values : values.map((value) => value + shift));
 }

@@ -1,18 +1,19 @@
 /**
  * The tokenizer in the other kind of file: GGUF metadata from tokenizer.json and its companions, and those from GGUF metadata. Byte-level
- * BPE and SentencePiece BPE; both directions are checked by reading the result back.
+ * BPE, SentencePiece BPE and unigram; both directions are checked by reading the result back.
  */
 import { byteStringsFrom, stringAt } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { GgufMetadata, GgufValue } from "../formats/gguf/values.ts";
 import type { HfFiles } from "../formats/model-files.ts";
 import { bitnetChatTemplate, chatTemplateSource, isWrongTemplate } from "../tokenizer/default-template.ts";
-import { ggufPrefixesSpace, ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
+import { ggufPrefixesSpace, ggufTokenizerFields, tokenizerFromGguf, unigramModel } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import { knownPatterns, type SplitRule } from "../tokenizer/split.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { isSentencePieceBpe, sentencePieceFields } from "./sentencepiece-files.ts";
-import { sentencePieceJson } from "./sentencepiece-json.ts";
+import { sentencePieceJson, unknownOf } from "./sentencepiece-json.ts";
+import { isUnigram, unigramFields, unigramJson } from "./unigram-files.ts";
 
 type Json = Record<string, unknown>;
 
@@ -36,7 +37,9 @@ export function ggufTokenizer(files: HfFiles, usualTemplate: "bitnet" | null): M
   const [eos, eot, ...more] = tokenizer.eosIds;
   const metadata = isSentencePieceBpe(json)
     ? sentencePieceFields(json, tokenizer.vocabSize)
-    : byteLevelFields(json, tokenizer.vocabSize);
+    : isUnigram(json)
+      ? unigramFields(json, tokenizer.vocabSize)
+      : byteLevelFields(json, tokenizer.vocabSize);
   if (tokenizer.bosId !== null) metadata.set("tokenizer.ggml.bos_token_id", u32(tokenizer.bosId));
   if (eos !== undefined) metadata.set("tokenizer.ggml.eos_token_id", u32(eos));
   if (eot !== undefined) metadata.set("tokenizer.ggml.eot_token_id", u32(eot));
@@ -102,7 +105,7 @@ const rulesByName: Readonly<Record<string, SplitRule>> = {
 function refuseKind(where: string): never {
   throw new BitNetError(
     "FORMAT_UNSUPPORTED",
-    `${where}: this kind of tokenizer cannot be carried over to the other kind of file yet; only byte-level BPE and SentencePiece BPE can`,
+    `${where}: this kind of tokenizer cannot be carried over to the other kind of file yet; only byte-level BPE, SentencePiece BPE and unigram can`,
   );
 }
 
@@ -145,10 +148,13 @@ export function hfTokenizer(
   const bos = tokenizer.bosId === null ? null : { id: tokenizer.bosId, content: text(tokenizer.bosId) };
   const template = rightTemplate(stringOrNull(metadata.get("tokenizer.chat_template")?.value), usualTemplate);
   const [eos] = tokenizer.eosIds;
+  const isControl = (id: number) => tokenizer.isSpecial(id);
   const pieces =
-    prefixesSpace === null
-      ? null
-      : sentencePieceJson(fields, { isControl: (id) => tokenizer.isSpecial(id), prefixesSpace });
+    fields.model === unigramModel
+      ? unigramJson(fields, { unknownId: unknownOf(fields) ?? 0, isControl })
+      : prefixesSpace === null
+        ? null
+        : sentencePieceJson(fields, { isControl, prefixesSpace });
   const files: HfTokenizerFiles = {
     tokenizer: {
       version: "1.0",
@@ -254,6 +260,7 @@ const probes = [
   "Hello, world! It's 12345 o'clock.\n\n  x",
   "naïve café — 日本語 🙂\t\u0000\u00a0",
   "<|eot_id|> <|begin_of_text|>",
+  " one space before and some  behind  ",
   "  two spaces, and unbelievably antidisestablishmentarian words: straßenbahn, übergrößenträger",
   "for (let i = 0; i < 10; i++) { return [i]; }\r\n",
   "Привет, мир! مرحبا بالعالم नमस्ते 안녕하세요",

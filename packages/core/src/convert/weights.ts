@@ -8,7 +8,7 @@ import { bindWeights, type WeightFiles } from "../model/bind-weights.ts";
 import type { Recording } from "../model/recorder.ts";
 import { computeRowBytes, unpackComputeRow } from "../packing/compute-layout.ts";
 import { denseByteLength, widenRows } from "../packing/dense.ts";
-import type { DenseType, Scale, TernaryShape } from "../packing/packing.ts";
+import type { Scale, StoredDenseType, TernaryShape } from "../packing/packing.ts";
 
 export interface TernaryWeights extends TernaryShape {
   /** [rows, cols] in {−1, 0, +1}. */
@@ -76,7 +76,7 @@ function fileTensor(files: WeightFiles, name: string): TensorInfo {
 }
 
 /** The stored type of a dense weight. @throws BitNetError FORMAT_UNSUPPORTED for one that is not dense. */
-export function denseTypeOf(tensor: TensorInfo): DenseType {
+export function denseTypeOf(tensor: TensorInfo): StoredDenseType {
   checkReadable(tensor);
   const { type } = tensor;
   if (typeof type === "string" && !isPackingId(type) && type !== "u8" && type !== "i8") return type;

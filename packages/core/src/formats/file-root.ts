@@ -14,6 +14,8 @@ export type FileRoot =
       name: string;
       /** Of a file in the folder, or in a folder of it; null when there is no such file. */
       open(fileName: string): Promise<ByteSource | null>;
+      /** Names of its files, where they can be listed. */
+      names?: readonly string[];
     };
 
 /** True for the name of a file in a folder or in a folder of that (`1_Pooling/config.json`). */

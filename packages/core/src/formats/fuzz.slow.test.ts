@@ -9,7 +9,7 @@ import { stringAt } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
 import { toComputeLayout } from "../packing/compute-layout.ts";
 import { widenRows } from "../packing/dense.ts";
-import type { DenseType } from "../packing/packing.ts";
+import type { StoredDenseType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import { tritHistogram } from "../packing/trit-histogram.ts";
 import { openGguf } from "./gguf/open-gguf.ts";
@@ -139,7 +139,7 @@ async function readEverything(tensor: TensorInfo): Promise<void> {
     toComputeLayout(tensor.type, bytes, shape, () => {});
   } else if (tensor.type !== "u8" && tensor.type !== "i8" && byteLength > 0) {
     const out = new Float32Array(shape.rows * shape.cols);
-    widenRows(tensor.type satisfies DenseType, bytes, shape.cols, 0, shape.rows, out);
+    widenRows(tensor.type satisfies StoredDenseType, bytes, shape.cols, 0, shape.rows, out);
   }
 }
 

@@ -106,7 +106,7 @@ describe.each(cases)("layer $layer $gguf", ({ layer, gguf, hf }) => {
     const trits = new Int8Array(i2s.trits.length);
     ternarised.unpackRows(0, shape.rows, trits);
     expect(sameTrits(trits, i2s.trits), "ternarised trits").toBe(true);
-    expect(ternarised.scale.value).toBe(weightScale);
+    expect(ternarised.scale).toEqual({ kind: "tensor", value: weightScale });
 
     const counts = tritHistogram("i2_s", i2s.bytes, shape);
     expect(counts.minus + counts.zero + counts.plus).toBe(trits.length);

@@ -21,7 +21,7 @@ export async function openPath(path: string): Promise<FileRoot> {
   // Repositories of GGUF files have a config.json, too, and no weights that it would belong to.
   const hasWeights = names.some((name) => /\.safetensors(\.index\.json)?$/.test(name));
   if (hasConfig && (hasWeights || models.length === 0))
-    return { kind: "folder", name: path, open: openerIn(path) };
+    return { kind: "folder", name: path, open: openerIn(path), names };
   const [only, another] = models.sort();
   if (only !== undefined && another === undefined) return fileRoot(join(path, only));
   const found =

@@ -94,7 +94,7 @@ async function openFolder(
   const generationConfig = await optional(root, "generation_config.json", (source) =>
     readJsonFile(source, { maxMiB: maxConfigMiB, signal }),
   );
-  const { tensors, close } = await openSafetensors((fileName) => root.open(fileName), signal);
+  const { tensors, close } = await openSafetensors((fileName) => root.open(fileName), signal, root.names);
   const closers = [close];
   const modules = await readModules(root, closers, signal).catch(async (error) => {
     await closeAll(closers);
@@ -152,9 +152,14 @@ async function requiredJson(
     json: await readJsonFile(source, options),
   }));
   if (value !== undefined) return value.json;
+  // A folder that cannot be listed, such as one behind an address, may hold a GGUF file whose name nobody knows.
+  const advice =
+    root.names === undefined
+      ? "; a model in GGUF is opened by the address of its .gguf file"
+      : "; download all files of the model";
   throw new BitNetError(
     "FILE_NOT_FOUND",
-    `${root.name}: expected ${fileName} (a Hugging Face model folder), found none; download all files of the model`,
+    `${root.name}: expected ${fileName} (a Hugging Face model folder), found none${advice}`,
   );
 }
 

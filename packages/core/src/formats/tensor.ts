@@ -4,7 +4,7 @@
  */
 import type { ByteSource } from "../base/byte-source.ts";
 import { BitNetError } from "../base/errors.ts";
-import type { DenseType, PackingId, TernaryShape } from "../packing/packing.ts";
+import type { PackingId, StoredDenseType, TernaryShape } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 
 /** A type that is listed but not read: the number or name that the format gives it, and why it is not read. */
@@ -14,7 +14,7 @@ interface UnreadType {
 }
 
 /** `u8` and `i8` are plain integers of safetensors files; nothing here widens them. */
-export type TensorType = DenseType | PackingId | "u8" | "i8" | UnreadType;
+export type TensorType = StoredDenseType | PackingId | "u8" | "i8" | UnreadType;
 
 export interface TensorInfo {
   readonly name: string;

@@ -42,6 +42,7 @@ export class EmbeddingRequest implements ScheduledRequest {
   readonly adapter = -1;
   readonly signal: AbortSignal | null;
   readonly nUnread = 0;
+  readonly nForeseen = 1;
   readonly result: Promise<PooledText>;
   state: ScheduledRequest["state"] = "waiting";
   sequence: PagedSequence | null = null;

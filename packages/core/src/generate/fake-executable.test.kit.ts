@@ -6,9 +6,9 @@
  */
 import {
   type Executable,
-  type HeadReport,
   type LoadOptions,
   type MemoryReport,
+  type OwnReports,
   pageTokens,
 } from "../backend/backend.ts";
 import type { Program } from "../backend/program.ts";
@@ -30,6 +30,8 @@ export interface FakeOptions {
   logitsOf?: (history: readonly number[]) => Float32Array;
   /** How heads are answered; by default as the reference does. */
   answer?: (request: HeadRequest, logits: Float32Array) => HeadResult;
+  /** Steps that follow one another without asking; default 1. */
+  mostChained?: number;
   /** Fails the step when a row ends this history. */
   failsOn?: (history: readonly number[]) => BitNetError | null;
 }
@@ -61,7 +63,10 @@ export function peak(id: number, vocabSize: number): Float32Array {
 export class FakeExecutable implements Executable {
   readonly program: Program;
   readonly wants: readonly HeadWantKind[];
+  readonly mostChained: number;
   readonly steps: Step[] = [];
+  /** Of each chain, how many steps it was asked for. */
+  readonly chains: number[] = [];
   isDisposed = false;
   nReleased = 0;
   readonly #options: Required<Omit<FakeOptions, "failsOn">> & Pick<FakeOptions, "failsOn">;
@@ -78,9 +83,11 @@ export class FakeExecutable implements Executable {
       answer: answerHead,
       vocabSize,
       wants: headWants,
+      mostChained: 1,
       ...options,
     };
     this.wants = this.#options.wants;
+    this.mostChained = this.#options.mostChained;
     this.program = {
       name: "fake",
       contextLength: this.#options.contextLength,
@@ -129,6 +136,25 @@ export class FakeExecutable implements Executable {
     }
   }
 
+  async runChain(step: Step, count: number): Promise<StepResult[]> {
+    this.chains.push(count);
+    const results: StepResult[] = [];
+    for (let next = step; results.length < Math.min(count, this.mostChained); ) {
+      const result = await this.run(next).catch((error: unknown) => {
+        if (results.length === 0) throw error;
+      });
+      if (result === undefined) break;
+      results.push(result);
+      const { pageCopies: _, ...rest } = next;
+      next = {
+        ...rest,
+        tokens: Int32Array.from(result.heads, ({ ids }) => ids[0] ?? -1),
+        positions: next.positions.map((position) => position + 1),
+      };
+    }
+    return results;
+  }
+
   releasePages(pages: Int32Array): void {
     if (this.#isRunning) throw new Error("pages released during a run");
     this.nReleased += pages.length;
@@ -136,11 +162,11 @@ export class FakeExecutable implements Executable {
   }
 
   memory(): MemoryReport {
-    return { privateBytes: 0, mappedBytes: 0, kvBytesPerToken: 0, screenBytes: 0 };
+    return { privateBytes: 0, mappedBytes: 0, kvBytesPerToken: 0 };
   }
 
-  headReport(): HeadReport {
-    return { screened: 0, full: 0, candidates: 0 };
+  reports(): OwnReports {
+    return {};
   }
 
   async dispose(): Promise<void> {

@@ -34,6 +34,11 @@ export class Penalties {
       repeatLastN < 0 ? null : new Int32Array(this.#isOn ? Math.min(repeatLastN, contextLength) : 0);
   }
 
+  /** Whether which logits change, and how, depends on the tokens so far. */
+  get dependOnText(): boolean {
+    return this.#isOn || this.#dry !== null;
+  }
+
   /** Takes the next token of the context into the window. */
   see(token: number): void {
     this.#dry?.see(token);

@@ -103,6 +103,14 @@ export class ActiveRequest implements ScheduledRequest {
     return this.tokens.length - (this.sequence?.written ?? 0);
   }
 
+  get nForeseen(): number {
+    const { maxTokens, mask, thinkingBudget } = this.settings;
+    // A mask, or a mark that comes when a budget is used up, depends on every token before it.
+    if (!this.#sampler.isPlain || mask !== null || thinkingBudget !== null || this.#forced.length > 0)
+      return 1;
+    return Math.min(maxTokens - this.#nGenerated, this.#limits.contextLength - this.tokens.length);
+  }
+
   /** Rows that the cache may supply: all but the last, whose logits are needed, and those whose log-probabilities are known. */
   get shareLimit(): number {
     const mayShareAll = this.settings.promptLogprobs === null || this.#promptLogprobs.length === this.nPrompt;

@@ -85,6 +85,21 @@ export class Roster {
     return counts;
   }
 
+  /**
+   * How many tokens the requests of a step may be given in one go, at most `most`, with pages for all of them. 1 unless everything that runs
+   * takes part with one row, whose tokens can be foreseen.
+   */
+  foresee(counts: ReadonlyMap<ScheduledRequest, number>, most: number): number {
+    const running = this.#inState("running");
+    if (running.some((request) => !counts.has(request) || !isDecoding(request))) return 1;
+    const n = running.reduce((least, { nForeseen }) => Math.min(least, nForeseen), most);
+    if (n < 2) return 1;
+    const hasPages = running.every(
+      ({ sequence, tokens }) => sequence !== null && this.#cache.reserve(sequence, tokens.length + n - 1),
+    );
+    return hasPages ? n : 1;
+  }
+
   #chooseRows(mayRun: (request: ScheduledRequest) => boolean): Map<ScheduledRequest, number> {
     const counts = new Map<ScheduledRequest, number>();
     for (const request of this.#decoding(mayRun)) counts.set(request, 1);

@@ -68,6 +68,16 @@ export class Sampler {
   }
 
   /**
+   * Whether every token is the highest logit of the same ids, whatever the tokens before it, and nothing is reported of it: then
+   * `request` asks for the highest one each time, leaving out the same ids.
+   */
+  get isPlain(): boolean {
+    const { temperature, logitBias } = this.#settings;
+    if (temperature !== 0 || this.#nReported !== null || this.#penalties.dependOnText) return false;
+    return [...logitBias.values()].every((bias) => bias === Number.NEGATIVE_INFINITY);
+  }
+
+  /**
    * What to ask of `row` for the generated token number `index`.
    * @param allowed Bit set of the tokens that may be chosen; null: all.
    */

@@ -28,6 +28,11 @@ export interface ScheduledRequest {
   lastServed: number;
   /** Rows still to run. */
   readonly nPending: number;
+  /**
+   * Tokens that can be found one after the other without asking the request between them, as far as can be told: each the first id of what
+   * `headRequests` asks for now. 1 where the next one depends on more.
+   */
+  readonly nForeseen: number;
   /** Rows that the cache may supply. */
   readonly shareLimit: number;
   /** Answers that its reader has let lie. */

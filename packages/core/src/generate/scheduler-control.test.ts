@@ -119,7 +119,8 @@ describe("slow readers", () => {
     const ids = [(await reader.next()).value?.id];
     await settle();
     expect(scheduler.stats().paused).toBe(1);
-    expect(fake.steps.length - nSteps).toBeLessThanOrEqual(10);
+    // One piece was read, and as many lie unread as may.
+    expect(fake.steps.length - nSteps).toBe(9);
     const pausedAt = fake.steps.length;
     await settle();
     expect(fake.steps).toHaveLength(pausedAt);

@@ -23,18 +23,18 @@ import {
   type SchedulerOptions,
   type SchedulerStats,
 } from "./scheduler-options.ts";
-import { type PlannedRows, partsAtFault, planStep, RequestFault, type StepPlan } from "./step-plan.ts";
+import {
+  followUp,
+  type PlannedRows,
+  partsAtFault,
+  planStep,
+  RequestFault,
+  runPlan,
+  type SettledRows,
+  type StepPlan,
+} from "./step-plan.ts";
 import type { StopReason } from "./stop.ts";
 import { type Generation, PieceStream } from "./stream.ts";
-
-/** Rows of a request that a step has run: those before `end` count, and their heads' answers. */
-interface SettledRows {
-  readonly request: ScheduledRequest;
-  readonly end: number;
-  readonly heads: readonly HeadResult[];
-  /** Why no token can be chosen. */
-  readonly error: { value: unknown } | null;
-}
 
 /** Free pages go back to the system in lots of at least so many. */
 const releaseLot = 64;
@@ -252,7 +252,8 @@ export class Scheduler {
         this.#roster.admit();
         const counts = this.#roster.plan();
         if (counts.size === 0) return null;
-        const plan = this.#tryPlan(counts);
+        const nForeseen = this.#roster.foresee(counts, this.#executable.mostChained ?? 1);
+        const plan = this.#tryPlan(counts, nForeseen);
         if (plan !== null) return plan;
       }
     } catch (error) {
@@ -262,9 +263,9 @@ export class Scheduler {
   }
 
   /** Null when a request was at fault, which then has failed. */
-  #tryPlan(counts: ReadonlyMap<ScheduledRequest, number>): StepPlan | null {
+  #tryPlan(counts: ReadonlyMap<ScheduledRequest, number>, nForeseen: number): StepPlan | null {
     try {
-      return planStep(counts);
+      return planStep(counts, nForeseen);
     } catch (error) {
       if (!(error instanceof RequestFault)) throw error;
       this.#fail(error.request, error.cause);
@@ -275,9 +276,11 @@ export class Scheduler {
   async #runStep(plan: StepPlan): Promise<void> {
     this.#inFlight = plan;
     try {
-      const { heads } = await this.#executable.run(plan.step);
+      const [first, ...foreseen] = await runPlan(this.#executable, plan);
       this.#inFlight = null;
-      this.#complete(plan, heads);
+      this.#complete(plan, first?.heads ?? []);
+      for (const { heads } of foreseen)
+        for (const next of followUp(plan, heads)) this.#complete(next.plan, next.heads);
     } catch (error) {
       this.#inFlight = null;
       this.#failStep(plan, error);

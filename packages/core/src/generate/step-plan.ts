@@ -2,7 +2,8 @@
  * Packs rows of several requests into one Step, and divides the room of a step among prompts. Knows nothing of when or why
  * a request runs.
  */
-import type { HeadRequest, Step } from "../backend/step.ts";
+import type { Executable } from "../backend/backend.ts";
+import type { HeadRequest, HeadResult, Step, StepResult } from "../backend/step.ts";
 import { BitNetError } from "../base/errors.ts";
 import type { PagedSequence } from "../model/paged-cache.ts";
 import type { ScheduledRequest } from "./scheduled.ts";
@@ -22,6 +23,17 @@ export interface PlannedRows {
 export interface StepPlan {
   readonly step: Step;
   readonly parts: readonly PlannedRows[];
+  /** Steps that may follow on it at once, itself included: one row of each request, whose tokens can be foreseen. */
+  readonly nForeseen: number;
+}
+
+/** Rows of a request that a step has run: those before `end` count, and their heads' answers. */
+export interface SettledRows {
+  readonly request: ScheduledRequest;
+  readonly end: number;
+  readonly heads: readonly HeadResult[];
+  /** Why no token can be chosen. */
+  readonly error: { value: unknown } | null;
 }
 
 /** One request cannot say what it needs; the others can go on without it. */
@@ -46,7 +58,7 @@ function headsOf(request: ScheduledRequest, from: number, count: number, row: nu
  * @param counts Rows to run per request; every request holds pages for them.
  * @throws RequestFault when asking a request fails, such as in a caller's mask.
  */
-export function planStep(counts: ReadonlyMap<ScheduledRequest, number>): StepPlan {
+export function planStep(counts: ReadonlyMap<ScheduledRequest, number>, nForeseen = 1): StepPlan {
   const nRows = [...counts.values()].reduce((sum, count) => sum + count, 0);
   const tokens = new Int32Array(nRows);
   const positions = new Int32Array(nRows);
@@ -76,7 +88,36 @@ export function planStep(counts: ReadonlyMap<ScheduledRequest, number>): StepPla
     if (sequence.copy !== null) pageCopies.push(sequence.copy.from, sequence.copy.to);
   }
   const copies = pageCopies.length > 0 ? { pageCopies: Int32Array.from(pageCopies) } : {};
-  return { step: { tokens, positions, sequences, ...adapters, pageTables, heads, ...copies }, parts };
+  return {
+    step: { tokens, positions, sequences, ...adapters, pageTables, heads, ...copies },
+    parts,
+    nForeseen,
+  };
+}
+
+/** Runs a plan, and the foreseen steps behind it where the executable offers that; the results in order. */
+export async function runPlan(
+  executable: Executable,
+  { step, nForeseen }: StepPlan,
+): Promise<readonly StepResult[]> {
+  return nForeseen > 1 && executable.runChain !== undefined
+    ? executable.runChain(step, nForeseen)
+    : [await executable.run(step)];
+}
+
+/**
+ * A step that has followed on a foreseen one, for those of its requests that still run, with their answers; none when all have ended.
+ * @param heads Answers for every request of `plan`.
+ */
+export function followUp(
+  { parts }: StepPlan,
+  heads: readonly HeadResult[],
+): { plan: StepPlan; heads: HeadResult[] }[] {
+  const isRunning = parts.map(({ request }) => request.state === "running");
+  const running = parts.filter((_, i) => isRunning[i]);
+  if (running.length === 0) return [];
+  const plan = planStep(new Map(running.map(({ request }) => [request, 1])));
+  return [{ plan, heads: heads.filter((_, i) => isRunning[i]) }];
 }
 
 /**

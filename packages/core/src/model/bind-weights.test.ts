@@ -165,7 +165,7 @@ describe("a weight that does not fit", () => {
       );
       expect(error.code).toBe("FORMAT_UNSUPPORTED");
       expect(error.message).toBe(
-        `tensor "w.weight" is stored as ${type}, expected one of f32, f16, bf16, q8_0, q6_k, q4_0, q4_k`,
+        `tensor "w.weight" is stored as ${type}, expected one of f32, f16, bf16, q8_0, q6_k, q4_0, q4_k, q5_k`,
       );
     },
   );
@@ -270,6 +270,22 @@ describe("a packed weight of Hugging Face", () => {
     expect(ternaryOf(program).scale).toEqual({ kind: "tensor", value: 1.375 });
   });
 
+  it.each([[8], [8, 1]])("takes one scale for each row from it: %j", async (...shape) => {
+    const values = [1, 2, 4, 8, 0.5, 0.25, 3, 5];
+    const scales = scaleOf("f32", shape, floats("f32", values));
+    expect(ternaryOf(await bindTernary([8, 48], [weight, scales])).scale).toEqual({
+      kind: "row",
+      values: Float32Array.from(values),
+    });
+    const divided = await bindTernary([8, 48], [weight, scales], { weightScale: "divides" });
+    expect(ternaryOf(divided).scale).toEqual({
+      kind: "row",
+      values: Float32Array.from(values, (value) => 1 / value),
+    });
+    const equal = scaleOf("f32", shape, floats("f32", values.fill(1.5)));
+    expect(ternaryOf(await bindTernary([8, 48], [weight, equal])).scale).toEqual({ kind: "tensor", value: 1.5 });
+  });
+
   it.each([3, 0.1, 7.0312e5])(
     "of a file whose scales divide has the reciprocal of %d, rounded to f32",
     async (value) => {
@@ -286,7 +302,7 @@ describe("a packed weight of Hugging Face", () => {
 
   it.each<[string, TensorInfo[], string]>([
     ["missing", [], "nothing"],
-    ["one per row", [scaleOf("f32", [8], new Uint8Array(32))], "f32 [8]"],
+    ["one per column", [scaleOf("f32", [48], new Uint8Array(192))], "f32 [48]"],
     ["empty", [scaleOf("f32", [0], new Uint8Array(0))], "f32 [0]"],
     ["of integers", [scaleOf("i8", [1], new Uint8Array(1))], "i8 [1]"],
     [
@@ -298,7 +314,7 @@ describe("a packed weight of Hugging Face", () => {
     const error = await errorOf(bindTernary([8, 48], [weight, ...scales]));
     expect(error.code).toBe("MODEL_INVALID");
     expect(error.message).toBe(
-      `tensor "w.weight" needs a single number "w.weight_scale" beside it, found ${found}`,
+      `tensor "w.weight" needs a single number, or one for each row, "w.weight_scale" beside it, found ${found}`,
     );
   });
 

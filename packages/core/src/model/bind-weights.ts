@@ -30,6 +30,7 @@ import type { ModelConfig } from "./model-config.ts";
 import type { Recording, WeightRequest } from "./recorder.ts";
 import type { RopeShape } from "./rope-scaling.ts";
 import { ropeTable } from "./rope-table.ts";
+import { readDivisors, withRopeTensors } from "./rope-tensors.ts";
 import { refuseUnread } from "./unread-tensors.ts";
 import {
   checkScale,
@@ -37,6 +38,7 @@ import {
   isOneOf,
   masterTypes,
   readNumber,
+  readNumbers,
   readTailScale,
   scaleName,
 } from "./weight-scales.ts";
@@ -152,31 +154,8 @@ class Binder {
     divisors,
   }: Extract<WeightRequest, { kind: "ropeTable" }>): Promise<RopeShape> {
     if (divisors === null) return shape;
-    const half = shape.headDim / 2;
-    const tensor = this.find({ name: divisors, rows: 1, cols: half });
-    if (shape.scaling !== null)
-      throw new BitNetError(
-        "MODEL_UNSUPPORTED",
-        `tensor "${tensor.name}" divides rotations that the configuration stretches as well (${shape.scaling.type}); only one of them is supported`,
-      );
-    if (tensor.type !== "f32") throw wrongType(tensor, "f32");
-    const factors = new Float32Array(half);
-    widenRows("f32", await readTensor(tensor), half, 0, 1, factors);
-    const wrong = factors.findIndex((factor) => !(factor > 0 && Number.isFinite(factor)));
-    if (wrong >= 0)
-      throw new BitNetError(
-        "MODEL_INVALID",
-        `tensor "${tensor.name}": divisor ${wrong} is ${factors[wrong]}`,
-      );
-    const list = Array.from(factors);
-    const scaling = {
-      type: "longrope",
-      originalContext: shape.contextLength,
-      shortFactors: list,
-      longFactors: list,
-      attentionFactor: 1,
-    } as const;
-    return { ...shape, scaling };
+    const cols = shape.headDim / 2;
+    return withRopeTensors(shape, divisors, (name) => readDivisors(this.find({ name, rows: 1, cols })));
   }
 
   private find({ name, rows, cols }: { name: string; rows: number; cols: number }): TensorInfo {
@@ -205,12 +184,12 @@ class Binder {
   ): Promise<DenseTensor> {
     if (isGroupPacking(tensor.type) && plus === 0 && times === 1)
       return this.bindTernaryTable(tensor, tensor.type, { rows, cols });
-    if (!isOneOf<DenseType>(tensor.type, denseTypes))
-      throw wrongType(tensor, `one of ${denseTypes.join(", ")}`);
-    if (plus !== 0 || times !== 1) {
+    if (!isOneOf<DenseType>(tensor.type, denseTypes) && tensor.type !== "q5_k")
+      throw wrongType(tensor, `one of ${denseTypes.join(", ")}, q5_k`);
+    if (tensor.type === "q5_k" || plus !== 0 || times !== 1) {
       const values = new Float32Array(rows * cols);
       widenRows(tensor.type, await readTensor(tensor), cols, 0, rows, values);
-      for (let i = 0; i < values.length; i++)
+      for (let i = 0; i < values.length && (plus !== 0 || times !== 1); i++)
         values[i] = Math.fround((values[i] as number) + plus) * Math.fround(times);
       const source = this.addBytes(tensor.name, new Uint8Array(values.buffer));
       return { kind: "dense", type: "f32", source, offset: 0, rows, cols };
@@ -275,17 +254,18 @@ class Binder {
     const { isProduct, scale, unpackRows } = ternarised;
     if (!isProduct && !this.files.floatsAreMasters) throw fullPrecision(tensor);
     // Trits as floats: what saving a packed checkpoint that was unpacked in memory leaves behind.
-    const areTrits = hasScale && isProduct && scale.value === 1;
+    const areTrits = hasScale && isProduct && scale.kind === "tensor" && scale.value === 1;
     return { unpackRows, scale: areTrits ? await this.separateScale(tensor) : scale };
   }
 
   /** The `weight_scale` tensor beside a packed one. */
   private async separateScale(tensor: TensorInfo): Promise<Scale> {
-    const stored = await readNumber(this.tensor(scaleName(tensor)), tensor);
-    return {
-      kind: "tensor",
-      value: this.files.weightScale === "multiplies" ? stored : Math.fround(1 / stored),
-    };
+    const stored = await readNumbers(this.tensor(scaleName(tensor)), tensor, matrixShape(tensor.shape).rows);
+    const values = this.files.weightScale === "multiplies" ? stored : stored.map((value) => 1 / value);
+    const [first = Number.NaN] = values;
+    return values.every((value) => value === first)
+      ? { kind: "tensor", value: first }
+      : { kind: "row", values };
   }
 
   /** llama.cpp's converter keeps the scale of a ternary weight beside it, and trits alone in the weight. */

@@ -13,6 +13,7 @@ export const bitnetB158: Family = {
   isTied: null,
   ggufPairing: "half",
   floatsAreMasters: true,
+  isWeightOnly: false,
   pooling: "mean",
   chatTemplate: "bitnet",
   layerNames: {

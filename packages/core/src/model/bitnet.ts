@@ -13,6 +13,7 @@ export const bitnet: Family = {
   isTied: null,
   ggufPairing: "half",
   floatsAreMasters: true,
+  isWeightOnly: false,
   pooling: "mean",
   chatTemplate: null,
   layerNames: {

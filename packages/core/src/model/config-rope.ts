@@ -1,4 +1,5 @@
 /** Reads how rotations are scaled, under the names of either kind of file. Knows no architecture. */
+import { log64 } from "../base/elementary64.ts";
 import { FieldReader, limits, show, thetaRange } from "./config-fields.ts";
 import type { RopeScaling } from "./rope-scaling.ts";
 
@@ -139,10 +140,21 @@ export function readGgufRopeScaling(
   const reader = new FieldReader((name) => find(key(name)), key, problems);
   const type = find(key("rope.scaling.type")) ?? "linear";
   if (type === "none") return null;
+  const attentionFactor = reader.number("rope.scaling.attn_factor", positive, 1);
+  if (type === "longrope") {
+    const context = reader.integer("context_length", limits.contextLength);
+    const originalContext = reader.integer("rope.scaling.original_context_length", limits.contextLength, context);
+    return { type: "longrope-tensors", originalContext, attentionFactor };
+  }
   if (type !== "linear" && type !== "yarn") {
     problems.push(`${key("rope.scaling.type")} ${show(type)} is not supported`);
     return null;
   }
+  const multiplier = find(key("rope.scaling.yarn_log_multiplier")) ?? 0;
+  if (multiplier !== 0)
+    problems.push(`${key("rope.scaling.yarn_log_multiplier")} ${show(multiplier)} is not supported`);
+  if (type === "linear" && attentionFactor !== 1)
+    problems.push(`${key("rope.scaling.attn_factor")} ${attentionFactor} is not supported beside linear scaling`);
   const name = find(key("rope.scaling.factor")) === undefined ? "rope.scale_linear" : "rope.scaling.factor";
   const value = find(key(name)) ?? 1;
   if (type === "linear" && (value === 1 || value === 0)) return null;
@@ -154,7 +166,8 @@ export function readGgufRopeScaling(
     originalContext: reader.integer("rope.scaling.original_context_length", limits.contextLength),
     betaFast: reader.number("rope.scaling.yarn_beta_fast", positive, 32),
     betaSlow: reader.number("rope.scaling.yarn_beta_slow", positive, 1),
-    attentionFactor: null,
+    // In GGUF files it multiplies the usual one.
+    attentionFactor: attentionFactor === 1 ? null : attentionFactor * (0.1 * log64(factor) + 1),
   };
 }
 

@@ -102,6 +102,19 @@ describe("GGUF", () => {
     });
   });
 
+  it("takes lists for each layer whose numbers are all the same, and says which are not", () => {
+    const lists = {
+      [key("attention.head_count")]: new Int32Array(30).fill(20),
+      [key("attention.head_count_kv")]: new BigUint64Array(30).fill(5n),
+      [key("feed_forward_length")]: new Uint32Array(30).fill(6912),
+    };
+    expect(gguf(lists)).toEqual(parsed);
+    const uneven = { [key("attention.head_count_kv")]: Int32Array.from([5, 4]) };
+    expect(problemsOf(() => gguf(uneven))).toEqual([
+      `${key("attention.head_count_kv")} is an array, expected an integer from 1 to 4096`,
+    ]);
+  });
+
   it("does without what it can know otherwise", () => {
     const sparse = gguf({
       "general.name": undefined,
@@ -231,7 +244,15 @@ describe("GGUF", () => {
   });
 
   it.each([
-    [{ "rope.scaling.type": "longrope" }, 'rope.scaling.type "longrope" is not supported'],
+    [{ "rope.scaling.type": "su" }, 'rope.scaling.type "su" is not supported'],
+    [
+      { "rope.scaling.type": "longrope", "rope.scaling.attn_factor": 0 },
+      "rope.scaling.attn_factor is 0, expected a positive number",
+    ],
+    [
+      { "rope.scaling.factor": 2, "rope.scaling.attn_factor": 1.5 },
+      "rope.scaling.attn_factor 1.5 is not supported beside linear scaling",
+    ],
     [{ "rope.scaling.type": 3 }, "rope.scaling.type 3 is not supported"],
     [{ "rope.scale_linear": 0.5 }, "rope.scale_linear is 0.5, expected a number from 1 to 10^6"],
     [
@@ -249,6 +270,14 @@ describe("GGUF", () => {
       { type: "linear", factor: 4 },
     ],
     [{ "rope.scale_linear": 2 }, { type: "linear", factor: 2 }],
+    [
+      { "rope.scaling.type": "longrope", "rope.scaling.original_context_length": 64, "rope.scaling.attn_factor": 1.25 },
+      { type: "longrope-tensors", originalContext: 64, attentionFactor: 1.25 },
+    ],
+    [
+      { "rope.scaling.type": "yarn", "rope.scaling.factor": 1, "rope.scaling.original_context_length": 64, "rope.scaling.attn_factor": 2 },
+      { type: "yarn", factor: 1, originalContext: 64, betaFast: 32, betaSlow: 1, attentionFactor: 2 },
+    ],
     [
       { "rope.scaling.type": "yarn", "rope.scaling.factor": 4, "rope.scaling.original_context_length": 1024 },
       { type: "yarn", factor: 4, originalContext: 1024, betaFast: 32, betaSlow: 1, attentionFactor: null },

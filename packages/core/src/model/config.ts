@@ -31,7 +31,8 @@ export function parseGgufConfig(
   const family = familyNamed("gguf", architecture);
   if (family === undefined) throw unsupported(fileName, architecture, knownArchitectures.gguf);
   const key = (name: string) => `${architecture}.${name}`;
-  const reader = new FieldReader((name) => fields.get(key(name)), key);
+  const layers = Number(fields.get(key("block_count")));
+  const reader = new FieldReader((name) => sameInAllLayers(fields.get(key(name)), layers), key);
   const { problems } = reader;
   const hiddenSize = reader.integer("embedding_length", limits.hiddenSize);
   const nHeads = reader.integer("attention.head_count", limits.nHeads);
@@ -73,6 +74,13 @@ export function parseGgufConfig(
       find: (name) => fields.get(key(name)),
     }),
   });
+}
+
+/** Converters write some numbers once for each layer; where all are equal, that is the number. */
+function sameInAllLayers(value: unknown, nLayers: number): unknown {
+  if (!ArrayBuffer.isView(value) || value instanceof DataView) return value;
+  const list = value as unknown as ArrayLike<number | bigint>;
+  return list.length === nLayers && Array.from(list).every((n) => n === list[0]) ? list[0] : value;
 }
 
 /** @throws BitNetError MODEL_UNSUPPORTED or MODEL_INVALID. */

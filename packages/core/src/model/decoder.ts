@@ -5,6 +5,7 @@
 import type { BufferId } from "../backend/program.ts";
 import type { ModelConfig } from "./model-config.ts";
 import { Recorder, type Recording } from "./recorder.ts";
+import { ropeTensorsOf } from "./rope-tensors.ts";
 
 export interface DecoderTraits {
   /** An RMSNorm before each output projection ("sub-norm"). */
@@ -60,7 +61,7 @@ class Decoder {
     const { hiddenSize, vocabSize, normEps: eps } = config;
     const embedding = m.dense("token_embd", vocabSize, hiddenSize);
     const { slidingWindow, headDim, ropeTheta: theta, ropeScaling: scaling } = config;
-    const divisors = this.has("rope_freqs") ? "rope_freqs" : null;
+    const divisors = ropeTensorsOf(scaling, this.has);
     const table = m.ropeTable("rope_table", { headDim, theta, scaling }, divisors);
     const localTable = slidingWindow
       ? m.ropeTable("local_rope_table", { headDim, theta: slidingWindow.ropeTheta, scaling: null })

@@ -51,6 +51,8 @@ export interface Family {
    * has to be said by the file (`quantization_config`).
    */
   readonly floatsAreMasters: boolean;
+  /** Activations were 16 bit in training, whatever the files' packing. */
+  readonly isWeightOnly: boolean;
   /** How embeddings are made where the files do not say; of models with norms inside their projections it is `last`. */
   readonly pooling: Pooling;
   /** The chat template where the files have none. */

@@ -33,6 +33,7 @@ export const gemma3: Family = {
   isTied: true,
   ggufPairing: "half",
   floatsAreMasters: false,
+  isWeightOnly: false,
   pooling: "mean",
   chatTemplate: null,
   layerNames: {

@@ -13,6 +13,7 @@ export const llama: Family = {
   isTied: false,
   ggufPairing: "adjacent",
   floatsAreMasters: false,
+  isWeightOnly: false,
   pooling: "mean",
   chatTemplate: null,
   layerNames: llamaNames,

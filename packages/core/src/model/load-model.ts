@@ -82,13 +82,14 @@ function refuseUnexplained(json: unknown, tensors: ReadonlyMap<string, TensorInf
 }
 
 /**
- * Models whose activations were 16 bit in training are known by their weights: packings with a scale for each group, and products of trits
- * in the floats of a Hugging Face folder that says nothing of quantisation.
+ * Models whose activations were 16 bit in training are known by their family or by their weights: packings with a scale for each group, and
+ * products of trits in the floats of a Hugging Face folder that says nothing of quantisation.
  */
 function withActivations(config: ModelConfig, weight: TensorInfo | undefined, isHf: boolean): ModelConfig {
   const isGrouped = isGroupPacking(weight?.type);
   const isFloat = isHf && ["f32", "f16", "bf16"].some((type) => type === weight?.type);
-  return isGrouped || (isFloat && !config.floatsAreMasters)
+  const { isWeightOnly } = familyOf(config);
+  return isGrouped || isWeightOnly || (isFloat && !config.floatsAreMasters)
     ? Object.freeze({ ...config, activationGroup: 128 })
     : config;
 }

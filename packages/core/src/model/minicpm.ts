@@ -18,6 +18,7 @@ export const minicpm: Family = {
   isTied: null,
   ggufPairing: "adjacent",
   floatsAreMasters: false,
+  isWeightOnly: true,
   pooling: "mean",
   chatTemplate: null,
   layerNames: llamaNames,

@@ -9,6 +9,7 @@ const shared = {
   isTied: false,
   ggufPairing: "half",
   floatsAreMasters: false,
+  isWeightOnly: false,
   pooling: "last",
   chatTemplate: null,
 } as const;

@@ -5,6 +5,7 @@
 import type { BufferDecl, BufferId, Op } from "../backend/program.ts";
 import type { ModelConfig } from "./model-config.ts";
 import type { RopeShape } from "./rope-scaling.ts";
+import type { RopeTensors } from "./rope-tensors.ts";
 
 /** A weight that a recording asks for; `name` is the GGUF tensor name without ".weight". */
 export type WeightRequest =
@@ -25,8 +26,8 @@ export type WeightRequest =
       kind: "ropeTable";
       name: string;
       shape: RopeShape;
-      /** A weight [headDim / 2] that the frequencies are divided by; null: none. */
-      divisors: string | null;
+      /** Weights [headDim / 2] that the frequencies are divided by; null: none. */
+      divisors: RopeTensors | null;
     };
 
 export interface Recording {
@@ -54,7 +55,7 @@ export class Recorder {
     return this.addBuffer({ class: "request", kind: "dense", name, rows, cols, plus, times });
   }
 
-  ropeTable(name: string, shape: Omit<RopeShape, "contextLength">, divisors: string | null = null): BufferId {
+  ropeTable(name: string, shape: Omit<RopeShape, "contextLength">, divisors: RopeTensors | null = null): BufferId {
     const { contextLength } = this.recording;
     const whole = { ...shape, contextLength };
     return this.addBuffer({ class: "request", kind: "ropeTable", name, shape: whole, divisors });

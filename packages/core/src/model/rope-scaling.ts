@@ -3,6 +3,7 @@
  * Linear: "Extending Context Window" (Chen et al., 2023). Dynamic NTK and Llama 3: transformers' `modeling_rope_utils`. YaRN: Peng et al., 2023, section 3.
  */
 import { log64, pow64 } from "../base/elementary64.ts";
+import { BitNetError } from "../base/errors.ts";
 
 export type RopeScaling =
   | { readonly type: "linear"; readonly factor: number }
@@ -31,7 +32,9 @@ export type RopeScaling =
       readonly shortFactors: readonly number[];
       readonly longFactors: readonly number[];
       readonly attentionFactor: number;
-    };
+    }
+  /** The same, its divisors in the tensors `rope_factors_short` and `rope_factors_long` of a GGUF file (`rope-tensors.ts` reads them). */
+  | { readonly type: "longrope-tensors"; readonly originalContext: number; readonly attentionFactor: number };
 
 export interface RopeShape {
   contextLength: number;
@@ -80,6 +83,8 @@ export function ropeFrequencies(shape: RopeShape): RopeFrequencies {
         factor: scaling.attentionFactor,
       };
     }
+    case "longrope-tensors":
+      throw new BitNetError("INTERNAL", "rotations: the divisors of a file's tensors were not read");
   }
 }
 

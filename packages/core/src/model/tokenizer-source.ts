@@ -31,7 +31,9 @@ export function makeTokenizer(
   { vocabSize }: Pick<ModelConfig, "vocabSize">,
 ): Tokenizer {
   const tokenizer =
-    source.kind === "gguf" ? tokenizerFromGguf(source.fields) : tokenizerFromJson(source.files);
+    source.kind === "gguf"
+      ? tokenizerFromGguf(source.fields)
+      : tokenizerFromJson(withoutRowless(source.files, vocabSize));
   if (tokenizer.vocabSize > vocabSize) {
     throw new BitNetError(
       "MODEL_INVALID",
@@ -40,6 +42,17 @@ export function makeTokenizer(
     );
   }
   return tokenizer;
+}
+
+/** Added tokens for which the model has no embedding, such as padding that training never saw, are no tokens: their text is text. */
+function withoutRowless(files: TokenizerJsonFiles, vocabSize: number): TokenizerJsonFiles {
+  const { tokenizer } = files;
+  const added = (tokenizer as { added_tokens?: unknown } | null)?.added_tokens;
+  if (!Array.isArray(added) || !added.some(({ id }) => id >= vocabSize)) return files;
+  return {
+    ...files,
+    tokenizer: { ...(tokenizer as object), added_tokens: added.filter(({ id }) => !(id >= vocabSize)) },
+  };
 }
 
 /** @throws BitNetError as `makeTokenizer`. */

@@ -6,7 +6,10 @@ const outer: Readonly<Record<string, string>> = {
   token_embd: "model.embed_tokens.weight",
   output_norm: "model.norm.weight",
   output: "lm_head.weight",
-  rope_freqs: "rope_freqs.weight", // only GGUF files have it
+  // Only GGUF files have these.
+  rope_freqs: "rope_freqs.weight",
+  rope_factors_short: "rope_factors_short.weight",
+  rope_factors_long: "rope_factors_long.weight",
 };
 
 /** `blk.3.attn_q` → `blk.3.attn_q.weight`; biases are named in full. */

@@ -1,7 +1,7 @@
 /** Scales of ternary weights as files keep them: in a tensor beside, in a tail, by groups; read and checked. */
 import { BitNetError } from "../base/errors.ts";
-import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
 import { readTensor, type TensorInfo, typeName } from "../formats/tensor.ts";
+import { widenRows } from "../packing/dense.ts";
 import { i2sTailBytes, readI2sScale } from "../packing/i2-s.ts";
 import type { Scale } from "../packing/packing.ts";
 import type { MasterType } from "../packing/ternarise.ts";
@@ -29,22 +29,32 @@ export function inWholeBlocks(tensor: TensorInfo, scale: Scale): Scale {
 
 /** The single number of a scale tensor. */
 export async function readNumber(scaleTensor: TensorInfo | undefined, weight: TensorInfo): Promise<number> {
-  if (
-    !scaleTensor ||
-    !isOneOf<MasterType>(scaleTensor.type, masterTypes) ||
-    scaleTensor.shape.some((n) => n !== 1)
-  ) {
+  const [number = Number.NaN] = await readNumbers(scaleTensor, weight, 1);
+  return number;
+}
+
+/** The numbers of a scale tensor: one, or one for each of `rows` ([rows], [rows, 1]). */
+export async function readNumbers(
+  scaleTensor: TensorInfo | undefined,
+  weight: TensorInfo,
+  rows: number,
+): Promise<Float32Array> {
+  const shape = scaleTensor?.shape ?? [];
+  const count = shape.reduce((product, n) => product * n, 1);
+  const isOne = count === 1;
+  const isPerRow = count === rows && shape[0] === rows;
+  if (!scaleTensor || !isOneOf<MasterType>(scaleTensor.type, masterTypes) || !(isOne || isPerRow)) {
     const name = scaleTensor?.name ?? scaleName(weight);
+    const wanted = rows === 1 ? "a single number" : "a single number, or one for each row,";
     throw new BitNetError(
       "MODEL_INVALID",
-      `tensor "${weight.name}" needs a single number "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${scaleTensor.shape.join(", ")}]` : "nothing"}`,
+      `tensor "${weight.name}" needs ${wanted} "${name}" beside it, found ${scaleTensor ? `${typeName(scaleTensor.type)} [${shape.join(", ")}]` : "nothing"}`,
       { details: { tensor: name } },
     );
   }
-  const bytes = await readTensor(scaleTensor);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (scaleTensor.type === "f32") return view.getFloat32(0, true);
-  return (scaleTensor.type === "f16" ? f16ToF32 : bf16ToF32)(view.getUint16(0, true));
+  const values = new Float32Array(count);
+  widenRows(scaleTensor.type, await readTensor(scaleTensor), count, 0, 1, values);
+  return values;
 }
 
 export function scaleName({ name }: TensorInfo): string {

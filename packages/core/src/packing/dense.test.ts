@@ -1,14 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
 import { denseByteLength, widenRows } from "./dense.ts";
-import type { DenseType } from "./packing.ts";
+import type { StoredDenseType } from "./packing.ts";
 
 function randomBytes(n: number): Uint8Array {
   return Uint8Array.from({ length: n }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 15);
 }
 
 /** Element e of a run, by the formats' definitions in exact arithmetic, rounded once. */
-const definitions: Record<DenseType, (view: DataView, e: number) => number> = {
+const definitions: Record<StoredDenseType, (view: DataView, e: number) => number> = {
   f32: (v, e) => v.getFloat32(4 * e, true),
   f16: (v, e) => f16ToF32(v.getUint16(2 * e, true)),
   bf16: (v, e) => bf16ToF32(v.getUint16(2 * e, true)),
@@ -42,9 +42,20 @@ const definitions: Record<DenseType, (view: DataView, e: number) => number> = {
     const q = run % 2 === 0 ? byte % 16 : byte >> 4;
     return f16ToF32(v.getUint16(at, true)) * scale * q - f16ToF32(v.getUint16(at + 2, true)) * least;
   },
+  q5_k(v, e) {
+    const at = 176 * (e >> 8);
+    const run = (e >> 5) % 8;
+    const packed = (i: number) => v.getUint8(at + 4 + i);
+    const scale = run < 4 ? packed(run) % 64 : (packed(run + 4) % 16) + 16 * (packed(run - 4) >> 6);
+    const least = run < 4 ? packed(run + 4) % 64 : (packed(run + 4) >> 4) + 16 * (packed(run) >> 6);
+    const byte = v.getUint8(at + 48 + 32 * Math.floor(run / 2) + (e % 32));
+    const fifth = Math.floor(v.getUint8(at + 16 + (e % 32)) / 2 ** run) % 2;
+    const q = (run % 2 === 0 ? byte % 16 : byte >> 4) + 16 * fifth;
+    return f16ToF32(v.getUint16(at, true)) * scale * q - f16ToF32(v.getUint16(at + 2, true)) * least;
+  },
 };
 
-const sizes: Record<DenseType, { cols: number; rowBytes: number }> = {
+const sizes: Record<StoredDenseType, { cols: number; rowBytes: number }> = {
   f32: { cols: 5, rowBytes: 20 },
   f16: { cols: 5, rowBytes: 10 },
   bf16: { cols: 5, rowBytes: 10 },
@@ -53,9 +64,10 @@ const sizes: Record<DenseType, { cols: number; rowBytes: number }> = {
   q6_k: { cols: 512, rowBytes: 420 },
   trits: { cols: 384, rowBytes: 102 },
   q4_k: { cols: 512, rowBytes: 288 },
+  q5_k: { cols: 512, rowBytes: 352 },
 };
 
-describe.each(Object.keys(sizes) as DenseType[])("%s", (type) => {
+describe.each(Object.keys(sizes) as StoredDenseType[])("%s", (type) => {
   const { cols, rowBytes } = sizes[type];
   const rows = 7;
   const bytes = randomBytes(rows * rowBytes + 1).subarray(1); // unaligned

@@ -6,10 +6,10 @@
 import { BitNetError } from "../base/errors.ts";
 import { f16ToF32 } from "../base/float16.ts";
 import { checkRows } from "./bounds.ts";
-import type { DenseType } from "./packing.ts";
+import type { StoredDenseType } from "./packing.ts";
 
 /** Elements and bytes of one block; plain types have blocks of one element. */
-const blocks: Readonly<Record<DenseType, { elements: number; bytes: number }>> = {
+const blocks: Readonly<Record<StoredDenseType, { elements: number; bytes: number }>> = {
   f32: { elements: 1, bytes: 4 },
   f16: { elements: 1, bytes: 2 },
   bf16: { elements: 1, bytes: 2 },
@@ -18,13 +18,14 @@ const blocks: Readonly<Record<DenseType, { elements: number; bytes: number }>> =
   q6_k: { elements: 256, bytes: 210 }, // u4 low[256], u2 high[256], i8 sub[16], f16 d
   trits: { elements: 128, bytes: 34 }, // f16 d, u2 q[128]: as PQ2_0
   q4_k: { elements: 256, bytes: 144 }, // f16 d, f16 dmin, u6 scales and minima [8], u4 q[256]
+  q5_k: { elements: 256, bytes: 176 }, // f16 d, f16 dmin, u6 scales and minima [8], u1 high[256], u4 low[256]
 };
 
 /**
  * Bytes of `nElements` consecutive elements.
  * @throws BitNetError FORMAT_UNSUPPORTED when they do not fill whole blocks.
  */
-export function denseByteLength(type: DenseType, nElements: number): number {
+export function denseByteLength(type: StoredDenseType, nElements: number): number {
   const { elements, bytes } = blocks[type];
   if (!Number.isSafeInteger(nElements) || nElements < 0 || nElements % elements !== 0) {
     throw new BitNetError(
@@ -42,7 +43,7 @@ export function denseByteLength(type: DenseType, nElements: number): number {
  * before the rows do, INVALID_ARGUMENT when `out` is too small.
  */
 export function widenRows(
-  type: DenseType,
+  type: StoredDenseType,
   bytes: Uint8Array,
   cols: number,
   firstRow: number,
@@ -65,7 +66,7 @@ export function widenRows(
 /** Widens all of `bytes` into all of `out`. */
 type Widen = (bytes: Uint8Array, out: Float32Array) => void;
 
-const widen: Readonly<Record<DenseType, Widen>> = {
+const widen: Readonly<Record<StoredDenseType, Widen>> = {
   f32: widenF32,
   f16: widenF16,
   bf16: widenBf16,
@@ -73,7 +74,8 @@ const widen: Readonly<Record<DenseType, Widen>> = {
   q4_0: widenQ4,
   q6_k: widenQ6,
   trits: widenTrits,
-  q4_k: widenQ4K,
+  q4_k: (bytes, out) => widenRuns(bytes, out, false),
+  q5_k: (bytes, out) => widenRuns(bytes, out, true),
 };
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -163,12 +165,15 @@ function widenTrits(bytes: Uint8Array, out: Float32Array): void {
 
 /**
  * Q4_K: a block is eight runs of 32 weights, each with a scale and a minimum of six bits; runs 2k and 2k + 1 are the low and the high halves of
- * bytes 32k … 32k + 31. All products are exact in f32, so that only the difference is rounded.
+ * bytes 32k … 32k + 31. Q5_K has 32 bytes before these, of whose byte l bit r is the fifth bit of weight l of run r. All products are exact in f32,
+ * so that only the difference is rounded.
  */
-function widenQ4K(bytes: Uint8Array, out: Float32Array): void {
+function widenRuns(bytes: Uint8Array, out: Float32Array, hasFifthBit: boolean): void {
   const view = viewOf(bytes);
+  const blockBytes = hasFifthBit ? 176 : 144;
+  const halves = hasFifthBit ? 48 : 16;
   for (let i = 0; i < out.length; i += 32) {
-    const block = Math.floor(i / 256) * 144;
+    const block = Math.floor(i / 256) * blockBytes;
     const run = (i / 32) % 8;
     const six = (at: number) => bytes[block + 4 + at] ?? 0;
     const [scale, least] =
@@ -178,8 +183,9 @@ function widenQ4K(bytes: Uint8Array, out: Float32Array): void {
     const d = f16ToF32(view.getUint16(block, true)) * scale;
     const minimum = f16ToF32(view.getUint16(block + 2, true)) * least;
     for (let l = 0; l < 32; l++) {
-      const pair = bytes[block + 16 + 32 * (run >> 1) + l] ?? 0;
-      out[i + l] = d * (run % 2 === 0 ? pair & 15 : pair >> 4) - minimum;
+      const pair = bytes[block + halves + 32 * (run >> 1) + l] ?? 0;
+      const fifth = hasFifthBit ? (((bytes[block + 16 + l] ?? 0) >> run) & 1) << 4 : 0;
+      out[i + l] = d * ((run % 2 === 0 ? pair & 15 : pair >> 4) | fifth) - minimum;
     }
   }
 }

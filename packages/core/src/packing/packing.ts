@@ -22,6 +22,9 @@ export type PackingId =
 /** Ordinary element types, for embeddings, heads and norms. */
 export type DenseType = "f32" | "f16" | "bf16" | "q8_0" | "q6_k" | "q4_0" | "trits" | "q4_k";
 
+/** Those that files may have: what no backend computes with is widened when it is loaded. */
+export type StoredDenseType = DenseType | "q5_k";
+
 /**
  * How stored trits become weights: `W = T · value`. A tensor has one value, or one per row, or one per group of `size`
  * consecutive columns (then `values` is [rows, cols / size] row-major).

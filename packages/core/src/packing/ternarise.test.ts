@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import type { Scale } from "./packing.ts";
 import { type MasterType, type TernariseOptions, ternarise } from "./ternarise.ts";
 
 const stored: Record<MasterType, { bytes: number; write: (v: DataView, i: number, x: number) => void }> = {
@@ -19,7 +20,12 @@ function trits(type: MasterType, weights: ArrayLike<number>, rows: number, optio
   const ternarised = ternarise(type, bytesOf(type, weights), shape, options);
   const out = new Int8Array(weights.length);
   ternarised.unpackRows(0, rows, out);
-  return { scale: ternarised.scale.value, trits: Array.from(out) };
+  return { scale: tensorValue(ternarised.scale), trits: Array.from(out) };
+}
+
+function tensorValue(scale: Scale): number {
+  if (scale.kind !== "tensor") throw new Error(`one scale was expected, found one for each ${scale.kind}`);
+  return scale.value;
 }
 
 describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
@@ -75,6 +81,25 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
     expect(found).toEqual({ scale: small, trits: [1, 0, -1, 0] });
   });
 
+  test("products may have a magnitude for each row, or for each 128 columns", () => {
+    const options = { mayBeProducts: true };
+    const inRows = Float32Array.from({ length: 30 }, (_, i) => ((i % 3) - 1) * (i < 20 ? 0.5 : 0.25));
+    const rows = ternarise(type, bytesOf(type, inRows), { rows: 3, cols: 10 }, options);
+    expect(rows).toMatchObject({ isProduct: true, scale: { kind: "row", values: Float32Array.of(0.5, 0.5, 0.25) } });
+    const scales = [0.5, 0.25, 2, 0, 0.5, 1]; // a group of zeros
+    const shape = { rows: 2, cols: 384 };
+    const inGroups = Float32Array.from({ length: 768 }, (_, i) => ((i % 3) - 1) * (scales[i >> 7] ?? 0));
+    const groups = ternarise(type, bytesOf(type, inGroups), shape, options);
+    expect(groups.scale).toEqual({ kind: "group", size: 128, values: Float32Array.from(scales) });
+    const out = new Int8Array(768);
+    groups.unpackRows(0, 2, out);
+    expect(out).toEqual(Int8Array.from(inGroups, Math.sign));
+    inGroups[700] = 3;
+    expect(ternarise(type, bytesOf(type, inGroups), shape, options).isProduct).toBe(false);
+    inGroups[700] = Number.NaN;
+    expect(() => ternarise(type, bytesOf(type, inGroups), shape, options)).toThrow(/NaN/);
+  });
+
   test("too few bytes are refused", () => {
     expect(() => ternarise(type, bytesOf(type, [1, 2, 3]), { rows: 2, cols: 2 })).toThrow(/found/);
   });
@@ -88,7 +113,7 @@ test("tensors of several slices and runs of rows give what single elements give"
   );
   const ternarised = ternarise("f32", bytesOf("f32", weights), shape);
   const mean = Math.fround(weights.reduce((sum, w) => sum + Math.abs(w), 0) / weights.length);
-  expect(ternarised.scale.value).toBe(mean);
+  expect(tensorValue(ternarised.scale)).toBe(mean);
   const inverse = Math.fround(1 / mean);
   const expected = Int8Array.from(weights, (w) => {
     const x = Math.fround(w * inverse);

@@ -12,12 +12,13 @@ import { checkRows } from "./bounds.ts";
 import type { RowUnpacker } from "./compute-layout.ts";
 import { denseByteLength, widenRows } from "./dense.ts";
 import type { Scale, TernaryShape } from "./packing.ts";
+import { productScale } from "./products.ts";
 
 /** Element types that master weights are stored in. */
 export type MasterType = "f32" | "f16" | "bf16";
 
 export interface Ternarised {
-  scale: Scale & { kind: "tensor" };
+  scale: Scale;
   /** Whether the weights were products of trits and the scale. */
   isProduct: boolean;
   /** Ternarises rows `[first, first + count)` into `out` [count, cols]. Reads the bytes given to `ternarise`. */
@@ -25,7 +26,7 @@ export interface Ternarised {
 }
 
 export interface TernariseOptions {
-  /** Take weights that are −v, 0 and v, and nothing else, for products: T = W / v, with the scale v. */
+  /** Take weights that are −v, 0 and v, and nothing else, with v of the tensor, of a row or of 128 columns, for products: T = W / v. */
   mayBeProducts?: boolean;
   /** Of binary models: two values, no zero. */
   isBinary?: boolean;
@@ -46,13 +47,17 @@ export function ternarise(
   { mayBeProducts = false, isBinary = false }: TernariseOptions = {},
 ): Ternarised {
   const nElements = shape.rows * shape.cols;
-  const product = mayBeProducts ? singleMagnitude(type, bytes, nElements) : null;
-  const scale = product ?? meanMagnitude(type, bytes, nElements);
-  const inverse = Math.fround(1 / (product ?? Math.max(scale, Math.fround(1e-5))));
+  const product = mayBeProducts ? productScale(type, bytes, shape) : null;
+  const found = product ?? { kind: "tensor", value: meanMagnitude(type, bytes, nElements) };
+  // Of products the sign says it all.
+  const inverse =
+    product === null && found.kind === "tensor"
+      ? Math.fround(1 / Math.max(found.value, Math.fround(1e-5)))
+      : Number.POSITIVE_INFINITY;
   const scratch = new Float32Array(Math.min(sliceElements, nElements));
   const split = isBinary && product === null ? mean(type, bytes, nElements) : null;
   return {
-    scale: { kind: "tensor", value: roundTo(type, scale) },
+    scale: found.kind === "tensor" ? { kind: "tensor", value: roundTo(type, found.value) } : found,
     isProduct: product !== null,
     unpackRows(first, count, out) {
       checkRows(type, shape, first, count, out.length);
@@ -70,22 +75,6 @@ export function ternarise(
       });
     },
   };
-}
-
-/** The one magnitude of all weights but the zeros; null when there are several, or none. */
-function singleMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): number | null {
-  let magnitude = 0;
-  for (let at = 0, length = 16; at < nElements; at += length, length = Math.min(2 * length, sliceElements)) {
-    // A short first slice: masters show two magnitudes at once.
-    const weights = new Float32Array(Math.min(length, nElements - at));
-    widenRows(type, bytes.subarray(denseByteLength(type, at)), weights.length, 0, 1, weights);
-    for (const weight of weights) {
-      if (weight === 0) continue;
-      if (magnitude === 0) magnitude = Math.abs(weight);
-      if (Math.abs(weight) !== magnitude) return null;
-    }
-  }
-  return magnitude > 0 && Number.isFinite(magnitude) ? magnitude : null;
 }
 
 function meanMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): number {

@@ -79,7 +79,7 @@ describe("GGUF tokenizer", () => {
       /scores: expected 262.*nothing/,
     ],
     ["no merges", { merges: byteStringsFrom([]) }, "TOKENIZER_INVALID", /merges: .*found none/],
-    ["another model", { model: "t5" }, "FORMAT_UNSUPPORTED", /found "t5"/],
+    ["another model", { model: "bert" }, "FORMAT_UNSUPPORTED", /t5 .unigram., found "bert"/],
     ["an unknown split rule", { pre: "tekken" }, "TOKENIZER_INVALID", /llama-bpe, .*gpt-2.*found "tekken"/],
     ["too few types", { tokenTypes: [1, 2] }, "TOKENIZER_INVALID", /expected 262 entries.*found 2/],
     ["an unknown type", { tokenTypes: types.map(() => 9) }, "TOKENIZER_INVALID", /token_type\[0\].*found 9/],

@@ -1,5 +1,5 @@
 /**
- * Reads a byte-level BPE or SentencePiece BPE tokenizer from the `tokenizer.ggml.*` metadata of a GGUF file. Takes plain values, so that it
+ * Reads a byte-level BPE, SentencePiece BPE or unigram tokenizer from the `tokenizer.ggml.*` metadata of a GGUF file. Takes plain values, so that it
  * knows nothing of the file's bytes.
  * Source of the keys, token types and names of split rules: the GGUF specification and llama.cpp's llama-vocab.cpp.
  */
@@ -14,7 +14,14 @@ import { BitNetError } from "../base/errors.ts";
 import { type AddedToken, maxAddedTokens } from "./added-tokens.ts";
 import { isControlName, turnEndsByName } from "./control-names.ts";
 import { asArray, asFlag, asId, asString, isAbsent, type Located, mismatch } from "./json-value.ts";
-import { inOrder, prepend, replaceAll, toNormalForm, visibleSpace } from "./normalise.ts";
+import {
+  inOrder,
+  prepend,
+  replaceAll,
+  toNormalForm,
+  visibleSpace,
+  withoutOuterSpaces,
+} from "./normalise.ts";
 import { byteOfToken } from "./pipeline.ts";
 import { pieceScanner, type SplitRule } from "./split.ts";
 import { createTokenizer, type Tokenizer, type TokenizerParts } from "./tokenizer.ts";
@@ -37,6 +44,9 @@ export interface GgufTokenizerFields {
   readonly addBos?: boolean | undefined; // add_bos_token
   readonly addEos?: boolean | undefined; // add_eos_token
   readonly addSpacePrefix?: boolean | undefined; // add_space_prefix
+  readonly removeExtraSpaces?: boolean | undefined; // remove_extra_whitespaces
+  /** A table by which SentencePiece changes characters; not read yet. */
+  readonly hasCharacterMap?: boolean | undefined; // precompiled_charsmap
 }
 
 /** llama.cpp's names of split rules. */
@@ -64,9 +74,12 @@ const sentencePieceModels: ReadonlyMap<string, boolean> = new Map([
   ["gemma3", false],
 ]);
 
+/** GGUF's name of SentencePiece's unigram vocabularies: those of T5 were the first. */
+export const unigramModel = "t5";
+
 /** Whether texts get a space in front, where the vocabulary is SentencePiece's; null where it is another kind. */
 export function ggufPrefixesSpace({ model, addSpacePrefix }: GgufTokenizerFields): boolean | null {
-  const usual = sentencePieceModels.get(model);
+  const usual = model === unigramModel ? false : sentencePieceModels.get(model);
   return usual === undefined ? null : (addSpacePrefix ?? usual);
 }
 
@@ -109,7 +122,13 @@ export function ggufTokenizerFields(metadata: { get(key: string): unknown }): Gg
     addBos: flag("add_bos_token"),
     addEos: flag("add_eos_token"),
     addSpacePrefix: flag("add_space_prefix"),
+    removeExtraSpaces: flag("remove_extra_whitespaces"),
+    hasCharacterMap: hasElements(field("precompiled_charsmap").value),
   };
+}
+
+function hasElements(value: unknown): boolean {
+  return ArrayBuffer.isView(value) ? value.byteLength > 0 : Array.isArray(value) && value.length > 0;
 }
 
 function asByteStrings(located: Located): ByteStrings {
@@ -146,15 +165,16 @@ export function tokenizerFromGguf(fields: GgufTokenizerFields): Tokenizer {
     added,
     bosId: fields.bosId ?? null,
     eosIds: readEos(fields, added),
-    endId: fields.addEos === true ? (fields.eosId ?? null) : null,
+    endId: (fields.addEos ?? fields.model === unigramModel) ? (fields.eosId ?? null) : null,
   };
   if (fields.model === "gpt2") return createTokenizer({ ...shared, ...readByteLevel(fields, kinds) });
   if (prefixesSpace !== undefined)
     return createTokenizer({ ...shared, ...readSentencePiece(fields, kinds, prefixesSpace) });
+  if (fields.model === unigramModel) return createTokenizer({ ...shared, ...readUnigram(fields, kinds) });
   throw new BitNetError(
     "FORMAT_UNSUPPORTED",
     `gguf: tokenizer.ggml.model: expected "gpt2" (byte-level BPE) or ${[...sentencePieceModels.keys()].join(", ")} ` +
-      `(SentencePiece), found ${JSON.stringify(fields.model.slice(0, 80))}`,
+      `(SentencePiece BPE) or ${unigramModel} (unigram), found ${JSON.stringify(fields.model.slice(0, 80))}`,
     { details: { model: fields.model } },
   );
 }
@@ -186,13 +206,63 @@ function readByteLevel({ pre, merges, addBos }: GgufTokenizerFields, kinds: Uint
 }
 
 function readSentencePiece(fields: GgufTokenizerFields, kinds: Uint8Array, prefixes: boolean): VariantParts {
-  const { tokens, scores, tokenTypes, addBos = true, addSpacePrefix = prefixes } = fields;
-  if (scores === undefined || scores.length !== tokens.count) {
+  const { addBos = true, addSpacePrefix = prefixes } = fields;
+  const scores = readScores(fields);
+  const unknownId = readUnknown(fields, kinds);
+  const changes = [replaceAll(" ", visibleSpace)];
+  if (addSpacePrefix) changes.unshift(prepend(" "));
+  return {
+    spelling: "plain",
+    pipeline: { normalise: inOrder(changes), prepare: null, steps: [] },
+    decoding: { showsSpaces: true, leading: addSpacePrefix ? "dropped" : "kept" },
+    model: { kind: "scored-bpe", scores, unknownId },
+    addBos,
+  };
+}
+
+function readUnigram(fields: GgufTokenizerFields, kinds: Uint8Array): VariantParts {
+  if (fields.hasCharacterMap === true) {
     throw new BitNetError(
-      "TOKENIZER_INVALID",
-      `gguf: tokenizer.ggml.scores: expected ${tokens.count} entries, one a token, found ${scores?.length ?? "nothing"}`,
+      "FORMAT_UNSUPPORTED",
+      "gguf: tokenizer.ggml.precompiled_charsmap: changes of characters by a table are not supported, and without them the tokens would be others",
     );
   }
+  const { addBos = false, addSpacePrefix = false, removeExtraSpaces = false } = fields;
+  const scores = readScores(fields);
+  const unknownId = readUnknown(fields, kinds);
+  if (unknownId === null) {
+    throw new BitNetError(
+      "TOKENIZER_INVALID",
+      "gguf: tokenizer.ggml.unknown_token_id: a unigram vocabulary needs a token for unknown characters, found none",
+    );
+  }
+  const changes = [replaceAll(" ", visibleSpace)];
+  if (addSpacePrefix) changes.unshift(prepend(" "));
+  if (removeExtraSpaces) changes.unshift(withoutOuterSpaces, (text) => text.replace(/ {2,}/g, " "));
+  // The unlikeliest token that text can become says how unlikely unknown characters are; others have no say.
+  const reachable = Float64Array.from(kinds, (kind, id) =>
+    kind === tokenKind.ordinary ? (scores[id] ?? Number.NaN) : 0,
+  );
+  return {
+    spelling: "plain",
+    pipeline: { normalise: inOrder(changes), prepare: null, steps: [] },
+    decoding: { showsSpaces: true, leading: addSpacePrefix ? "dropped" : "kept" },
+    model: { kind: "unigram", scores: reachable, unknownId, findsWrittenBytes: false },
+    addBos,
+  };
+}
+
+function readScores({ scores, tokens }: GgufTokenizerFields): ArrayLike<number> {
+  if (scores !== undefined && scores.length === tokens.count) return scores;
+  throw new BitNetError(
+    "TOKENIZER_INVALID",
+    `gguf: tokenizer.ggml.scores: expected ${tokens.count} entries, one a token, found ${scores?.length ?? "nothing"}`,
+  );
+}
+
+/** The token for what no other stands for. Where the file has no types, tokens of bytes are known by their text, which changes `kinds`. */
+function readUnknown(fields: GgufTokenizerFields, kinds: Uint8Array): number | null {
+  const { tokens, tokenTypes } = fields;
   let unknownId = fields.unknownId ?? null;
   for (let id = 0; id < tokens.count; id++) {
     if (tokenTypes === undefined && byteOfToken(byteStringAt(tokens, id)) !== null)
@@ -205,15 +275,7 @@ function readSentencePiece(fields: GgufTokenizerFields, kinds: Uint8Array, prefi
       `gguf: tokenizer.ggml.unknown_token_id: expected below ${tokens.count}, found ${unknownId}`,
     );
   }
-  const changes = [replaceAll(" ", visibleSpace)];
-  if (addSpacePrefix) changes.unshift(prepend(" "));
-  return {
-    spelling: "plain",
-    pipeline: { normalise: inOrder(changes), prepare: null, steps: [] },
-    decoding: { showsSpaces: true, leading: addSpacePrefix ? "dropped" : "kept" },
-    model: { kind: "scored-bpe", scores, unknownId },
-    addBos,
-  };
+  return unknownId;
 }
 
 function readSplitRule(pre: string | undefined): SplitRule {

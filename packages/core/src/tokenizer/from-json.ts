@@ -113,7 +113,7 @@ function readUnigram(model: Located, { list }: VocabEntries, { tokens }: TokenTa
   if (unknownId >= list.length) mismatch(unknown, `below ${list.length}`);
   // Added tokens beyond the vocabulary are never found by probability.
   const scores = Float64Array.from(tokens, (_, id) => list[id]?.score ?? 0);
-  return { kind: "unigram", scores, unknownId };
+  return { kind: "unigram", scores, unknownId, findsWrittenBytes: true };
 }
 
 /** A vocabulary as read: where it stands, its tokens, and their ids. */

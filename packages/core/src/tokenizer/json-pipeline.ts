@@ -14,7 +14,17 @@ import {
   member,
   mismatch,
 } from "./json-value.ts";
-import { inOrder, prepend, replaceAll, type TextChange, toNormalForm, visibleSpace } from "./normalise.ts";
+import {
+  inOrder,
+  manySpaces,
+  outerSpaces,
+  prepend,
+  replaceAll,
+  type TextChange,
+  toNormalForm,
+  visibleSpace,
+  withoutOuterSpaces,
+} from "./normalise.ts";
 import type { Decoding, LeadingSpace, Pipeline } from "./pipeline.ts";
 import type { Spelling } from "./vocabulary.ts";
 
@@ -70,7 +80,8 @@ function readReplace(step: Located): TextChange {
     return from === "" ? mismatch(literal, "a text to replace") : replaceAll(from, content);
   }
   const regex = member(pattern, "Regex");
-  if (regex.value !== " {2,}") mismatch(regex, '" {2,}", or a plain string as pattern');
+  if (regex.value === outerSpaces && content === "") return withoutOuterSpaces;
+  if (regex.value !== manySpaces) mismatch(regex, `"${manySpaces}", or a plain string as pattern`);
   return (text) => text.replace(/ {2,}/g, () => content);
 }
 

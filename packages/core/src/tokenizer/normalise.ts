@@ -24,6 +24,18 @@ export function prepend(prefix: string): TextChange {
   return (text) => (text === "" ? "" : prefix + text);
 }
 
+/** Patterns of tokenizer.json for SentencePiece's `remove_extra_whitespaces`. */
+export const manySpaces = " {2,}";
+export const outerSpaces = "^ +| +$";
+
+/** Without the spaces at both ends, and without the quadratic search of a regular expression. */
+export function withoutOuterSpaces(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && text[start] === " ") start++;
+  while (end > start && text[end - 1] === " ") end--;
+  return text.slice(start, end);
+}
+
 /** @returns All changes, one after the other, or `null` for none. */
 export function inOrder(changes: readonly TextChange[]): TextChange | null {
   const [first] = changes;

@@ -84,7 +84,13 @@ export type TokenModel =
       readonly fuseUnknown: boolean;
     }
   | { readonly kind: "scored-bpe"; readonly scores: ArrayLike<number>; readonly unknownId: number | null }
-  | { readonly kind: "unigram"; readonly scores: ArrayLike<number>; readonly unknownId: number };
+  | {
+      readonly kind: "unigram";
+      readonly scores: ArrayLike<number>;
+      readonly unknownId: number;
+      /** `<0x41>` in a text is the token of that name, as in the tokenizers library; SentencePiece takes it as six characters. */
+      readonly findsWrittenBytes: boolean;
+    };
 
 /** What the readers of files hand over. */
 export interface TokenizerParts {
@@ -162,9 +168,9 @@ function createModel(
   byteIds: Int32Array,
 ): Pick<Encoder, "merges" | "characters" | "unigram" | "ignoreMerges"> {
   if (model.kind === "unigram") {
-    const { scores, unknownId } = model;
+    const { scores, unknownId, findsWrittenBytes } = model;
     const merges = createMergeTable(byteStringsFrom([]), vocabulary, name);
-    const unigram = createUnigram(vocabulary, { scores, unknownId, byteIds, name });
+    const unigram = createUnigram(vocabulary, { scores, unknownId, byteIds, findsWrittenBytes, name });
     return { merges, unigram, ignoreMerges: false };
   }
   const { unknownId } = model;

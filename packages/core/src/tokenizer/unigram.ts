@@ -28,7 +28,13 @@ const maxPieceBytes = 2 ** 22;
 /** @throws BitNetError TOKENIZER_INVALID for a score that is no number. */
 export function createUnigram(
   vocabulary: Vocabulary,
-  parts: { scores: ArrayLike<number>; unknownId: number; byteIds: Int32Array; name: string },
+  parts: {
+    scores: ArrayLike<number>;
+    unknownId: number;
+    byteIds: Int32Array;
+    findsWrittenBytes: boolean;
+    name: string;
+  },
 ): Unigram {
   const { tokens, kinds } = vocabulary;
   const scores = Float64Array.from({ length: tokens.count }, (_, id) => parts.scores[id] ?? Number.NaN);
@@ -44,8 +50,8 @@ export function createUnigram(
     }
     lowest = Math.min(lowest, score);
     const isEmpty = tokens.offsets[id] === tokens.offsets[id + 1];
-    // As the library does, which also finds byte tokens that are written out.
-    const isReachable = (kinds[id] ?? 0) <= tokenKind.added || kinds[id] === tokenKind.byte;
+    const isByte = kinds[id] === tokenKind.byte;
+    const isReachable = (kinds[id] ?? 0) <= tokenKind.added || (isByte && parts.findsWrittenBytes);
     if (isReachable && id !== parts.unknownId && !isEmpty) ids.push(id);
   }
   ids.sort((a, b) => compareBytes(tokens, a, b));

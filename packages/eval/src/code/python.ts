@@ -1,12 +1,13 @@
 /**
- * Runs Python programs that nobody has read: a fresh process in namespaces of its own without network, an empty folder, no inherited
- * environment, limits on time, memory, files and processes, and an end for its whole group. Where the kernel allows no namespaces,
- * only on demand. Knows no task.
+ * Runs Python programs that nobody has read: a fresh process in namespaces of its own, without network, with a root that holds nothing but
+ * Python, an empty folder, no inherited environment, limits on time, memory, files and processes, and an end for its whole group. Where
+ * the kernel allows less, only on demand. Knows no task.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { chown, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { prelude } from "./prelude.ts";
 
 export interface PythonRun {
   /** The status; null when it was killed. */
@@ -26,23 +27,48 @@ export interface Sandbox {
   readonly wrapper: readonly string[];
   readonly python: string;
   readonly hasNamespaces: boolean;
+  /** Whether it sees no file but those of Python. */
+  readonly hasOwnRoot: boolean;
+  /** Who it runs as; null: who runs this. */
+  readonly user: number | null;
 }
 
 const outputBytes = 2 ** 16;
+/** `nobody`, as far as there is such a thing. */
+const nobody = 65534;
 
-/** What this machine offers; a text that says what is missing. */
-export function findSandbox({ needsNamespaces }: { needsNamespaces: boolean }): Sandbox | string {
-  const python = ["python3", "python"].map(pathOf).find((path) => path !== null);
-  if (python === undefined || python === null) return "no Python 3 was found";
-  const wrapper = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"];
-  const works = spawnSync(wrapper[0] ?? "", [...wrapper.slice(1), python, "-I", "-c", "print(7)"], {
-    encoding: "utf8",
-    timeout: 20_000,
-  });
-  if (works.status === 0 && works.stdout === "7\n") return { wrapper, python, hasNamespaces: true };
-  if (needsNamespaces) return "this kernel allows no namespaces to run programs of models in";
-  return { wrapper: [], python, hasNamespaces: false };
+/** What this machine offers, the safest first; a text that says what is missing. */
+export async function findSandbox({
+  needsNamespaces,
+}: {
+  needsNamespaces: boolean;
+}): Promise<Sandbox | string> {
+  // Root's own Python may be out of the reach of others, who then take the system's.
+  const pythons = [
+    ...new Set(["python3", "python", "/usr/bin/python3"].flatMap((name) => pathOf(name) ?? [])),
+  ];
+  if (pythons.length === 0) return "no Python 3 was found";
+  const spaces = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--ipc", "--uts"];
+  const ending = ["--fork", "--kill-child"];
+  const wrappers = [
+    { wrapper: [...spaces, "--mount", ...ending], hasNamespaces: true, hasOwnRoot: true },
+    { wrapper: [...spaces, ...ending], hasNamespaces: true, hasOwnRoot: false },
+    ...(needsNamespaces ? [] : [{ wrapper: [], hasNamespaces: false, hasOwnRoot: false }]),
+  ];
+  // Limits on processes do not bind root, and files of root are not to be at stake.
+  const users = process.getuid?.() === 0 ? [nobody, null] : [null];
+  const choices = wrappers.flatMap((each) =>
+    users.flatMap((user) => pythons.map((python): Sandbox => ({ ...each, python, user }))),
+  );
+  for (const sandbox of choices) {
+    const limits = { seconds: 20, memoryBytes: 2 ** 30 };
+    const { status, output } = await runPython(sandbox, "print(7)", "", limits).catch(() => failed);
+    if (status === 0 && output === "7\n") return sandbox;
+  }
+  return "this kernel allows no namespaces to run programs of models in";
 }
+
+const failed: PythonRun = { status: null, output: "", timedOut: false };
 
 export function hasModule({ python }: Sandbox, name: string): boolean {
   return spawnSync(python, ["-I", "-c", `import ${name}`], { timeout: 60_000 }).status === 0;
@@ -60,21 +86,6 @@ function pathOf(name: string): string | null {
   return status === 0 ? stdout.trim() : null;
 }
 
-/** Set before the program is read: seconds of processor, bytes of memory and of files, processes. */
-const prelude = `import os, resource, sys
-def limit(kind, value):
-    resource.setrlimit(kind, (value, value))
-limit(resource.RLIMIT_CPU, int(sys.argv[1]))
-limit(resource.RLIMIT_AS, int(sys.argv[2]))
-limit(resource.RLIMIT_FSIZE, 1 << 20)
-limit(resource.RLIMIT_CORE, 0)
-try:
-    limit(resource.RLIMIT_NPROC, 64)
-except (ValueError, OSError):
-    pass
-exec(compile(sys.stdin.buffer.read(int(sys.argv[3])), "program", "exec"), {"__name__": "__main__"})
-`;
-
 /**
  * @param program Python source.
  * @param input What it may read from its standard input.
@@ -87,13 +98,17 @@ export async function runPython(
 ): Promise<PythonRun> {
   const folder = await mkdtemp(join(tmpdir(), "bitnet-eval-"));
   const source = Buffer.from(program);
+  const { wrapper, python, hasOwnRoot, user } = sandbox;
   const numbers = [Math.ceil(seconds) + 1, memoryBytes, source.length].map(String);
-  const [command = "", ...args] = [...sandbox.wrapper, sandbox.python, "-I", "-c", prelude, ...numbers];
+  const root = hasOwnRoot ? "root" : "none";
+  const [command = "", ...args] = [...wrapper, python, "-I", "-c", prelude, ...numbers, root];
   try {
+    if (user !== null) await chown(folder, user, user);
     const child = spawn(command, args, {
       cwd: folder,
       env: { PATH: "/usr/bin:/bin", HOME: folder },
       detached: true,
+      ...(user === null ? {} : { uid: user, gid: user }),
       stdio: ["pipe", "pipe", "pipe"],
     });
     return await finish(child, Buffer.concat([source, Buffer.from(input)]), seconds);

@@ -77,10 +77,12 @@ export function endpointModel({ url, model, apiKey, signal }: EndpointOptions): 
       for (const request of requests) results.push(await likelihood(request));
       return results;
     },
-    async answer({ prompt, stop, maxTokens }: AnswerRequest) {
+    async answer({ prompt, stop, maxTokens, sampling }: AnswerRequest) {
       const shared = {
         max_tokens: maxTokens,
-        temperature: 0,
+        ...(sampling === undefined
+          ? { temperature: 0 }
+          : { temperature: sampling.temperature, top_p: sampling.topP, seed: sampling.seed }),
         ...(stop.length === 0 ? {} : { stop: stop.slice(0, 4) }),
       };
       const choice =

@@ -18,6 +18,8 @@ export interface AnswerRequest {
   readonly prompt: string | readonly ChatMessage[];
   readonly stop: readonly string[];
   readonly maxTokens: number;
+  /** Default: greedy. */
+  readonly sampling?: { readonly temperature: number; readonly topP: number; readonly seed: number };
 }
 
 export interface WindowLikelihoods {

@@ -78,7 +78,7 @@ export function localModel(model: BitNet, options: LocalModelOptions = {}): Eval
       );
       return results;
     },
-    async answer({ prompt, stop, maxTokens }: AnswerRequest) {
+    async answer({ prompt, stop, maxTokens, sampling }: AnswerRequest) {
       const ids =
         typeof prompt === "string"
           ? tokenizer.encode(prompt, { bos })
@@ -88,7 +88,7 @@ export function localModel(model: BitNet, options: LocalModelOptions = {}): Eval
         ids.length <= room ? ids : ids.subarray(Math.min(ids.length - 1, ids.length - Math.max(1, room)));
       const stops = stop.length === 0 ? {} : { stop };
       const { text } = await model.generate(kept, {
-        temperature: 0,
+        ...(sampling ?? { temperature: 0 }),
         repeatPenalty: 1,
         maxTokens,
         ...stops,
@@ -99,7 +99,11 @@ export function localModel(model: BitNet, options: LocalModelOptions = {}): Eval
     async perplexity(text: string, mode: PerplexityMode): Promise<WindowLikelihoods> {
       const windows =
         mode === "rolling"
-          ? rollingWindows(tokenizer.encode(text), prefixId(tokenizer), contextLength)
+          ? rollingWindows(tokenizer.encode(text), {
+              prefix: prefixId(tokenizer),
+              contextLength,
+              keepsPrefix: bos,
+            })
           : windowsOf(tokenizer.encode(text, { bos: tokenizer.addBos }), {
               counting: "llama.cpp",
               contextLength,

@@ -5,7 +5,7 @@
 import { bodyStops, programOf } from "../code/completion.ts";
 import { hasModule, runPython, type Sandbox } from "../code/python.ts";
 import { textField } from "./records.ts";
-import type { AnswerTask } from "./task.ts";
+import type { AnswerTask, Draws } from "./task.ts";
 import type { TaskRecord } from "./task-record.ts";
 
 const memoryBytes = 4 * 2 ** 30;
@@ -13,12 +13,12 @@ const success = "bitnet-eval: passed";
 
 /**
  * @param given Or why there is none: then the task is skipped, and never scored 0.
- * @param isPlus More inputs an item: as lists, or as a test like the base set's (the Hub's copy, whose tests need numpy).
+ * @param options.isPlus More inputs an item: as lists, or as a test like the base set's (the Hub's copy, whose tests need numpy).
  */
 export function humanEvalTask(
   records: readonly TaskRecord[],
   given: Sandbox | string,
-  isPlus: boolean,
+  { isPlus, draws }: { isPlus: boolean; draws?: Draws },
 ): AnswerTask {
   const sandbox = typeof given === "string" ? given : (missingModule(given, records) ?? given);
   const items = records.map((record) => {
@@ -35,10 +35,17 @@ export function humanEvalTask(
   return {
     kind: "answer",
     name: isPlus ? "humaneval_plus" : "humaneval",
-    settings: { shots: 0, chat: false, maxTokens: 512, form: "base completion" },
+    settings: {
+      ...{ shots: 0, chat: false, maxTokens: 512, form: "base completion" },
+      ...(draws === undefined ? {} : { draws: draws.count, temperature: draws.temperature }),
+      ...(typeof sandbox === "string"
+        ? {}
+        : { ownRoot: sandbox.hasOwnRoot, namespaces: sandbox.hasNamespaces }),
+    },
+    ...(draws === undefined ? {} : { draws }),
     mainMetric: "pass_at_1",
     chance: 0,
-    published: isPlus ? 0.384 : null,
+    published: isPlus && draws === undefined ? 0.384 : null,
     ...(typeof sandbox === "string" ? { skipped: sandbox } : {}),
     items,
   };

@@ -16,7 +16,7 @@ import {
 import { type HubData, hubData, pullTaskData } from "./hub-data.ts";
 import { humanEvalTask } from "./humaneval-task.ts";
 import { readRecords } from "./records.ts";
-import type { Task } from "./task.ts";
+import type { Draws, Task } from "./task.ts";
 import type { TaskRecord } from "./task-record.ts";
 
 export interface TaskOptions {
@@ -28,6 +28,8 @@ export interface TaskOptions {
   shots?: number;
   /** Programs of the model may run. */
   allowsCode: boolean;
+  /** Of tasks with programs; default: one greedy answer. */
+  draws?: Draws;
   /** How the Hub is asked. */
   hub?: PullOptions;
 }
@@ -37,7 +39,11 @@ interface TaskKind {
   files: readonly string[];
   /** Of examples, which need not be there. */
   exampleFiles?: readonly string[];
-  make(records: readonly TaskRecord[], examples: readonly TaskRecord[], options: TaskOptions): Task;
+  make(
+    records: readonly TaskRecord[],
+    examples: readonly TaskRecord[],
+    options: TaskOptions,
+  ): Task | Promise<Task>;
 }
 
 const kinds: Readonly<Record<string, TaskKind>> = {
@@ -78,11 +84,15 @@ const kinds: Readonly<Record<string, TaskKind>> = {
 
 export const taskNames: readonly string[] = Object.keys(kinds);
 
-function codeTask(records: readonly TaskRecord[], { allowsCode }: TaskOptions, isPlus: boolean): Task {
+async function codeTask(
+  records: readonly TaskRecord[],
+  { allowsCode, draws }: TaskOptions,
+  isPlus: boolean,
+): Promise<Task> {
   const sandbox = allowsCode
-    ? findSandbox({ needsNamespaces: false })
+    ? await findSandbox({ needsNamespaces: false })
     : "running programs of a model needs --allow-code-execution";
-  return humanEvalTask(records, sandbox, isPlus);
+  return humanEvalTask(records, sandbox, { isPlus, ...(draws === undefined ? {} : { draws }) });
 }
 
 /**

@@ -10,6 +10,12 @@ export interface ChoiceItem {
   readonly gold: number;
 }
 
+/** Several answers an item, drawn rather than greedy; the share of draws of k that hold a right one is scored. */
+export interface Draws {
+  readonly count: number;
+  readonly temperature: number;
+}
+
 export interface AnswerItem {
   readonly id: string;
   readonly request: AnswerRequest;
@@ -42,6 +48,8 @@ export interface ChoiceTask extends TaskFacts {
 
 export interface AnswerTask extends TaskFacts {
   readonly kind: "answer";
+  /** Default: one greedy answer. Only for a judge with the one metric `pass_at_1`. */
+  readonly draws?: Draws;
   readonly items: readonly AnswerItem[];
 }
 

@@ -3,9 +3,10 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { findSandbox } from "../code/python.ts";
+import type { AnswerRequest } from "../models/eval-model.ts";
 import { fixtures, plantedModel } from "../planted.test.kit.ts";
 import { runTask } from "../run-eval.ts";
-import { scoreOf } from "../scores.ts";
+import { passAtK, scoreOf } from "../scores.ts";
 import {
   arcTask,
   boolqTask,
@@ -14,12 +15,13 @@ import {
   ownChoiceTask,
   winograndeTask,
 } from "./choice-tasks.ts";
+import { humanEvalTask } from "./humaneval-task.ts";
 import { loadTask, type TaskOptions } from "./load-task.ts";
 import type { ChoiceTask, Task } from "./task.ts";
 import type { TaskRecord } from "./task-record.ts";
 
 const options: TaskOptions = { folder: fixtures, chat: true, allowsCode: true };
-const sandbox = findSandbox({ needsNamespaces: false });
+const sandbox = await findSandbox({ needsNamespaces: false });
 const record = (fields: Record<string, unknown>): TaskRecord => ({
   fields,
   line: JSON.stringify(fields),
@@ -46,11 +48,9 @@ describe("planted answers", () => {
     "winogrande",
     "gsm8k",
     "math500",
-    "humaneval",
-    "humaneval_plus",
+    ...(typeof sandbox === "string" ? [] : ["humaneval", "humaneval_plus"]),
   ];
   it.each(names)("%s", async (name) => {
-    if (name.startsWith("humaneval") && typeof sandbox === "string") return;
     const task = await loadTask(name, options);
     const all = await runTask(plantedModel(task, true, solutions[name]?.()), task);
     const none = await runTask(plantedModel(task, false), task);
@@ -224,6 +224,105 @@ describe("scores", () => {
     const boolq = boolqTask([1, 1, 0].map((label) => record({ passage: "p", question: "q", label })));
     expect(boolq.chance).toBeCloseTo(2 / 3, 12);
   });
+});
+
+describe("several draws", () => {
+  it("are scored as the share of all sets of k that hold a right one", () => {
+    /** By counting all sets. */
+    const counted = (n: number, nRight: number, k: number) => {
+      let [all, right] = [0, 0];
+      for (let set = 0; set < 2 ** n; set++) {
+        const members = Array.from({ length: n }, (_, i) => i).filter((i) => (set >> i) & 1);
+        if (members.length !== k) continue;
+        all++;
+        if (members.some((i) => i < nRight)) right++;
+      }
+      return right / all;
+    };
+    for (let n = 1; n <= 8; n++)
+      for (let nRight = 0; nRight <= n; nRight++)
+        for (let k = 1; k <= n; k++) expect(passAtK(n, nRight, k)).toBeCloseTo(counted(n, nRight, k), 12);
+    expect(passAtK(200, 3, 100)).toBeCloseTo(1 - (100 * 99 * 98) / (200 * 199 * 198), 12);
+  });
+
+  it.skipIf(typeof sandbox === "string")(
+    "are asked for by seeds of their own, and judged one by one",
+    async () => {
+      const task = await loadTask("humaneval", { ...options, draws: { count: 5, temperature: 0.6 } });
+      const right = solutions.humaneval?.() ?? [];
+      const asked: unknown[] = [];
+      const model = {
+        ...plantedModel(task, true, right),
+        // Two of five draws of every item are right.
+        answer: async (request: AnswerRequest) => {
+          asked.push(request.sampling);
+          const isRight = (request.sampling?.seed ?? 0) > 3;
+          return isRight ? plantedModel(task, true, right).answer(request) : "    return None";
+        },
+      };
+      const { scores, items } = await runTask(model, task, { limit: 2 });
+      expect(Object.keys(scores)).toEqual(["pass_at_1", "pass_at_5"]);
+      expect(scores.pass_at_1?.value).toBeCloseTo(0.4, 12);
+      expect(scores.pass_at_1?.standardError).toBeCloseTo(0, 7);
+      expect(scores.pass_at_5?.value).toBe(1);
+      expect(asked.slice(0, 5)).toEqual(
+        [1, 2, 3, 4, 5].map((seed) => ({ temperature: 0.6, topP: 0.95, seed })),
+      );
+      expect(items[0]?.detail).toHaveLength(5);
+    },
+  );
+});
+
+describe("HumanEval+", () => {
+  const judge = async (fields: Record<string, unknown>, body: string) => {
+    const item = {
+      ...{ task_id: "HumanEval/0", entry_point: "f", atol: 0, prompt: "def f(x):\n" },
+      ...{ canonical_solution: "    return x\n", base_input: [], plus_input: [], ...fields },
+    };
+    // As it stands in a file: numbers that JavaScript would round are put in as text.
+    const line = JSON.stringify(item).replaceAll(/"raw:([^"]*)"/g, "$1");
+    const task = humanEvalTask([{ fields: item, line, where: "test:1" }], sandbox, { isPlus: true });
+    return (await task.items[0]?.judge(body))?.pass_at_1;
+  };
+
+  it.skipIf(typeof sandbox === "string")(
+    "compares values as Python has them: large integers, floats, types",
+    async () => {
+      const big = { plus_input: [["raw:9007199254740993"]] };
+      expect(await judge(big, "    return x\n")).toBe(true);
+      expect(await judge(big, "    return int(float(x))\n")).toBe(false); // one less, as JavaScript would have it
+      const halves = { plus_input: [["raw:0.1"]], canonical_solution: "    return x + 0.2\n" };
+      expect(await judge(halves, "    return 0.3\n")).toBe(true);
+      expect(await judge(halves, "    return 0.3001\n")).toBe(false);
+      expect(await judge({ ...halves, atol: 0.01 }, "    return 0.3001\n")).toBe(true);
+      const list = { plus_input: [[1]], canonical_solution: "    return [1.0, 2.0]\n" };
+      expect(await judge(list, "    return [1.0, 2.0 + 1e-9]\n")).toBe(true);
+      expect(await judge(list, "    return [1.0]\n")).toBe(false);
+      expect(await judge(list, "    return (1.0, 2.0 + 1e-9)\n")).toBe(false);
+    },
+  );
+
+  it.skipIf(typeof sandbox === "string")(
+    "wants base and extra inputs passed, and its inputs unchanged",
+    async () => {
+      const both = { base_input: [[[1, 2]]], plus_input: [[[3]]], canonical_solution: "    return x[0]\n" };
+      expect(await judge(both, "    return x.pop(0)\n")).toBe(true); // each gets a copy
+      expect(await judge(both, "    return 1\n")).toBe(false);
+      expect(await judge(both, "    return 3\n")).toBe(false);
+    },
+  );
+
+  it.skipIf(typeof sandbox === "string")(
+    "counts programs that end, recurse or print without end as wrong",
+    async () => {
+      const one = { plus_input: [[1]] };
+      expect(await judge(one, "    import sys; sys.exit(0)\n")).toBe(false);
+      expect(await judge(one, "    import os; os._exit(0)\n")).toBe(false);
+      expect(await judge(one, "    return f(x)\n")).toBe(false);
+      expect(await judge(one, "    print('bitnet-eval: passed' * 99999); raise SystemExit\n")).toBe(false);
+      expect(await judge(one, "    print('x' * 9999999)\n    return x\n")).toBe(true);
+    },
+  );
 });
 
 describe("tasks", () => {

@@ -1,4 +1,4 @@
-// Attention of several queries against one run of keys and values, in register tiles: a key or value that has been loaded (and widened)
+// Attention of several queries against keys and values that follow each other, in register tiles: a key or value that has been loaded (and widened)
 // once serves several queries, a query several keys. The order within each dot product and each sum is that of docs/numerics.md,
 // whatever the tile. Include after a lanes.h.
 #pragma once

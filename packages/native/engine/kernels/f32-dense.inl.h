@@ -98,6 +98,7 @@ struct TritsBlock {
 };
 static_assert(sizeof(TritsBlock) == 34);
 
+#ifndef BITNET_LANES_CHOOSE
 typedef float Quad __attribute__((vector_size(16)));
 
 // The four weights of every byte.
@@ -110,40 +111,50 @@ struct TritTable {
   }
 };
 constexpr TritTable tritTable;
+#endif
 
 void widenTrits(const void* row, int n, float* out) {
   for (int i = 0; i < n; i += 128) {
     const auto block = blockAt<TritsBlock>(row, i / 128);
     const float d = halfToFloat(block.d);
+#ifdef BITNET_LANES_CHOOSE
+    const float four[4] = {d * -1.0f, d * 0.0f, d * 1.0f, d * 2.0f};
+    for (int j = 0; j < 8; j++) {
+      uint32_t codes;
+      std::memcpy(&codes, block.q + 4 * j, sizeof codes);
+      store(out + i + 16 * j, choose(four, codes));
+    }
+#else
     const Quad scale = {d, d, d, d};
     for (int j = 0; j < 32; j++) {
       const Quad values = scale * tritTable.quads[block.q[j]];
       std::memcpy(out + i + 4 * j, &values, sizeof values);
     }
+#endif
   }
 }
 
 struct Q4KBlock {
   uint16_t d, dmin;
-  uint8_t six[12];  // scales and minima of eight runs
+  uint8_t six[12];  // scales and minima of eight parts
   uint8_t q[128];
 };
 static_assert(sizeof(Q4KBlock) == 144);
 
-// Two runs of 32: the low and the high halves of 32 bytes.
+// Two parts of 32 weights: the low and the high halves of 32 bytes.
 void widenQ4K(const void* row, int n, float* out) {
   for (int i = 0; i < n; i += 256) {
     const auto block = blockAt<Q4KBlock>(row, i / 256);
     const float d = halfToFloat(block.d), dmin = halfToFloat(block.dmin);
-    for (int run = 0; run < 8; run++) {
+    for (int part = 0; part < 8; part++) {
       const uint8_t* six = block.six;
-      const int scale = run < 4 ? six[run] & 63 : (six[run + 4] & 15) | (six[run - 4] >> 6) << 4;
-      const int least = run < 4 ? six[run + 4] & 63 : six[run + 4] >> 4 | (six[run] >> 6) << 4;
+      const int scale = part < 4 ? six[part] & 63 : (six[part + 4] & 15) | (six[part - 4] >> 6) << 4;
+      const int least = part < 4 ? six[part + 4] & 63 : six[part + 4] >> 4 | (six[part] >> 6) << 4;
       const F32x16 minimum = splat(dmin * static_cast<float>(least));
       for (int j = 0; j < 32; j += lanes) {
-        const I32x16 bytes = loadUnsignedBytes(block.q + 32 * (run / 2) + j);
-        const I32x16 q = run % 2 == 0 ? andInt(bytes, splatInt(15)) : shiftRight<4>(bytes);
-        store(out + i + 32 * run + j, subtract(scaledInts(q, 0, d * static_cast<float>(scale)), minimum));
+        const I32x16 bytes = loadUnsignedBytes(block.q + 32 * (part / 2) + j);
+        const I32x16 q = part % 2 == 0 ? andInt(bytes, splatInt(15)) : shiftRight<4>(bytes);
+        store(out + i + 32 * part + j, subtract(scaledInts(q, 0, d * static_cast<float>(scale)), minimum));
       }
     }
   }
@@ -196,25 +207,25 @@ void dotRows(const typename Elements::Type* const rows[nRows], size_t nextBytes,
 }
 
 template <class Elements>
-void dotAllRows(const void* first, size_t rowBytes, int nRows, const float* x, int n, float* out) {
+void dotAllRows(const DenseMatrix& weights, const float* x, float* out) {
   using Type = typename Elements::Type;
-  const auto* bytes = static_cast<const uint8_t*>(first);
-  const auto row = [&](int r) { return reinterpret_cast<const Type*>(bytes + r * rowBytes); };
+  const int n = weights.cols;
+  const auto row = [&](int r) { return reinterpret_cast<const Type*>(weights.row(r)); };
   int r = 0;
-  for (; r + 4 <= nRows; r += 4) {
+  for (; r + 4 <= weights.rows; r += 4) {
     const Type* const rows[4] = {row(r), row(r + 1), row(r + 2), row(r + 3)};
-    dotRows<Elements, 4>(rows, 4 * rowBytes, x, n, out + r);
+    dotRows<Elements, 4>(rows, 4 * weights.stride, x, n, out + r);
   }
-  for (; r < nRows; r++) {
+  for (; r < weights.rows; r++) {
     const Type* const rows[1] = {row(r)};
-    dotRows<Elements, 1>(rows, rowBytes, x, n, out + r);
+    dotRows<Elements, 1>(rows, weights.stride, x, n, out + r);
   }
 }
 
-void denseDots(DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out) {
-  if (type == DenseType::F32) return dotAllRows<F32Elements>(rows, rowBytes, nRows, x, n, out);
-  if (type == DenseType::F16) return dotAllRows<F16Elements>(rows, rowBytes, nRows, x, n, out);
-  if (type == DenseType::BF16) return dotAllRows<Bf16Elements>(rows, rowBytes, nRows, x, n, out);
+void denseDots(DenseType type, const DenseMatrix& weights, const float* x, float* out) {
+  if (type == DenseType::F32) return dotAllRows<F32Elements>(weights, x, out);
+  if (type == DenseType::F16) return dotAllRows<F16Elements>(weights, x, out);
+  if (type == DenseType::BF16) return dotAllRows<Bf16Elements>(weights, x, out);
 }
 
 }  // namespace

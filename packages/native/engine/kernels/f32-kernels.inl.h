@@ -12,6 +12,7 @@ namespace {
 
 constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) ternaryMatmul,
                               decltype(Kernels::screenDots) screenDots, decltype(Kernels::groupDots) groupDots,
+                              decltype(Kernels::groupOffsets) groupOffsets,
                               const TileKernels* tiles = nullptr) {
   return {
       .isa = isa,
@@ -21,6 +22,7 @@ constexpr Kernels kernelTable(const char* isa, decltype(Kernels::ternaryMatmul) 
       .scaleRow = scaleRow,
       .foldGroup = foldGroup,
       .groupDots = groupDots,
+      .groupOffsets = groupOffsets,
       .multiply = multiplyBy,
       .sumSquares = sumSquares,
       .normalise = normalise,

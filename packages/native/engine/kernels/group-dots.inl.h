@@ -16,16 +16,15 @@ namespace {
 inline constexpr int groupsAtOnce = 16;
 inline constexpr size_t groupsAhead = 1024;
 
-// nW rows of weights, `run` rows apart, with nX rows of activations.
+// nW rows of weights, `apart` rows from one to the next, with nX rows of activations.
 template <int nW, int nX>
-void groupTile(const uint8_t* weights, size_t rowBytes, int run, const GroupedRows& x, int firstX, const GroupScales& scales, int row, float* out,
-               size_t outStride) {
+void groupTile(const PackedMatrix& weights, int row, int apart, const GroupedRows& x, int firstX, const GroupScales& scales, const F32Matrix& out) {
   F32x16 sums[nW][nX];
   for (auto& ofRow : sums) {
     for (auto& sum : ofRow) sum = splat(0.0f);
   }
-  const auto codesOf = [&](int w) { return weights + (static_cast<size_t>(row) + static_cast<size_t>(w) * static_cast<size_t>(run)) * rowBytes; };
-  const auto ownOf = [&](int w) { return scales.values + (static_cast<size_t>(row) + static_cast<size_t>(w) * static_cast<size_t>(run)) * scales.stride; };
+  const auto codesOf = [&](int w) { return weights.row(row + w * apart); };
+  const auto ownOf = [&](int w) { return scales.values + static_cast<size_t>(row + w * apart) * scales.stride; };
   for (int first = 0; first < x.nGroups; first += groupsAtOnce) {
     const int n = x.nGroups - first < groupsAtOnce ? x.nGroups - first : groupsAtOnce;
     alignas(64) float factors[nW][nX][groupsAtOnce];
@@ -68,20 +67,32 @@ void groupTile(const uint8_t* weights, size_t rowBytes, int run, const GroupedRo
     }
   }
   for (int w = 0; w < nW; w++) {
-    for (int i = 0; i < nX; i++) out[(firstX + i) * outStride + static_cast<size_t>(row) + static_cast<size_t>(w) * static_cast<size_t>(run)] = fold(sums[w][i]);
+    for (int i = 0; i < nX; i++) out.row(firstX + i)[row + w * apart] = fold(sums[w][i]);
   }
 }
 
-void groupDots(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out, size_t outStride) {
+// Products with codes of 1 are the sums themselves.
+void groupOffsets(const int8_t* arranged, int nPairs, int32_t* offsets) {
+  alignas(64) uint8_t ones[64];
+  std::memset(ones, 0x55, sizeof ones);
+  const PairCodes codes = unpackPair(ones);
+  for (int pair = 0; pair < nPairs; pair++) {
+    alignas(64) float words[16];
+    store(words, floatOf(addInt(xorInt(pairDots(codes, arranged + 256 * static_cast<size_t>(pair)), splatInt(-1)), splatInt(1))));
+    std::memcpy(offsets + 16 * static_cast<size_t>(pair), words, sizeof words);
+  }
+}
+
+void groupDots(const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out) {
   int i = 0;
   for (; i + groupActivations <= x.nRows; i += groupActivations) {
-    for (int r = 0; r < nRows; r++) groupTile<1, groupActivations>(weights, rowBytes, 0, x, i, scales, r, out, outStride);
+    for (int r = 0; r < weights.rows; r++) groupTile<1, groupActivations>(weights, r, 0, x, i, scales, out);
   }
-  // Few rows of activations: several runs of weights stream side by side.
-  const int run = nRows / groupRowsAtOnce;
+  // Few rows of activations: several streams of weights side by side.
+  const int perStream = weights.rows / groupRowsAtOnce;
   for (; i < x.nRows; i++) {
-    for (int r = 0; r < run; r++) groupTile<groupRowsAtOnce, 1>(weights, rowBytes, run, x, i, scales, r, out, outStride);
-    for (int r = run * groupRowsAtOnce; r < nRows; r++) groupTile<1, 1>(weights, rowBytes, 0, x, i, scales, r, out, outStride);
+    for (int r = 0; r < perStream; r++) groupTile<groupRowsAtOnce, 1>(weights, r, perStream, x, i, scales, out);
+    for (int r = perStream * groupRowsAtOnce; r < weights.rows; r++) groupTile<1, 1>(weights, r, 0, x, i, scales, out);
   }
 }
 

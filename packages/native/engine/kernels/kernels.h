@@ -1,5 +1,5 @@
 // The dispatch table: one set of functions per instruction set, all giving the same bits (docs/numerics.md). Kernels get flat
-// buffers and sizes; they neither allocate nor log, know nothing of programs, threads or files, and read no byte outside what their
+// matrices and sizes; they neither allocate nor log, know nothing of programs, threads or files, and read no byte outside what their
 // sizes say. Pointers to weights may have any alignment; activations and scratch are 64-byte aligned.
 #pragma once
 #include <cstddef>
@@ -11,6 +11,26 @@ enum class DenseType : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q6_K = 4,
 enum class KvType : int32_t { F32 = 0, F16 = 1 };
 enum class GateFn : int32_t { Relu2 = 0, Silu = 1, Gelu = 2 };
 enum class Pairing : int32_t { Half = 0, Adjacent = 1 };
+
+// Rows of T that begin `stride` elements apart. Methods are always inlined, so that no copy of one is shared by objects that are compiled for
+// different instruction sets.
+template <class T>
+struct Matrix {
+  T* data;
+  size_t stride;
+  int rows, cols;
+  [[gnu::always_inline]] T* row(int i) const { return data + static_cast<size_t>(i) * stride; }
+  // Rows [first, first + n).
+  [[gnu::always_inline]] Matrix part(int first, int n) const { return {row(first), stride, n, cols}; }
+};
+// Ternary weights, four a byte (I2_S 128/32): a row takes cols / 4 bytes, and rows are stride bytes apart.
+using PackedMatrix = Matrix<const uint8_t>;
+using Int8Matrix = Matrix<const int8_t>;
+// Rows of a dense type, stride bytes apart; cols are elements.
+using DenseMatrix = Matrix<const uint8_t>;
+// What a product gives: of row i of activations with row r of weights at row(i)[r], so that its rows are those of activations.
+using SumMatrix = Matrix<int32_t>;
+using F32Matrix = Matrix<float>;
 
 struct NoiseKey {
   uint32_t seed, choice, index;
@@ -31,9 +51,16 @@ struct ValueSums {
 };
 
 // Products with many rows of activations by a unit that multiplies whole tiles. Activations are arranged for it once and then serve every
-// weight: strips of stripRows rows, each stripBytes further, in which column c of a strip begins at byte stripRows · c. A strip is filled up
+// weight: strips of stripRows rows, each stride bytes further, in which column c of a strip begins at byte stripRows · c. A strip is filled up
 // with zero rows.
 constexpr int stripRows = 16;
+struct StripMatrix {
+  const int8_t* data;
+  size_t stride;   // of a strip, which may be longer than cols: data then begins at a column that is a multiple of 64
+  int rows, cols;  // of activations
+  // The strips from that of a row on which begins one.
+  [[gnu::always_inline]] StripMatrix part(int first, int n) const { return {data + static_cast<size_t>(first / stripRows) * stride, stride, n, cols}; }
+};
 
 // Where scaled products go: those with row i of activations to row i.
 struct ScaledRows {
@@ -52,8 +79,7 @@ struct LaneKernels {
   // Rows of a step from which lanes are faster.
   int from;
   // As ternaryScaled, but to.out holds lanes: a block of 16 rows is 16 · to.stride further than the one before. to.ahead likewise.
-  void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                  int cols, const ScaledRows& to);
+  void (*ternary)(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to);
   // The next three take a block of n elements. sumSquares and the largest bits & 0x7fffffff of (x · r) · w, lane by lane.
   void (*squares)(const float* x, int n, float sums[16]);
   void (*magnitudes)(const float* x, const float r[16], const float* w, int n, uint32_t most[16]);
@@ -64,17 +90,14 @@ struct LaneKernels {
 struct TileKernels {
   // Rows of activations from which each of the two is faster than its counterpart in the table.
   int ternaryFrom, screenFrom;
-  // x [nX, cols], cols a multiple of 64, rows xStride bytes apart, to strips of stripRows · cols bytes, 64-byte aligned.
-  void (*arrange)(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips);
-  // As ternaryMatmul and screenDots. A strip may be longer than cols: `strips` then begins at a column that is a multiple of 64.
-  void (*ternary)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
-                  int nX, int cols, int32_t* acc, size_t accStride);
+  // Rows of a multiple of 64 columns to strips of stripRows · cols bytes, 64-byte aligned.
+  void (*arrange)(const Int8Matrix& x, int8_t* strips);
+  // As ternaryMatmul and screenDots.
+  void (*ternary)(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const SumMatrix& acc);
   // float(Σ_k w[r][k] · x[i][k]) · factors[i]: the same with scaleTensor, without the way through memory.
-  void (*ternaryScaled)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
-                        int nX, int cols, const ScaledRows& to);
+  void (*ternaryScaled)(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to);
   // Or null, where it would never be faster.
-  void (*screen)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, int32_t* acc,
-                 size_t accStride);
+  void (*screen)(const Int8Matrix& table, const StripMatrix& x, const SumMatrix& acc);
   // Or null.
   const LaneKernels* lanes;
 };
@@ -106,19 +129,18 @@ struct Kernels {
   const TileKernels* tiles;
 
   // ---- ternary × int8 → int32 (I2_S 128/32 rows) ----
-  // acc[i·accStride + r] = Σ_k w[r][k] · x[i][k] for r < nRows, i < nX. `cols` is a multiple of 128, at most 2²² (so that no sum leaves
-  // int32); a weight row takes cols / 4 bytes and rows are rowBytes apart; x rows are xStride bytes apart; xSums[i] = Σ_k x[i][k].
-  void (*ternaryMatmul)(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
-                        const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride);
+  // acc.row(i)[r] = Σ_k w[r][k] · x[i][k]; xSums[i] = Σ_k x[i][k]. The columns are a multiple of 128, at most 2²² (so that no sum leaves int32).
+  void (*ternaryMatmul)(const PackedMatrix& weights, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc);
   // out[r] = float(acc[r]) · t
   void (*scaleTensor)(const int32_t* acc, int n, float t, float* out);
   // out[r] = float(acc[r]) · (scale[r] / s)
   void (*scaleRow)(const int32_t* acc, int n, const float* scale, float s, float* out);
   // sum[r] = fma(float(acc[r]), scale[r · scaleStride], sum[r])
   void (*foldGroup)(const int32_t* acc, int n, const float* scale, size_t scaleStride, float* sum);
-  // out[i · outStride + r] = the product of row r with row i of activations in groups (numerics), r < nRows, i < x.nRows
-  void (*groupDots)(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out,
-                    size_t outStride);
+  // out.row(i)[r] = the product of row r with row i of activations in groups (numerics)
+  void (*groupDots)(const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out);
+  // The offsets (GroupedRows) of arranged rows of activations: −Σ x of each word of 4 columns in each plane, 16 for each of nPairs pairs of groups.
+  void (*groupOffsets)(const int8_t* arranged, int nPairs, int32_t* offsets);
   // x[i] = x[i] · t
   void (*multiply)(float* x, int n, float t);
 
@@ -141,14 +163,13 @@ struct Kernels {
   // ---- dense weights ----
   // out[i] = f32 of element i of one row
   void (*widen)(DenseType type, const void* row, int n, float* out);
-  // out[r] = dot(f32(row r), x) for nRows rows that lie rowBytes apart; F32, F16 and BF16 only
-  void (*denseDots)(DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out);
+  // out[r] = dot(f32(row r), x); F32, F16 and BF16 only
+  void (*denseDots)(DenseType type, const DenseMatrix& weights, const float* x, float* out);
 
   // ---- the screened head: a copy of the table in int8, one scale s a row ----
-  // acc[i·accStride + r] = Σ_k rows[r][k] · x[i][k] for r < nRows, i < nX; values of rows lie in −127 … 127. `cols` is a multiple of 64, at
-  // most 2¹⁶; rows are rowBytes apart, those of x xStride; xSums[i] = Σ_k x[i][k].
-  void (*screenDots)(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX,
-                     int cols, int32_t* acc, size_t accStride);
+  // acc.row(i)[r] = Σ_k table[r][k] · x[i][k]; values of the table lie in −127 … 127; xSums[i] = Σ_k x[i][k]. The columns are a multiple of 64, at
+  // most 2¹⁶.
+  void (*screenDots)(const Int8Matrix& table, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc);
   // upper[r] ≥ what row r's logit can be, for r < n, given the sums of its high and low digits (docs/kernels.md)
   void (*screenBounds)(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
                        const int32_t* low, int n, float* upper);

@@ -38,15 +38,15 @@ void probeTernaryLanes(const Kernels& k, const Samples& s, int n, int shift, uin
     }
     for (size_t at = 0; at < nLanes; at++) to[at] = adds ? 0.25f * static_cast<float>(at % 31) : 0.0f;
     if (k.tiles && k.tiles->lanes) {
-      k.tiles->arrange(s.activations, xStride, nX, cols, strips);
-      k.tiles->lanes->ternary(weights, rowBytes, n, strips, stripRows * static_cast<size_t>(cols), sums, nX, cols,
+      k.tiles->arrange({s.activations, xStride, nX, cols}, strips);
+      k.tiles->lanes->ternary({weights, rowBytes, n, cols}, {strips, stripRows * static_cast<size_t>(cols), nX, cols}, sums,
                               {s.a, to, stride, adds, to, stride});
     } else {
       for (int i = 0; i < nX; i++) {
         float* lane = to + static_cast<size_t>(i / stripRows * stripRows) * stride + i % stripRows;
         for (int r = 0; r < n; r++) {
           int32_t sum;
-          k.ternaryMatmul(weights + r * rowBytes, rowBytes, 1, s.activations + i * xStride, xStride, sums + i, 1, cols, &sum, 1);
+          k.ternaryMatmul({weights + r * rowBytes, rowBytes, 1, cols}, {s.activations + i * xStride, xStride, 1, cols}, sums + i, {&sum, 1, 1, 1});
           const float value = static_cast<float>(sum) * s.a[i];
           lane[r * stripRows] = adds ? lane[r * stripRows] + value : value;
         }

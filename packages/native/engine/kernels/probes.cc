@@ -17,12 +17,9 @@ const void* elementsOf(DenseType type, const Samples& s, int shift) {
 
 // Rows of activations as they are, and arranged where the table has tiles.
 struct Activations {
-  const int8_t* strips;
-  size_t stripBytes;
-  const int8_t* x;
-  size_t xStride;
+  StripMatrix strips;
+  Int8Matrix x;
   const int32_t* sums;
-  int n, cols;
 };
 
 // n weight rows of 1 … 6 blocks, against counts of activation rows on both sides of every register tile. Rows overlap, so that few
@@ -37,7 +34,7 @@ void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t*
     for (int i = 0; i < nX; i++) {
       for (int j = 0; j < cols; j++) sums[i] += s.activations[i * xStride + j];
     }
-    k.ternaryMatmul(s.bytes + shift, rowBytes, n, s.activations, xStride, sums, nX, cols, acc, accStride);
+    k.ternaryMatmul({s.bytes + shift, rowBytes, n, cols}, {s.activations, xStride, nX, cols}, sums, {acc, accStride, nX, n});
     acc += nX * accStride;
   }
 }
@@ -45,17 +42,24 @@ void probeTernary(const Kernels& k, const Samples& s, int n, int shift, uint8_t*
 void probeGroupDots(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   constexpr size_t rowBytes = 33;
   constexpr int nX = 6;  // more than any table takes at once
-  const int nGroups = 1 + n % 6, groupsPerScale = 1 + n % 2;
-  float reciprocals[nX + 6], scales[520];
-  alignas(64) int32_t offsets[48] = {};
-  for (int g = 0; g < nX + 6; g++) reciprocals[g] = 0.01f * static_cast<float>(g + 1);
+  // With few rows more groups than vectors of scales hold, in pairs and not; with many rows few of them, since the judge is slow.
+  constexpr int mostGroups = 33;
+  const int nGroups = n <= 16 ? mostGroups + 1 - n : 1 + n % 6, groupsPerScale = 1 + n % 2;
+  float reciprocals[nX + mostGroups], scales[520];
+  alignas(64) int32_t offsets[8 * (mostGroups + 1)] = {};
+  for (int g = 0; g < nX + mostGroups; g++) reciprocals[g] = 0.01f * static_cast<float>(g + 1);
   for (int g = 0; g < 520; g++) scales[g] = 0.75f + 0.125f * static_cast<float>(g % 9);
   for (int c = 0; c < 128 * nGroups; c++) offsets[c / 128 * 8 + c % 32 / 4] -= s.activations[c];
   // Rows of scales and of activations may overlap as well as rows of weights.
   const GroupedRows x = {s.activations, 64, reciprocals, 1, offsets, 0, nX, nGroups};
   const size_t stride = static_cast<size_t>(n) + 1;
-  k.groupDots(s.bytes + shift, rowBytes, n, x, {scales, 1, groupsPerScale}, floats(out, shift), stride);
-  k.groupDots(s.bytes + shift, rowBytes, n, x, {nullptr, 0, 1}, floats(out, shift) + nX * stride, stride);
+  const PackedMatrix weights = {s.bytes + shift, rowBytes, n, 128 * nGroups};
+  k.groupDots(weights, x, {scales, 1, groupsPerScale}, {floats(out, shift), stride, nX, n});
+  k.groupDots(weights, x, {nullptr, 0, 1}, {floats(out, shift) + nX * stride, stride, nX, n});
+}
+
+void probeGroupOffsets(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
+  k.groupOffsets(s.activations, 1 + n % 5, reinterpret_cast<int32_t*>(out) + shift);
 }
 
 // Either product by tiles; by its counterpart where a table has none, whose answer is the same.
@@ -71,8 +75,9 @@ void probeTiles(const Kernels& k, const Samples& s, int n, int shift, int colsSt
     for (int i = 0; i < nX; i++) {
       for (int j = 0; j < cols; j++) sums[i] += s.activations[i * xStride + j];
     }
-    if (k.tiles) k.tiles->arrange(s.activations, xStride, nX, cols, strips);
-    run(Activations{strips, stripRows * static_cast<size_t>(cols), s.activations, xStride, sums, nX, cols}, acc, accStride);
+    const Int8Matrix x = {s.activations, xStride, nX, cols};
+    if (k.tiles) k.tiles->arrange(x, strips);
+    run(Activations{{strips, stripRows * static_cast<size_t>(cols), nX, cols}, x, sums}, SumMatrix{acc, accStride, nX, n});
     acc += nX * accStride;
   }
 }
@@ -80,31 +85,33 @@ void probeTiles(const Kernels& k, const Samples& s, int n, int shift, int colsSt
 void probeTernaryTiles(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   constexpr size_t rowBytes = 33;
   const uint8_t* weights = s.bytes + shift;
-  probeTiles(k, s, n, shift, 128, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
-    if (k.tiles) return k.tiles->ternary(weights, rowBytes, n, a.strips, a.stripBytes, a.sums, a.n, a.cols, acc, accStride);
-    k.ternaryMatmul(weights, rowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
+  probeTiles(k, s, n, shift, 128, out, [&](const Activations& a, const SumMatrix& acc) {
+    const PackedMatrix rows = {weights, rowBytes, n, a.x.cols};
+    if (k.tiles) return k.tiles->ternary(rows, a.strips, a.sums, acc);
+    k.ternaryMatmul(rows, a.x, a.sums, acc);
   });
 }
 
 void probeScaledTiles(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   constexpr size_t rowBytes = 33;
   const uint8_t* weights = s.bytes + shift;
-  probeTiles(k, s, n, shift, 128, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
-    auto* scaled = reinterpret_cast<float*>(acc);
-    const bool adds = a.n % 2 != 0;
+  probeTiles(k, s, n, shift, 128, out, [&](const Activations& a, const SumMatrix& acc) {
+    const PackedMatrix rows = {weights, rowBytes, n, a.x.cols};
+    auto* scaled = reinterpret_cast<float*>(acc.data);
+    const bool adds = a.x.rows % 2 != 0;
     const auto heldAt = [&](int r) { return adds ? s.a[shift + r] : 0.0f; };
-    for (int i = 0; i < a.n; i++) {
-      for (int r = 0; r < n; r++) scaled[i * accStride + r] = heldAt(r);
+    for (int i = 0; i < a.x.rows; i++) {
+      for (int r = 0; r < n; r++) scaled[i * acc.stride + r] = heldAt(r);
     }
-    const ScaledRows to = {s.a, scaled, accStride, adds, scaled, accStride};
-    if (k.tiles) return k.tiles->ternaryScaled(weights, rowBytes, n, a.strips, a.stripBytes, a.sums, a.n, a.cols, to);
-    k.ternaryMatmul(weights, rowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
-    for (int i = 0; i < a.n; i++) {
+    const ScaledRows to = {s.a, scaled, acc.stride, adds, scaled, acc.stride};
+    if (k.tiles) return k.tiles->ternaryScaled(rows, a.strips, a.sums, to);
+    k.ternaryMatmul(rows, a.x, a.sums, acc);
+    for (int i = 0; i < a.x.rows; i++) {
       for (int r = 0; r < n; r++) {
         int32_t sum;
-        std::memcpy(&sum, acc + i * accStride + r, sizeof sum);
+        std::memcpy(&sum, acc.row(i) + r, sizeof sum);
         const float value = static_cast<float>(sum) * s.a[i];
-        scaled[i * accStride + r] = adds ? heldAt(r) + value : value;
+        scaled[i * acc.stride + r] = adds ? heldAt(r) + value : value;
       }
     }
   });
@@ -212,7 +219,7 @@ void probeDenseDots(const Kernels& k, const Samples& s, int n, int shift, uint8_
   for (const DenseType type : {DenseType::F32, DenseType::F16, DenseType::BF16}) {
     const size_t rowBytes = static_cast<size_t>(n + 1) * elementBytes(type);
     for (const int nRows : {4, 7}) {
-      k.denseDots(type, elementsOf(type, s, shift), rowBytes, nRows, s.a + shift, n, to);
+      k.denseDots(type, {static_cast<const uint8_t*>(elementsOf(type, s, shift)), rowBytes, nRows, n}, s.a + shift, to);
       to += nRows + 1;
     }
   }
@@ -239,16 +246,17 @@ void probeScreenDots(const Kernels& k, const Samples& s, int n, int shift, uint8
     for (int i = 0; i < nX; i++) {
       for (int j = 0; j < cols; j++) sums[i] += s.activations[i * xStride + j];
     }
-    k.screenDots(rows.values, screenRowBytes, n, s.activations, xStride, sums, nX, cols, acc, accStride);
+    k.screenDots({rows.values, screenRowBytes, n, cols}, {s.activations, xStride, nX, cols}, sums, {acc, accStride, nX, n});
     acc += nX * accStride;
   }
 }
 
 void probeScreenTiles(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   const ScreenRows rows(s, n, shift);
-  probeTiles(k, s, n, shift, 64, out, [&](const Activations& a, int32_t* acc, size_t accStride) {
-    if (k.tiles && k.tiles->screen) return k.tiles->screen(rows.values, screenRowBytes, n, a.strips, a.stripBytes, a.n, a.cols, acc, accStride);
-    k.screenDots(rows.values, screenRowBytes, n, a.x, a.xStride, a.sums, a.n, a.cols, acc, accStride);
+  probeTiles(k, s, n, shift, 64, out, [&](const Activations& a, const SumMatrix& acc) {
+    const Int8Matrix table = {rows.values, screenRowBytes, n, a.x.cols};
+    if (k.tiles && k.tiles->screen) return k.tiles->screen(table, a.strips, acc);
+    k.screenDots(table, a.x, a.sums, acc);
   });
 }
 
@@ -354,6 +362,7 @@ constexpr Probe probes[] = {
     {"scaleRow", probeScaleRow},
     {"groupDots", probeGroupDots},
     {"foldGroup", probeFoldGroup},
+    {"groupOffsets", probeGroupOffsets},
     {"multiply", probeMultiply},
     {"sumSquares", probeSumSquares},
     {"normalise", probeNormalise},

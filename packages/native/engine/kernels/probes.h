@@ -23,7 +23,7 @@ struct Probe {
 };
 
 // Elements that a probe at size n and shift ≤ 15 reads or writes at most.
-constexpr size_t probeElements(int n) { return 72 * static_cast<size_t>(n) + 4096; }
+constexpr size_t probeElements(int n) { return 72 * static_cast<size_t>(n) + 5120; }
 
 // One probe for each function of the table, in its order, then for those of its tiles and lanes. Sets `count`.
 const Probe* kernelProbes(int* count);

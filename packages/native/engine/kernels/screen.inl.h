@@ -13,7 +13,7 @@ namespace {
 // So much further is asked for early.
 inline constexpr size_t screenAhead = 1024;
 
-// sums[i · screenRows + r] for the rows of one group. Only the first rows of x ask for what comes next.
+// sums[i · screenRows + r] for rows that go together. Only the first rows of x ask for what comes next.
 template <int nX, bool isFirst>
 void screenTile(const int8_t* const rows[screenRows], const int8_t* x, size_t xStride, int cols, int32_t* sums) {
   ScreenSum running[nX][screenRows];
@@ -50,25 +50,25 @@ constexpr ScreenTile screenTileBySize[] = {nullptr, screenTile<1, isFirst>, scre
                                            screenTile<4, isFirst>};
 static_assert(screenActivations <= 4 && screenRows % 4 == 0);
 
-// The rows of a group are `per` apart, so that each is part of a long run of memory that a prefetcher can follow.
-void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX, int cols,
-                int32_t* acc, size_t accStride) {
+// The rows that go together are `per` apart, so that each is part of a long stream that a prefetcher can follow.
+void screenDots(const Int8Matrix& table, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc) {
+  const int nRows = table.rows, nX = x.rows;
   const int per = (nRows + screenRows - 1) / screenRows;
   for (int r = 0; r < per; r++) {
     // Where rows are missing, the last one once more.
     const auto rowOf = [&](int j) { return r + j * per < nRows ? r + j * per : nRows - 1; };
-    const int8_t* group[screenRows];
-    for (int j = 0; j < screenRows; j++) group[j] = rows + rowOf(j) * rowBytes;
+    const int8_t* rows[screenRows];
+    for (int j = 0; j < screenRows; j++) rows[j] = table.row(rowOf(j));
     for (int i = 0; i < nX; i += screenActivations) {
       const int some = nX - i < screenActivations ? nX - i : screenActivations;
       int32_t sums[screenActivations * screenRows];
       const auto tile = i == 0 ? screenTileBySize<true>[some] : screenTileBySize<false>[some];
-      tile(group, x + i * xStride, xStride, cols, sums);
+      tile(rows, x.row(i), x.stride, x.cols, sums);
       for (int k = 0; k < some; k++) {
         // Modulo 2³²: the biased sum may not fit, the difference does.
         const uint32_t bias = screenBias * static_cast<uint32_t>(xSums[i + k]);
         for (int j = 0; j < screenRows; j++) {
-          acc[(i + k) * accStride + rowOf(j)] = static_cast<int32_t>(static_cast<uint32_t>(sums[k * screenRows + j]) - bias);
+          acc.row(i + k)[rowOf(j)] = static_cast<int32_t>(static_cast<uint32_t>(sums[k * screenRows + j]) - bias);
         }
       }
     }

@@ -22,16 +22,16 @@ inline int leastOf(int a, int b) { return a < b ? a : b; }
 // beyond a strip are those of the next one, stripBytes further. nSteps is a multiple of 32.
 template <int nRows, int nVectors>
 void addTile(const uint8_t* rows, const int8_t* strip, size_t stripBytes, int nSteps, int32_t* sums) {
-  constexpr int spanSteps = maxSteps / 32 * 32, perLine = stripRows / vectorRows, nStrips = (nVectors + perLine - 1) / perLine;
+  constexpr int safeSteps = maxSteps / 32 * 32, perLine = stripRows / vectorRows, nStrips = (nVectors + perLine - 1) / perLine;
   // A pointer each, as an index would cost an instruction of its own.
   const int8_t* lines[nStrips];
   for (int i = 0; i < nStrips; i++) lines[i] = strip + i * stripBytes;
-  for (int left = nSteps; left > 0; left -= spanSteps) {
+  for (int left = nSteps; left > 0; left -= safeSteps) {
     Running tile[nRows][nVectors];
     for (auto& ofRow : tile) {
       for (auto& sum : ofRow) sum = zeroRunning();
     }
-    const uint8_t* const end = rows + 4 * leastOf(spanSteps, left);
+    const uint8_t* const end = rows + 4 * leastOf(safeSteps, left);
     for (; rows < end; rows += 16) {
 #pragma GCC unroll 4
       for (int step = 0; step < 4; step++) {
@@ -78,7 +78,9 @@ constexpr decltype(&addRows<4>) addRowsBySize[] = {nullptr, addRows<1>, addRows<
 // `leave(r, i, n, sums)` gets the sums of n ≤ laidOutRows rows of weights, from row r on, with rows i … i + 7 of activations: those of a row are
 // sumRows further than those of the row before.
 template <class Leave>
-void multiplyStrips(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, Leave leave) {
+void multiplyStrips(const PackedMatrix& weights, const StripMatrix& x, Leave leave) {
+  const size_t rowBytes = weights.stride, stripBytes = x.stride;
+  const int nRows = weights.rows, nX = x.rows, cols = x.cols;
   alignas(64) uint8_t rows[laidOutRows * spanColumns];
   // In whole blocks of 16 rows, which are turned together however many of them are in use.
   constexpr int sumBlocks = (laidOutRows + 15) / 16;
@@ -90,9 +92,9 @@ void multiplyStrips(const uint8_t* weights, size_t rowBytes, int nRows, const in
       std::memset(sums, 0, sizeof sums);
       for (int k = 0; k < cols; k += spanColumns) {
         const int n = leastOf(cols - k, spanColumns);
-        for (int j = 0; j < some; j++) unpackRow(weights + (r + j) * rowBytes + k / 4, laidOutRows * rowBytes, n, rows + j * spanColumns);
+        for (int j = 0; j < some; j++) unpackRow(weights.data + (r + j) * rowBytes + k / 4, laidOutRows * rowBytes, n, rows + j * spanColumns);
         for (int i = 0; i < count; i += mostVectors * vectorRows) {
-          const int8_t* strip = strips + (first + i) / stripRows * stripBytes + static_cast<size_t>(k) * stripRows;
+          const int8_t* strip = x.data + (first + i) / stripRows * stripBytes + static_cast<size_t>(k) * stripRows;
           const int nVectors = leastOf((count - i + vectorRows - 1) / vectorRows, mostVectors);
           addRowsBySize[nVectors](rows, some, strip, stripBytes, n / 4, sums + i);
         }

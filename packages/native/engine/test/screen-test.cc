@@ -69,10 +69,12 @@ void testCase(const Kernels& kernels, const Case& made, Report& report) {
   int32_t sums[2], dots[2];
   ScreenedRow row;
   report.check(screen.split(made.x.data(), high, low, sums, row), kernels.isa, made.name);
-  kernels.screenDots(screen.row(0), screen.stride(), 1, high, screen.stride(), sums, 2, static_cast<int>(screen.stride()), dots, 1);
+  const int stride = static_cast<int>(screen.stride());
+  kernels.screenDots({screen.row(0), screen.stride(), 1, stride}, {high, screen.stride(), 2, stride}, sums, {dots, 1, 2, 1});
   float bound, logit;
   screen.upperBounds(kernels, row, 0, 1, dots, dots + 1, &bound);
-  kernels.denseDots(DenseType::F32, made.weights.data(), cols * sizeof(float), 1, made.x.data(), cols, &logit);
+  const auto* weights = reinterpret_cast<const uint8_t*>(made.weights.data());
+  kernels.denseDots(DenseType::F32, {weights, cols * sizeof(float), 1, cols}, made.x.data(), &logit);
   report.check(logit <= bound, kernels.isa, made.name);
 }
 

@@ -59,7 +59,7 @@ BITNET_EXPORT("bitnet_try_speed") int32_t trySpeed(int variant) {
   static int8_t x[2560];
   static int32_t acc[64];
   const int32_t sum = 0;
-  variantAt(variant)->kernels()->ternaryMatmul(weights, 640, 64, x, 2560, &sum, 1, 2560, acc, 64);
+  variantAt(variant)->kernels()->ternaryMatmul({weights, 640, 64, 2560}, {x, 2560, 1, 2560}, &sum, {acc, 64, 1, 64});
   return acc[0];
 }
 

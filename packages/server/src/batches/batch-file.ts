@@ -68,7 +68,7 @@ export async function runBatchFile(
       inputPath: files.input,
       outputPath: files.output,
       errorPath: files.errors,
-      fence: false,
+      fence: null,
       isNamed: true,
     });
     try {

@@ -73,7 +73,7 @@ async function world(runLine: RunLine, changes: { settings?: Partial<BatchSettin
   const find = async ({ tenant, id }: BatchRecord) => (await batches.find(tenant, id)) as BatchRecord;
   const lines = async ({ tenant, output_file_id, error_file_id }: BatchRecord) => {
     const read = async (id: string) => {
-      const text = await readFile(files.contentPath(tenant, id), "utf8");
+      const text = await readFile(files.contentPath(tenant, id), "utf8").catch(() => "");
       return text
         .split("\n")
         .filter((each) => each !== "")

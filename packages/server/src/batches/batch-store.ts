@@ -1,13 +1,25 @@
 /**
  * The records of batches, which of them have not ended, and what clients have asked of them. A batch's record is written by whoever
- * holds its lease; wishes of clients are files of their own beside it, so that any server may take them.
+ * holds its lease, or takes itself for its holder; wishes of clients are files of their own beside it, so that any server may take them.
+ * How a batch ends is decided once: whoever is first says with which journals, and others, who may have gone on in copies, follow.
  */
-
-import { createHash } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { link, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
+import { isOlder, isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
 import type { BatchRecord } from "./batch-record.ts";
+
+const journalKinds = ["output", "error"] as const;
+type JournalKind = (typeof journalKinds)[number];
+
+export interface BatchEnd {
+  readonly id: string;
+  readonly tenant: string;
+  /** As it will be shown. */
+  readonly record: BatchRecord;
+  /** Names of what its files will be made of, beside the record; null: there is no such file. */
+  readonly journals: Readonly<Record<JournalKind, string | null>>;
+}
 
 /** A marker is made just before its record; without one after so long, that never happened. */
 const orphanMs = 60_000;
@@ -15,12 +27,17 @@ const claimMs = 24 * 3600 * 1000;
 
 export class BatchStore {
   readonly #records: Records<BatchRecord>;
+  readonly #decided: Records<BatchEnd>;
+  /** Written once, and before all others. */
+  readonly #ended: Records<BatchRecord>;
   readonly #active: string;
   readonly #claims: string;
   readonly #now: () => number;
 
   private constructor(folder: string, now: () => number) {
     this.#records = new Records(join(folder, "batches"));
+    this.#decided = new Records(join(folder, "batches"), ".decided");
+    this.#ended = new Records(join(folder, "batches"), ".ended");
     this.#active = join(folder, "active");
     this.#claims = join(folder, "claims");
     this.#now = now;
@@ -47,8 +64,8 @@ export class BatchStore {
     await this.#records.create(record);
   }
 
-  find(tenant: string, id: string): Promise<BatchRecord | null> {
-    return this.#records.read(tenant, id);
+  async find(tenant: string, id: string): Promise<BatchRecord | null> {
+    return (await this.#ended.read(tenant, id)) ?? (await this.#records.read(tenant, id));
   }
 
   save(record: BatchRecord): Promise<void> {
@@ -63,13 +80,68 @@ export class BatchStore {
     return this.#records.pathOf(tenant, `${id}.input`);
   }
 
+  /** Where the journal of a batch lies until it ends. */
+  journalPath({ tenant, id }: BatchRecord, kind: JournalKind): string {
+    return this.#records.pathOf(tenant, `${id}.${kind}`);
+  }
+
+  /**
+   * Decides how a batch ends, unless that has been decided. @param journals Own names of its journals.
+   * @returns What has been decided, by this call or an earlier one; null when the journals have been put away because the batch has ended.
+   */
+  async decide(
+    record: BatchRecord,
+    journals: Readonly<Record<JournalKind, string | null>>,
+  ): Promise<BatchEnd | null> {
+    const { id, tenant } = record;
+    const token = randomBytes(6).toString("hex");
+    const kept: Record<JournalKind, string | null> = { output: null, error: null };
+    // Under names that nobody takes away before the files have been made.
+    for (const kind of journalKinds) {
+      const path = journals[kind];
+      if (path === null) continue;
+      const name = `${id}.${kind}-${token}`;
+      try {
+        await link(path, this.#records.pathOf(tenant, name));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        return this.decided(record);
+      }
+      kept[kind] = name;
+    }
+    await this.#decided.create({ id, tenant, record, journals: kept });
+    return this.decided(record);
+  }
+
+  decided({ tenant, id }: BatchRecord): Promise<BatchEnd | null> {
+    return this.#decided.read(tenant, id);
+  }
+
+  /** Where that lies which a file of its end is made of; null: there is no such file. */
+  contentPath({ tenant, journals }: BatchEnd, kind: JournalKind): string | null {
+    const name = journals[kind];
+    return name === null ? null : this.#records.pathOf(tenant, name);
+  }
+
+  /** To be called when the files of its end are there. */
+  async end({ record }: BatchEnd): Promise<void> {
+    await this.#ended.create(record);
+    await this.settle(record);
+  }
+
+  /** Removes the copies of journals that earlier holders have gone on in, but for those that decide. */
+  async sweepCopies(record: BatchRecord, own: string): Promise<void> {
+    for (const path of await this.#journalFiles(record))
+      if (/\.(output|error)\.\w+$/.test(path) && !path.endsWith(own)) await rm(path, { force: true });
+  }
+
   /** Batches that have not ended, oldest first. */
   async active(): Promise<BatchRecord[]> {
     const found: BatchRecord[] = [];
     for (const id of (await readdir(this.#active)).filter(isRecordId).sort()) {
       const marker = join(this.#active, id);
       const tenant = await readFile(marker, "utf8").then(JSON.parse, () => null);
-      const record = typeof tenant === "string" ? await this.#records.read(tenant, id) : null;
+      const record = typeof tenant === "string" ? await this.find(tenant, id) : null;
       if (record !== null) found.push(record);
       else if (await isOlder(marker, orphanMs)) await rm(marker, { force: true });
     }
@@ -87,8 +159,9 @@ export class BatchStore {
     );
   }
 
-  /** To be called after the record of its end has been saved. */
+  /** Removes what only a batch needs that has not ended. */
   async settle(record: BatchRecord): Promise<void> {
+    for (const path of await this.#journalFiles(record)) await rm(path, { force: true });
     await rm(this.inputPath(record), { force: true });
     await rm(this.#cancelPath(record), { force: true });
     await rm(join(this.#active, record.id), { force: true });
@@ -117,23 +190,31 @@ export class BatchStore {
     }
   }
 
+  /** Removes claims that have run out, and what a server that was cut off has left of batches that have ended since. */
   async sweep(): Promise<void> {
     for (const name of await readdir(this.#claims)) {
       const path = join(this.#claims, name);
       if (await isOlder(path, claimMs)) await rm(path, { force: true });
     }
+    const active = new Set((await readdir(this.#active)).filter(isRecordId));
+    for (const folder of await this.#records.folders())
+      for (const name of await readdir(folder)) {
+        const [, id = ""] = /^(\w+)\.(output|error|input|cancel)/.exec(name) ?? [];
+        if (!isRecordId(id) || active.has(id)) continue;
+        const path = join(folder, name);
+        if (await isOlder(path, orphanMs)) await rm(path, { force: true });
+      }
+    await this.#records.sweep(orphanMs);
   }
 
-  openInput(record: BatchRecord) {
-    return open(this.inputPath(record), "r");
+  async #journalFiles({ tenant, id }: BatchRecord): Promise<string[]> {
+    const names = await readdir(this.#records.pathOf(tenant, "")).catch(() => [] as string[]);
+    return names
+      .filter((name) => name.startsWith(`${id}.output`) || name.startsWith(`${id}.error`))
+      .map((name) => this.#records.pathOf(tenant, name));
   }
 
   #cancelPath({ tenant, id }: BatchRecord): string {
     return this.#records.pathOf(tenant, `${id}.cancel`);
   }
-}
-
-async function isOlder(path: string, ms: number): Promise<boolean> {
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
-  return Date.now() - mtimeMs > ms;
 }

@@ -2,10 +2,11 @@
  * One batch in the hands of this server: validates it, hands out its lines and brings it to its end. Every step may be cut off by a
  * crash and is then done again from what the disk holds.
  */
+import { randomBytes } from "node:crypto";
 import type { Held } from "../store/leases.ts";
 import { type BatchInput, readBatchInput } from "./batch-input.ts";
 import { type BatchRecord, isEnded } from "./batch-record.ts";
-import type { BatchStore } from "./batch-store.ts";
+import type { BatchEnd, BatchStore } from "./batch-store.ts";
 import type { FileStore } from "./file-store.ts";
 import { LineQueue, type RunLine } from "./line-queue.ts";
 import type { BatchSettings } from "./settings.ts";
@@ -41,27 +42,34 @@ export class BatchWork {
   /** Takes a batch up, from the start or where it was left. Null when it has ended, or ends here because something is wrong with it. */
   static async open(parts: WorkParts, record: BatchRecord, held: Held): Promise<BatchWork | null> {
     const work = new BatchWork(parts, record, held, null);
+    const { batches } = parts;
     if (isEnded(record)) {
-      await parts.batches.settle(record);
+      await batches.settle(record);
       return null;
     }
-    const input = await readBatchInput(parts.batches.inputPath(record), {
+    const end = await batches.decided(record);
+    if (end !== null) {
+      await conclude(parts, end);
+      return null;
+    }
+    const input = await readBatchInput(batches.inputPath(record), {
       endpoint: record.endpoint,
       maxLines: parts.settings.maxLines,
       ...parts.limits,
     });
     if (record.status === "validating" && !(await work.#accept(input))) return null;
-    const { files } = parts;
+    const fence = held.mayBeStale ? randomBytes(6).toString("hex") : null;
     const queue = await LineQueue.open({
       id: record.id,
       tenant: record.tenant,
       endpoint: record.endpoint,
       lines: input.lines,
-      inputPath: parts.batches.inputPath(record),
-      outputPath: await files.prepare(record.tenant, record.output_file_id),
-      errorPath: await files.prepare(record.tenant, record.error_file_id),
-      fence: held.mayBeStale,
+      inputPath: batches.inputPath(record),
+      outputPath: batches.journalPath(record, "output"),
+      errorPath: batches.journalPath(record, "error"),
+      fence,
     });
+    if (fence !== null) await batches.sweepCopies(record, fence);
     return new BatchWork(parts, record, held, queue);
   }
 
@@ -101,8 +109,6 @@ export class BatchWork {
   }
 
   async complete(): Promise<void> {
-    this.record.status = "finalizing";
-    this.record.finalizing_at ??= this.#seconds;
     await this.#finish("completed");
   }
 
@@ -152,10 +158,9 @@ export class BatchWork {
         ];
     }
     if (record.errors.length > 0) {
-      record.status = "failed";
-      record.failed_at = this.#seconds;
-      await batches.save(record);
-      await batches.settle(record);
+      const ended: BatchRecord = { ...record, status: "failed", failed_at: this.#seconds };
+      const end = await batches.decide(ended, { output: null, error: null });
+      if (end !== null) await conclude(this.#parts, end);
       await this.#held.release();
       return false;
     }
@@ -165,36 +170,53 @@ export class BatchWork {
     return true;
   }
 
-  /** Shows the files to the client, then the end. */
+  /**
+   * Decides how it ends, and shows the client the files, then the end. Somebody else may have been first, or have gone on in copies: then this
+   * does nothing of its own.
+   */
   async #finish(status: "completed" | "cancelled" | "expired"): Promise<void> {
-    const { record } = this;
-    const { batches, files } = this.#parts;
+    const { batches } = this.#parts;
     const queue = this.#queue;
     if (queue === null || this.isLost) return;
-    record.counts = queue.counts;
-    record.usage = { ...queue.usage };
-    const { output, error } = queue.bytes;
+    const { journals } = queue;
     await queue.close();
-    for (const [bytes, id, name] of [
-      [output, record.output_file_id, "output"],
-      [error, record.error_file_id, "error"],
-    ] as const) {
-      if (bytes === 0) continue;
-      await files.register({
-        id,
-        tenant: record.tenant,
-        bytes,
-        filename: `${record.id}_${name}.jsonl`,
-        purpose: "batch_output",
-        created_at: this.#seconds,
-        expires_at: record.output_expires_after === null ? null : this.#seconds + record.output_expires_after,
-      });
-    }
-    record.files = { output: output > 0, error: error > 0 };
-    record.status = status;
-    record[`${status}_at`] = this.#seconds;
-    await batches.save(record);
-    await batches.settle(record);
+    const now = this.#seconds;
+    const ended: BatchRecord = {
+      ...this.record,
+      counts: queue.counts,
+      usage: { ...queue.usage },
+      files: { output: journals.output !== null, error: journals.error !== null },
+      ...(status === "completed" ? { finalizing_at: now } : {}),
+      status,
+      [`${status}_at`]: now,
+    };
+    const end = await batches.decide(ended, journals);
+    if (end === null) return;
+    await conclude(this.#parts, end);
+    Object.assign(this.record, end.record);
     await this.#held.release();
   }
+}
+
+/** Makes what has been decided true. May be cut off and done again, also by several at once. */
+async function conclude({ batches, files }: WorkParts, end: BatchEnd): Promise<void> {
+  const { record } = end;
+  for (const kind of ["output", "error"] as const) {
+    const path = batches.contentPath(end, kind);
+    if (path === null) continue;
+    const { id, tenant, created_at, output_expires_after: lifetime } = record;
+    const endedAt = record.completed_at ?? record.cancelled_at ?? record.expired_at ?? created_at;
+    await files.take(
+      {
+        id: kind === "output" ? record.output_file_id : record.error_file_id,
+        tenant,
+        filename: `${id}_${kind}.jsonl`,
+        purpose: "batch_output",
+        created_at: endedAt,
+        expires_at: lifetime === null ? null : endedAt + lifetime,
+      },
+      path,
+    );
+  }
+  await batches.end(end);
 }

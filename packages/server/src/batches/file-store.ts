@@ -1,6 +1,6 @@
 /** The files of clients: content beside a record of it, by tenant. Uploads are spooled to disk first and moved when they are whole. */
 import { createReadStream, type ReadStream } from "node:fs";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { link, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { newRecordId, Records } from "../store/records.ts";
 
@@ -76,6 +76,19 @@ export class FileStore {
     await this.register(record);
   }
 
+  /** Makes a file of what lies at `path`, unless it has been made before; nothing when that is no longer there, since then it has been, too. */
+  async take(record: Omit<FileRecord, "bytes">, path: string): Promise<void> {
+    try {
+      await link(path, await this.prepare(record.tenant, record.id));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT") return;
+      if (code !== "EEXIST") throw error;
+    }
+    const { size } = await stat(this.contentPath(record.tenant, record.id));
+    await this.register({ ...record, bytes: size });
+  }
+
   /** Lets clients see a file whose content is in its place. */
   async register(record: FileRecord): Promise<void> {
     if (await this.#records.create(record)) this.#bytes += record.bytes;
@@ -100,8 +113,9 @@ export class FileStore {
     return this.#records.ids(tenant);
   }
 
-  /** Removes what has expired. */
+  /** Removes what has expired, and what writers have left that were cut off. */
   async sweep(): Promise<void> {
+    await this.#records.sweep(spoolMs);
     for await (const record of this.#records.all()) if (this.#isExpired(record)) await this.remove(record);
   }
 

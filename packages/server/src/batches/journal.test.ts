@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const open = (fence = false) => Journal.open(path, { idOf: customIdOf, fence });
+const open = (fence: string | null = null) => Journal.open(path, { idOf: customIdOf, fence });
 const line = (id: string) => JSON.stringify({ custom_id: id, text: "é✓\n" });
 const text = () => readFile(path, "utf8");
 
@@ -53,7 +53,7 @@ it("goes on in a copy where a former holder may still write", async () => {
   const former = await open();
   await former.append("a", line("a"));
   await appendFile(path, '{"custom_id":"torn');
-  const journal = await open(true);
+  const journal = await open(`${path}.second`);
   expect([...journal.ids]).toEqual(["a"]);
   await former.append("b", line("b"));
   await journal.append("b", line("b"));
@@ -61,6 +61,9 @@ it("goes on in a copy where a former holder may still write", async () => {
   await former.append("c", line("c"));
   await Promise.all([former.close(), journal.close()]);
   expect(await text()).toBe(`${line("a")}\n${line("b")}\n${line("c")}\n`);
+  // The copy stays under its own name when somebody else goes on in a copy of it.
+  await (await open(`${path}.third`)).close();
+  expect(await readFile(`${path}.second`, "utf8")).toBe(await text());
 });
 
 it("a line longer than a read is one line", async () => {
@@ -75,8 +78,9 @@ it("a line longer than a read is one line", async () => {
 it("two that fence the same file at the same time never write into one", async () => {
   for (let round = 0; round < 20; round++) {
     const shared = join(folder, `fenced-${round}.jsonl`);
-    const options = { idOf: (line: string) => line, fence: true };
-    const journals = await Promise.all([Journal.open(shared, options), Journal.open(shared, options)]);
+    const journals = await Promise.all(
+      ["a", "b"].map((name) => Journal.open(shared, { idOf: (line) => line, fence: `${shared}.${name}` })),
+    );
     await Promise.all(journals.map((journal) => journal.append("a", "a")));
     await Promise.all(journals.map((journal) => journal.close()));
     expect(await readFile(shared, "utf8")).toBe("a\n");

@@ -2,8 +2,7 @@
  * A file of lines that is its own journal: a line counts once its line feed is there. On opening, what a crash left behind it is cut off
  * and the ids of its lines are collected. Lines reach the disk within a fifth of a second. Knows nothing of what the lines say.
  */
-import { randomBytes } from "node:crypto";
-import { copyFile, type FileHandle, open, rename, rm } from "node:fs/promises";
+import { copyFile, type FileHandle, link, open, rename, rm } from "node:fs/promises";
 import { BitNetError } from "@bitnet.ts/core";
 
 const syncMs = 200;
@@ -13,9 +12,10 @@ export interface JournalOptions {
   /** The id of a line; null for what is no line of this kind. */
   idOf(line: string): string | null;
   /**
-   * Another process may still have the file open: go on in a copy, so that what it writes from now on is lost instead of doubled.
+   * Another process may still have the file open: go on in a copy, so that what it writes from now on is lost instead of doubled. This is the
+   * copy's own name, under which it stays when somebody else goes on in a copy of it.
    */
-  fence?: boolean;
+  fence?: string | null;
   /** The file was named by a person and may be something else: what is no line of this kind is an error, and nothing is cut off. */
   begins?: string;
 }
@@ -38,8 +38,8 @@ export class Journal {
     this.#bytes = bytes;
   }
 
-  static async open(path: string, { idOf, fence = false, begins }: JournalOptions): Promise<Journal> {
-    const handle = await (fence ? openCopy(path) : open(path, "a+", 0o600));
+  static async open(path: string, { idOf, fence = null, begins }: JournalOptions): Promise<Journal> {
+    const handle = await (fence === null ? open(path, "a+", 0o600) : openCopy(path, fence));
     try {
       const ids = new Set<string>();
       const bytes = await readWholeLines(handle, (line) => {
@@ -107,18 +107,20 @@ export class Journal {
 }
 
 /** Opened before it gets its name: two that do this at the same time have a file each, and one of them the name. */
-async function openCopy(path: string): Promise<FileHandle> {
-  const copy = `${path}.${randomBytes(6).toString("hex")}.part`;
+async function openCopy(path: string, copy: string): Promise<FileHandle> {
+  const linked = `${copy}.part`;
   let handle: FileHandle | null = null;
   try {
     await copyFile(path, copy).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
     });
     handle = await open(copy, "a+", 0o600);
-    await rename(copy, path);
+    await link(copy, linked);
+    await rename(linked, path);
     return handle;
   } catch (error) {
     await handle?.close().catch(() => {});
+    await rm(linked, { force: true });
     await rm(copy, { force: true });
     throw error;
   }

@@ -36,7 +36,8 @@ interface QueueParts {
   readonly inputPath: string;
   readonly outputPath: string;
   readonly errorPath: string;
-  readonly fence: boolean;
+  /** The journals may still be open elsewhere: copies of them, whose names end in this, are gone on with. */
+  readonly fence: string | null;
   /** The paths were named by a person: nothing that is not of this batch may be cut off. */
   readonly isNamed?: boolean;
 }
@@ -71,7 +72,8 @@ export class LineQueue {
 
   /** Finds out what has been done before, and opens the rest. */
   static async open(parts: QueueParts): Promise<LineQueue> {
-    const { fence } = parts;
+    const { output: ownOutput, error: ownErrors } = ownNames(parts);
+    const isFenced = parts.fence !== null;
     const known = new Set(parts.lines.map(({ customId }) => customId));
     // Lines of another batch are no lines of this one.
     const own = (line: string) => {
@@ -84,7 +86,7 @@ export class LineQueue {
     let output: Journal | null = null;
     try {
       output = await Journal.open(parts.outputPath, {
-        fence,
+        fence: isFenced ? ownOutput : null,
         ...named,
         idOf(line) {
           const id = own(line);
@@ -92,7 +94,16 @@ export class LineQueue {
           return id;
         },
       });
-      const errors = await Journal.open(parts.errorPath, { fence, ...named, idOf: own });
+      const answered = output.ids;
+      const errors = await Journal.open(parts.errorPath, {
+        fence: isFenced ? ownErrors : null,
+        ...named,
+        // The two may be those of two former holders, each of which has answered the line; what follows is answered again.
+        idOf(line) {
+          const id = own(line);
+          return id === null || answered.has(id) ? null : id;
+        },
+      });
       return new LineQueue(parts, input, output, errors, usage);
     } catch (error) {
       await input.close();
@@ -111,6 +122,15 @@ export class LineQueue {
 
   get bytes(): { output: number; error: number } {
     return { output: this.#output.bytes, error: this.#errors.bytes };
+  }
+
+  /** The journals under names that are theirs whoever goes on with copies of them; null: there is nothing in it. */
+  get journals(): { output: string | null; error: string | null } {
+    const { output, error } = ownNames(this.#parts);
+    return {
+      output: this.#output.bytes > 0 ? output : null,
+      error: this.#errors.bytes > 0 ? error : null,
+    };
   }
 
   /** Whether every line has been answered. */
@@ -176,4 +196,10 @@ export class LineQueue {
     await (isGood ? this.#output : this.#errors).append(customId, answerLine(id, customId, answer));
     if (isGood) addUsage(this.usage, answer.body);
   }
+}
+
+function ownNames({ outputPath, errorPath, fence }: QueueParts): { output: string; error: string } {
+  return fence === null
+    ? { output: outputPath, error: errorPath }
+    : { output: `${outputPath}.${fence}`, error: `${errorPath}.${fence}` };
 }

@@ -15,7 +15,7 @@ import type { Exchange } from "../exchange.ts";
 import { Fields, isObject } from "../fields.ts";
 import { checkPromptSize } from "../prompts.ts";
 import { readFunction } from "./openai-messages.ts";
-import { defined, noneBelow, positiveShare, refuseForeign } from "./openai-options.ts";
+import { defined, noneBelow, positiveShare, refuse, refuseForeign } from "./openai-options.ts";
 
 export async function messages(exchange: Exchange): Promise<void> {
   const { body } = exchange;
@@ -42,6 +42,7 @@ export async function countTokens(exchange: Exchange): Promise<void> {
 
 function readRequest(body: Fields): ChatRequest {
   refuseForeign(body);
+  refuse(body, ["container"]);
   const tools = readTools(body);
   const choice = body.object("tool_choice");
   return {
@@ -51,6 +52,7 @@ function readRequest(body: Fields): ChatRequest {
     toolChoice: readToolChoice(choice, tools),
     parallelCalls: !(choice?.boolean("disable_parallel_tool_use") ?? false),
     n: 1,
+    format: readOutputFormat(body),
     options: defined({
       temperature: body.number("temperature", { min: 0, max: 1 }),
       topP: positiveShare(body, "top_p"),
@@ -59,6 +61,17 @@ function readRequest(body: Fields): ChatRequest {
       seed: body.integer("seed", { min: 0, max: 2 ** 32 - 1 }),
     }),
   };
+}
+
+/** How hard it should try is not this model's to choose; the form of the answer is kept to. */
+function readOutputFormat(body: Fields): ChatRequest["format"] {
+  const format = body.object("output_config")?.object("format");
+  if (format === undefined) return undefined;
+  const type = format.choice("type", ["json_schema"] as const);
+  const schema = format.raw("schema");
+  if (type === undefined) throw invalid(format.path("type"), "json_schema");
+  if (!isObject(schema)) throw invalid(format.path("schema"), "a JSON Schema object");
+  return { kind: "schema", schema };
 }
 
 function readMessages(body: Fields): ChatMessage[] {
@@ -151,7 +164,10 @@ function readTools(body: Fields): Tool[] {
 }
 
 function readToolChoice(choice: Fields | undefined, tools: readonly Tool[]): ToolChoice {
-  const type = choice?.choice("type", ["auto", "any", "tool", "none"] as const);
+  const types = ["auto", "any", "tool", "none"] as const;
+  const type = choice?.choice("type", types);
+  if (choice !== undefined && type === undefined)
+    throw invalid("tool_choice.type", `one of ${types.join(", ")}`);
   if (type === undefined) return tools.length > 0 ? "auto" : "none";
   if (type === "none" || tools.length === 0) return "none";
   if (type === "any") return "required";
@@ -209,7 +225,7 @@ function blocksOf(answer: ChatAnswer): object[] {
   const blocks: object[] = [];
   if (answer.reasoning !== "") blocks.push({ type: "thinking", thinking: answer.reasoning, signature: "" });
   if (answer.text !== "" || answer.calls.length === 0)
-    blocks.push({ type: "text", text: answer.text, citations: null });
+    blocks.push({ type: "text", text: answer.text, citations: [] });
   for (const call of answer.calls)
     blocks.push({
       type: "tool_use",
@@ -298,7 +314,7 @@ class BlockStream {
       await this.#close();
       await this.#start(
         kind === "text"
-          ? { type: "text", text: "", citations: null }
+          ? { type: "text", text: "", citations: [] }
           : { type: "thinking", thinking: "", signature: "" },
       );
       this.#open = kind;

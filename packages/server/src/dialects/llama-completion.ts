@@ -1,5 +1,5 @@
 /** llama-server's own completion: a text or token ids in, text and timings out. */
-import type { GenerateOptions, GenerationResult } from "bitnet.ts";
+import { encodePrompt, type GenerateOptions, type GenerationResult } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -33,7 +33,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   const beginsWithText = typeof texts[0] === "string";
   const bos = beginsWithText && tokenizer.addBos && tokenizer.bosId !== null ? [tokenizer.bosId] : [];
   const job = { kind: "segments", segments: [...bos, ...texts] } as const;
-  const { ids } = await lease.encoder.encode(job, exchange.signal);
+  const { ids } = await encodePrompt(model, job, exchange.signal);
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(model, ids);
   const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);

@@ -2,7 +2,8 @@
 import type { BitNet } from "bitnet.ts";
 import { ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
-import { describeFile, digestOf, type LoadedModel } from "../models.ts";
+import { describeFile, digestOf } from "../model-identity.ts";
+import type { LoadedModel } from "../models.ts";
 
 const digests = new Map<string, Promise<string>>();
 

@@ -1,6 +1,14 @@
 /** Ollama's chat and generate, whole and as lines of JSON. */
 import type { GenerateOptions, GenerationResult } from "bitnet.ts";
-import { type ChatRequest, maxTokensFor, type PreparedChat, prepareChat, runChat } from "../chat-core.ts";
+import {
+  type ChatRequest,
+  entriesOf,
+  maxTokensFor,
+  type PreparedChat,
+  prepareChat,
+  runChat,
+  type TokenEntry,
+} from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields, isObject } from "../fields.ts";
@@ -10,8 +18,9 @@ import { checkPromptSize, checkRoom, encodeMessages, encodeText } from "../promp
 import { screenIds } from "../security/screen-prompts.ts";
 import { readOllamaFormat } from "./answer-format.ts";
 import { readKeepAlive } from "./keep-alive.ts";
-import { readMessages, readTools } from "./openai-messages.ts";
+import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
 import { defined, positiveShare } from "./openai-options.ts";
+import { describeTokens } from "./token-logprobs.ts";
 
 export async function ollamaChat(exchange: Exchange): Promise<void> {
   const { body } = exchange;
@@ -25,18 +34,24 @@ export async function ollamaChat(exchange: Exchange): Promise<void> {
     model,
     messages: readMessages(new Fields({ messages: list.map(withTextArguments) })),
     tools,
-    toolChoice: tools.length > 0 ? "auto" : "none",
+    // Ollama has none; clients that force calls send it all the same.
+    toolChoice: readToolChoice(body, tools),
     parallelCalls: true,
     n: 1,
     maxTokens,
-    options,
+    options: { ...options, ...readLogprobs(body) },
     format: readOllamaFormat(body),
     templateArguments: readThink(body),
   };
   const keepAlive = readKeepAlive(body);
   const chat = await prepareChat(exchange, request);
   if (keepAlive !== undefined) chat.lease.keepAlive(keepAlive);
-  const line = (message: object) => ({ model, created_at: new Date().toISOString(), message });
+  const line = (message: object, tokens: readonly TokenEntry[] = []) => ({
+    model,
+    created_at: new Date().toISOString(),
+    message,
+    ...logprobsOf(tokens, chat.lease),
+  });
   if (!isStream) {
     const [answer] = await runChat(exchange, chat);
     if (answer === undefined) return;
@@ -46,7 +61,7 @@ export async function ollamaChat(exchange: Exchange): Promise<void> {
       ...(answer.reasoning === "" ? {} : { thinking: answer.reasoning }),
       ...(answer.calls.length === 0 ? {} : { tool_calls: answer.calls.map(toolCall) }),
     };
-    return exchange.sendJson({ ...line(message), ...doneFields(answer.result, chat) });
+    return exchange.sendJson({ ...line(message, answer.tokens), ...doneFields(answer.result, chat) });
   }
   const writer = exchange.openStream("ndjson");
   const send = (value: object) => writer.write(`${JSON.stringify(value)}\n`);
@@ -57,7 +72,7 @@ export async function ollamaChat(exchange: Exchange): Promise<void> {
         : event.kind === "text"
           ? { role: "assistant", content: event.text }
           : { role: "assistant", content: "", thinking: event.text };
-    await send({ ...line(message), done: false });
+    await send({ ...line(message, event.tokens), done: false });
   });
   if (answer === undefined) return;
   await send({ ...line({ role: "assistant", content: "" }), ...doneFields(answer.result, chat) });
@@ -106,10 +121,16 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
   const plan = {
     ...grammar,
     ids,
-    options: { ...options, maxTokens: maxTokensFor(maxTokens, serving.settings) },
+    options: { ...options, ...readLogprobs(body), maxTokens: maxTokensFor(maxTokens, serving.settings) },
   };
   await reserveFor(exchange, lease, [plan]);
-  const line = (response: string) => ({ model, created_at: new Date().toISOString(), response });
+  const line = (response: string, tokens: readonly TokenEntry[] = []) => ({
+    model,
+    created_at: new Date().toISOString(),
+    response,
+    ...logprobsOf(tokens, lease),
+  });
+  const tokens: TokenEntry[] = [];
   const done = (result: GenerationResult) => ({
     ...doneFields(result, { lease }),
     ...(isRaw || serving.security.hidesTokens ? {} : { context: [...ids, ...result.ids] }),
@@ -118,16 +139,31 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     let text = "";
     const [result] = await generateAnswers(exchange, lease, [plan], (_, piece) => {
       text += piece.text;
+      tokens.push(...entriesOf(piece));
     });
-    if (result !== undefined) exchange.sendJson({ ...line(text), ...done(result) });
+    if (result !== undefined) exchange.sendJson({ ...line(text, tokens), ...done(result) });
     return;
   }
   const writer = exchange.openStream("ndjson");
-  const [result] = await generateAnswers(exchange, lease, [plan], async (_, { text }) => {
-    if (text !== "") await writer.write(`${JSON.stringify({ ...line(text), done: false })}\n`);
+  const [result] = await generateAnswers(exchange, lease, [plan], async (_, piece) => {
+    tokens.push(...entriesOf(piece));
+    // Tokens come with the text that they end in.
+    if (piece.text === "") return;
+    await writer.write(`${JSON.stringify({ ...line(piece.text, tokens.splice(0)), done: false })}\n`);
   });
   if (result !== undefined) await writer.write(`${JSON.stringify({ ...line(""), ...done(result) })}\n`);
   writer.end();
+}
+
+function readLogprobs(body: Fields): { logprobs?: number } {
+  const top = body.integer("top_logprobs", { min: 0, max: 20 });
+  const isOn = body.boolean("logprobs") ?? false;
+  if (top !== undefined && top > 0 && !isOn) throw invalid("top_logprobs", "logprobs: true beside it");
+  return isOn ? { logprobs: top ?? 0 } : {};
+}
+
+function logprobsOf(tokens: readonly TokenEntry[], { model }: Lease): object {
+  return tokens.length === 0 ? {} : { logprobs: describeTokens(tokens, model.tokenizer) };
 }
 
 function checkIds(list: readonly unknown[], vocabSize: number): Int32Array {

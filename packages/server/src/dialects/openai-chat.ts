@@ -15,8 +15,9 @@ import type { Exchange } from "../exchange.ts";
 import { Fields } from "../fields.ts";
 import { readFormat } from "./answer-format.ts";
 import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
-import { readSampling } from "./openai-options.ts";
+import { readSampling, refuse } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
+import { describeTokens } from "./token-logprobs.ts";
 
 interface StreamWish {
   stream: boolean;
@@ -48,7 +49,13 @@ export function readStreamWish(body: Fields): StreamWish {
   return { stream, includeUsage: body.object("stream_options")?.boolean("include_usage") ?? false };
 }
 
+/** What would change the answer, and is not here: sound, searches, and functions as they were asked for before there were tools. */
+const refused = ["audio", "web_search_options", "functions", "function_call", "moderation"];
+
 export function readChat(body: Fields): ChatRequest {
+  refuse(body, refused);
+  const modalities = body.strings("modalities", 8, 16) ?? [];
+  if (modalities.some((each) => each !== "text")) throw invalid("modalities", '["text"]');
   const model = body.string("model", 256);
   const messages = readMessages(body);
   const tools = readTools(body);
@@ -127,16 +134,7 @@ export function callId(): string {
 
 function logprobsOf(chat: PreparedChat, tokens: readonly TokenEntry[], tokenizer: Tokenizer): object | null {
   if (chat.request.options.logprobs === undefined) return null;
-  const describe = (id: number, logprob: number) => ({
-    token: tokenizer.decode([id]),
-    logprob,
-    bytes: Array.from(tokenizer.tokenBytes(id)),
-  });
-  const content = tokens.map(({ id, logprob, top }) => ({
-    ...describe(id, logprob),
-    top_logprobs: top.map(([each, value]) => describe(each, value)),
-  }));
-  return { content, refusal: null };
+  return { content: describeTokens(tokens, tokenizer), refusal: null };
 }
 
 async function streamChat(

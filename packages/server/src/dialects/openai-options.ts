@@ -22,11 +22,16 @@ const refused: readonly string[] = [
 /** Values at which such a parameter does nothing. */
 function isOff(value: unknown): boolean {
   if (Array.isArray(value)) return value.length === 0;
-  return value === 0 || value === false || value === "" || value === -1;
+  return value === 0 || value === false || value === "" || value === -1 || value === "none";
 }
 
 export function refuseForeign(body: Fields): void {
-  for (const name of refused) {
+  refuse(body, refused);
+}
+
+/** @throws ServeError INVALID_INPUT for a parameter of these names that would do something. */
+export function refuse(body: Fields, names: readonly string[]): void {
+  for (const name of names) {
     const value = body.raw(name);
     if (value === undefined || isOff(value) || (name === "length_penalty" && value === 1)) continue;
     throw new ServeError("INVALID_INPUT", `${body.path(name)}: this parameter is not supported here`, {

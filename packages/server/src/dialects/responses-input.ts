@@ -5,7 +5,7 @@ import type { ChatRequest } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import { Fields } from "../fields.ts";
 import { readContent, readToolChoice, readTools } from "./openai-messages.ts";
-import { readSampling } from "./openai-options.ts";
+import { readSampling, refuse } from "./openai-options.ts";
 
 export interface ResponsesRequest {
   chat: ChatRequest;
@@ -26,7 +26,11 @@ export function referredIds(body: Fields): string[] {
   return [body.raw("previous_response_id"), ...references].filter((id) => typeof id === "string");
 }
 
+/** What would be done elsewhere, or be something else than what was asked for. */
+const refused = ["background", "conversation", "prompt", "moderation"];
+
 export function readResponses(body: Fields, store: AnswerStore, tenant: string): ResponsesRequest {
+  refuse(body, refused);
   const given = body.raw("input");
   const listed: unknown[] =
     typeof given === "string"
@@ -52,7 +56,7 @@ export function readResponses(body: Fields, store: AnswerStore, tenant: string):
       parallelCalls: body.boolean("parallel_tool_calls") ?? true,
       n: 1,
       maxTokens: body.integer("max_output_tokens", { min: 1 }),
-      options: readSampling(body),
+      options: { ...readSampling(body), ...readLogprobs(body) },
       format,
     },
     input,
@@ -61,6 +65,12 @@ export function readResponses(body: Fields, store: AnswerStore, tenant: string):
     previousId,
     isStored: body.boolean("store") ?? true,
   };
+}
+
+function readLogprobs(body: Fields): { logprobs?: number } {
+  const top = body.integer("top_logprobs", { min: 0, max: 20 }) ?? 0;
+  const isIncluded = body.strings("include", 32, 256)?.includes("message.output_text.logprobs") ?? false;
+  return isIncluded || top > 0 ? { logprobs: top } : {};
 }
 
 function readTextFormat(body: Fields): ChatRequest["format"] {

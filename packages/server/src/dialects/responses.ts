@@ -1,11 +1,13 @@
 /** OpenAI's responses: create, stream, and the answers that are kept. */
 import { randomUUID } from "node:crypto";
+import type { Tokenizer } from "bitnet.ts";
 import type { StoredItem } from "../answer-store.ts";
 import { type ChatAnswer, type ChatEvent, prepareChat, runChat } from "../chat-core.ts";
 import { ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { callId } from "./openai-chat.ts";
 import { type ResponsesRequest, readResponses, referredIds } from "./responses-input.ts";
+import { type DescribedEntry, describeTokens } from "./token-logprobs.ts";
 
 type Item = StoredItem & Record<string, unknown>;
 type Send = (event: { type: string } & Record<string, unknown>) => Promise<void>;
@@ -30,7 +32,7 @@ export async function createResponse(exchange: Exchange): Promise<void> {
     serving.answers.keep({ id: done.id, tenant: client.tenant, response: done, items, input: request.input });
   };
   if (!isStream) {
-    const items = new ItemStream(async () => {});
+    const items = new ItemStream(chat.lease.model.tokenizer, async () => {});
     const [answer] = await runChat(exchange, chat, (_, event) => items.take(event));
     if (answer === undefined) return;
     const done = finished(response, answer, await items.end());
@@ -43,7 +45,7 @@ export async function createResponse(exchange: Exchange): Promise<void> {
     writer.write(
       `event: ${event.type}\ndata: ${JSON.stringify({ ...event, sequence_number: sequence_number++ })}\n\n`,
     );
-  const items = new ItemStream(send);
+  const items = new ItemStream(chat.lease.model.tokenizer, send);
   await send({ type: "response.created", response });
   await send({ type: "response.in_progress", response });
   const [answer] = await runChat(exchange, chat, (_, event) => items.take(event));
@@ -136,11 +138,13 @@ function finished(response: ReturnType<typeof emptyResponse>, answer: ChatAnswer
 
 /** Turns events into output items, telling each step of it. */
 class ItemStream {
+  readonly #tokenizer: Tokenizer;
   readonly #send: Send;
   readonly #items: Item[] = [];
-  #open: { kind: "text" | "reasoning"; id: string; text: string } | null = null;
+  #open: { kind: "text" | "reasoning"; id: string; text: string; logprobs: DescribedEntry[] } | null = null;
 
-  constructor(send: Send) {
+  constructor(tokenizer: Tokenizer, send: Send) {
+    this.#tokenizer = tokenizer;
     this.#send = send;
   }
 
@@ -155,14 +159,15 @@ class ItemStream {
     }
     if (this.#open === null) return;
     this.#open.text += event.text;
+    const logprobs = describeTokens(event.tokens, this.#tokenizer);
+    this.#open.logprobs.push(...logprobs);
     const place = {
       item_id: this.#open.id,
       output_index: this.#items.length,
       content_index: 0,
       delta: event.text,
     };
-    if (event.kind === "text")
-      await this.#send({ type: "response.output_text.delta", ...place, logprobs: [] });
+    if (event.kind === "text") await this.#send({ type: "response.output_text.delta", ...place, logprobs });
     else await this.#send({ type: "response.reasoning_text.delta", ...place });
   }
 
@@ -174,7 +179,7 @@ class ItemStream {
 
   async #start(kind: "text" | "reasoning"): Promise<void> {
     const id = newId(kind === "text" ? "msg" : "rs");
-    this.#open = { kind, id, text: "" };
+    this.#open = { kind, id, text: "", logprobs: [] };
     const item =
       kind === "text" ? messageItem(id, [], "in_progress") : { id, type: "reasoning", summary: [] };
     const output_index = this.#items.length;
@@ -185,21 +190,21 @@ class ItemStream {
         item_id: id,
         output_index,
         content_index: 0,
-        part: textPart(""),
+        part: textPart("", []),
       });
   }
 
   async #close(): Promise<void> {
     if (this.#open === null) return;
-    const { kind, id, text } = this.#open;
+    const { kind, id, text, logprobs } = this.#open;
     this.#open = null;
     const output_index = this.#items.length;
     const place = { item_id: id, output_index, content_index: 0 };
     let item: Item;
     if (kind === "text") {
-      await this.#send({ type: "response.output_text.done", ...place, text, logprobs: [] });
-      await this.#send({ type: "response.content_part.done", ...place, part: textPart(text) });
-      item = messageItem(id, [textPart(text)], "completed");
+      await this.#send({ type: "response.output_text.done", ...place, text, logprobs });
+      await this.#send({ type: "response.content_part.done", ...place, part: textPart(text, logprobs) });
+      item = messageItem(id, [textPart(text, logprobs)], "completed");
     } else {
       await this.#send({ type: "response.reasoning_text.done", ...place, text });
       item = { id, type: "reasoning", summary: [], content: [{ type: "reasoning_text", text }] };
@@ -232,8 +237,8 @@ class ItemStream {
   }
 }
 
-function textPart(text: string) {
-  return { type: "output_text", text, annotations: [], logprobs: [] };
+function textPart(text: string, logprobs: readonly DescribedEntry[]) {
+  return { type: "output_text", text, annotations: [], logprobs };
 }
 
 function messageItem(id: string, content: object[], status: string): Item {

@@ -1,5 +1,6 @@
 /** Text to tokens and back, in llama-server's form and in that of vLLM and lm-evaluation-harness, on the same routes. */
 
+import { encodePrompt } from "bitnet.ts";
 import { encodeChatRequest } from "../chat-core.ts";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -13,10 +14,10 @@ export async function tokenize(exchange: Exchange): Promise<void> {
   const wantsPieces = body.boolean("with_pieces") ?? false;
   checkPromptSize(text.length, exchange.serving.settings);
   const addSpecial = body.boolean("add_special") ?? body.boolean("add_special_tokens") ?? false;
-  const { model, encoder } = await exchange.start(body.string("model", 256));
+  const { model } = await exchange.start(body.string("model", 256));
   const { tokenizer } = model;
   const job = { kind: "text", text, special, bos: addSpecial && tokenizer.addBos } as const;
-  const ids = Array.from((await encoder.encode(job, exchange.signal)).ids);
+  const ids = Array.from((await encodePrompt(model, job, exchange.signal)).ids);
   const tokens = wantsPieces
     ? ids.map((id) => ({ id, piece: pieceOf(tokenizer.decode([id]), tokenizer.tokenBytes(id)) }))
     : ids;

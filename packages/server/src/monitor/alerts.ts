@@ -4,7 +4,7 @@
  */
 import type { Snapshot } from "./snapshot.ts";
 
-const alertNames = ["memory", "cpu", "errors", "first_token", "latency", "throughput"] as const;
+const alertNames = ["memory", "cpu", "idle_cpu", "errors", "first_token", "latency", "throughput"] as const;
 export type AlertName = (typeof alertNames)[number];
 /** Null: no alert. "planned": what the snapshot says that the server may take. */
 export type Thresholds = Readonly<Record<Exclude<AlertName, "memory">, number | null>> & {
@@ -27,12 +27,14 @@ export const keptMs = 6 * 3600 * 1000;
 const maxAlerts = 1000;
 
 /**
- * MiB, per cent, per cent, milliseconds, milliseconds, tokens a second. How long a request takes is up to the length of its answer, so
- * that the first token, by which a server is too slow or too busy, is what counts.
+ * MiB, per cent, per cent, per cent, milliseconds, milliseconds, tokens a second. How long a request takes is up to the length of its
+ * answer, so that the first token, by which a server is too slow or too busy, is what counts. One answer keeps all processors busy, which
+ * is how it should be; that they are busy for nobody is not.
  */
 export const defaultThresholds: Thresholds = {
   memory: "planned",
-  cpu: 80,
+  cpu: null,
+  idle_cpu: 50,
   errors: 5,
   first_token: 5000,
   latency: null,
@@ -43,6 +45,7 @@ export const defaultThresholds: Thresholds = {
 export const referenceThresholds: Thresholds = {
   memory: 1024,
   cpu: 80,
+  idle_cpu: null,
   errors: 5,
   first_token: null,
   latency: 5000,
@@ -53,7 +56,7 @@ interface Rule {
   readonly severity: Alert["severity"];
   readonly side: "above" | "below";
   /** Null: nothing was measured, which is no reason for an alert. */
-  value(snapshot: Snapshot, wasActive: boolean): number | null;
+  value(snapshot: Snapshot, before: Snapshot | null): number | null;
   message(value: number, threshold: number): string;
 }
 
@@ -69,6 +72,15 @@ const rules: Readonly<Record<AlertName, Rule>> = {
     side: "above",
     value: ({ cpu_percent }) => cpu_percent,
     message: (value, threshold) => `the processors are ${value.toFixed(0)} % busy, above ${threshold} %`,
+  },
+  idle_cpu: {
+    severity: "warning",
+    side: "above",
+    // The first stretch holds the start itself.
+    value: (snapshot, before) =>
+      before === null || hasWork(before) || hasWork(snapshot) ? null : snapshot.cpu_percent,
+    message: (value, threshold) =>
+      `the processors are ${value.toFixed(0)} % busy although nobody asks for anything, above ${threshold} %`,
   },
   errors: {
     severity: "critical",
@@ -92,16 +104,22 @@ const rules: Readonly<Record<AlertName, Rule>> = {
     severity: "warning",
     side: "below",
     // A request that has just begun, or just ended, says nothing about the time between.
-    value: ({ tokens_per_second, active }, wasActive) => (active > 0 && wasActive ? tokens_per_second : null),
+    value: ({ tokens_per_second, active }, before) =>
+      active > 0 && before !== null && before.active > 0 ? tokens_per_second : null,
     message: (value, threshold) =>
       `${value.toFixed(1)} tokens a second while requests run, below ${threshold}`,
   },
 };
 
+/** Whether anything has been asked of the server since the snapshot before. */
+function hasWork({ requests, active, queued, batch_lines, tokens_per_second }: Snapshot): boolean {
+  return requests + active + queued + batch_lines + tokens_per_second > 0;
+}
+
 export class Alerts {
   readonly #thresholds: Thresholds;
   #alerts: Alert[];
-  #wasActive = false;
+  #before: Snapshot | null = null;
 
   /** @param kept Of an earlier run. */
   constructor(thresholds: Thresholds, kept: readonly Alert[] = []) {
@@ -125,7 +143,7 @@ export class Alerts {
       const alert = this.#checkRule(type, snapshot);
       if (alert !== null) changed.push(alert);
     }
-    this.#wasActive = snapshot.active > 0;
+    this.#before = snapshot;
     const oldest = snapshot.time - keptMs;
     this.#alerts = this.#alerts.filter(({ end }) => end === null || end > oldest).slice(-maxAlerts);
     return changed;
@@ -135,7 +153,7 @@ export class Alerts {
     const rule = rules[type];
     const given = this.#thresholds[type];
     const threshold = given === "planned" ? snapshot.memory_planned_mb : given;
-    const value = rule.value(snapshot, this.#wasActive);
+    const value = rule.value(snapshot, this.#before);
     const held = this.#alerts.find((alert) => alert.type === type && alert.end === null);
     const sign = rule.side === "above" ? 1 : -1;
     if (held !== undefined) {

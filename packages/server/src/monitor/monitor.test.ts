@@ -47,7 +47,6 @@ describe("alerts", () => {
     "warning" | "critical",
   ][] = [
     ["memory", { memory_mb: 2049 }, { memory_mb: 2000 }, { memory_mb: 1840 }, "warning"],
-    ["cpu", { cpu_percent: 81 }, { cpu_percent: 75 }, { cpu_percent: 71 }, "warning"],
     ["errors", { error_rate: 0.06 }, { error_rate: 0.049 }, { error_rate: 0.04 }, "critical"],
     ["first_token", { first_token_ms: 5001 }, { first_token_ms: 4600 }, { first_token_ms: 4400 }, "warning"],
     [
@@ -83,6 +82,33 @@ describe("alerts", () => {
     ]);
     // What is planned is not known while nothing is loaded.
     expect(new Alerts(defaultThresholds).check({ ...busy, memory_planned_mb: null })).toEqual([]);
+  });
+
+  it("a server that keeps all processors busy is as it should be; one that does so for nobody, or answers late, is not", () => {
+    const alerts = new Alerts(defaultThresholds);
+    const at = (n: number, values: Partial<Snapshot>) =>
+      alerts
+        .check({ ...quiet, ...values, time: start + n * minute })
+        .map(({ type, end }) => `${type} ${end === null ? "begins" : "ends"}`);
+    // A day at full load, requests waiting all the time.
+    const loaded = { cpu_percent: 100, queued: 3, active: 4, first_token_ms: 900 };
+    for (let n = 0; n < 1440; n++) expect(at(n, loaded)).toEqual([]);
+    expect(at(1440, { ...loaded, first_token_ms: 6000 })).toEqual(["first_token begins"]);
+    expect(at(1441, loaded)).toEqual(["first_token ends"]);
+    const idle = { requests: 0, active: 0, tokens_per_second: 0, first_token_ms: null, latency_ms: null };
+    // The stretch in which the last answer ended.
+    expect(at(1442, { ...idle, cpu_percent: 100 })).toEqual([]);
+    expect(at(1443, { ...idle, cpu_percent: 51 })).toEqual(["idle_cpu begins"]);
+    expect(at(1444, { ...idle, cpu_percent: 46 })).toEqual([]);
+    expect(at(1445, { ...idle, cpu_percent: 44 })).toEqual(["idle_cpu ends"]);
+    for (const busy of [{ batch_lines: 1 }, { queued: 1 }, { requests: 1 }, { tokens_per_second: 1 }])
+      expect(at(1446, { ...idle, cpu_percent: 100, ...busy })).toEqual([]);
+    // The reference's threshold is a plain one, and so is one that is asked for.
+    for (const thresholds of [referenceThresholds, { ...defaultThresholds, cpu: 80 }])
+      expect(new Alerts(thresholds).check({ ...quiet, cpu_percent: 81 })).toMatchObject([{ type: "cpu" }]);
+    expect(new Alerts(referenceThresholds).check({ ...quiet, ...idle, cpu_percent: 79 })).toEqual([]);
+    // What a start takes is nobody's fault.
+    expect(new Alerts(defaultThresholds).check({ ...quiet, ...idle, cpu_percent: 100 })).toEqual([]);
   });
 
   it("keeps an ended alert for six hours, one that holds for ever", () => {

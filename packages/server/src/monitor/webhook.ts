@@ -1,21 +1,29 @@
 /** Tells another program of alerts: one POST for each beginning and end, in order, tried a few times. */
 import type { Alert } from "./alerts.ts";
 
-const timeoutMs = 5000;
-const retryMs = [1000, 5000, 20_000];
+interface Patience {
+  /** Of one attempt. */
+  readonly timeoutMs: number;
+  /** Between attempts. */
+  readonly retryMs: readonly number[];
+}
+
+const patience: Patience = { timeoutMs: 5000, retryMs: [1000, 5000, 20_000] };
 /** A receiver that is away for long loses the oldest. */
 const maxWaiting = 100;
 
 export class Webhook {
   readonly #url: string;
   readonly #log: (line: string) => void;
+  readonly #patience: Patience;
   readonly #waiting: Alert[] = [];
   readonly #ended = new AbortController();
   #sending: Promise<void> | null = null;
 
-  constructor(url: string, log: (line: string) => void) {
+  constructor(url: string, log: (line: string) => void, { timeoutMs, retryMs }: Patience = patience) {
     this.#url = url;
     this.#log = log;
+    this.#patience = { timeoutMs, retryMs };
   }
 
   send(alert: Alert): void {
@@ -46,7 +54,7 @@ export class Webhook {
     for (let attempt = 0; !this.#ended.signal.aborted; attempt++) {
       const problem = await this.#post(body);
       if (problem === null) return;
-      const delay = retryMs[attempt];
+      const delay = this.#patience.retryMs[attempt];
       if (delay === undefined)
         return this.#log(`monitor: the alert "${alert.type}" could not be sent: ${problem}`);
       await this.#pause(delay);
@@ -55,7 +63,7 @@ export class Webhook {
 
   async #post(body: string): Promise<string | null> {
     try {
-      const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(timeoutMs)]);
+      const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(this.#patience.timeoutMs)]);
       const headers = { "content-type": "application/json" };
       const response = await fetch(this.#url, { method: "POST", headers, body, signal, redirect: "error" });
       await response.body?.cancel();

@@ -3,6 +3,7 @@
  * disk. Clients that ask for the same one watch the same download, which ends when the last of them has left; what is there is gone on with the
  * next time. Knows nothing of dialects.
  */
+import { access } from "node:fs/promises";
 import { BitNetError } from "@bitnet.ts/core";
 import {
   type ChosenFile,
@@ -15,6 +16,7 @@ import {
 } from "bitnet.ts/hub";
 import { ServeError } from "../errors.ts";
 import type { Models } from "../models.ts";
+import type { PulledModels } from "./pulled-models.ts";
 import type { PullSettings } from "./settings.ts";
 
 /** Where a download is: in a file, or verifying it. */
@@ -49,13 +51,37 @@ const keepAliveMs = 300_000;
 export class Pulls {
   readonly #settings: PullSettings;
   readonly #models: Models;
+  /** Null: they are forgotten when the server ends. */
+  readonly #kept: PulledModels | null;
   readonly #log: (line: string) => void;
   #running: Running | null = null;
 
-  constructor(settings: PullSettings, models: Models, log: (line: string) => void) {
+  constructor(
+    settings: PullSettings,
+    models: Models,
+    { kept, log }: { kept: PulledModels | null; log: (line: string) => void },
+  ) {
     this.#settings = settings;
     this.#models = models;
+    this.#kept = kept;
     this.#log = log;
+  }
+
+  /** Serves again what was brought before, as far as it is still there and allowed. */
+  async restore(): Promise<void> {
+    for (const { name, repo, path } of (await this.#kept?.all()) ?? []) {
+      if (this.#models.nRemovable >= mostModels) return;
+      const isThere = await access(path).then(
+        () => true,
+        () => false,
+      );
+      if (isThere && this.#isAllowed(repo)) this.#models.add(name, path, keepAliveMs);
+      else this.#log(`pull: ${repo} is ${isThere ? "no longer allowed" : "not in the cache any more"}`);
+    }
+  }
+
+  #isAllowed(repo: string): boolean {
+    return this.#settings.allowed.some((pattern) => matches(pattern, repo));
   }
 
   /**
@@ -100,6 +126,7 @@ export class Pulls {
     const name = plainName(asked);
     const place = await this.#allowed(asked);
     const { isLast } = await this.#models.remove(name);
+    await this.#kept?.forget(name);
     if (!isLast) return;
     const { cacheDir } = await hubSettings();
     await removeFromCache(cacheDir, place.repo, place).catch((error: unknown) => {
@@ -114,7 +141,7 @@ export class Pulls {
         param: "model",
       });
     const place = await placeOf(asked);
-    if (this.#settings.allowed.some((pattern) => matches(pattern, place.repo))) return place;
+    if (this.#isAllowed(place.repo)) return place;
     throw new ServeError("FORBIDDEN", "this model may not be brought here; allow it with --allow-pull", {
       param: "model",
     });
@@ -153,7 +180,11 @@ export class Pulls {
           tell({ phase, file, doneBytes: Math.min(Math.max(0, doneBytes - before), file.size) });
         },
       });
-      this.#models.add(place.name, path, keepAliveMs);
+      const { name, repo } = place;
+      await this.#kept?.keep({ name, repo, path, at: Date.now() }).catch((error: unknown) => {
+        this.#log(`pull: ${repo} will be forgotten when the server ends: ${String(error).slice(0, 200)}`);
+      });
+      this.#models.add(name, path, keepAliveMs);
     } catch (error) {
       throw this.#shown(error, place);
     }

@@ -24,9 +24,11 @@ export function screenChat<T extends Conversation>(exchange: Exchange, request: 
 }
 
 function screenMessage(message: ChatMessage, screen: (text: string) => string): ChatMessage {
-  const { content, reasoning_content: thoughts, tool_calls: calls } = message;
+  const { content, reasoning_content: thoughts, tool_calls: calls, name, tool_call_id: answered } = message;
   return {
     ...message,
+    ...(name === undefined ? {} : { name: screen(name) }),
+    ...(answered === undefined ? {} : { tool_call_id: screen(answered) }),
     ...(typeof content === "string" ? { content: screen(content) } : {}),
     ...(Array.isArray(content)
       ? { content: content.map((part) => ({ type: "text" as const, text: screen(part.text) })) }
@@ -38,7 +40,8 @@ function screenMessage(message: ChatMessage, screen: (text: string) => string): 
           tool_calls: calls.map((call) => {
             const given = call.function.arguments;
             const text = screen(typeof given === "string" ? given : JSON.stringify(given));
-            return { ...call, function: { ...call.function, arguments: text } };
+            const id = call.id === undefined ? {} : { id: screen(call.id) };
+            return { ...call, ...id, function: { name: screen(call.function.name), arguments: text } };
           }),
         }),
   };

@@ -3,6 +3,7 @@ import { ServeError } from "../errors.ts";
 import { AuditLog } from "./audit-log.ts";
 import { type FilterRule, readFilterRules } from "./filter-rules.ts";
 import { readSanitizePatterns, sanitizeText } from "./sanitize.ts";
+import { secretRules } from "./secret-rules.ts";
 import { SecurityCounters } from "./security-counters.ts";
 import type { SecuritySettings } from "./settings.ts";
 import { screenText, TextScreen } from "./text-screen.ts";
@@ -48,7 +49,10 @@ export class Security {
 
   /** @throws BitNetError for rules or a log that cannot be used. */
   static async open(settings: SecuritySettings, log: (line: string) => void): Promise<Security> {
-    const rules = settings.filterFile === null ? [] : await readFilterRules(settings.filterFile);
+    const rules = [
+      ...(settings.filtersSecrets ? secretRules : []),
+      ...(settings.filterFile === null ? [] : await readFilterRules(settings.filterFile)),
+    ];
     const patterns =
       settings.sanitizeFile === null ? undefined : await readSanitizePatterns(settings.sanitizeFile);
     const audit = settings.audit === null ? null : await AuditLog.open(settings.audit, log);

@@ -3,7 +3,7 @@
  * servers on the same folder, see it whole. Their ids sort by the time they were made. Knows nothing of what is in them.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 let lastStamp = 0;
@@ -27,9 +27,12 @@ export function tenantFolder(tenant: string): string {
 
 export class Records<T extends { readonly id: string; readonly tenant: string }> {
   readonly #path: string;
+  readonly #ending: string;
 
-  constructor(path: string) {
+  /** @param ending Of the files' names: several kinds of records of one thing lie beside each other. */
+  constructor(path: string, ending = ".json") {
     this.#path = path;
+    this.#ending = ending;
   }
 
   /** Where files that belong to a record lie. */
@@ -39,20 +42,20 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
 
   async read(tenant: string, id: string): Promise<T | null> {
     if (!isRecordId(id)) return null;
-    const value = await readJson(this.pathOf(tenant, `${id}.json`));
+    const value = await readJson(this.#pathOfRecord(tenant, id));
     return value === null ? null : (value as T);
   }
 
   async write(record: T): Promise<void> {
     const part = await this.#writePart(record);
-    await rename(part, this.pathOf(record.tenant, `${record.id}.json`));
+    await rename(part, this.#pathOfRecord(record.tenant, record.id));
   }
 
   /** @returns false, and writes nothing, when there is one already. */
   async create(record: T): Promise<boolean> {
     const part = await this.#writePart(record);
     try {
-      await link(part, this.pathOf(record.tenant, `${record.id}.json`));
+      await link(part, this.#pathOfRecord(record.tenant, record.id));
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
@@ -63,22 +66,48 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   }
 
   async remove(tenant: string, id: string): Promise<void> {
-    await rm(this.pathOf(tenant, `${id}.json`), { force: true });
+    await rm(this.#pathOfRecord(tenant, id), { force: true });
   }
 
   /** Oldest first. */
   async ids(tenant: string): Promise<string[]> {
     const names = await readdir(join(this.#path, tenantFolder(tenant))).catch(() => [] as string[]);
-    return idsIn(names);
+    return this.#idsIn(names);
+  }
+
+  /** Removes what writers have left that were cut off longer ago than this. */
+  async sweep(ms: number): Promise<void> {
+    for (const folder of await this.folders())
+      for (const name of await readdir(folder)) {
+        const path = join(folder, name);
+        if (name.endsWith(".part") && (await isOlder(path, ms))) await rm(path, { force: true });
+      }
+  }
+
+  /** Of all tenants. */
+  async folders(): Promise<string[]> {
+    return (await readdir(this.#path).catch(() => [] as string[])).map((name) => join(this.#path, name));
   }
 
   /** Every record of every tenant. */
   async *all(): AsyncGenerator<T> {
-    for (const folder of await readdir(this.#path).catch(() => [] as string[]))
-      for (const id of idsIn(await readdir(join(this.#path, folder)).catch(() => []))) {
-        const value = await readJson(join(this.#path, folder, `${id}.json`));
+    for (const folder of await this.folders())
+      for (const id of this.#idsIn(await readdir(folder).catch(() => []))) {
+        const value = await readJson(join(folder, `${id}${this.#ending}`));
         if (value !== null) yield value as T;
       }
+  }
+
+  #pathOfRecord(tenant: string, id: string): string {
+    return this.pathOf(tenant, `${id}${this.#ending}`);
+  }
+
+  #idsIn(names: readonly string[]): string[] {
+    const { length } = this.#ending;
+    return names
+      .filter((name) => name.endsWith(this.#ending) && isRecordId(name.slice(0, -length)))
+      .map((name) => name.slice(0, -length))
+      .sort();
   }
 
   async #writePart(record: T): Promise<string> {
@@ -95,13 +124,6 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   }
 }
 
-function idsIn(names: readonly string[]): string[] {
-  return names
-    .filter((name) => name.endsWith(".json") && isRecordId(name.slice(0, -5)))
-    .map((name) => name.slice(0, -5))
-    .sort();
-}
-
 async function readJson(path: string): Promise<object | null> {
   try {
     return JSON.parse(await readFile(path, "utf8")) as object;
@@ -109,4 +131,10 @@ async function readJson(path: string): Promise<object | null> {
     if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
   }
+}
+
+/** By the clock of the disk; what is not there is not old. */
+export async function isOlder(path: string, ms: number): Promise<boolean> {
+  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+  return Date.now() - mtimeMs > ms;
 }

@@ -22,10 +22,12 @@ export interface RedisLink {
 /**
  * Connects; when nobody answers, goes on trying.
  * @param url `redis://[user:password@]host[:port][/database]`, `rediss://…`, or the path of a socket.
- * @throws BitNetError INVALID_ARGUMENT without the client's package, for a URL that is none, or for a server that throws keys away.
+ * @throws BitNetError INVALID_ARGUMENT without the client's package, for a URL that is none, or for a server that throws keys away;
+ * ACCESS_DENIED for a password that it refuses or misses, IO_FAILED for a certificate that does not hold.
  */
 export async function openRedis(url: string, log: (line: string) => void): Promise<RedisLink> {
-  if (!/^(rediss?:\/\/|\/)/.test(url))
+  // What was given is not repeated: it may hold a password.
+  if (!/^(rediss?:\/\/|\/)/.test(url) || (!url.startsWith("/") && !URL.canParse(url)))
     throw new BitNetError(
       "INVALID_ARGUMENT",
       "--redis: expected redis://host:port, rediss://… or the path of a socket",
@@ -36,9 +38,14 @@ export async function openRedis(url: string, log: (line: string) => void): Promi
     redis.connect().catch(() => {}),
     new Promise((go) => setTimeout(go, connectMs).unref()),
   ]);
+  if (link.fault !== null) {
+    link.close();
+    throw link.fault;
+  }
   if (redis.status !== "ready")
     log("redis: nobody answers yet; the server goes on without it and keeps trying");
   const policy = await link.accepted();
+  link.isOpened = true;
   if (policy === null) return link;
   link.close();
   throw new BitNetError("INVALID_ARGUMENT", `--redis: ${refusal(policy)}`);
@@ -53,6 +60,10 @@ class Link implements RedisLink {
   #isStalled = false;
   /** The last refusal that was logged: a full Redis refuses thousands of times. */
   #refusal = "";
+  /** Whoever opened it has got it: faults are said here from now on. */
+  isOpened = false;
+  /** What only its operator can mend. */
+  #fault: BitNetError | null = null;
   #accepting: Promise<string | null> = Promise.resolve(null);
   #timer: NodeJS.Timeout | undefined;
 
@@ -60,6 +71,7 @@ class Link implements RedisLink {
     this.#redis = redis;
     this.#log = log;
     redis.on("ready", () => {
+      this.#fault = null;
       this.#accepting = this.#accept();
     });
     redis.on("close", () => {
@@ -67,7 +79,17 @@ class Link implements RedisLink {
       this.#isStalled = false;
       this.#note(false, "connection closed");
     });
-    redis.on("error", () => {}); // every failure reaches the one who asked
+    // Other failures reach the one who asked.
+    redis.on("error", (error: Error) => {
+      const fault = faultOf(error);
+      const isNew = fault !== null && fault.message !== this.#fault?.message;
+      if (isNew && this.isOpened) log(`redis: ${fault.message}`);
+      this.#fault = fault ?? this.#fault;
+    });
+  }
+
+  get fault(): BitNetError | null {
+    return this.#fault;
   }
 
   get isUp(): boolean {
@@ -169,6 +191,21 @@ async function createClient(url: string): Promise<Redis> {
     keyPrefix: "bitnet:",
     retryStrategy: (attempt: number) => Math.min(longestPauseMs, 50 * 2 ** Math.min(attempt, 6)),
   });
+}
+
+/** Null for what may pass by itself. Messages of Redis and of TLS hold no password. */
+function faultOf(error: Error): BitNetError | null {
+  if (/^(WRONGPASS|NOAUTH|ERR invalid password|ERR AUTH)/.test(error.message))
+    return new BitNetError(
+      "ACCESS_DENIED",
+      "--redis: the server refuses the password, or wants one; name the file that holds it with --redis-password-file",
+    );
+  const { code = "" } = error as NodeJS.ErrnoException;
+  if (!/^(ERR_TLS|ERR_SSL|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|EPROTO)/.test(code)) return null;
+  return new BitNetError(
+    "IO_FAILED",
+    `--redis: no TLS with the server (${code}); NODE_EXTRA_CA_CERTS names the file of an authority of your own`,
+  );
 }
 
 /** By which keys are thrown away; null: none are, or the server does not tell, as managed ones may not. */

@@ -158,6 +158,26 @@ describe("files", () => {
     file.close();
   });
 
+  it("may be one list of records, of a file or in memory; every bad one by its place", () => {
+    const records = [{ text: "one" }, { input: "a", output: "b" }];
+    const path = write("a.json", `\n ${JSON.stringify(records, null, 2)}`);
+    for (const data of [path, records]) {
+      const list = openExamples(data, { maxSamples: 9 });
+      expect([list.count, list.at(0)]).toEqual([2, { kind: "text", text: "one" }]);
+      expect(list.at(1)).toMatchObject({ kind: "chat" });
+      list.close();
+    }
+    expect(() => openExamples([{ text: "one" }, { text: 3 }, 4])).toThrow(
+      /2 records cannot be read: records\[1\]: .*records\[2\]: /,
+    );
+    expect(() => openExamples([])).toThrow(/holds no example/);
+    expect(() => openExamples(write("b.json", '[{"text":'))).toThrow(/b\.json: is not JSON/);
+    // Lines under that name are lines.
+    const lines = openExamples(write("c.json", '{"text":"one"}\n{"text":"two"}\n'));
+    expect(lines.count).toBe(2);
+    lines.close();
+  });
+
   it("of plain text give paragraphs", () => {
     const file = openExamples(write("a.txt", "one\ntwo\n\n \nthree\n"), { maxSamples: 5 });
     expect([file.count, file.at(0), file.at(1)]).toEqual([

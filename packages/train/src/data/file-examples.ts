@@ -1,11 +1,12 @@
 /**
  * Examples of a file on disk, read when they are asked for: the file is scanned once for the places of its lines (or paragraphs of
- * a .txt file), and every bad line is reported with its number. Memory holds one number per example, never the texts.
+ * a .txt file), and every bad line is reported with its number. Memory holds one number per example, never the texts, but for lists of
+ * records, of a .json file or in memory already.
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
 import type { Example } from "./example.ts";
-import { parseExample, type TextMode } from "./parse-example.ts";
+import { exampleOf, parseExample, type TextMode } from "./parse-example.ts";
 
 export interface FileExamples {
   readonly path: string;
@@ -26,13 +27,22 @@ export interface FileOptions {
 /** A line longer than this is no example. */
 const longestLine = 2 ** 24;
 const chunkBytes = 2 ** 20;
+/** Bytes of a JSON list. */
+const largestList = 2 ** 28;
 /** Problems that an error lists. */
 const listed = 20;
 
-/** @throws BitNetError FILE_NOT_FOUND, IO_FAILED; FORMAT_INVALID that lists the bad lines, or when there is no example. */
-export function openExamples(path: string, options: FileOptions = {}): FileExamples {
+/**
+ * @param data A file, or records like those of a JSONL file's lines.
+ * @throws BitNetError FILE_NOT_FOUND, IO_FAILED; FORMAT_INVALID that lists the bad lines, or when there is no example.
+ */
+export function openExamples(data: string | readonly unknown[], options: FileOptions = {}): FileExamples {
+  if (typeof data !== "string") return listExamples(data, "records", options);
+  const path = data;
   const file = openFile(path);
   try {
+    if (/\.json$/i.test(path) && holdsList(file))
+      return { ...listExamples(readList(file, path), path, options), close: () => closeSync(file) };
     const isText = !/\.jsonl?$/i.test(path);
     const { textMode = "text", maxSamples = Number.POSITIVE_INFINITY } = options;
     const parse = (text: string, line: number): Example =>
@@ -49,12 +59,10 @@ export function openExamples(path: string, options: FileOptions = {}): FileExamp
         return false;
       }
     });
-    report(path, problems, options);
-    const count = Math.min(kept.length, maxSamples);
-    if (count === 0) throw new BitNetError("FORMAT_INVALID", `${path}: holds no example`);
+    report(path, problems, "lines", options);
     return {
       path,
-      count,
+      count: countOf(path, kept.length, maxSamples),
       at(index) {
         const place = kept[index];
         if (place === undefined) throw new BitNetError("INTERNAL", `${path}: there is no example ${index}`);
@@ -68,7 +76,69 @@ export function openExamples(path: string, options: FileOptions = {}): FileExamp
   }
 }
 
-function report(path: string, problems: readonly string[], { skipsBadLines, onBadLine }: FileOptions): void {
+/** Records that are in memory already, in the file's order. */
+function listExamples(records: readonly unknown[], path: string, options: FileOptions): FileExamples {
+  const { textMode = "text", maxSamples = Number.POSITIVE_INFINITY } = options;
+  const problems: string[] = [];
+  const kept = records.flatMap((record, i) => {
+    try {
+      return [exampleOf(record, `${path}[${i}]`, textMode)];
+    } catch (error) {
+      if (!(error instanceof BitNetError)) throw error;
+      problems.push(error.message);
+      return [];
+    }
+  });
+  report(path, problems, "records", options);
+  return {
+    path,
+    count: countOf(path, kept.length, maxSamples),
+    at(index) {
+      const example = kept[index];
+      if (example === undefined) throw new BitNetError("INTERNAL", `${path}: there is no example ${index}`);
+      return example;
+    },
+    close() {},
+  };
+}
+
+function countOf(path: string, nKept: number, maxSamples: number): number {
+  if (nKept === 0) throw new BitNetError("FORMAT_INVALID", `${path}: holds no example`);
+  return Math.min(nKept, maxSamples);
+}
+
+/** Whether the first byte that is no white space begins a list. */
+function holdsList(file: number): boolean {
+  const bytes = new Uint8Array(4096);
+  const n = readSync(file, bytes, 0, bytes.length, 0);
+  return new TextDecoder().decode(bytes.subarray(0, n)).trimStart().startsWith("[");
+}
+
+function readList(file: number, path: string): readonly unknown[] {
+  const { size } = fstatSync(file);
+  if (size > largestList)
+    throw new BitNetError(
+      "FORMAT_INVALID",
+      `${path}: a list of ${size} bytes is read whole, which at most ${largestList} are; give it as JSONL`,
+    );
+  try {
+    return JSON.parse(readText(file, 0, size)) as readonly unknown[];
+  } catch (cause) {
+    if (cause instanceof BitNetError) throw cause;
+    throw new BitNetError(
+      "FORMAT_INVALID",
+      `${path}: is not JSON (${(cause as Error).message.slice(0, 80)})`,
+      { cause },
+    );
+  }
+}
+
+function report(
+  path: string,
+  problems: readonly string[],
+  units: string,
+  { skipsBadLines, onBadLine }: FileOptions,
+): void {
   if (problems.length === 0) return;
   if (skipsBadLines) {
     for (const problem of problems) onBadLine?.(problem);
@@ -77,7 +147,7 @@ function report(path: string, problems: readonly string[], { skipsBadLines, onBa
   const rest = problems.length > listed ? `; and ${problems.length - listed} more` : "";
   throw new BitNetError(
     "FORMAT_INVALID",
-    `${path}: ${problems.length} lines cannot be read: ${problems.slice(0, listed).join("; ")}${rest}`,
+    `${path}: ${problems.length} ${units} cannot be read: ${problems.slice(0, listed).join("; ")}${rest}`,
     { details: { problems } },
   );
 }

@@ -63,8 +63,8 @@ export async function openFinetune(
     await base.close();
   };
   try {
-    const open = (path: string) => {
-      const file = openExamples(path, { textMode: settings.textMode });
+    const open = (data: string | readonly unknown[]) => {
+      const file = openExamples(data, { textMode: settings.textMode });
       opened.push(file);
       return file;
     };
@@ -151,7 +151,9 @@ async function hashOf(settings: FinetuneSettings, base: BaseModel): Promise<stri
   const { data, evalData, evaluateEvery, checkpointEvery, keepCheckpoints, recomputes, ...rest } = settings;
   void [evaluateEvery, checkpointEvery, keepCheckpoints, recomputes];
   const hash = createHash("sha256").update(JSON.stringify([base.fingerprint, base.template.source, rest]));
-  for (const path of [...data, ...(evalData === null ? [] : [evalData])])
-    for await (const piece of createReadStream(path)) hash.update(piece as Uint8Array);
+  for (const each of [...data, ...(evalData === null ? [] : [evalData])]) {
+    if (typeof each !== "string") hash.update(JSON.stringify(each));
+    else for await (const piece of createReadStream(each)) hash.update(piece as Uint8Array);
+  }
   return hash.digest("hex");
 }

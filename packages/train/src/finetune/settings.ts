@@ -5,10 +5,10 @@ import { type LoraShape, loraTargets } from "../graph/transformer.ts";
 import type { Schedule } from "../train/schedule.ts";
 
 export interface FinetuneSettings {
-  /** Files of examples, together one set. */
-  data: readonly string[];
+  /** Files of examples, or records as their lines hold them; together one set. */
+  data: readonly (string | readonly unknown[])[];
   /** Examples for evaluation; without it the last ones of the data are kept apart: a tenth, at most 64. */
-  evalData: string | null;
+  evalData: string | readonly unknown[] | null;
   textMode: TextMode;
   maxSamples: number | null;
   /** Null: every weight is trained. */

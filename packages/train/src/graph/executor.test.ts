@@ -7,8 +7,9 @@ import type { Kernels } from "../kernels/kernels.ts";
 import { nativeKernels } from "../kernels/native-kernels.ts";
 import { referenceKernels } from "../kernels/reference/reference-kernels.ts";
 import type { Executor, MicroBatch } from "./executor.ts";
-import { smallBatch, smallExecutor, smallLora } from "./small-model.test.kit.ts";
-import type { TransformerShape } from "./transformer.ts";
+import type { Operation } from "./graph.ts";
+import { smallBatch, smallExecutor, smallLora, smallShape } from "./small-model.test.kit.ts";
+import { recordTransformer, type TransformerShape } from "./transformer.ts";
 
 const f64 = referenceKernels("f64");
 const f32 = referenceKernels("f32");
@@ -56,6 +57,20 @@ describe("gradients", () => {
         expect(Math.abs(slope - (gradients[id]?.[i] ?? 0)), name).toBeLessThan(1e-8 + 1e-6 * Math.abs(slope));
       }
     });
+  });
+
+  it("are checked for every operation: here, of side paths and, through quantisers, in straight-through.test.ts", () => {
+    const all: Record<Operation["kind"], true> = {
+      ...{ embed: true, rmsNorm: true, quantise: true, linear: true, rope: true, attention: true },
+      ...{ gate: true, add: true, lora: true, head: true },
+    };
+    const graphs = [
+      ...variants.map(([, variant]) => recordTransformer({ ...smallShape, ...variant, form: "float" })),
+      recordTransformer({ ...smallShape, form: "float" }, smallLora),
+      recordTransformer(smallShape),
+    ];
+    const checked = graphs.flatMap(({ operations }) => operations.map(({ kind }) => kind));
+    expect(new Set(checked)).toEqual(new Set(Object.keys(all)));
   });
 
   it("packed documents give the loss and gradient of each alone", () => {

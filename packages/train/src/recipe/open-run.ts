@@ -22,7 +22,7 @@ import { totalSteps } from "../train/schedule.ts";
 import { Trainer } from "../train/trainer.ts";
 import { firstStage, type RecipeExtension } from "./extensions.ts";
 import type { Recipe } from "./recipe.ts";
-import type { RecipeSource } from "./recipe-source.ts";
+import { defaultHeldOut, type RecipeSource } from "./recipe-source.ts";
 
 export interface OpenRun {
   readonly trainer: Trainer;
@@ -54,7 +54,6 @@ interface OpenSource {
 
 /** Generated examples for evaluation come from this seed, which no run uses. */
 const heldOutSeed = 0x7e57;
-const defaultHeldOut = 64;
 
 /** @throws BitNetError for the data or the shape; IO_FAILED. */
 export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<OpenRun> {

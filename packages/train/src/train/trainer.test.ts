@@ -31,9 +31,9 @@ const vocabulary = (() => {
 const tokenizer = tokenizerFromJson(tokenizerJson(vocabulary, 64));
 const encode = { tokenizer, template: chatTemplateFor(chatTemplate, "test") };
 
-function fastKernels(): Kernels {
+function fastKernels(threads = 2): Kernels {
   try {
-    return nativeKernels({ threads: 2 });
+    return nativeKernels({ threads });
   } catch {
     return referenceKernels("f32");
   }
@@ -134,6 +134,19 @@ describe("a run", () => {
       expect(second.trainer.state).toEqual(whole.trainer.state);
       expect(logOf(path)).toEqual(logOf(join(folder, "whole")));
     }
+  });
+
+  it("has the same bits with any number of threads", async () => {
+    const runs = [];
+    for (const threads of [1, 2, 3]) {
+      const path = join(folder, `threads-${threads}`);
+      mkdir(path);
+      const run = makeRun(path, {}, fastKernels(threads));
+      await run.trainer.run();
+      runs.push([weightsOf(run), run.trainer.state, logOf(path)]);
+    }
+    expect(runs[1]).toEqual(runs[0]);
+    expect(runs[2]).toEqual(runs[0]);
   });
 
   it("falls back to an older checkpoint when the newest is damaged, and cuts its log", async () => {

@@ -7,6 +7,7 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { basename, join, resolve } from "node:path";
 import { type BuildOptions, build, type Metafile } from "esbuild";
 import { contentPolicy } from "../policy.ts";
+import { pageHtml } from "./page-html.ts";
 
 const packageFolder = resolve(import.meta.dirname, "..", "..");
 const root = resolve(packageFolder, "..", "..");
@@ -63,9 +64,14 @@ for (const name of readdirSync(worker))
 const policy = contentPolicy(null);
 for (const name of readdirSync(join(packageFolder, "page")))
   copyFileSync(join(packageFolder, "page", name), join(site, name));
-const html = readFileSync(join(site, "index.html"), "utf8");
-writeFileSync(join(site, "index.html"), html.replace("POLICY", policy));
-copyFileSync(join(root, "packages", "server", "page", "style.css"), join(site, "chat.css"));
+const part = (name: string) => readFileSync(join(packageFolder, "parts", name), "utf8");
+const serverPage = join(root, "packages", "server", "page");
+const html = pageHtml(readFileSync(join(serverPage, "index.html"), "utf8"), {
+  head: part("head.html").replace("POLICY", policy),
+  models: part("models.html"),
+});
+writeFileSync(join(site, "index.html"), html);
+copyFileSync(join(serverPage, "style.css"), join(site, "chat.css"));
 copyFileSync(join(root, "models", "tiny.gguf"), join(site, "tiny.gguf"));
 const files = readdirSync(site).sort();
 await build({

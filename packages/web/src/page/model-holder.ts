@@ -1,5 +1,6 @@
 /** Holds the one model that is loaded; loading another frees it first. Knows no DOM. */
 import { type BackendName, BitNet, BitNetError, type DownloadProgress } from "bitnet.ts";
+import { openLocalFile } from "bitnet.ts/cache";
 import type { Source } from "./load-source.ts";
 
 export interface Watcher {
@@ -62,6 +63,7 @@ export class ModelHolder {
 
   private async open(source: Source, signal: AbortSignal): Promise<string | Blob> {
     if (source.kind === "file") return source.file;
+    if (source.kind === "copy") return openLocalFile(source.model);
     if (source.kind === "place") return source.place;
     const response = await fetch("./tiny.gguf", { signal });
     if (!response.ok) throw new Error(`the tiny model is missing here (${response.status})`);

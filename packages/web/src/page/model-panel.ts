@@ -1,8 +1,16 @@
 /** The panel where a model is chosen, and the bar that shows its loading. All names are set as text. */
 import { button, type ChatView, element, find } from "@bitnet.ts/server/page";
 import type { DownloadProgress } from "bitnet.ts";
-import { type KeptModel, listKept, removeKept, storageRoom } from "bitnet.ts/cache";
+import {
+  isLocalFile,
+  type KeptModel,
+  keepLocalFile,
+  listKept,
+  removeKept,
+  storageRoom,
+} from "bitnet.ts/cache";
 import { knownModels } from "bitnet.ts/models";
+import { type ChosenFile, droppedFile, hasPicker, openHandle, pickFile } from "./file-handles.ts";
 import { nameOf, remember, remembered, type Source } from "./load-source.ts";
 import type { ModelHolder } from "./model-holder.ts";
 
@@ -35,11 +43,14 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
   }
 
   function keptElement(kept: KeptModel): HTMLElement {
-    const name = kept.model.replace(/^hf:/, "");
+    const name = kept.model.replace(/^(hf|file):/, "");
     const share = kept.isComplete
       ? ""
       : ` (${Math.floor((100 * kept.bytes) / Math.max(1, kept.totalBytes))} %)`;
-    const open = button(`${name}${share}, ${megabytes(kept.bytes)} MB`, () => void load(placeOf(kept.model)));
+    const open = button(
+      `${name}${share}, ${megabytes(kept.bytes)} MB`,
+      () => void load(sourceOf(kept.model)),
+    );
     const remove = button("×", () => void forget(kept.model));
     remove.ariaLabel = `Remove ${name} from this browser`;
     return element("li", {}, [open, remove]);
@@ -61,6 +72,7 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
     show(false);
     title.textContent = nameOf(source);
     find("about").textContent = "";
+    find("reopen").hidden = find("keep-file").hidden = true;
     setProgress(0, "");
     find("loading").hidden = false;
     try {
@@ -74,7 +86,8 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
         title.textContent = "Choose a model";
         show(true);
       } else {
-        remember(source);
+        await remember(source);
+        if (source.kind === "file" && source.handle === null) offerCopy(source.file);
         const { backend, threads } = model.info;
         find("about").textContent =
           `${nameOf(source)}: ${backend}, ${threads === 1 ? "one thread" : `${threads} threads`}`;
@@ -89,6 +102,57 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
     }
   }
 
+  /** Asks for the file of the last visit, which some browsers give only after a click. */
+  function offerReopening(handle: FileSystemFileHandle): void {
+    const reopen = find("reopen");
+    find("reopen-name").textContent = handle.name;
+    reopen.hidden = false;
+    reopen.onclick = () => void reopened(handle, true);
+  }
+
+  async function reopened(handle: FileSystemFileHandle, mayAsk: boolean): Promise<void> {
+    try {
+      const file = await openHandle(handle, mayAsk);
+      if (file !== null) return await load({ kind: "file", file, handle });
+      offerReopening(handle);
+    } catch (error) {
+      view.say(`Failed: ${handle.name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    show(true);
+  }
+
+  /** Where the browser gives no handle that outlasts the visit. */
+  function offerCopy(file: File): void {
+    const keep = find("keep-file");
+    keep.textContent = `Keep a copy of ${file.name} in this browser, ${megabytes(file.size)} MB`;
+    keep.hidden = false;
+    keep.onclick = () => void keepCopy(file);
+  }
+
+  async function keepCopy(file: File): Promise<void> {
+    const keep = find<HTMLButtonElement>("keep-file");
+    keep.disabled = true;
+    try {
+      const model = await keepLocalFile(file, {
+        onProgress: (fraction) => {
+          keep.textContent = `Copying ${file.name}, ${Math.floor(100 * fraction)} %`;
+        },
+      });
+      keep.hidden = true;
+      await remember({ kind: "copy", model });
+    } catch (error) {
+      view.say(`Failed: ${error instanceof Error ? error.message : String(error)}`);
+      offerCopy(file);
+    } finally {
+      keep.disabled = false;
+    }
+    await showKept();
+  }
+
+  function loadFile(chosen: ChosenFile | null): void {
+    if (chosen !== null) void load({ kind: "file", ...chosen });
+  }
+
   function setProgress(fraction: number, text: string): void {
     bar.value = Number.isFinite(fraction) ? fraction : 0;
     find("progress-text").textContent = text;
@@ -98,10 +162,13 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
   find("cancel").onclick = () => holder.cancel();
   find("pick-tiny").onclick = () => void load({ kind: "tiny" });
   const input = find<HTMLInputElement>("file");
-  find("pick-file").onclick = () => input.click();
+  find("pick-file").onclick = () => {
+    if (hasPicker()) void pickFile().then(loadFile, (error: unknown) => view.say(`Failed: ${String(error)}`));
+    else input.click();
+  };
   input.onchange = () => {
     const [file] = input.files ?? [];
-    if (file) void load({ kind: "file", file });
+    if (file) loadFile({ file, handle: null });
     input.value = "";
   };
   find("hub").onsubmit = (event) => {
@@ -114,17 +181,28 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
       element("option", { value: source, label: `${family}, ${gigabytes(downloadBytes)}` }),
     ),
   );
-  acceptDrops((file) => void load({ kind: "file", file }));
+  acceptDrops(loadFile);
 
   return {
     open: () => show(true),
     start() {
       const served = document.querySelector<HTMLMetaElement>('meta[name="bitnet-model"]')?.content;
-      const source = served === undefined ? remembered() : placeOf(served);
-      if (source === null) show(true);
-      else void load(source);
+      if (served === undefined) void startRemembered();
+      else void load(placeOf(served));
     },
   };
+
+  async function startRemembered(): Promise<void> {
+    const source = await remembered();
+    if (source === null) show(true);
+    else if (source.kind === "handle") await reopened(source.handle, false);
+    else await load(source);
+  }
+}
+
+/** What the list of kept models names. */
+function sourceOf(model: string): Source {
+  return isLocalFile(model) ? { kind: "copy", model } : placeOf(model);
 }
 
 function placeOf(text: string): Source {
@@ -148,7 +226,7 @@ function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 
-function acceptDrops(onFile: (file: File) => void): void {
+function acceptDrops(onFile: (chosen: ChosenFile | null) => void): void {
   const isFile = (event: DragEvent) => event.dataTransfer?.types.includes("Files") === true;
   const mark = (isOver: boolean) => document.body.classList.toggle("dropping", isOver);
   document.addEventListener("dragover", (event) => {
@@ -163,7 +241,6 @@ function acceptDrops(onFile: (file: File) => void): void {
     mark(false);
     if (!isFile(event)) return;
     event.preventDefault();
-    const [file] = event.dataTransfer?.files ?? [];
-    if (file) onFile(file);
+    if (event.dataTransfer) void droppedFile(event.dataTransfer).then(onFile);
   });
 }

@@ -1,20 +1,117 @@
 /**
- * attention: softmax(q · Kᵀ · scale) · V over the row's own past. A workgroup for each query head and row goes through the keys 64 at a time, one a thread,
- * and keeps the running maximum (Milakov and Gimelshein, arXiv 1805.02867); then each thread adds up its own elements of the values.
+ * attention: softmax(q · Kᵀ · scale) · V over the row's own past, in blocks of 128 absolute positions, each with a maximum of its own, which are then
+ * added up in order (Milakov and Gimelshein, arXiv 1805.02867). A workgroup for each query head and row goes through all blocks; for few rows with a long
+ * past there is one for each block, and another kernel adds them up (Dao and others, "Flash-Decoding", 2023) by the same steps.
  */
-import { type KvType, pageTokens } from "@bitnet.ts/core";
+import type { KvType } from "@bitnet.ts/core";
+import { pageTokens } from "@bitnet.ts/core";
 import { expFunction, fromF16Function } from "./elementary.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 
 export const mostHeadDim = 256;
+/** Positions of a block; a multiple of 64. */
+export const blockPositions = 128;
 
-export function attention(kvType: KvType): Kernel {
+const threads = 64;
+const params = ["nHeads: u32", "nKvHeads: u32", "headDim: u32", "window: u32", "scale: f32"] as const;
+
+/** Of a thread: its own elements of the sum over the blocks so far, and of the block in hand. */
+const sums = `
+const perThread = ${mostHeadDim / threads}u;
+const lowest = -3.4028234e38f;
+struct Sums { best: f32, denominator: f32, values: array<f32, perThread> }
+fn added(a: Sums, b: Sums) -> Sums {
+  let best = max(a.best, b.best);
+  let keptA = expOf((a.best - best) * params.scale);
+  let keptB = expOf((b.best - best) * params.scale);
+  var sum = Sums(best, a.denominator * keptA + b.denominator * keptB, array<f32, perThread>());
+  for (var i = 0u; i < perThread; i++) { sum.values[i] = a.values[i] * keptA + b.values[i] * keptB; }
+  return sum;
+}
+fn nothing() -> Sums { return Sums(lowest, 0.0, array<f32, perThread>()); }
+fn firstOfWindow(position: u32) -> u32 {
+  return select(0u, position + 1u - params.window, params.window > 0u && position + 1u > params.window);
+}
+`;
+
+function blockFunctions(kvType: KvType): string {
   const element = (name: string) =>
     kvType === "f16"
       ? `fn ${name}At(i: u32) -> f32 { let word = ${name}s[i >> 1u]; return fromF16(select(word & 0xffffu, word >> 16u, (i & 1u) == 1u)); }`
       : `fn ${name}At(i: u32) -> f32 { return bitcast<f32>(${name}s[i]); }`;
+  // Heads of an even number of elements, as all are that are rotated, begin at whole words.
+  const dot =
+    kvType === "f16"
+      ? `for (var d = 0u; d < params.headDim; d += 2u) {
+        let word = keys[(at + d) >> 1u];
+        score = fma(query[d], fromF16(word & 0xffffu), score);
+        score = fma(query[d + 1u], fromF16(word >> 16u), score);
+      }`
+      : "for (var d = 0u; d < params.headDim; d++) { score = fma(query[d], keyAt(at + d), score); }";
+  return `${expFunction}${kvType === "f16" ? fromF16Function : ""}${sums}
+${kvType === "f16" ? "" : element("key")}
+${element("value")}
+var<workgroup> query: array<f32, ${mostHeadDim}>;
+var<workgroup> weights: array<f32, ${threads}>;
+var<workgroup> highest: array<f32, ${threads}>;
+// Where head \`head\` of position j begins, in elements.
+fn placeOf(row: u32, head: u32, j: u32) -> u32 {
+  return ((pageOf(row, j) * ${pageTokens}u + j % ${pageTokens}u) * params.nKvHeads + head) * params.headDim;
+}
+fn loadQuery(base: u32, t: u32) {
+  for (var d = t; d < params.headDim; d += ${threads}u) { query[d] = q[base + d]; }
+  workgroupBarrier();
+}
+// The keys \`first\` … \`position\` of a block, 64 at a time, one a thread.
+fn sumOfBlock(row: u32, kvHead: u32, block: u32, t: u32) -> Sums {
+  let position = positionOf(row);
+  let first = firstOfWindow(position);
+  var sum = nothing();
+  for (var begin = block * ${blockPositions}u; begin < (block + 1u) * ${blockPositions}u && begin <= position; begin += ${threads}u) {
+    if (begin + ${threads}u <= first) { continue; }
+    let j = begin + t;
+    var score = lowest;
+    if (j >= first && j <= position) {
+      let at = placeOf(row, kvHead, j);
+      score = 0.0;
+      ${dot}
+    }
+    highest[t] = score;
+    workgroupBarrier();
+    for (var half = ${threads / 2}u; half > 0u; half >>= 1u) {
+      if (t < half) { highest[t] = max(highest[t], highest[t + half]); }
+      workgroupBarrier();
+    }
+    let next = max(sum.best, highest[0]);
+    weights[t] = select(0.0, expOf((score - next) * params.scale), j >= first && j <= position);
+    let kept = expOf((sum.best - next) * params.scale);
+    sum.best = next;
+    workgroupBarrier();
+    sum.denominator *= kept;
+    for (var i = 0u; i < perThread; i++) { sum.values[i] *= kept; }
+    let end = min(${threads}u, position + 1u - begin);
+    for (var k = select(0u, first - begin, first > begin); k < end; k++) {
+      let p = weights[k];
+      sum.denominator += p;
+      let at = placeOf(row, kvHead, begin + k);
+      for (var i = 0u; i * ${threads}u + t < params.headDim; i++) { sum.values[i] = fma(p, valueAt(at + i * ${threads}u + t), sum.values[i]); }
+    }
+    workgroupBarrier();
+  }
+  return sum;
+}
+`;
+}
+
+const output = `
+fn give(base: u32, t: u32, sum: Sums) {
+  for (var i = 0u; i * ${threads}u + t < params.headDim; i++) { out[base + i * ${threads}u + t] = sum.values[i] / sum.denominator; }
+}
+`;
+
+export function attention(kvType: KvType): Kernel {
   return kernel(`attention ${kvType}`, {
-    params: ["nHeads: u32", "nKvHeads: u32", "headDim: u32", "window: u32", "scale: f32"],
+    params,
     buffers: [
       ["read", "q: f32"],
       ["read", "keys: u32"],
@@ -22,62 +119,78 @@ export function attention(kvType: KvType): Kernel {
       ["write", "out: f32"],
     ],
     usesRows: true,
-    threads: 64,
-    declarations: `${expFunction}${kvType === "f16" ? fromF16Function : ""}
-${element("key")}
-${element("value")}
-const lowest = -3.4028234e38f;
-var<workgroup> query: array<f32, ${mostHeadDim}>;
-var<workgroup> weights: array<f32, 64>;
-var<workgroup> highest: array<f32, 64>;
-// Where head \`head\` of position j begins, in elements.
-fn placeOf(row: u32, head: u32, j: u32) -> u32 {
-  let page = pages[rows[row].z + j / ${pageTokens}u];
-  return ((page * ${pageTokens}u + j % ${pageTokens}u) * params.nKvHeads + head) * params.headDim;
-}`,
+    threads,
+    declarations: `${blockFunctions(kvType)}${output}`,
     body: `
   let head = group.x;
   let row = group.y;
-  let kvHead = head / (params.nHeads / params.nKvHeads);
   let base = (row * params.nHeads + head) * params.headDim;
-  for (var d = t; d < params.headDim; d += 64u) { query[d] = q[base + d]; }
-  workgroupBarrier();
-  let position = rows[row].y;
-  var first = 0u;
-  if (params.window > 0u && position + 1u > params.window) { first = position + 1u - params.window; }
-  var total: array<f32, ${mostHeadDim / 64}>;
-  var denominator = 0.0;
-  var best = lowest;
-  for (var begin = first & ~63u; begin <= position; begin += 64u) {
-    let j = begin + t;
-    var score = lowest;
-    if (j >= first && j <= position) {
-      let at = placeOf(row, kvHead, j);
-      score = 0.0;
-      for (var d = 0u; d < params.headDim; d++) { score = fma(query[d], keyAt(at + d), score); }
-    }
-    highest[t] = score;
-    workgroupBarrier();
-    for (var half = 32u; half > 0u; half >>= 1u) {
-      if (t < half) { highest[t] = max(highest[t], highest[t + half]); }
-      workgroupBarrier();
-    }
-    let next = max(best, highest[0]);
-    weights[t] = select(0.0, expOf((score - next) * params.scale), j >= first && j <= position);
-    let kept = expOf((best - next) * params.scale);
-    best = next;
-    workgroupBarrier();
-    denominator *= kept;
-    for (var i = 0u; i < ${mostHeadDim / 64}u; i++) { total[i] *= kept; }
-    for (var k = 0u; k < 64u; k++) {
-      let p = weights[k];
-      if (p == 0.0) { continue; }
-      denominator += p;
-      let at = placeOf(row, kvHead, begin + k);
-      for (var i = 0u; i * 64u + t < params.headDim; i++) { total[i] = fma(p, valueAt(at + i * 64u + t), total[i]); }
-    }
-    workgroupBarrier();
+  loadQuery(base, t);
+  let position = positionOf(row);
+  var sum = nothing();
+  for (var block = firstOfWindow(position) / ${blockPositions}u; block <= position / ${blockPositions}u; block++) {
+    sum = added(sum, sumOfBlock(row, head / (params.nHeads / params.nKvHeads), block, t));
   }
-  for (var i = 0u; i * 64u + t < params.headDim; i++) { out[base + i * 64u + t] = total[i] / denominator; }`,
+  give(base, t, sum);`,
   });
 }
+
+/** Where the sums of a block lie: headDim values, the maximum, the denominator. */
+const placeOfSplit = `
+fn placeOfSplit(row: u32, head: u32, split: u32) -> u32 {
+  return ((row * params.nHeads + head) * step.nSplits + split) * (params.headDim + 2u);
+}
+`;
+
+export function attentionOfBlocks(kvType: KvType): Kernel {
+  return kernel(`attention of blocks ${kvType}`, {
+    params,
+    buffers: [
+      ["read", "q: f32"],
+      ["read", "keys: u32"],
+      ["read", "values: u32"],
+      ["write", "splits: f32"],
+    ],
+    usesRows: true,
+    threads,
+    declarations: `${blockFunctions(kvType)}${placeOfSplit}`,
+    body: `
+  let head = group.x;
+  let row = group.y;
+  let position = positionOf(row);
+  let block = firstOfWindow(position) / ${blockPositions}u + group.z;
+  if (block > position / ${blockPositions}u) { return; }
+  loadQuery((row * params.nHeads + head) * params.headDim, t);
+  let sum = sumOfBlock(row, head / (params.nHeads / params.nKvHeads), block, t);
+  let at = placeOfSplit(row, head, group.z);
+  for (var i = 0u; i * ${threads}u + t < params.headDim; i++) { splits[at + i * ${threads}u + t] = sum.values[i]; }
+  if (t == 0u) {
+    splits[at + params.headDim] = sum.best;
+    splits[at + params.headDim + 1u] = sum.denominator;
+  }`,
+  });
+}
+
+export const attentionSum: Kernel = kernel("attention sum", {
+  params,
+  buffers: [
+    ["read", "splits: f32"],
+    ["write", "out: f32"],
+  ],
+  usesRows: true,
+  threads,
+  declarations: `${expFunction}${sums}${placeOfSplit}${output}`,
+  body: `
+  let head = group.x;
+  let row = group.y;
+  let position = positionOf(row);
+  let n = position / ${blockPositions}u - firstOfWindow(position) / ${blockPositions}u + 1u;
+  var sum = nothing();
+  for (var split = 0u; split < n; split++) {
+    let at = placeOfSplit(row, head, split);
+    var own = Sums(splits[at + params.headDim], splits[at + params.headDim + 1u], array<f32, perThread>());
+    for (var i = 0u; i * ${threads}u + t < params.headDim; i++) { own.values[i] = splits[at + i * ${threads}u + t]; }
+    sum = added(sum, own);
+  }
+  give((row * params.nHeads + head) * params.headDim, t, sum);`,
+});

@@ -1,12 +1,10 @@
 /**
  * bitLinear: up to three ternary matrices, one below the other, times int8 activations, exact in int32. Eight lanes share a row of weights, each takes
- * 16 bytes (64 weights) at a time; word j of a block of 32, shifted by 6 − 2f, meets activations 32f + 4j … + 3.
+ * 16 bytes (64 weights) at a time; word j of a block of 32, shifted by 6 − 2f, meets activations 32f + 4j … + 3. What many rows take is in bit-linear-tile.ts.
  */
-import { type Kernel, kernel } from "./kernel.ts";
+import { type Access, type Kernel, kernel } from "./kernel.ts";
 
 export interface BitLinearVariant {
-  /** Rows of activations that share one reading of the weights: 1 or 4. */
-  tile: number;
   /** Whether scales differ within a row, of the weights or of the activations; then products become floats block by block. */
   isGrouped: boolean;
   /** Whether the language has dot4I8Packed. */
@@ -22,33 +20,30 @@ fn dot4(a: u32, b: u32) -> i32 {
   return sum;
 }`;
 
-export function bitLinear({ tile, isGrouped, hasDot4 }: BitLinearVariant): Kernel {
-  const type = isGrouped ? "f32" : "i32";
-  const add = isGrouped
-    ? `acc[i] += f32(own) * (weightScale * activationScale(first + i, v >> 1u));`
-    : "acc[i] += own;";
-  return kernel(`bitLinear ${tile} ${isGrouped ? "grouped" : "whole"}${hasDot4 ? " dot4" : ""}`, {
-    params: [
-      "blocks: u32",
-      "nOut: u32",
-      "end0: u32",
-      "end1: u32",
-      "scaleGroups: u32", // of a row of weights
-      "blocksPerGroup: u32",
-      "activationGroups: u32", // of a row of activations
-      "isGroupedInput: u32",
-    ],
-    buffers: [
-      ["read", "weights: vec4<u32>"],
-      ["read", "weightScales: f32"],
-      ["read", "x: vec4<u32>"],
-      ["read", "xScales: f32"],
-      ["write", "out0: f32"],
-      ["write", "out1: f32"],
-      ["write", "out2: f32"],
-    ],
-    threads: 64,
-    declarations: `${hasDot4 ? "fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }" : dot4}
+export const bitLinearParams = [
+  "blocks: u32",
+  "nOut: u32",
+  "end0: u32",
+  "end1: u32",
+  "scaleGroups: u32", // of a row of weights
+  "blocksPerGroup: u32",
+  "activationGroups: u32", // of a row of activations
+  "isGroupedInput: u32",
+] as const;
+
+export const bitLinearBuffers: readonly (readonly [Access, string])[] = [
+  ["read", "weights: vec4<u32>"],
+  ["read", "weightScales: f32"],
+  ["read", "x: vec4<u32>"],
+  ["read", "xScales: f32"],
+  ["write", "out0: f32"],
+  ["write", "out1: f32"],
+  ["write", "out2: f32"],
+];
+
+/** What all variants have in common, \`give\` for a finished sum among it. */
+export function bitLinearFunctions({ isGrouped, hasDot4 }: BitLinearVariant): string {
+  return `${hasDot4 ? "fn dot4(a: u32, b: u32) -> i32 { return dot4I8Packed(a, b); }" : dot4}
 // Codes less one in each byte, without borrowing from the next.
 fn trits(codes: vec4<u32>) -> vec4<u32> {
   return (((codes & vec4(0x03030303u)) | vec4(0x80808080u)) - vec4(0x01010101u)) ^ vec4(0x80808080u);
@@ -56,38 +51,59 @@ fn trits(codes: vec4<u32>) -> vec4<u32> {
 fn products(w: vec4<u32>, a: vec4<u32>) -> i32 {
   return dot4(w.x, a.x) + dot4(w.y, a.y) + dot4(w.z, a.z) + dot4(w.w, a.w);
 }
-var<workgroup> partial: array<${type}, ${64 * tile}>;
+fn weightScale(r: u32, block: u32) -> f32 {
+  if (params.scaleGroups == 1u) { return 1.0; }
+  return weightScales[r * params.scaleGroups + block / params.blocksPerGroup];
+}
 fn activationScale(row: u32, block: u32) -> f32 {
   if (params.isGroupedInput == 0u) { return 1.0; }
   return 1.0 / xScales[row * params.activationGroups + block];
 }
-fn finish(acc: ${type}, row: u32, r: u32) -> f32 {
+fn give(acc: ${isGrouped ? "f32" : "i32"}, row: u32, r: u32) {
   ${
     isGrouped
       ? `var value = acc;
   if (params.isGroupedInput == 0u) { value *= 1.0 / xScales[row]; }
-  if (params.scaleGroups == 1u) { value *= weightScales[r]; }
-  return value;`
-      : "return f32(acc) * (weightScales[r] / xScales[row]);"
+  if (params.scaleGroups == 1u) { value *= weightScales[r]; }`
+      : "let value = f32(acc) * (weightScales[r] / xScales[row]);"
   }
-}`,
+  if (r < params.end0) { out0[row * params.end0 + r] = value; }
+  else if (r < params.end1) { out1[row * (params.end1 - params.end0) + r - params.end0] = value; }
+  else { out2[row * (params.nOut - params.end1) + r - params.end1] = value; }
+}`;
+}
+
+export function bitLinearName({ isGrouped, hasDot4 }: BitLinearVariant): string {
+  return `${isGrouped ? "grouped" : "whole"}${hasDot4 ? " dot4" : ""}`;
+}
+
+/** @param tile Rows of activations that share one reading of the weights. */
+export function bitLinear(tile: 1 | 4, variant: BitLinearVariant): Kernel {
+  const type = variant.isGrouped ? "f32" : "i32";
+  return kernel(`bitLinear ${tile} ${bitLinearName(variant)}`, {
+    params: bitLinearParams,
+    buffers: bitLinearBuffers,
+    threads: 64,
+    declarations: `${bitLinearFunctions(variant)}
+var<workgroup> partial: array<${type}, ${64 * tile}>;`,
     body: `
   let lane = t & 7u;
   let r = group.x * 8u + (t >> 3u);
+  let own = min(r, params.nOut - 1u);
   let first = group.y * ${tile}u;
-  let begin = min(r, params.nOut - 1u) * params.blocks * 2u;
+  let begin = own * params.blocks * 2u;
   var acc: array<${type}, ${tile}>;
   for (var v = lane; v < params.blocks * 2u; v += 8u) {
     let codes = weights[begin + v];
-    ${isGrouped ? "var weightScale = 1.0;\n    if (params.scaleGroups > 1u) { weightScale = weightScales[min(r, params.nOut - 1u) * params.scaleGroups + (v >> 1u) / params.blocksPerGroup]; }" : ""}
     let w0 = trits(codes >> vec4(6u));
     let w1 = trits(codes >> vec4(4u));
     let w2 = trits(codes >> vec4(2u));
     let w3 = trits(codes);
     for (var i = 0u; i < ${tile}u; i++) {
-      let at = ((first + i) * params.blocks + (v >> 1u)) * 8u + (v & 1u);
-      let own = products(w0, x[at]) + products(w1, x[at + 2u]) + products(w2, x[at + 4u]) + products(w3, x[at + 6u]);
-      ${add}
+      let row = ${tile === 1 ? "first" : "min(first + i, step.nRows - 1u)"};
+      let at = (row * params.blocks + (v >> 1u)) * 8u + (v & 1u);
+      let sum = products(w0, x[at]) + products(w1, x[at + 2u]) + products(w2, x[at + 4u]) + products(w3, x[at + 6u]);
+      acc[i] += ${variant.isGrouped ? "f32(sum) * (weightScale(own, v >> 1u) * activationScale(row, v >> 1u))" : "sum"};
     }
   }
   for (var i = 0u; i < ${tile}u; i++) { partial[t * ${tile}u + i] = acc[i]; }
@@ -96,9 +112,6 @@ fn finish(acc: ${type}, row: u32, r: u32) -> f32 {
   if (lane >= ${tile}u || row >= step.nRows || r >= params.nOut) { return; }
   var sum = partial[(t & ~7u) * ${tile}u + lane];
   for (var i = 1u; i < 8u; i++) { sum += partial[((t & ~7u) + i) * ${tile}u + lane]; }
-  let value = finish(sum, row, r);
-  if (r < params.end0) { out0[row * params.end0 + r] = value; }
-  else if (r < params.end1) { out1[row * (params.end1 - params.end0) + r - params.end0] = value; }
-  else { out2[row * (params.nOut - params.end1) + r - params.end1] = value; }`,
+  give(sum, row, r);`,
   });
 }

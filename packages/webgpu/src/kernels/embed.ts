@@ -1,23 +1,24 @@
-/** embed: out = table[token], for the rows of the table that this shard holds. A thread for each element. */
+/** embed: out = table[token], for the rows of the table that this shard holds. */
 import type { DenseType } from "@bitnet.ts/core";
 import { denseElements } from "./dense-elements.ts";
-import { type Kernel, kernel } from "./kernel.ts";
+import type { RowPart } from "./row-part.ts";
 
-export function embed(type: DenseType): Kernel {
-  return kernel(`embed ${type}`, {
+export function embed(type: DenseType): RowPart {
+  return {
+    name: `embed ${type}`,
     params: ["cols: u32", "firstRow: u32", "shardRows: u32"],
     buffers: [
       ["read", "weights: u32"],
       ["write", "out: f32"],
     ],
-    usesRows: true,
-    threads: 64,
-    declarations: denseElements(type),
+    // Functions of its own: a table in several shards has several of these parts.
+    declarations: denseElements(type)
+      .replace(/\bparams\.cols\b/g, "$cols")
+      .replace(/\b(weights|byteAt|halfAt|signedByteAt|weightAt|pairAt|fromF16)\b/g, "$$$1"),
     body: `
-  let col = group.x * 64u + t;
-  let row = group.y;
-  let token = rows[row].x;
-  if (col >= params.cols || token < params.firstRow || token - params.firstRow >= params.shardRows) { return; }
-  out[row * params.cols + col] = weightAt(token - params.firstRow, col);`,
-  });
+    let token = tokenOf(row);
+    if (token >= $firstRow && token - $firstRow < $shardRows) {
+      for (var col = t; col < $cols; col += threads) { $out[row * $cols + col] = $weightAt(token - $firstRow, col); }
+    }`,
+  };
 }

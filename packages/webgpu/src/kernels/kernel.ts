@@ -2,6 +2,9 @@
  * What a kernel is, and the WGSL that all have in common: parameters in a uniform, operands in group 0, the step in group 1. Kernels know
  * sizes and numbers only, never a model.
  */
+import { pageTokens } from "@bitnet.ts/core";
+
+// Variables in loops get their zeros written out in kernels: SwiftShader leaves them as the last turn left them.
 
 /** How an operand is bound: `read` and `write` are storage buffers. */
 export type Access = "read" | "write";
@@ -30,15 +33,21 @@ export interface KernelText {
   body: string;
 }
 
-/** Rows: token, position, where the pages of the sequence begin in `pages`, adapter + 1. */
+/** Storage buffers that the step takes of those that a kernel may bind. */
+export const stepBuffers = 2;
+
 const stepDeclarations = `
-struct Step { nRows: u32 }
+struct Step { nRows: u32, pagesAt: u32, nSplits: u32, nRequests: u32 }
 @group(1) @binding(0) var<uniform> step: Step;
 `;
+/** Rows: token, position, where the pages of the sequence begin, adapter + 1; behind all rows, at \`pagesAt\`, the page tables. */
 const rowDeclarations = `
-@group(1) @binding(1) var<storage, read> rows: array<vec4<u32>>;
-@group(1) @binding(2) var<storage, read> pages: array<u32>;
-@group(1) @binding(3) var<storage, read_write> failure: array<atomic<u32>, 1>;
+@group(1) @binding(1) var<storage, read> rows: array<u32>;
+@group(1) @binding(2) var<storage, read_write> failure: array<atomic<u32>, 1>;
+fn tokenOf(row: u32) -> u32 { return rows[4u * row]; }
+fn positionOf(row: u32) -> u32 { return rows[4u * row + 1u]; }
+fn pageOf(row: u32, position: u32) -> u32 { return rows[step.pagesAt + rows[4u * row + 2u] + position / ${pageTokens}u]; }
+fn adapterOf(row: u32) -> u32 { return rows[4u * row + 3u]; }
 // The first operation in order, and of its rows the first, that met NaN or infinity.
 fn fail(operation: u32, row: u32) { atomicMin(&failure[0], (operation << 16u) | row); }
 `;
@@ -54,6 +63,7 @@ struct Params { ${params.join(", ")} }
 @group(0) @binding(0) var<uniform> params: Params;
 ${operands.join("\n")}
 ${stepDeclarations}${usesRows ? rowDeclarations : ""}${declarations}
+const threads = ${threads}u;
 @compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
 ${body}

@@ -1,9 +1,10 @@
-/** lora: y += scale · b · (a · x) in the rows that have the adapter. A workgroup for each row; a and b in f32. */
-import { type Kernel, kernel } from "./kernel.ts";
+/** lora: y += scale · b · (a · x) in the rows that have the adapter; a and b in f32. */
+import type { RowPart } from "./row-part.ts";
 
 export const mostRank = 1024;
 
-export const lora: Kernel = kernel("lora", {
+export const lora: RowPart = {
+  name: "lora",
   params: ["cols: u32", "rank: u32", "width: u32", "adapter: u32", "scale: f32"],
   buffers: [
     ["read", "x: f32"],
@@ -11,21 +12,20 @@ export const lora: Kernel = kernel("lora", {
     ["read", "b: f32"],
     ["write", "y: f32"],
   ],
-  usesRows: true,
-  threads: 64,
-  declarations: `var<workgroup> hidden: array<f32, ${mostRank}>;`,
+  shared: [`var<workgroup> hidden: array<f32, ${mostRank}>;`],
   body: `
-  let row = group.y;
-  if (rows[row].w != params.adapter + 1u) { return; }
-  for (var r = t; r < params.rank; r += 64u) {
-    var sum = 0.0;
-    for (var i = 0u; i < params.cols; i++) { sum = fma(a[r * params.cols + i], x[row * params.cols + i], sum); }
-    hidden[r] = sum;
-  }
-  workgroupBarrier();
-  for (var o = t; o < params.width; o += 64u) {
-    var sum = 0.0;
-    for (var r = 0u; r < params.rank; r++) { sum = fma(b[o * params.rank + r], hidden[r], sum); }
-    y[row * params.width + o] += sum * params.scale;
-  }`,
-});
+    if (adapterOf(row) == $adapter + 1u) {
+      for (var r = t; r < $rank; r += threads) {
+        var sum = 0.0;
+        for (var i = 0u; i < $cols; i++) { sum = fma($a[r * $cols + i], $x[row * $cols + i], sum); }
+        hidden[r] = sum;
+      }
+      workgroupBarrier();
+      for (var o = t; o < $width; o += threads) {
+        var sum = 0.0;
+        for (var r = 0u; r < $rank; r++) { sum = fma($b[o * $rank + r], hidden[r], sum); }
+        $y[row * $width + o] += sum * $scale;
+      }
+      workgroupBarrier();
+    }`,
+};

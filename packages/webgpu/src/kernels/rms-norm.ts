@@ -1,33 +1,25 @@
-/** rmsNorm: a workgroup for each stretch of a row that is as wide as the weight. */
-import { type Kernel, kernel } from "./kernel.ts";
+/** rmsNorm over each stretch of a row that is as wide as the weight: all threads on one, or 32 on each of several at a time. */
+import { sumOfFunction } from "./reductions.ts";
+import type { RowPart } from "./row-part.ts";
 
-/** `sumOfAll(x, t)` over a workgroup of 256; every thread gets it. */
-export const sumOfAll = `
-var<workgroup> sums: array<f32, 256>;
-fn sumOfAll(own: f32, t: u32) -> f32 {
-  sums[t] = own;
-  workgroupBarrier();
-  for (var half = 128u; half > 0u; half >>= 1u) {
-    if (t < half) { sums[t] += sums[t + half]; }
-    workgroupBarrier();
-  }
-  return sums[0];
-}
-`;
-
-export const rmsNorm: Kernel = kernel("rmsNorm", {
+export const rmsNorm: RowPart = {
+  name: "rmsNorm",
   params: ["width: u32", "nParts: u32", "eps: f32"],
   buffers: [
     ["read", "x: f32"],
     ["read", "weight: f32"],
     ["write", "out: f32"],
   ],
-  threads: 256,
-  declarations: sumOfAll,
+  shared: [sumOfFunction],
   body: `
-  let base = (group.y * params.nParts + group.x) * params.width;
-  var own = 0.0;
-  for (var i = t; i < params.width; i += 256u) { own = fma(x[base + i], x[base + i], own); }
-  let r = 1.0 / sqrt(sumOfAll(own, t) / f32(params.width) + params.eps);
-  for (var i = t; i < params.width; i += 256u) { out[base + i] = (x[base + i] * r) * weight[i]; }`,
-});
+    let lanes = select(32u, threads, $nParts == 1u);
+    for (var first = 0u; first < $nParts; first += threads / lanes) {
+      let part = first + t / lanes;
+      let end = select(0u, $width, part < $nParts);
+      let base = (row * $nParts + part) * $width;
+      var own = 0.0;
+      for (var i = t % lanes; i < end; i += lanes) { own = fma($x[base + i], $x[base + i], own); }
+      let r = 1.0 / sqrt(sumOf(own, t, lanes) / f32($width) + $eps);
+      for (var i = t % lanes; i < end; i += lanes) { $out[base + i] = ($x[base + i] * r) * $weight[i]; }
+    }`,
+};

@@ -22,6 +22,8 @@ export interface ConformanceCase {
   expectedError?: "NUMERIC_FAILURE";
   /** Kinds of head requests that a backend need not offer; one that lacks them passes. */
   wants?: readonly HeadWantKind[];
+  /** The reference takes seconds for it. */
+  slow?: true;
 }
 
 /** Seeded source of test values. */

@@ -178,6 +178,7 @@ function bitLinearCases(): ConformanceCase[] {
     [[34], 2560, 70],
     [[2560], 6912, 1],
     [[6912], 2560, 2],
+    [[70, 33, 65], 300, 66],
   ];
   const cases = shapes.map(([rows, cols, nRows], i) => bitLinearCase(i, rows, cols, nRows, "tensor"));
   cases.push(bitLinearCase(20, [33, 5], 384, 5, "row"), bitLinearCase(21, [20], 300, 1, "row"));
@@ -191,6 +192,7 @@ function bitLinearCases(): ConformanceCase[] {
       [[40, 9], 640, 3, "tensor"],
       [[12], 300, 2, "row"],
       [[2048], 2560, 2, 128],
+      [[70, 9], 1280, 66, 128],
     ];
   for (const [i, [rows, columns, nRows, scale]] of grouped.entries())
     cases.push(bitLinearCase(30 + i, rows, columns, nRows, scale, 128));

@@ -3,13 +3,14 @@
  * steps, and disposing waits for the step in flight. Knows nothing of how a program gets loaded.
  */
 import { BitNetError } from "../../base/errors.ts";
-import type { Executable, HeadReport, LoadOptions, MemoryReport } from "../backend.ts";
+import type { Executable, LoadOptions, MemoryReport } from "../backend.ts";
 import type { Program } from "../program.ts";
 import type { Step, StepResult } from "../step.ts";
 import { validateStep } from "../validate.ts";
 import { askedOf, decodeResult } from "./decode-result.ts";
 import { encodeStep, headWants } from "./encode-step.ts";
 import { type EngineFailure, engineError } from "./engine-failure.ts";
+import type { ScreeningReport } from "./screening.ts";
 
 export type EngineNumbers = readonly [
   privateBytes: number,
@@ -83,14 +84,14 @@ export class EngineExecutable implements Executable {
 
   memory(): MemoryReport {
     this.#assertLive();
-    const [privateBytes, mappedBytes, kvBytesPerToken, screenBytes] = this.#port.numbers();
-    return { privateBytes, mappedBytes, kvBytesPerToken, screenBytes };
+    const [privateBytes, mappedBytes, kvBytesPerToken] = this.#port.numbers();
+    return { privateBytes, mappedBytes, kvBytesPerToken };
   }
 
-  headReport(): HeadReport {
+  reports(): { screening: ScreeningReport } {
     this.#assertLive();
-    const [, , , , screened, full, candidates] = this.#port.numbers();
-    return { screened, full, candidates };
+    const [, , , bytes, screened, full, candidates] = this.#port.numbers();
+    return { screening: { bytes, screened, full, candidates } };
   }
 
   dispose(): Promise<void> {

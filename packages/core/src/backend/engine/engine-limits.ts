@@ -1,27 +1,22 @@
-/** LoadOptions as the C++ engine takes them (native/engine/executable.h, LoadLimits). */
-import { BitNetError } from "../../base/errors.ts";
+/** What the C++ engine is told when it loads a program (native/engine/executable.h, LoadLimits). */
 import type { LoadOptions } from "../backend.ts";
+import { validateLoadOptions } from "../validate.ts";
+import type { ScreeningOption } from "./screening.ts";
 
-const maxInt32 = 2 ** 31 - 1;
+/** The engine's own options, beside those that every backend has. */
+export interface EngineOptions extends ScreeningOption {
+  threads: number;
+  /** Every step runs on all of them, however small it is. */
+  allThreads: boolean;
+}
 
-/**
- * @param allThreads Every step runs on all threads, however small it is.
- * @throws BitNetError INVALID_ARGUMENT.
- */
+/** @throws BitNetError INVALID_ARGUMENT. */
 export function encodeLimits(
-  { maxRows, nPages, kvType, screening = true }: LoadOptions,
-  threads: number,
-  allThreads: boolean,
+  options: LoadOptions,
+  { threads, allThreads, screening = true }: EngineOptions,
 ): Int32Array {
-  const check = (name: string, value: number, least: number) => {
-    if (Number.isInteger(value) && value >= least && value <= maxInt32) return;
-    throw new BitNetError("INVALID_ARGUMENT", `load: ${name} ${value} is not an integer from ${least}`);
-  };
-  check("maxRows", maxRows, 1);
-  check("nPages", nPages, 0);
-  if (kvType !== "f16" && kvType !== "f32") {
-    throw new BitNetError("INVALID_ARGUMENT", `load: kvType "${kvType}" is neither "f16" nor "f32"`);
-  }
+  validateLoadOptions(options);
+  const { maxRows, nPages, kvType } = options;
   const flags = [allThreads, screening].map(Number);
   return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads, ...flags);
 }

@@ -10,9 +10,9 @@ import { denseByteLength, widenRows } from "../../packing/dense.ts";
 import {
   type Backend,
   type Executable,
-  type HeadReport,
   type LoadOptions,
   type MemoryReport,
+  type OwnReports,
   pageTokens,
 } from "../backend.ts";
 import { fitProgram } from "../offers.ts";
@@ -124,7 +124,6 @@ class ReferenceExecutable implements Executable {
   private readonly kv = new Map<BufferId, KvLayer>();
   private queue: Promise<unknown> = Promise.resolve();
   private isDisposed = false;
-  private nHeads = 0;
   readonly keepsFloats: boolean;
   readonly observe: ReferenceOptions["observe"];
 
@@ -148,7 +147,6 @@ class ReferenceExecutable implements Executable {
     validateStep(this.program, this.options, step);
     const result = this.queue.then(() => {
       this.checkAlive();
-      this.nHeads += step.heads.filter(({ want }) => want.kind !== "state").length;
       return new StepRun(this, this.weights, this.kv, step).run();
     });
     this.queue = result.catch(() => {});
@@ -170,12 +168,11 @@ class ReferenceExecutable implements Executable {
       kvBytesPerToken += floats * Float32Array.BYTES_PER_ELEMENT;
       privateBytes += layer.nPages * pageTokens * floats * Float32Array.BYTES_PER_ELEMENT;
     }
-    return { privateBytes, mappedBytes: 0, kvBytesPerToken, screenBytes: 0 };
+    return { privateBytes, mappedBytes: 0, kvBytesPerToken };
   }
 
-  headReport(): HeadReport {
-    this.checkAlive();
-    return { screened: 0, full: this.nHeads, candidates: 0 };
+  reports(): OwnReports {
+    return {};
   }
 
   async dispose(): Promise<void> {

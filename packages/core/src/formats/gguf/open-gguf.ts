@@ -6,7 +6,7 @@ import type { ByteSource } from "../../base/byte-source.ts";
 import { BitNetError } from "../../base/errors.ts";
 import type { TensorInfo } from "../tensor.ts";
 import { type GgufHeader, type RawTensorInfo, readGgufHeader } from "./read-header.ts";
-import { type I2sLayout, resolveTensorType } from "./tensor-types.ts";
+import { type I2sLayout, q2PackingOf, resolveTensorType } from "./tensor-types.ts";
 import { type GgufMetadata, metadataNumber } from "./values.ts";
 
 export interface GgufOptions {
@@ -150,19 +150,25 @@ function tensorsOf(
 ): TensorInfo[] {
   const { alignment, dataStart } = header;
   const inOrder = [...header.tensors].sort((a, b) => a.dataOffset - b.dataOffset);
+  const roomOf = ({ dataOffset }: RawTensorInfo, i: number) => {
+    const offset = dataStart + dataOffset;
+    const nextOffset = inOrder[i + 1]?.dataOffset;
+    const limit = Math.min(source.size, nextOffset === undefined ? source.size : dataStart + nextOffset);
+    return Math.max(0, limit - offset);
+  };
+  const q2 = q2PackingOf(inOrder.map((raw, i) => ({ ...raw, room: roomOf(raw, i) })), alignment);
   const infos = new Map<RawTensorInfo, TensorInfo>();
   inOrder.forEach((raw, i) => {
     const what = `${label}: tensor "${raw.name}"`;
     if (raw.dataOffset % alignment !== 0)
       invalid(`${what} starts at ${raw.dataOffset}, expected a multiple of ${alignment}`);
     const offset = dataStart + raw.dataOffset;
-    const nextOffset = inOrder[i + 1]?.dataOffset;
-    const limit = Math.min(source.size, nextOffset === undefined ? source.size : dataStart + nextOffset);
-    const room = Math.max(0, limit - offset);
+    const room = roomOf(raw, i);
     const i2sLayout = options.i2sLayout ?? "128/32";
     const { type, byteLength: known } = resolveTensorType(raw.typeId, raw.shape, room, {
       i2sLayout,
       alignment,
+      q2,
     });
     const byteLength = known ?? room;
     if (offset + byteLength > source.size) truncated(what, byteLength, offset, source);

@@ -4,7 +4,7 @@
  */
 import { BitNetError } from "../../base/errors.ts";
 import { denseByteLength } from "../../packing/dense.ts";
-import type { DenseType, PackingId } from "../../packing/packing.ts";
+import type { PackingId, StoredDenseType } from "../../packing/packing.ts";
 import { packings } from "../../packing/registry.ts";
 import { matrixShape, type TensorType } from "../tensor.ts";
 
@@ -17,12 +17,13 @@ const i2sPackings: Readonly<Record<I2sLayout, PackingId>> = {
   rows4: "i2_s_rows4",
 };
 
-const denseTypes: Readonly<Record<number, DenseType>> = {
+const denseTypes: Readonly<Record<number, StoredDenseType>> = {
   0: "f32",
   1: "f16",
   2: "q4_0",
   8: "q8_0",
   12: "q4_k",
+  13: "q5_k",
   14: "q6_k",
   30: "bf16",
 };
@@ -46,7 +47,6 @@ const listedTypes: Readonly<Record<number, readonly [string, number, number]>> =
   9: ["Q8_1", 32, 36],
   10: ["Q2_K", 256, 84],
   11: ["Q3_K", 256, 110],
-  13: ["Q5_K", 256, 176],
   15: ["Q8_K", 256, 292],
   16: ["IQ2_XXS", 256, 66],
   17: ["IQ2_XS", 256, 74],
@@ -72,6 +72,7 @@ const sharedNumbers: Readonly<Record<number, readonly (readonly [string, number,
 /** Q2_0, in blocks of 64 or, in older files, of 128: the one whose size fills the room is meant. */
 const q2TypeId = 42;
 const q2Packings = ["q2_0", "q2_0_128"] as const satisfies PackingId[];
+type Q2Packing = (typeof q2Packings)[number];
 
 const lookupTable =
   "a tiled lookup layout of bitnet.cpp, which can only be decoded with the tile sizes it was built with; " +
@@ -83,12 +84,29 @@ interface ResolvedType {
   byteLength: number | null;
 }
 
+/**
+ * The one Q2_0 of a file whose sizes fill the rooms of all its tensors; null where neither does, and of both the newer one. A small tensor alone does
+ * not tell: padding hides the difference.
+ */
+export function q2PackingOf(
+  tensors: readonly { typeId: number; shape: readonly number[]; room: number }[],
+  alignment: number,
+): Q2Packing | null {
+  const own = tensors.filter(({ typeId }) => typeId === q2TypeId);
+  const fillsAll = (packing: Q2Packing) =>
+    own.every(({ shape, room }) => {
+      const { byteLength } = sized(q2TypeId, packing, shape);
+      return byteLength !== null && byteLength <= room && room - byteLength < alignment;
+    });
+  return own.length === 0 ? null : (q2Packings.find(fillsAll) ?? null);
+}
+
 /** `room` is the distance to the next tensor or the end of the file, padding included, in bytes. */
 export function resolveTensorType(
   id: number,
   shape: readonly number[],
   room: number,
-  options: { i2sLayout: I2sLayout; alignment: number },
+  options: { i2sLayout: I2sLayout; alignment: number; q2?: Q2Packing | null },
 ): ResolvedType {
   const known = id === i2sTypeId ? i2sPackings[options.i2sLayout] : (ternaryTypes[id] ?? denseTypes[id]);
   if (known !== undefined) return sized(id, known, shape);
@@ -98,7 +116,7 @@ export function resolveTensorType(
   if (id === 38) return unread(id, `TL1 is ${lookupTable}`, null);
   const fills = (bytes: number | null) => bytes !== null && bytes <= room && room - bytes < options.alignment;
   if (id === q2TypeId) {
-    const q2 = q2Packings
+    const q2 = (options.q2 ? [options.q2] : q2Packings)
       .map((packing) => sized(id, packing, shape))
       .find(({ byteLength }) => fills(byteLength));
     if (q2 !== undefined) return q2;
@@ -114,22 +132,22 @@ export function resolveTensorType(
 }
 
 /** Bytes of a tensor of a type that is read. @throws BitNetError FORMAT_UNSUPPORTED for a shape that it cannot hold. */
-export function tensorByteLength(type: DenseType | PackingId, shape: readonly number[]): number {
+export function tensorByteLength(type: StoredDenseType | PackingId, shape: readonly number[]): number {
   const matrix = matrixShape(shape);
   return type in packings
     ? packings[type as PackingId].byteLength(matrix)
-    : matrix.rows * denseByteLength(type as DenseType, matrix.cols);
+    : matrix.rows * denseByteLength(type as StoredDenseType, matrix.cols);
 }
 
 /** The number of a type that GGUF can hold; undefined for `hf_u8`. */
-export function typeIdOf(type: DenseType | PackingId): number | undefined {
+export function typeIdOf(type: StoredDenseType | PackingId): number | undefined {
   if (Object.values(i2sPackings).includes(type as PackingId)) return i2sTypeId;
   if (q2Packings.some((packing) => packing === type)) return q2TypeId;
   const known = Object.entries({ ...denseTypes, ...ternaryTypes }).find(([, name]) => name === type);
   return known === undefined ? undefined : Number(known[0]);
 }
 
-function sized(id: number, type: DenseType | PackingId, shape: readonly number[]): ResolvedType {
+function sized(id: number, type: StoredDenseType | PackingId, shape: readonly number[]): ResolvedType {
   try {
     return { type, byteLength: tensorByteLength(type, shape) };
   } catch (error) {

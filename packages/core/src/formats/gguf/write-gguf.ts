@@ -4,7 +4,7 @@
  */
 import { type ByteStrings, byteStringAt } from "../../base/byte-strings.ts";
 import { BitNetError } from "../../base/errors.ts";
-import type { DenseType, PackingId } from "../../packing/packing.ts";
+import type { PackingId, StoredDenseType } from "../../packing/packing.ts";
 import { tensorByteLength, typeIdOf } from "./tensor-types.ts";
 import {
   bigCodecs,
@@ -25,7 +25,7 @@ export interface GgufTensorInput {
   /** Row-major, one to four dimensions. */
   shape: readonly number[];
   /** Any but `hf_u8`; the three I2_S layouts share a number, so that a reader must be told which one it is. */
-  type: DenseType | PackingId;
+  type: StoredDenseType | PackingId;
   /** Its bytes, as many as type and shape take: whole from a function, or in pieces. Asked for when its turn comes. */
   data: (() => Uint8Array | Promise<Uint8Array>) | AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }

@@ -22,17 +22,20 @@ const indexName = "model.safetensors.index.json";
 const maxShards = 4096;
 
 /**
- * Opens all tensors of a folder; `open` gives a file of it or null.
+ * Opens all tensors of a folder; `open` gives a file of it or null. Shards without an index are found where the folder's `names` are known.
  * @throws BitNetError FILE_NOT_FOUND when there is neither a single file nor an index, or a shard is missing;
  * FORMAT_INVALID, FORMAT_TRUNCATED, IO_FAILED.
  */
 export async function openSafetensors(
   open: (fileName: string) => Promise<ByteSource | null>,
   signal?: AbortSignal,
+  names: readonly string[] = [],
 ): Promise<Safetensors> {
   const single = await open(singleName);
   if (single !== null) return closingOnFailure([single], async () => readSafetensors(single, signal));
   const index = await open(indexName);
+  const shards = index === null ? shardsAmong(names) : [];
+  if (shards.length > 0) return openShards(shards, open, signal);
   if (index === null) {
     throw new BitNetError(
       "FILE_NOT_FOUND",
@@ -61,6 +64,37 @@ export async function openSafetensors(
     }
     const missing = [...shardOf].find(([name]) => !tensors.has(name));
     if (missing !== undefined) disagree(index, missing[0], undefined, missing[1]);
+    return tensors;
+  });
+}
+
+/** All parts of a sharded model by their names, which tell how many there are; none where some are missing. */
+function shardsAmong(names: readonly string[]): string[] {
+  const shards = names.filter((name) => /^model-\d{5}-of-\d{5}\.safetensors$/.test(name)).sort();
+  const count = Number(shards[0]?.slice(-17, -12));
+  return shards.length === count && shards.every((name) => name.slice(-17, -12) === shards[0]?.slice(-17, -12))
+    ? shards
+    : [];
+}
+
+async function openShards(
+  shards: readonly string[],
+  open: (fileName: string) => Promise<ByteSource | null>,
+  signal: AbortSignal | undefined,
+): Promise<Safetensors> {
+  const opened: ByteSource[] = [];
+  return closingOnFailure(opened, async () => {
+    const tensors = new Map<string, TensorInfo>();
+    for (const file of shards) {
+      const shard = await open(file);
+      if (shard === null) throw new BitNetError("FILE_NOT_FOUND", `${file}: the shard has gone`);
+      opened.push(shard);
+      for (const [name, tensor] of await readSafetensors(shard, signal)) {
+        if (tensors.has(name))
+          throw new BitNetError("FORMAT_INVALID", `${file}: tensor "${name}" is in another shard, too`);
+        tensors.set(name, tensor);
+      }
+    }
     return tensors;
   });
 }

@@ -187,6 +187,27 @@ describe("folders", () => {
     expect(closed()).toEqual([1, 1, 1]);
   });
 
+  test("shards without an index, by their names", async () => {
+    const names = ["config.json", "model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors"];
+    const files = folder({
+      "model-00001-of-00002.safetensors": shard("a"),
+      "model-00002-of-00002.safetensors": shard("b"),
+    });
+    const { tensors, close } = await openSafetensors(files.open, undefined, names);
+    expect([...tensors.keys()]).toEqual(["a", "b"]);
+    await close();
+    expect(files.closed()).toEqual([1, 1]);
+    const twice = folder({
+      "model-00001-of-00002.safetensors": shard("a"),
+      "model-00002-of-00002.safetensors": shard("a"),
+    });
+    const error = await errorOf(() => openSafetensors(twice.open, undefined, names));
+    expect(error.message).toMatch(/tensor "a" is in another shard/);
+    expect(twice.closed()).toEqual([1, 1]);
+    const partial = await errorOf(() => openSafetensors(files.open, undefined, names.slice(0, 2)));
+    expect(partial.code).toBe("FILE_NOT_FOUND");
+  });
+
   test("of an index that leaves some out are all there", async () => {
     const { open } = folder({
       "model.safetensors.index.json": index({ a: "1.safetensors" }),

@@ -53,9 +53,9 @@ inline PairCodes unpackPair(const uint8_t* codes) {
 
 inline constexpr int tileRows = 8;
 inline constexpr int tileVectors = 2;
-inline constexpr int panelBlocks = 8;
+inline constexpr int spanBlocks = 8;
 
-inline Bytes loadCodes(const uint8_t* panel) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(panel)); }
+inline Bytes loadCodes(const uint8_t* codes) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(codes)); }
 
 inline Bytes broadcast(const int8_t* x) {
   int32_t four;

@@ -76,7 +76,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("avx2", ternaryMatmul, screenDots, groupDots, &tileKernels);
+constexpr Kernels table = kernelTable("avx2", ternaryMatmul, screenDots, groupDots, groupOffsets, &tileKernels);
 
 }  // namespace
 

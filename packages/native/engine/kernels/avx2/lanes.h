@@ -30,6 +30,16 @@ inline __m256 loadMasked(const float* p, int n, float fill) {
   return _mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
 }
 
+// Lane i is four[codes >> 2i & 3].
+#define BITNET_LANES_CHOOSE
+inline F32x16 choose(const float four[4], uint32_t codes) {
+  const __m256 choices = _mm256_broadcast_ps(reinterpret_cast<const __m128*>(four));
+  const __m256i all = _mm256_set1_epi32(static_cast<int>(codes));
+  // Of each word of the choice two bits count.
+  return {_mm256_permutevar_ps(choices, _mm256_srlv_epi32(all, _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14))),
+          _mm256_permutevar_ps(choices, _mm256_srlv_epi32(all, _mm256_setr_epi32(16, 18, 20, 22, 24, 26, 28, 30)))};
+}
+
 inline F32x16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 inline F32x16 loadSome(const float* p, int n, float fill) {
   return {loadMasked(p, n, fill), loadMasked(p + 8, n - 8, fill)};

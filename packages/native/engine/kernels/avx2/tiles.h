@@ -38,14 +38,14 @@ inline void unpackRow(const uint8_t* row, size_t aheadBytes, int nColumns, uint8
 namespace bitnet {
 namespace {
 
-void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
-  for (int first = 0; first < nX; first += stripRows) {
-    for (int k = 0; k < cols; k += 32, strips += 8 * lineBytes) {
+void arrange(const Int8Matrix& x, int8_t* strips) {
+  for (int first = 0; first < x.rows; first += stripRows) {
+    for (int k = 0; k < x.cols; k += 32, strips += 8 * lineBytes) {
       for (int half = 0; half < 2; half++) {
         __m256i rows[vectorRows];
         for (int r = 0; r < vectorRows; r++) {
           const int i = first + vectorRows * half + r;
-          rows[r] = i < nX ? loadBytes(x + i * xStride + k) : _mm256_setzero_si256();
+          rows[r] = i < x.rows ? loadBytes(x.row(i) + k) : _mm256_setzero_si256();
         }
         auto* to = reinterpret_cast<__m256i*>(strips) + half;
         turnWords(rows, [&](int j, __m256i words) { _mm256_store_si256(to + 2 * j, words); });
@@ -79,17 +79,16 @@ inline __m256i eightOf(const void* values, int i, int nX) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(eight));
 }
 
-void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                  int cols, int32_t* acc, size_t accStride) {
-  const auto finish = [&](int i, __m256i sums) { return _mm256_sub_epi32(sums, eightOf(xSums, i, nX)); };
+void ternaryTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const SumMatrix& acc) {
+  const auto finish = [&](int i, __m256i sums) { return _mm256_sub_epi32(sums, eightOf(xSums, i, x.rows)); };
   const auto put = [&](int i, int r, int n, __m256i sums) {
-    int32_t* const to = acc + i * accStride + r;
+    int32_t* const to = acc.row(i) + r;
     if (n == 8) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), sums);
     alignas(32) int32_t eight[8];
     _mm256_store_si256(reinterpret_cast<__m256i*>(eight), sums);
     std::memcpy(to, eight, sizeof(int32_t) * static_cast<size_t>(n));
   };
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, turned(nX, finish, put));
+  multiplyStrips(weights, x, turned(x.rows, finish, put));
 }
 
 // float(Σ code · x − Σ x) · factor for rows i … i + 7 of activations.
@@ -103,9 +102,8 @@ inline ScaledEight scaledEight(const int32_t* xSums, const float* factors, int i
   return {eightOf(xSums, i, nX), _mm256_castsi256_ps(eightOf(factors, i, nX))};
 }
 
-void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                 int cols, const ScaledRows& to) {
-  const auto finish = [&](int i, __m256i sums) { return _mm256_castps_si256(scaledEight(xSums, to.factors, i, nX).of(sums)); };
+void scaledTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+  const auto finish = [&](int i, __m256i sums) { return _mm256_castps_si256(scaledEight(xSums, to.factors, i, x.rows).of(sums)); };
   const auto put = [&](int i, int r, int n, __m256i results) {
     float* const out = to.out + i * to.stride + r;
     const __m256 values = _mm256_castsi256_ps(results);
@@ -114,13 +112,12 @@ void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_
     _mm256_store_ps(eight, values);
     for (int j = 0; j < n; j++) out[j] = to.adds ? out[j] + eight[j] : eight[j];
   };
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, turned(nX, finish, put));
+  multiplyStrips(weights, x, turned(x.rows, finish, put));
 }
 
-void laneTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols,
-               const ScaledRows& to) {
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, [&](int r, int i, int n, const int32_t* sums) {
-    const ScaledEight eight = scaledEight(xSums, to.factors, i, nX);
+void laneTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+  multiplyStrips(weights, x, [&](int r, int i, int n, const int32_t* sums) {
+    const ScaledEight eight = scaledEight(xSums, to.factors, i, x.rows);
     float* out = to.out + i / stripRows * stripRows * to.stride + r * stripRows + i % stripRows;
     for (int j = 0; j < n; j++, out += stripRows) {
       const __m256 results = eight.of(sumsOf(sums, j));

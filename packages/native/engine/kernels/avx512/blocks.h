@@ -64,7 +64,7 @@ inline PairCodes pairCodesOf(Bytes packed) { return {{plane<0>(packed), plane<1>
 
 // ---- by strips ----
 
-inline Bytes loadCodes(const uint8_t* panel) { return _mm512_load_si512(panel); }
+inline Bytes loadCodes(const uint8_t* codes) { return _mm512_load_si512(codes); }
 
 inline Bytes broadcast(const int8_t* x) {
   int32_t four;

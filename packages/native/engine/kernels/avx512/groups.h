@@ -37,9 +37,9 @@ inline __m512 scalesOf(const GroupRow& row, int groupsPerScale, int first, int n
   return _mm512_load_ps(spread);
 }
 
-// nW rows of weights with rows firstX … firstX + nX − 1 of activations; results of row w to out + outs[w].
+// nW rows of weights with rows firstX … firstX + nX − 1 of activations; results of row w to column outs[w].
 template <int nW, int nX>
-void groupTile(const GroupRow (&rows)[nW], const GroupedRows& x, int firstX, int groupsPerScale, float* out, const size_t (&outs)[nW], size_t outStride) {
+void groupTile(const GroupRow (&rows)[nW], const GroupedRows& x, int firstX, int groupsPerScale, const F32Matrix& out, const int (&outs)[nW]) {
   __m512 sums[nW][nX];
 #pragma GCC unroll 8
   for (int w = 0; w < nW; w++) {
@@ -97,7 +97,7 @@ void groupTile(const GroupRow (&rows)[nW], const GroupedRows& x, int firstX, int
 #pragma GCC unroll 8
   for (int w = 0; w < nW; w++) {
 #pragma GCC unroll 8
-    for (int i = 0; i < nX; i++) out[(firstX + i) * outStride + outs[w]] = fold(sums[w][i]);
+    for (int i = 0; i < nX; i++) out.row(firstX + i)[outs[w]] = fold(sums[w][i]);
   }
 }
 
@@ -107,33 +107,39 @@ inline constexpr int weightsWith = nX <= 2 ? 4 : nX == 3 ? 3 : 2;
 inline constexpr int mostActivations = 4;
 
 template <int nX>
-void multiplyGroups(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, int firstX, const GroupScales& scales, float* out, size_t outStride) {
+void multiplyGroups(const PackedMatrix& weights, const GroupedRows& x, int firstX, const GroupScales& scales, const F32Matrix& out) {
   constexpr int nW = weightsWith<nX>;
   const auto rowOf = [&](int r) {
-    const auto at = static_cast<size_t>(r);
-    return GroupRow{weights + at * rowBytes, scales.values ? scales.values + at * scales.stride : nullptr};
+    return GroupRow{weights.row(r), scales.values ? scales.values + static_cast<size_t>(r) * scales.stride : nullptr};
   };
-  // A single row of activations waits for memory: several runs of weights stream side by side.
-  const int whole = nRows / nW * nW, run = nX == 1 ? nRows / nW : 1;
-  for (int k = 0; k < nRows / nW; k++) {
+  // A single row of activations waits for memory: several streams of weights side by side.
+  const int nTiles = weights.rows / nW, whole = nTiles * nW, apart = nX == 1 ? nTiles : 1;
+  for (int k = 0; k < nTiles; k++) {
     GroupRow rows[nW];
-    size_t outs[nW];
+    int outs[nW];
     for (int w = 0; w < nW; w++) {
-      const int r = (nX == 1 ? k : nW * k) + w * run;
-      rows[w] = rowOf(r);
-      outs[w] = static_cast<size_t>(r);
+      outs[w] = (nX == 1 ? k : nW * k) + w * apart;
+      rows[w] = rowOf(outs[w]);
     }
-    groupTile<nW, nX>(rows, x, firstX, scales.groupsPerScale, out, outs, outStride);
+    groupTile<nW, nX>(rows, x, firstX, scales.groupsPerScale, out, outs);
   }
-  for (int r = whole; r < nRows; r++) groupTile<1, nX>({rowOf(r)}, x, firstX, scales.groupsPerScale, out, {static_cast<size_t>(r)}, outStride);
+  for (int r = whole; r < weights.rows; r++) groupTile<1, nX>({rowOf(r)}, x, firstX, scales.groupsPerScale, out, {r});
 }
 
 constexpr decltype(&multiplyGroups<1>) multiplyGroupsBySize[] = {nullptr, multiplyGroups<1>, multiplyGroups<2>, multiplyGroups<3>, multiplyGroups<4>};
 
-void groupDots(const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out, size_t outStride) {
+void groupOffsets(const int8_t* arranged, int nPairs, int32_t* offsets) {
+  const __m512i ones = _mm512_set1_epi8(1), zero = _mm512_setzero_si512();
+  for (int pair = 0; pair < nPairs; pair++, arranged += 256, offsets += 16) {
+    const auto part = [&](__m512i sums, int plane) { return _mm512_dpbusd_epi32(sums, ones, _mm512_loadu_si512(arranged + 64 * plane)); };
+    _mm512_storeu_si512(offsets, _mm512_sub_epi32(zero, part(part(part(part(zero, 0), 1), 2), 3)));
+  }
+}
+
+void groupDots(const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out) {
   for (int i = 0; i < x.nRows; i += mostActivations) {
     const int n = x.nRows - i < mostActivations ? x.nRows - i : mostActivations;
-    multiplyGroupsBySize[n](weights, rowBytes, nRows, x, i, scales, out, outStride);
+    multiplyGroupsBySize[n](weights, x, i, scales, out);
   }
 }
 

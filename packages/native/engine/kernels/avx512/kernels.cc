@@ -29,7 +29,7 @@ constexpr TileKernels tileKernels = {
     .lanes = &laneKernels,
 };
 
-constexpr Kernels table = kernelTable("avx512vnni", rowsMatmul, screenDots, groupDots, &tileKernels);
+constexpr Kernels table = kernelTable("avx512vnni", rowsMatmul, screenDots, groupDots, groupOffsets, &tileKernels);
 
 }  // namespace
 

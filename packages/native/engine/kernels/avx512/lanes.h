@@ -16,6 +16,14 @@ inline constexpr int registerVectors = 32;
 // 0 < n < 16.
 inline __mmask16 lanesBelow(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
+// Lane i is four[codes >> 2i & 3].
+#define BITNET_LANES_CHOOSE
+inline F32x16 choose(const float four[4], uint32_t codes) {
+  const __m512i shifts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  // Of each word of the choice two bits count.
+  return _mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(four)), _mm512_srlv_epi32(_mm512_set1_epi32(static_cast<int>(codes)), shifts));
+}
+
 inline F32x16 load(const float* p) { return _mm512_loadu_ps(p); }
 inline F32x16 loadSome(const float* p, int n, float fill) {
   return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), lanesBelow(n), p);

@@ -110,13 +110,13 @@ struct LaneSums {
   }
 };
 
-void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
-  for (int first = 0; first < nX; first += stripRows) {
-    const int n = nX - first < stripRows ? nX - first : stripRows;
-    for (int k = 0; k < cols; k += 64, strips += 1024) {
+void arrange(const Int8Matrix& x, int8_t* strips) {
+  for (int first = 0; first < x.rows; first += stripRows) {
+    const int n = x.rows - first < stripRows ? x.rows - first : stripRows;
+    for (int k = 0; k < x.cols; k += 64, strips += 1024) {
       alignas(64) int32_t lines[16 * 16];
       for (int i = 0; i < stripRows; i++) {
-        const __m512i line = i < n ? _mm512_loadu_si512(x + (first + i) * xStride + k) : _mm512_setzero_si512();
+        const __m512i line = i < n ? _mm512_loadu_si512(x.row(first + i) + k) : _mm512_setzero_si512();
         _mm512_store_si512(lines + 16 * i, line);
       }
       turnSums(lines, [&](int i, __m512i column) { _mm512_store_si512(strips + 64 * i, column); });

@@ -37,20 +37,17 @@ auto turned(int nX, const To& to) {
   };
 }
 
-void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                  int cols, int32_t* acc, size_t accStride) {
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, turned(nX, Sums{xSums, acc, accStride}));
+void ternaryTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const SumMatrix& acc) {
+  multiplyStrips(weights, x, turned(x.rows, Sums{xSums, acc.data, acc.stride}));
 }
 
-void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                 int cols, const ScaledRows& to) {
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, turned(nX, ScaledSums{xSums, to}));
+void scaledTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+  multiplyStrips(weights, x, turned(x.rows, ScaledSums{xSums, to}));
 }
 
-void laneTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX, int cols,
-               const ScaledRows& to) {
-  multiplyStrips(weights, rowBytes, nRows, strips, stripBytes, nX, cols, [&](int r, int i, int n, const int32_t* sums) {
-    const LaneSums block = LaneSums{xSums, nX, to}.from(i, r);
+void laneTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+  multiplyStrips(weights, x, [&](int r, int i, int n, const int32_t* sums) {
+    const LaneSums block = LaneSums{xSums, x.rows, to}.from(i, r);
     block.each(sums, n, [&](int j, __m512 results) { block.put(static_cast<size_t>(j), results); }, sumRows);
   });
 }

@@ -56,7 +56,7 @@ inline ScreenSum screenAdd(ScreenSum sum, ScreenRow row, ScreenX x) { return _mm
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("avxvnni", ternaryMatmul, screenDots, groupDots, groupOffsets);
 
 }  // namespace
 

@@ -75,10 +75,10 @@ inline I32x16 pairDots(const PairCodes& codes, const int8_t* x) {
 inline constexpr int tileRows = 4;
 inline constexpr int tileVectors = 4;
 inline constexpr int tileActivations = 4;
-inline constexpr int panelBlocks = 8;
+inline constexpr int spanBlocks = 8;
 inline constexpr int tileFrom = 12;
 
-inline Bytes loadCodes(const uint8_t* panel) { return vreinterpretq_s8_u8(vld1q_u8(panel)); }
+inline Bytes loadCodes(const uint8_t* codes) { return vreinterpretq_s8_u8(vld1q_u8(codes)); }
 
 inline Bytes broadcast(const int8_t* x) {
   int32_t four;

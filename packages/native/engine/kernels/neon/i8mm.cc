@@ -27,7 +27,7 @@ constexpr TileKernels tileKernels = {
     .lanes = nullptr,
 };
 
-constexpr Kernels table = kernelTable("neon-i8mm", rowsMatmul, screenDots, groupDots, &tileKernels);
+constexpr Kernels table = kernelTable("neon-i8mm", rowsMatmul, screenDots, groupDots, groupOffsets, &tileKernels);
 
 }  // namespace
 

@@ -15,7 +15,7 @@
 namespace bitnet {
 namespace {
 
-constexpr Kernels table = kernelTable("neon-dotprod", ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("neon-dotprod", ternaryMatmul, screenDots, groupDots, groupOffsets);
 
 }  // namespace
 

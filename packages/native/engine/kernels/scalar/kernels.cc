@@ -17,12 +17,9 @@ int32_t dotRow(const uint8_t* row, const int8_t* x, int cols) {
   return sum;
 }
 
-void ternaryMatmul(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
-                   const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride) {
-  for (int r = 0; r < nRows; r++) {
-    for (int i = 0; i < nX; i++) {
-      acc[i * accStride + r] = dotRow(weights + r * rowBytes, x + i * xStride, cols) - xSums[i];
-    }
+void ternaryMatmul(const PackedMatrix& weights, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc) {
+  for (int r = 0; r < weights.rows; r++) {
+    for (int i = 0; i < x.rows; i++) acc.row(i)[r] = dotRow(weights.row(r), x.row(i), x.cols) - xSums[i];
   }
 }
 
@@ -52,18 +49,19 @@ I32x16 pairDots(const PairCodes& codes, const int8_t* x) {
 namespace bitnet {
 namespace {
 
-void screenDots(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t*, int nX, int cols,
-                int32_t* acc, size_t accStride) {
-  for (int r = 0; r < nRows; r++) {
-    for (int i = 0; i < nX; i++) {
-      int32_t sum = 0;
-      for (int k = 0; k < cols; k++) sum += rows[r * rowBytes + k] * x[i * xStride + k];
-      acc[i * accStride + r] = sum;
-    }
+int32_t dotBytes(const int8_t* a, const int8_t* b, int n) {
+  int32_t sum = 0;
+  for (int k = 0; k < n; k++) sum += a[k] * b[k];
+  return sum;
+}
+
+void screenDots(const Int8Matrix& table, const Int8Matrix& x, const int32_t*, const SumMatrix& acc) {
+  for (int r = 0; r < table.rows; r++) {
+    for (int i = 0; i < x.rows; i++) acc.row(i)[r] = dotBytes(table.row(r), x.row(i), x.cols);
   }
 }
 
-constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots, groupDots);
+constexpr Kernels table = kernelTable("scalar", ternaryMatmul, screenDots, groupDots, groupOffsets);
 
 }  // namespace
 

@@ -57,7 +57,7 @@ void benchDecode(const Kernels& k, const Buffers& b, double readSpeed) {
     const double seconds = bestSeconds(7, [&] {
       for (int r = 0; r < nRows; r += chunkRows) {
         const int count = nRows - r < chunkRows ? nRows - r : chunkRows;
-        k.ternaryMatmul(b.weights + r * rowBytes, rowBytes, count, b.x, ffn, b.sums, 1, columns, b.acc, chunkRows);
+        k.ternaryMatmul({b.weights + r * rowBytes, rowBytes, count, columns}, {b.x, ffn, 1, columns}, b.sums, {b.acc, chunkRows, 1, count});
       }
     });
     const double speed = nRows * rowBytes / seconds;
@@ -72,16 +72,17 @@ void multiplyChunks(const Kernels& k, const Buffers& b, int nRows, int nX, int c
   const size_t rowBytes = static_cast<size_t>(columns) / 4;
   for (int i = 0; i < nX; i += panel) {
     const int n = nX - i < panel ? nX - i : panel;
-    const int8_t* x = b.x + static_cast<size_t>(i) * ffn;
+    const Int8Matrix x = {b.x + static_cast<size_t>(i) * ffn, ffn, n, columns};
     const bool byTiles = k.tiles != nullptr && n >= k.tiles->ternaryFrom;
-    if (byTiles) k.tiles->arrange(x, ffn, n, columns, b.strips);
+    if (byTiles) k.tiles->arrange(x, b.strips);
     for (int r = 0; r < nRows; r += chunkRows) {
       const int count = nRows - r < chunkRows ? nRows - r : chunkRows;
-      const uint8_t* rows = b.weights + static_cast<size_t>(r) * rowBytes;
+      const PackedMatrix rows = {b.weights + static_cast<size_t>(r) * rowBytes, rowBytes, count, columns};
+      const SumMatrix acc = {b.acc, chunkRows, n, count};
       if (byTiles) {
-        k.tiles->ternary(rows, rowBytes, count, b.strips, static_cast<size_t>(stripRows) * columns, b.sums, n, columns, b.acc, chunkRows);
+        k.tiles->ternary(rows, {b.strips, static_cast<size_t>(stripRows) * columns, n, columns}, b.sums, acc);
       } else {
-        k.ternaryMatmul(rows, rowBytes, count, x, ffn, b.sums, n, columns, b.acc, chunkRows);
+        k.ternaryMatmul(rows, x, b.sums, acc);
       }
     }
   }
@@ -119,7 +120,7 @@ void benchGroups(const Kernels& k, const Buffers& b) {
     for (int turn = 0; turn < 5; turn++) {
       best[0] = std::min(best[0], bestSeconds(1, [&] {
         for (int r = 0; r < nRows; r += chunkRows)
-          k.groupDots(b.weights + r * rowBytes, rowBytes, chunkRows, x, {scales + static_cast<size_t>(r) * nGroups, nGroups, 1}, out, chunkRows);
+          k.groupDots({b.weights + r * rowBytes, rowBytes, chunkRows, columns}, x, {scales + static_cast<size_t>(r) * nGroups, nGroups, 1}, {out, chunkRows, nX, chunkRows});
       }));
       best[1] = std::min(best[1], bestSeconds(1, [&] { multiplyChunks(k, b, nRows, nX, columns); }));
     }
@@ -142,7 +143,7 @@ void benchDense(const Kernels& k, const Buffers& b, double readSpeed) {
     const size_t rowBytes = static_cast<size_t>(cols) * bytes;
     const int nRows = static_cast<int>(workingSet / rowBytes);
     auto* out = reinterpret_cast<float*>(b.acc);
-    const auto run = [&, type = type] { k.denseDots(type, b.weights, rowBytes, nRows, b.floats, cols, out); };
+    const auto run = [&, type = type] { k.denseDots(type, {b.weights, rowBytes, nRows, cols}, b.floats, out); };
     const double speed = nRows * rowBytes / bestSeconds(5, run);
     std::printf("%-11s denseDots %-4s: %6.1f GB/s, %3.0f %% of a bare read\n", k.isa, name, speed * 1e-9,
                 100 * speed / readSpeed);

@@ -85,9 +85,11 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
     for (int k = 0; k < cols; k++) sums[i] += x.data()[static_cast<size_t>(i) * cols + k];
   }
   const size_t nSums = static_cast<size_t>(nRows) * nX;
+  const size_t nSumRows = static_cast<size_t>(nRows);
+  const PackedMatrix matrix = {weights.data(), static_cast<size_t>(cols) / 4, nRows, cols};
   Guarded<int32_t> actual(nSums), expected(nSums), byTiles(nSums);
   const auto run = [&](const Kernels& k, int32_t* acc) {
-    k.ternaryMatmul(weights.data(), cols / 4, nRows, x.data(), cols, sums.data(), nX, cols, acc, nRows);
+    k.ternaryMatmul(matrix, {x.data(), static_cast<size_t>(cols), nX, cols}, sums.data(), {acc, nSumRows, nX, nRows});
   };
   run(kernels, actual.data());
   run(*scalarKernels(), expected.data());
@@ -96,16 +98,14 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
   report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
   if (!kernels.tiles) return;
   Strips strips(*kernels.tiles, x.data(), nX, cols);
-  kernels.tiles->ternary(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols, byTiles.data(), nRows);
+  kernels.tiles->ternary(matrix, strips.matrix(), sums.data(), {byTiles.data(), nSumRows, nX, nRows});
   std::snprintf(what, sizeof what, "ternary tiles %d × %d, %d activations", nRows, cols, nX);
   report.equal(byTiles.data(), expected.data(), nSums, kernels.isa, what);
 
-  const size_t nSumRows = static_cast<size_t>(nRows);
   Guarded<float> t(nX), scaled(nSums), scaledExpected(nSums);
   for (int i = 0; i < nX; i++) t.data()[i] = 0.37f / static_cast<float>(i + 3);
   for (size_t at = 0; at < nSums; at++) scaledExpected.data()[at] = static_cast<float>(expected.data()[at]) * t.data()[at / nRows];
-  kernels.tiles->ternaryScaled(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols,
-                               {t.data(), scaled.data(), nSumRows, false, scaled.data(), nSumRows});
+  kernels.tiles->ternaryScaled(matrix, strips.matrix(), sums.data(), {t.data(), scaled.data(), nSumRows, false, scaled.data(), nSumRows});
   std::snprintf(what, sizeof what, "scaled ternary tiles %d × %d, %d activations", nRows, cols, nX);
   report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
 
@@ -113,8 +113,7 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
     scaled.data()[at] = 0.11f * static_cast<float>(at % 97) - 3;
     scaledExpected.data()[at] = scaled.data()[at] + scaledExpected.data()[at];
   }
-  kernels.tiles->ternaryScaled(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols,
-                               {t.data(), scaled.data(), nSumRows, true, nullptr, 0});
+  kernels.tiles->ternaryScaled(matrix, strips.matrix(), sums.data(), {t.data(), scaled.data(), nSumRows, true, nullptr, 0});
   std::snprintf(what, sizeof what, "scaled ternary tiles %d × %d, %d activations, added", nRows, cols, nX);
   report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
 
@@ -124,8 +123,7 @@ void compareTernary(const Kernels& kernels, TernaryShape shape, SampleKind kind,
   Guarded<float> lanes(nLanes);
   const auto laneOf = [&](size_t i, size_t r) -> float& { return lanes.data()[i / stripRows * stripRows * nSumRows + r * stripRows + i % stripRows]; };
   for (size_t at = 0; at < nSums; at++) laneOf(at / nRows, at % nRows) = 0.11f * static_cast<float>(at % 97) - 3;
-  kernels.tiles->lanes->ternary(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols,
-                                {t.data(), lanes.data(), nSumRows, true, lanes.data(), nSumRows});
+  kernels.tiles->lanes->ternary(matrix, strips.matrix(), sums.data(), {t.data(), lanes.data(), nSumRows, true, lanes.data(), nSumRows});
   for (size_t at = 0; at < nSums; at++) scaled.data()[at] = laneOf(at / nRows, at % nRows);
   std::snprintf(what, sizeof what, "ternary lanes %d × %d, %d activations, added", nRows, cols, nX);
   report.equal(scaled.data(), scaledExpected.data(), nSums, kernels.isa, what);
@@ -145,9 +143,11 @@ void compareScreen(const Kernels& kernels, TernaryShape shape, SampleKind kind, 
     for (int k = 0; k < cols; k++) sums[i] += x.data()[static_cast<size_t>(i) * cols + k];
   }
   const size_t nSums = static_cast<size_t>(nRows) * nX;
+  const size_t accStride = static_cast<size_t>(nRows);
+  const Int8Matrix table = {rows.data(), static_cast<size_t>(cols), nRows, cols};
   Guarded<int32_t> actual(nSums), expected(nSums), byTiles(nSums);
   const auto run = [&](const Kernels& k, int32_t* acc) {
-    k.screenDots(rows.data(), cols, nRows, x.data(), cols, sums.data(), nX, cols, acc, nRows);
+    k.screenDots(table, {x.data(), static_cast<size_t>(cols), nX, cols}, sums.data(), {acc, accStride, nX, nRows});
   };
   run(kernels, actual.data());
   run(*scalarKernels(), expected.data());
@@ -156,7 +156,7 @@ void compareScreen(const Kernels& kernels, TernaryShape shape, SampleKind kind, 
   report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);
   if (!kernels.tiles || !kernels.tiles->screen) return;
   Strips strips(*kernels.tiles, x.data(), nX, cols);
-  kernels.tiles->screen(rows.data(), cols, nRows, strips.data(), strips.bytes(), nX, cols, byTiles.data(), nRows);
+  kernels.tiles->screen(table, strips.matrix(), {byTiles.data(), accStride, nX, nRows});
   std::snprintf(what, sizeof what, "screen tiles %d × %d, %d activations", nRows, cols, nX);
   report.equal(byTiles.data(), expected.data(), nSums, kernels.isa, what);
 }
@@ -184,8 +184,9 @@ void compareGroups(const Kernels& kernels, TernaryShape shape, int groupsPerScal
   const GroupScales of = {groupsPerScale == 0 ? nullptr : scales.data(), static_cast<size_t>(perRow), groupsPerScale == 0 ? 1 : groupsPerScale};
   const size_t nSums = static_cast<size_t>(nRows) * nX;
   Guarded<float> actual(nSums), expected(nSums);
-  kernels.groupDots(weights.data(), nGroups * 32, nRows, rows, of, actual.data(), nRows);
-  scalarKernels()->groupDots(weights.data(), nGroups * 32, nRows, rows, of, expected.data(), nRows);
+  const PackedMatrix matrix = {weights.data(), static_cast<size_t>(nGroups) * 32, nRows, 128 * nGroups};
+  kernels.groupDots(matrix, rows, of, {actual.data(), static_cast<size_t>(nRows), nX, nRows});
+  scalarKernels()->groupDots(matrix, rows, of, {expected.data(), static_cast<size_t>(nRows), nX, nRows});
   char what[128];
   std::snprintf(what, sizeof what, "groupDots %d × %d, %d activations, %d groups a scale", nRows, shape.cols, nX, groupsPerScale);
   report.equal(actual.data(), expected.data(), nSums, kernels.isa, what);

@@ -8,16 +8,15 @@ namespace bitnet::test {
 class Strips {
  public:
   Strips(const TileKernels& tiles, const int8_t* x, int nX, int cols)
-      : bytes_(stripRows * static_cast<size_t>(cols)), memory_((nX + stripRows - 1) / stripRows * bytes_) {
-    tiles.arrange(x, cols, nX, cols, memory_.data());
+      : stride_(stripRows * static_cast<size_t>(cols)), nX_(nX), cols_(cols), memory_((nX + stripRows - 1) / stripRows * stride_) {
+    tiles.arrange({x, static_cast<size_t>(cols), nX, cols}, memory_.data());
   }
 
-  const int8_t* data() { return memory_.data(); }
-  // From one strip to the next.
-  size_t bytes() const { return bytes_; }
+  StripMatrix matrix() { return {memory_.data(), stride_, nX_, cols_}; }
 
  private:
-  size_t bytes_;
+  size_t stride_;
+  int nX_, cols_;
   Guarded<int8_t> memory_;
 };
 

@@ -89,11 +89,13 @@ void runTernary(Run& run) {
   auto x = run.array<int8_t>(1);
   auto sums = run.array<int32_t>(2);
   Guarded<int32_t> acc(static_cast<size_t>(nRows) * nX);
-  run.k.ternaryMatmul(weights.data(), cols / 4, nRows, x.data(), cols, sums.data(), nX, cols, acc.data(), nRows);
+  const size_t stride = static_cast<size_t>(cols), accStride = static_cast<size_t>(nRows);
+  const PackedMatrix matrix = {weights.data(), stride / 4, nRows, cols};
+  run.k.ternaryMatmul(matrix, {x.data(), stride, nX, cols}, sums.data(), {acc.data(), accStride, nX, nRows});
   run.answer(3, acc.data());
   if (!run.k.tiles) return;
   Strips strips(*run.k.tiles, x.data(), nX, cols);
-  run.k.tiles->ternary(weights.data(), cols / 4, nRows, strips.data(), strips.bytes(), sums.data(), nX, cols, acc.data(), nRows);
+  run.k.tiles->ternary(matrix, strips.matrix(), sums.data(), {acc.data(), accStride, nX, nRows});
   run.answer(3, acc.data());
 }
 
@@ -118,11 +120,13 @@ void runScreen(Run& run, const std::string& kernel) {
   auto x = run.array<int8_t>(1);
   auto sums = run.array<int32_t>(2);
   Guarded<int32_t> acc(static_cast<size_t>(nRows) * nX);
-  run.k.screenDots(rows.data(), cols, nRows, x.data(), cols, sums.data(), nX, cols, acc.data(), nRows);
+  const size_t stride = static_cast<size_t>(cols), accStride = static_cast<size_t>(nRows);
+  const Int8Matrix table = {rows.data(), stride, nRows, cols};
+  run.k.screenDots(table, {x.data(), stride, nX, cols}, sums.data(), {acc.data(), accStride, nX, nRows});
   run.answer(3, acc.data());
   if (!run.k.tiles || !run.k.tiles->screen) return;
   Strips strips(*run.k.tiles, x.data(), nX, cols);
-  run.k.tiles->screen(rows.data(), cols, nRows, strips.data(), strips.bytes(), nX, cols, acc.data(), nRows);
+  run.k.tiles->screen(table, strips.matrix(), {acc.data(), accStride, nX, nRows});
   run.answer(3, acc.data());
 }
 
@@ -216,7 +220,8 @@ void runDense(Run& run, const std::string& kernel) {
   auto rows = run.array<uint8_t>(0);
   auto x = run.array<float>(1);
   Guarded<float> out(run.number(2));
-  run.k.denseDots(type, rows.data(), n * (type == DenseType::F32 ? 4 : 2), run.number(2), x.data(), n, out.data());
+  const size_t rowBytes = static_cast<size_t>(n) * (type == DenseType::F32 ? 4 : 2);
+  run.k.denseDots(type, {rows.data(), rowBytes, run.number(2), n}, x.data(), out.data());
   run.answer(2, out.data());
 }
 

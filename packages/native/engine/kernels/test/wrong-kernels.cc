@@ -12,49 +12,48 @@ Kernels right;
 float nextUp(float x) { return x + (x < 0 ? -x : x) * 0x1p-23f + 0x1p-140f; }
 
 // Tiles that are right. They multiply as the table does: a strip holds the rows as they are.
-void arrange(const int8_t* x, size_t xStride, int nX, int cols, int8_t* strips) {
-  for (int i = 0; i < nX; i++) std::memcpy(strips + static_cast<size_t>(i) * cols, x + i * xStride, cols);
+void arrange(const Int8Matrix& x, int8_t* strips) {
+  for (int i = 0; i < x.rows; i++) std::memcpy(strips + static_cast<size_t>(i) * x.cols, x.row(i), x.cols);
 }
 
-void ternaryTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t, const int32_t* xSums, int nX,
-                  int cols, int32_t* acc, size_t accStride) {
-  right.ternaryMatmul(weights, rowBytes, nRows, strips, cols, xSums, nX, cols, acc, accStride);
+Int8Matrix rowsOf(const StripMatrix& x) { return {x.data, static_cast<size_t>(x.cols), x.rows, x.cols}; }
+
+void ternaryTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const SumMatrix& acc) {
+  right.ternaryMatmul(weights, rowsOf(x), xSums, acc);
 }
 
-void scaledTiles(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                 int cols, const ScaledRows& to) {
-  std::vector<int32_t> acc(static_cast<size_t>(nX) * nRows);
-  ternaryTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc.data(), nRows);
-  for (int i = 0; i < nX; i++) {
-    for (int r = 0; r < nRows; r++) {
+void scaledTiles(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+  std::vector<int32_t> memory(static_cast<size_t>(x.rows) * weights.rows);
+  const SumMatrix acc = {memory.data(), static_cast<size_t>(weights.rows), x.rows, weights.rows};
+  ternaryTiles(weights, x, xSums, acc);
+  for (int i = 0; i < x.rows; i++) {
+    for (int r = 0; r < weights.rows; r++) {
       float& out = to.out[i * to.stride + r];
-      const float scaled = static_cast<float>(acc[static_cast<size_t>(i) * nRows + r]) * to.factors[i];
+      const float scaled = static_cast<float>(acc.row(i)[r]) * to.factors[i];
       out = to.adds ? out + scaled : scaled;
     }
   }
 }
 
-void screenTiles(const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t, int nX, int cols, int32_t* acc,
-                 size_t accStride) {
+void screenTiles(const Int8Matrix& table, const StripMatrix& x, const SumMatrix& acc) {
   int32_t sums[64] = {};
-  for (int i = 0; i < nX; i++) {
-    for (int k = 0; k < cols; k++) sums[i] += strips[static_cast<size_t>(i) * cols + k];
+  const Int8Matrix rows = rowsOf(x);
+  for (int i = 0; i < rows.rows; i++) {
+    for (int k = 0; k < rows.cols; k++) sums[i] += rows.row(i)[k];
   }
-  right.screenDots(rows, rowBytes, nRows, strips, cols, sums, nX, cols, acc, accStride);
+  right.screenDots(table, rows, sums, acc);
 }
 
 // Lanes that are right, likewise.
-void ternaryLanes(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums, int nX,
-                  int cols, const ScaledRows& to) {
-  std::vector<float> rows(static_cast<size_t>(nX) * nRows);
+void ternaryLanes(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+  std::vector<float> memory(static_cast<size_t>(x.rows) * weights.rows);
+  const F32Matrix rows = {memory.data(), static_cast<size_t>(weights.rows), x.rows, weights.rows};
   const auto laneOf = [&](int i) { return to.out + static_cast<size_t>(i / stripRows * stripRows) * to.stride + i % stripRows; };
-  scaledTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols,
-              {to.factors, rows.data(), static_cast<size_t>(nRows), false, nullptr, 0});
-  for (int i = 0; i < nX; i++) {
-    for (int r = 0; r < nRows; r++) {
+  scaledTiles(weights, x, xSums, {to.factors, rows.data, rows.stride, false, nullptr, 0});
+  for (int i = 0; i < x.rows; i++) {
+    for (int r = 0; r < weights.rows; r++) {
       float& out = laneOf(i)[r * stripRows];
-      const float value = rows[static_cast<size_t>(i) * nRows + r];
-      out = to.adds ? out + value : value;
+      out = to.adds ? out + rows.row(i)[r] : rows.row(i)[r];
     }
   }
 }
@@ -119,10 +118,9 @@ struct Fault {
 constexpr Fault faults[] = {
     {"ternaryMatmul",  // one wrong sum in the last row of several
      [](Kernels& k) {
-      k.ternaryMatmul = [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* x, size_t xStride,
-                           const int32_t* xSums, int nX, int cols, int32_t* acc, size_t accStride) {
-        right.ternaryMatmul(weights, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
-        if (nRows > 16) acc[(nX - 1) * accStride + nRows - 1] += 1;
+      k.ternaryMatmul = [](const PackedMatrix& weights, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc) {
+        right.ternaryMatmul(weights, x, xSums, acc);
+        if (weights.rows > 16) acc.row(x.rows - 1)[weights.rows - 1] += 1;
       };
      }},
     {"scaleTensor",  // one place in the last element
@@ -141,11 +139,11 @@ constexpr Fault faults[] = {
      }},
     {"groupDots",  // forgets what codes are shifted by
      [](Kernels& k) {
-       k.groupDots = [](const uint8_t* weights, size_t rowBytes, int nRows, const GroupedRows& x, const GroupScales& scales, float* out, size_t outStride) {
+       k.groupDots = [](const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out) {
          const std::vector<int32_t> none(static_cast<size_t>(x.nGroups + 1) / 2 * 16);
          GroupedRows unshifted = x;
          unshifted.offsets = none.data(), unshifted.offsetStride = 0;
-         right.groupDots(weights, rowBytes, nRows, unshifted, scales, out, outStride);
+         right.groupDots(weights, unshifted, scales, out);
        };
      }},
     {"foldGroup",  // ignores the stride
@@ -153,6 +151,13 @@ constexpr Fault faults[] = {
       k.foldGroup = [](const int32_t* acc, int n, const float* scale, size_t, float* sum) {
         right.foldGroup(acc, n, scale, 1, sum);
       };
+     }},
+    {"groupOffsets",  // of the first group only
+     [](Kernels& k) {
+       k.groupOffsets = [](const int8_t* arranged, int nPairs, int32_t* offsets) {
+         right.groupOffsets(arranged, nPairs, offsets);
+         offsets[8] = 0;
+       };
      }},
     {"multiply",  // leaves the tail
      [](Kernels& k) {
@@ -216,17 +221,16 @@ constexpr Fault faults[] = {
      }},
     {"denseDots",  // the last row of four again
      [](Kernels& k) {
-      k.denseDots = [](DenseType type, const void* rows, size_t rowBytes, int nRows, const float* x, int n, float* out) {
-        right.denseDots(type, rows, rowBytes, nRows, x, n, out);
-        if (nRows >= 4) out[3] = out[2];
+      k.denseDots = [](DenseType type, const DenseMatrix& weights, const float* x, float* out) {
+        right.denseDots(type, weights, x, out);
+        if (weights.rows >= 4) out[3] = out[2];
       };
      }},
     {"screenDots",  // one wrong sum in the last row of several
      [](Kernels& k) {
-      k.screenDots = [](const int8_t* rows, size_t rowBytes, int nRows, const int8_t* x, size_t xStride, const int32_t* xSums, int nX,
-                        int cols, int32_t* acc, size_t accStride) {
-        right.screenDots(rows, rowBytes, nRows, x, xStride, xSums, nX, cols, acc, accStride);
-        if (nX > 1) acc[(nX - 1) * accStride + nRows - 1] -= 1;
+      k.screenDots = [](const Int8Matrix& table, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc) {
+        right.screenDots(table, x, xSums, acc);
+        if (x.rows > 1) acc.row(x.rows - 1)[table.rows - 1] -= 1;
       };
      }},
     {"screenBounds",  // without the low digits of the last row
@@ -317,41 +321,37 @@ constexpr Fault faults[] = {
     {"ternaryTiles",  // one wrong sum in the last row of the second strip
      [](Kernels& k) {
       static TileKernels wrong = rightTiles;
-      wrong.ternary = [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
-                         int nX, int cols, int32_t* acc, size_t accStride) {
-        ternaryTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, acc, accStride);
-        if (nX > stripRows) acc[(nX - 1) * accStride + nRows - 1] += 1;
+      wrong.ternary = [](const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const SumMatrix& acc) {
+        ternaryTiles(weights, x, xSums, acc);
+        if (x.rows > stripRows) acc.row(x.rows - 1)[weights.rows - 1] += 1;
       };
       k.tiles = &wrong;
      }},
     {"scaledTiles",  // the factor of the first row for all
      [](Kernels& k) {
       static TileKernels wrong = rightTiles;
-      wrong.ternaryScaled = [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes,
-                               const int32_t* xSums, int nX, int cols, const ScaledRows& to) {
-        const std::vector<float> first(static_cast<size_t>(nX), to.factors[0]);
+      wrong.ternaryScaled = [](const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+        const std::vector<float> first(static_cast<size_t>(x.rows), to.factors[0]);
         ScaledRows wrongRows = to;
         wrongRows.factors = first.data();
-        scaledTiles(weights, rowBytes, nRows, strips, stripBytes, xSums, nX, cols, wrongRows);
+        scaledTiles(weights, x, xSums, wrongRows);
       };
       k.tiles = &wrong;
      }},
     {"screenTiles",  // the sum of the first row of activations again, for the second
      [](Kernels& k) {
       static TileKernels wrong = rightTiles;
-      wrong.screen = [](const int8_t* rows, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols,
-                        int32_t* acc, size_t accStride) {
-        screenTiles(rows, rowBytes, nRows, strips, stripBytes, nX, cols, acc, accStride);
-        if (nX > 1) acc[accStride] = acc[0];
+      wrong.screen = [](const Int8Matrix& table, const StripMatrix& x, const SumMatrix& acc) {
+        screenTiles(table, x, acc);
+        if (x.rows > 1) acc.row(1)[0] = acc.row(0)[0];
       };
       k.tiles = &wrong;
      }},
     {"ternaryLanes",  // the last row of the second block is left out
      [](Kernels& k) {
       static LaneKernels wrong = rightLanes;
-      wrong.ternary = [](const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, const int32_t* xSums,
-                         int nX, int cols, const ScaledRows& to) {
-        ternaryLanes(weights, rowBytes, nRows, strips, stripBytes, xSums, nX > stripRows ? nX - 1 : nX, cols, to);
+      wrong.ternary = [](const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to) {
+        ternaryLanes(weights, x.part(0, x.rows > stripRows ? x.rows - 1 : x.rows), xSums, to);
       };
       static const TileKernels tiles = withLanes(wrong);
       k.tiles = &tiles;

@@ -17,7 +17,7 @@ using TileCodes = v128_t;
 inline TileCodes tileCodes(v128_t codes) { return codes; }
 
 struct TileSums {
-  static constexpr int spanBlocks = int16Blocks;
+  static constexpr int safeBlocks = int16Blocks;
   v128_t sums;
   static TileSums zero() { return {wasm_i16x8_const_splat(0)}; }
   void add(v128_t codes, v128_t x) { sums = dotAdd(x, codes, sums); }
@@ -32,7 +32,7 @@ struct RowX {
 inline RowX loadRowX(const int8_t* x) { return {{wasm_v128_load(x), wasm_v128_load(x + 32), wasm_v128_load(x + 64), wasm_v128_load(x + 96)}}; }
 
 struct RowSums {
-  static constexpr int spanBlocks = int16Blocks;
+  static constexpr int safeBlocks = int16Blocks;
   v128_t sums;
   static RowSums zero() { return {wasm_i16x8_const_splat(0)}; }
   void add(v128_t packed, const RowX& x) {

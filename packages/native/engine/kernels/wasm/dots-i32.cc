@@ -17,7 +17,7 @@ inline RowX loadRowX(const int8_t* x) { return {{wasm_v128_load(x), wasm_v128_lo
 // Codes stay where they lie in their byte, times 1, 4 or 16, each kind with a chain of its own, so that a byte of weights costs one shift.
 struct RowSums {
   // 16 products of at most 48 · 128 a lane and block.
-  static constexpr int spanBlocks = 16384;
+  static constexpr int safeBlocks = 16384;
   v128_t ones, fours, sixteens;
   static RowSums zero() {
     const v128_t zero = wasm_i32x4_const_splat(0);
@@ -40,7 +40,7 @@ using TileCodes = v128_t;
 inline TileCodes tileCodes(v128_t codes) { return codes; }
 
 struct TileSums {
-  static constexpr int spanBlocks = 1 << 15;
+  static constexpr int safeBlocks = 1 << 15;
   v128_t sums;
   static TileSums zero() { return {wasm_i32x4_const_splat(0)}; }
   void add(v128_t codes, TileX x) { sums = dotAdd(x, codes, sums); }

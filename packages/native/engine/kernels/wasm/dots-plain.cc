@@ -25,7 +25,7 @@ inline RowX loadRowX(const int8_t* x) {
 // Codes times 1 and times 4.
 struct RowSums {
   // 32 products of at most 12 · 128 a lane and block.
-  static constexpr int spanBlocks = 16384;
+  static constexpr int safeBlocks = 16384;
   v128_t ones, fours;
   static RowSums zero() {
     const v128_t zero = wasm_i32x4_const_splat(0);
@@ -54,7 +54,7 @@ using TileX = TileCodes;
 inline TileX loadTileX(const int8_t* x) { return {wasm_i16x8_load8x8(x), wasm_i16x8_load8x8(x + 8)}; }
 
 struct TileSums {
-  static constexpr int spanBlocks = 1 << 15;
+  static constexpr int safeBlocks = 1 << 15;
   v128_t sums;
   static TileSums zero() { return {wasm_i32x4_const_splat(0)}; }
   void add(const TileCodes& codes, const TileX& x) {

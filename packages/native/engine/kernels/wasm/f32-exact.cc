@@ -9,7 +9,7 @@
 
 namespace bitnet {
 
-static constexpr Kernels table = kernelTable("", nullptr, nullptr, groupDots);
+static constexpr Kernels table = kernelTable("", nullptr, nullptr, groupDots, groupOffsets);
 const Kernels* wasmF32Exact() { return &table; }
 
 }  // namespace bitnet

@@ -12,7 +12,7 @@
 
 namespace bitnet {
 
-static constexpr Kernels table = kernelTable("", nullptr, nullptr, groupDots);
+static constexpr Kernels table = kernelTable("", nullptr, nullptr, groupDots, groupOffsets);
 const Kernels* wasmF32Madd() { return &table; }
 
 }  // namespace bitnet

@@ -1,20 +1,24 @@
 /** Long prompts are encoded elsewhere: the same ids, nothing of the work on this thread, and those who leave are let go at once. */
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as nextTask } from "node:timers/promises";
 import {
   chatTemplateFor,
   describeModel,
+  type EncodeJob,
+  encodeJobSize,
+  longPrompt,
   openModelFiles,
   readTokenizer,
+  runEncodeJob,
   type Tokenizer,
 } from "@bitnet.ts/core";
-import { openPath } from "@bitnet.ts/core/node";
-import { embeddedModelPath } from "bitnet.ts";
+import { type EncodingModel, openPath, PromptEncoder } from "@bitnet.ts/core/node";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { type EncodeJob, runJob, sizeOf } from "./encode-job.ts";
-import { type EncodingModel, longPrompt, PromptEncoder } from "./prompt-encoder.ts";
+import { BitNet } from "./bitnet.ts";
+import { InferenceService } from "./inference-service.ts";
+import { embeddedModelPath } from "./platform.node.ts";
 
 let folder: string;
 let source: string;
@@ -48,8 +52,8 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 afterEach(() => encoder.dispose());
 
-function open(isUnchanged = true): PromptEncoder {
-  encoder = new PromptEncoder(model, source, async () => isUnchanged);
+function open(place: string | null = source): PromptEncoder {
+  encoder = new PromptEncoder(model, place);
   return encoder;
 }
 
@@ -70,6 +74,20 @@ const jobs: Record<string, EncodeJob> = {
     templateArguments: undefined,
     prefix: "Well,",
   },
+  "a conversation that loses its oldest turns": {
+    kind: "conversation",
+    conversation: {
+      system: "Be brief.",
+      turns: Array.from({ length: 41 }, (_, i) => ({
+        role: i % 2 === 0 ? ("user" as const) : ("assistant" as const),
+        content: `${i} ${"and so on <|eot_id|> ".repeat(50)}`,
+      })),
+      tools: [],
+      contextLength: 2000,
+      answerTokens: 100,
+    },
+    options: { addGenerationPrompt: true },
+  },
   "a chat of many messages": {
     kind: "chat",
     messages: Array.from({ length: 1501 }, (_, i) => ({
@@ -84,8 +102,8 @@ const jobs: Record<string, EncodeJob> = {
 
 test.each(Object.keys(jobs))("%s: the same as on this thread, which does nothing of it", async (name) => {
   const job = jobs[name] as EncodeJob;
-  expect(sizeOf(job)).toBeGreaterThan(longPrompt);
-  const expected = runJob(job, model.tokenizer, () => model.template);
+  expect(encodeJobSize(job)).toBeGreaterThan(longPrompt);
+  const expected = runEncodeJob(job, model.tokenizer, () => model.template);
   nHere = 0;
   expect(await open().encode(job, never)).toEqual(expected);
   expect(nHere).toBe(0);
@@ -139,7 +157,9 @@ test("whoever leaves is let go at once, waiting or not, and the others get their
   await nextTask();
   for (const each of leaving) each.abort(reason);
   for (const each of left) await expect(each).rejects.toBe(reason);
-  expect((await stays).ids).toEqual(runJob(text(`${long}!`), model.tokenizer, () => model.template).ids);
+  expect((await stays).ids).toEqual(
+    runEncodeJob(text(`${long}!`), model.tokenizer, () => model.template).ids,
+  );
   await expect(encoder.encode(text("x"), AbortSignal.abort(reason))).rejects.toBe(reason);
 });
 
@@ -149,7 +169,7 @@ test("errors are those of this thread", async () => {
     messages: [{ role: "user" } as never],
   };
   const padded = { ...job, tools: [long] } as EncodeJob;
-  const here = await open(false)
+  const here = await open(null)
     .encode(padded, never)
     .catch((error: unknown) => error);
   encoder.dispose();
@@ -160,20 +180,99 @@ test("errors are those of this thread", async () => {
   expect(there).toMatchObject({ code: (here as { code: string }).code, message: (here as Error).message });
 });
 
-test("a file that has changed since is not read: it is done here", async () => {
+test("a file that has changed since is not read: it is done here, and so is what is nowhere", async () => {
+  const changing = join(folder, "changing.gguf");
+  copyFileSync(source, changing);
+  open(changing);
   nHere = 0;
-  const { ids } = await open(false).encode(text(long), never);
+  const before = await encoder.encode(text(long), never);
+  expect(nHere).toBe(0);
+  appendFileSync(changing, "x");
+  expect(await encoder.encode(text(long), never)).toEqual(before);
   expect(nHere).toBe(long.length);
-  expect(ids.length).toBeGreaterThan(1000);
+  encoder.dispose();
+  expect(await open(join(folder, "none.gguf")).encode(text(long), never)).toEqual(before);
+  expect(nHere).toBe(2 * long.length);
 });
 
 test("a thread that cannot read the model, or is ended, is an error and not a wait", async () => {
-  encoder = new PromptEncoder(model, join(folder, "none.gguf"), async () => true);
-  await expect(encoder.encode(text(long), never)).rejects.toThrow(/none\.gguf/);
+  writeFileSync(join(folder, "broken.gguf"), "GGUF");
+  await expect(open(join(folder, "broken.gguf")).encode(text(long), never)).rejects.toThrow(/gguf: the header needs/);
   encoder.dispose();
   open();
   const waiting = [encoder.encode(text(long), never), encoder.encode(text(long), never)];
   await nextTask();
   encoder.dispose();
   for (const each of waiting) await expect(each).rejects.toMatchObject({ code: "DISPOSED" });
+});
+
+/** Counts what the model's own tokenizer, on this thread, is given. */
+async function loadCounted(): Promise<BitNet> {
+  const loaded = await BitNet.load(source, { onNotice: () => {} });
+  const { tokenizer } = loaded;
+  const { encode, encodeSegments } = tokenizer;
+  Object.assign(tokenizer, {
+    encode(of: string, options?: { bos?: boolean; special?: boolean }) {
+      nHere += of.length;
+      return encode(of, options);
+    },
+    encodeSegments(segments: readonly (string | number)[]) {
+      for (const part of segments) nHere += String(part).length;
+      return encodeSegments(segments);
+    },
+  });
+  return loaded;
+}
+
+test("generate, chats, embeddings and the service encode long prompts there, with the ids that they have here", async () => {
+  const loaded = await loadCounted();
+  nHere = 0;
+  try {
+    const { contextLength } = loaded.info;
+    const service = new InferenceService(loaded, { cache: false });
+    const cut = await service.generate({ prompt: long, maxTokens: 2, temperature: 0 });
+    const chat = loaded.createChat({
+      messages: Array.from({ length: 200 }, (_, i) => ({
+        role: i % 2 === 0 ? "user" : "assistant",
+        content: `${i} ${"and so on ".repeat(20)}`,
+      })),
+    });
+    const answer = chat.send("Now?", { maxTokens: 4, temperature: 0 });
+    expect(chat.messages.at(-1)?.content).toBe("Now?");
+    const told = await answer.result;
+    await expect(loaded.generate(long).text).rejects.toMatchObject({ code: "CONTEXT_EXCEEDED" });
+    await expect(loaded.embed(long)).rejects.toMatchObject({ code: "CONTEXT_EXCEEDED" });
+    const embedded = await loaded.embed(long, { truncate: true });
+    expect(nHere).toBe(0);
+
+    expect(cut).toMatchObject({ status: "success", isTruncated: true });
+    const ids = model.tokenizer.encode(long, { bos: true });
+    const kept = Int32Array.from(ids.slice(ids.length - (contextLength - 1)));
+    kept[0] = model.tokenizer.bosId ?? 0;
+    const alone = await loaded.generate(kept, { maxTokens: 2, temperature: 0 }).result;
+    expect(cut.response).toBe(alone.text);
+    expect(chat.droppedMessages).toBeGreaterThan(100);
+    expect(chat.messages.at(-1)).toMatchObject({ role: "assistant", content: told.text });
+    const shorter = loaded.createChat({ messages: chat.messages.slice(0, -2) });
+    const again = await shorter.send("Now?", { maxTokens: 4, temperature: 0 }).result;
+    expect(again.promptIds).toEqual(told.promptIds);
+    expect(shorter.droppedMessages).toBe(0);
+    expect(embedded.promptTokens).toBeLessThanOrEqual(contextLength);
+  } finally {
+    await loaded.dispose();
+  }
+});
+
+test("a generation that is aborted or disposed while its prompt is encoded ends as others do", async () => {
+  const loaded = await BitNet.load(source, { onNotice: () => {} });
+  const controller = new AbortController();
+  const aborted = loaded.generate(long, { signal: controller.signal });
+  const told = loaded.createChat().send(long, { signal: controller.signal });
+  controller.abort();
+  expect((await aborted.result).stopReason).toBe("abort");
+  expect((await told.result).stopReason).toBe("abort");
+  const left = loaded.generate(long);
+  const failed = expect(left.result).rejects.toMatchObject({ code: "DISPOSED" });
+  await loaded.dispose();
+  await failed;
 });

@@ -1,4 +1,4 @@
-// Products with several strips of activations: a span of 32 rows of weights is unpacked into a panel that serves all strips. While one panel is
+// Products with several strips of activations: a span, up to 512 columns of 32 rows of weights, is unpacked once for all strips. While one span is
 // multiplied the next is unpacked, and the weights after it are asked for, a little in every step: beside the products, which leave much of
 // the core idle, that takes less than half of the time that it takes between them (docs/kernels.md).
 #pragma once
@@ -12,13 +12,13 @@ namespace {
 // Strips whose sums are kept beside each other: 16 KiB.
 inline constexpr int mostStrips = 8;
 
-// Blocks of a row that are unpacked at a time: a panel has 16 KiB.
+// Blocks of a row that are unpacked at a time: a span has 16 KiB.
 inline constexpr int spanBlocks = 4;
 inline constexpr int spanSteps = 2 * spanBlocks;
 inline constexpr int spanRowBytes = spanSteps * lineBytes;
 inline constexpr int spanBytes = pairRows * spanRowBytes;
 
-// A span of 32 rows of weights on its way into a panel.
+// A span on its way.
 struct Unpacking {
   const uint8_t* from;
   size_t rowBytes;
@@ -55,18 +55,20 @@ struct Asking {
 
 // At most mostStrips strips.
 template <class To>
-void multiplyByPanels(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, const To& to) {
-  alignas(64) uint8_t panels[2][spanBytes];
+void multiplyBySpans(const PackedMatrix& weights, const StripMatrix& x, const To& to) {
+  const size_t rowBytes = weights.stride;
+  const int nRows = weights.rows, nX = x.rows;
+  alignas(64) uint8_t spans[2][spanBytes];
   alignas(64) int32_t sums[mostStrips * stripSums];
-  uint8_t *panel = panels[0], *nextPanel = panels[1];
-  const int nBlocks = cols / 128, nStrips = ceilOf(nX, stripRows);
-  const auto unpackingOf = [&](int row, int block, uint8_t* panel) {
-    if (row >= nRows) return Unpacking{nullptr, 0, 0, 0, panel, 0};
-    return Unpacking{weights + row * rowBytes + 32 * block, rowBytes, leastOf(nRows - row, pairRows), leastOf(nBlocks - block, spanBlocks), panel};
+  uint8_t *span = spans[0], *nextSpan = spans[1];
+  const int nBlocks = x.cols / 128, nStrips = ceilOf(nX, stripRows);
+  const auto unpackingOf = [&](int row, int block, uint8_t* span) {
+    if (row >= nRows) return Unpacking{nullptr, 0, 0, 0, span, 0};
+    return Unpacking{weights.data + row * rowBytes + 32 * block, rowBytes, leastOf(nRows - row, pairRows), leastOf(nBlocks - block, spanBlocks), span};
   };
-  Unpacking first = unpackingOf(0, 0, panel);
+  Unpacking first = unpackingOf(0, 0, span);
   while (first.left > 0) first.row();
-  Asking asking = {weights + pairRows * rowBytes, rowBytes, static_cast<size_t>(cols) / 4};
+  Asking asking = {weights.data + pairRows * rowBytes, rowBytes, static_cast<size_t>(x.cols) / 4};
   // 32 rows have 16 lines for two steps of one strip.
   const int linesPerTwo = ceilOf(16, nStrips);
   // The lines to be written are asked for one row after the other, so that the last one is when the sums are complete.
@@ -77,13 +79,13 @@ void multiplyByPanels(const uint8_t* weights, size_t rowBytes, int nRows, const 
     for (int block = 0; block < nBlocks; block += spanBlocks) {
       const int n = leastOf(nBlocks - block, spanBlocks);
       const bool isLast = block + spanBlocks >= nBlocks;
-      const WeightTiles tiles = {panel, panel + stripRows * spanRowBytes, spanRowBytes};
-      Unpacking next = unpackingOf(isLast ? row + pairRows : row, isLast ? 0 : block + spanBlocks, nextPanel);
+      const WeightTiles tiles = {span, span + stripRows * spanRowBytes, spanRowBytes};
+      Unpacking next = unpackingOf(isLast ? row + pairRows : row, isLast ? 0 : block + spanBlocks, nextSpan);
       const int rowsPerTwo = ceilOf(pairRows, nStrips * n);
       for (int s = 0; s < nStrips; s++) {
-        const int8_t* x = strips + s * stripBytes + 2 * tileBytes * static_cast<size_t>(block);
+        const int8_t* strip = x.data + s * x.stride + 2 * tileBytes * static_cast<size_t>(block);
         beginSums<2>(block == 0, sums + s * stripSums);
-        addSteps<false, 2>(tiles, x, 2 * n, [&](int step) __attribute__((always_inline)) {
+        addSteps<false, 2>(tiles, strip, 2 * n, [&](int step) __attribute__((always_inline)) {
           if (step % 2 == 0) {
             for (int i = 0; i < linesPerTwo; i++) asking.line();
             for (int i = 0; i < rowsAskedPerTwo; i++, asked++) {
@@ -95,17 +97,17 @@ void multiplyByPanels(const uint8_t* weights, size_t rowBytes, int nRows, const 
         });
         storeSums<2>(sums + s * stripSums);
       }
-      std::swap(panel, nextPanel);
+      std::swap(span, nextSpan);
     }
     turnStrips(sums, leastOf(nRows - row, pairRows), nX, rows);
   }
 }
 
 template <class To>
-void panelProduct(const uint8_t* weights, size_t rowBytes, int nRows, const int8_t* strips, size_t stripBytes, int nX, int cols, const To& to) {
+void spanProduct(const PackedMatrix& weights, const StripMatrix& x, const To& to) {
   configureTiles(stripRows, stripRows);
-  for (int i = 0; i < nX; i += mostStrips * stripRows)
-    multiplyByPanels(weights, rowBytes, nRows, strips + i / stripRows * stripBytes, stripBytes, leastOf(nX - i, mostStrips * stripRows), cols, to.from(i, 0));
+  for (int i = 0; i < x.rows; i += mostStrips * stripRows)
+    multiplyBySpans(weights, x.part(i, leastOf(x.rows - i, mostStrips * stripRows)), to.from(i, 0));
 }
 
 }  // namespace
