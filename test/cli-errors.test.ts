@@ -137,6 +137,30 @@ describe.concurrent("options", () => {
   });
 });
 
+it("a folder in the place of a file is named as such", async () => {
+  await expectError(["train", file("empty"), "-o", file("run")], /empty: expected the file of a recipe/);
+  await expectError(
+    ["train", file("notes.txt"), "-o", file("run")],
+    /notes\.txt: expected the file of a recipe/,
+  );
+  await expectError(["batch", file("empty"), "-o", file("answers.jsonl")], /empty: is no file/);
+});
+
+it("the embedded model is known by its name to commands that only read files", async () => {
+  const { status, stderr } = await bitnet([
+    "finetune",
+    "tiny",
+    "--data",
+    file("nothing.gguf"),
+    "-o",
+    file("run"),
+  ]);
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(/nothing\.gguf: holds no example/),
+  });
+});
+
 describe("dummy", () => {
   it("refuses what cannot be", async () => {
     const output = file("dummy.gguf");
