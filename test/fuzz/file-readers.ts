@@ -207,7 +207,7 @@ export const fileReaders: readonly FuzzedReader[] = [
   },
   {
     name: "benchmarks in Parquet",
-    rounds: 40,
+    rounds: 12,
     mutant: (random) => new Map([["own.parquet", otherBytes(parquet, random)]]),
     async read(files, folder) {
       await readParquet(put(files, folder), 2000); // the thread of one that never ends is ended soon
