@@ -35,7 +35,11 @@ await runBench("browsers", async (context) => {
       models.push(await context.load(path, { ...sizes, backend, ...(backend === "native" ? { isa } : {}) }));
     const [native] = models as [BitNet];
     const promptOf = (run: number) => [...randomPrompt(native, nPrompt, new RandomBits(seed, run))];
-    const open = async (name: BrowserName, label: string, given: { model: string; script: "own" | "wllama" }) => {
+    const open = async (
+      name: BrowserName,
+      label: string,
+      given: { model: string; script: "own" | "wllama" },
+    ) => {
       const folders = { wllama: wllamaFolder() };
       const page = await BrowserModel.start(name, { ...sizes, ...given, folders });
       pages.push(page);
@@ -76,7 +80,9 @@ await runBench("browsers", async (context) => {
         { key: "load", label: "load", unit: "ms" },
       ],
       verdicts: verdictsOf(rows),
-      notes: ["wllama rounds activations per block and computes the head whole; multiply-adds and bytes of the body are the same"],
+      notes: [
+        "wllama rounds activations per block and computes the head whole; multiply-adds and bytes of the body are the same",
+      ],
     };
   } finally {
     for (const page of pages) await page.close();
@@ -103,7 +109,12 @@ function verdictsOf(rows: readonly Row[]): Verdict[] {
     const value = rows.find((row) => row.engine === engine)?.[key];
     return typeof value === "number" ? value : null;
   };
-  const verdict = (what: string, measured: number | null, unit: Verdict["unit"], wanted: number): Verdict => ({
+  const verdict = (
+    what: string,
+    measured: number | null,
+    unit: Verdict["unit"],
+    wanted: number,
+  ): Verdict => ({
     ...{ what, measured, unit, wanted },
     bound: "least",
     ...(measured === null ? { remark: "not on this machine" } : {}),

@@ -42,7 +42,11 @@ describe.each(browserNames)("the chat page in %s", (name) => {
         observer.disconnect();
         document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
       });
-      observer.observe(document.getElementById("log") as HTMLElement, { childList: true, subtree: true, characterData: true });
+      observer.observe(document.getElementById("log") as HTMLElement, {
+        childList: true,
+        subtree: true,
+        characterData: true,
+      });
     });
   const isVisible = (selector: string) => page.waitForSelector(selector, { visible: true });
   const shot = (what: string) => picture(page, `web-${name}-${what}`);
@@ -172,33 +176,36 @@ describe.each(browserNames)("the chat page in %s", (name) => {
     expect(await textOf("#state")).toBe("Failed: tiny.gguf: is not kept in this browser");
   });
 
-  everyTest.skipIf(isMissing || name === "firefox")("a file by its handle, once more after the browser has asked", async () => {
-    await page.evaluate(async () => {
-      const folder = await navigator.storage.getDirectory();
-      const handle = await folder.getFileHandle("mine.gguf", { create: true });
-      const out = await handle.createWritable();
-      await out.write(await (await fetch("./tiny.gguf")).blob());
-      await out.close();
-      Object.assign(globalThis, { showOpenFilePicker: async () => [handle] });
-    });
-    await page.click("#pick-file");
-    await isLoaded("mine.gguf");
-    await page.reload({ waitUntil: "networkidle0" });
-    await isLoaded("mine.gguf");
-    const asking = await page.evaluateOnNewDocument(() => {
-      const prototype = FileSystemFileHandle.prototype as unknown as Record<string, unknown>;
-      prototype.queryPermission = async () => "prompt";
-      prototype.requestPermission = async () => "granted";
-    });
-    await page.reload({ waitUntil: "networkidle0" });
-    await isVisible("#reopen");
-    expect(await textOf("#reopen-name")).toBe("mine.gguf");
-    await shot("reopen");
-    await page.click("#reopen");
-    await isLoaded("mine.gguf");
-    await page.removeScriptToEvaluateOnNewDocument(asking.identifier);
-    await page.click("#model");
-  });
+  everyTest.skipIf(isMissing || name === "firefox")(
+    "a file by its handle, once more after the browser has asked",
+    async () => {
+      await page.evaluate(async () => {
+        const folder = await navigator.storage.getDirectory();
+        const handle = await folder.getFileHandle("mine.gguf", { create: true });
+        const out = await handle.createWritable();
+        await out.write(await (await fetch("./tiny.gguf")).blob());
+        await out.close();
+        Object.assign(globalThis, { showOpenFilePicker: async () => [handle] });
+      });
+      await page.click("#pick-file");
+      await isLoaded("mine.gguf");
+      await page.reload({ waitUntil: "networkidle0" });
+      await isLoaded("mine.gguf");
+      const asking = await page.evaluateOnNewDocument(() => {
+        const prototype = FileSystemFileHandle.prototype as unknown as Record<string, unknown>;
+        prototype.queryPermission = async () => "prompt";
+        prototype.requestPermission = async () => "granted";
+      });
+      await page.reload({ waitUntil: "networkidle0" });
+      await isVisible("#reopen");
+      expect(await textOf("#reopen-name")).toBe("mine.gguf");
+      await shot("reopen");
+      await page.click("#reopen");
+      await isLoaded("mine.gguf");
+      await page.removeScriptToEvaluateOnNewDocument(asking.identifier);
+      await page.click("#model");
+    },
+  );
 
   test("a model of the Hub, kept for the next visit", async () => {
     await page.type("#hub-name", "tests/tiny");
@@ -292,7 +299,9 @@ describe.each(browserNames)("the chat page in %s", (name) => {
       await other.page.waitForFunction(() => crossOriginIsolated);
       await other.page.waitForSelector("#pick-tiny", { visible: true });
       await other.page.click("#pick-tiny");
-      await other.page.waitForFunction(() => document.getElementById("about")?.textContent?.startsWith("tiny"));
+      await other.page.waitForFunction(() =>
+        document.getElementById("about")?.textContent?.startsWith("tiny"),
+      );
       expect(other.problems).toEqual([]);
     } finally {
       await other.page.close();

@@ -20,7 +20,7 @@ export interface PageEngine {
   load(options: PageOptions): Promise<{ isa: string; threads: number; loadMs: number }>;
   run(prompt: number[], nGen: number): Promise<PageRates>;
 }
-export interface PageOptions {
+interface PageOptions {
   threads: number;
   contextLength: number;
 }
@@ -38,7 +38,11 @@ export interface BrowserModelOptions extends PageOptions {
 }
 
 const html = '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/page.js"></script>';
-const types: Readonly<Record<string, string>> = { js: "text/javascript", wasm: "application/wasm", html: "text/html" };
+const types: Readonly<Record<string, string>> = {
+  js: "text/javascript",
+  wasm: "application/wasm",
+  html: "text/html",
+};
 
 export class BrowserModel {
   readonly info: Awaited<ReturnType<PageEngine["load"]>>;
@@ -69,10 +73,10 @@ export class BrowserModel {
       await page.goto(`http://127.0.0.1:${port}/`);
       await page.waitForFunction(() => "load" in globalThis);
       const { threads, contextLength } = options;
-      const info = await page.evaluate(
-        (given) => (globalThis as unknown as PageEngine).load(given),
-        { threads, contextLength },
-      );
+      const info = await page.evaluate((given) => (globalThis as unknown as PageEngine).load(given), {
+        threads,
+        contextLength,
+      });
       return new BrowserModel(browser, page, server, info);
     } catch (error) {
       await browser.close();

@@ -69,7 +69,8 @@ export function processTree(pid: number): number[] {
     return [Number(name), Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[1])] as const;
   });
   const tree = [pid];
-  for (const each of tree) tree.push(...pairs.filter(([, parent]) => parent === each).map(([child]) => child));
+  for (const each of tree)
+    tree.push(...pairs.filter(([, parent]) => parent === each).map(([child]) => child));
   return tree;
 }
 

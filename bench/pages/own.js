@@ -12,6 +12,7 @@ globalThis.load = async ({ threads, contextLength }) => {
 
 globalThis.run = async (prompt, nGen) => {
   const options = { maxTokens: nGen + 1, temperature: 0, repeatPenalty: 1, ignoreEos: true };
-  const { promptTokensPerSecond, decodeTokensPerSecond } = (await model.generate(prompt, options).result).timings;
+  const { promptTokensPerSecond, decodeTokensPerSecond } = (await model.generate(prompt, options).result)
+    .timings;
   return { promptTokensPerSecond, decodeTokensPerSecond };
 };

@@ -7,7 +7,13 @@ globalThis.load = async ({ threads, contextLength }) => {
   const began = performance.now();
   engine = new Wllama({ default: "/wllama/esm/wasm/wllama.wasm" }, { suppressNativeLog: true });
   const blob = await (await fetch("/model.gguf")).blob();
-  await engine.loadModel([blob], { n_ctx: contextLength, n_threads: threads, n_gpu_layers: 0, n_parallel: 1, warmup: false });
+  await engine.loadModel([blob], {
+    n_ctx: contextLength,
+    n_threads: threads,
+    n_gpu_layers: 0,
+    n_parallel: 1,
+    warmup: false,
+  });
   return { isa: "wllama", threads: engine.getNumThreads(), loadMs: performance.now() - began };
 };
 

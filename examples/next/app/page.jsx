@@ -35,12 +35,25 @@ export default function Page() {
 
   return (
     <main>
-      <form id="ask" onSubmit={(event) => { event.preventDefault(); goOn(new FormData(event.currentTarget)); }}>
-        <label>Begin a text<input name="prompt" defaultValue="Once upon a time" /></label>
+      <form
+        id="ask"
+        onSubmit={(event) => {
+          event.preventDefault();
+          goOn(new FormData(event.currentTarget));
+        }}
+      >
+        <label>
+          Begin a text
+          <input name="prompt" defaultValue="Once upon a time" />
+        </label>
         <button type="submit">Go on</button>
       </form>
-      <p id="state" role="status">{state}</p>
-      <p id="text" style={{ whiteSpace: "pre-wrap" }}>{text}</p>
+      <p id="state" role="status">
+        {state}
+      </p>
+      <p id="text" style={{ whiteSpace: "pre-wrap" }}>
+        {text}
+      </p>
     </main>
   );
 }

@@ -56,7 +56,10 @@ export function registerDoctor(program: Command, session: Session): void {
     .description("check this machine and installation")
     .addOption(jsonOption("the report"))
     .addOption(
-      new Option("--bench", "print one line of JSON about this machine and its speed").conflicts(["engines", "profile"]),
+      new Option("--bench", "print one line of JSON about this machine and its speed").conflicts([
+        "engines",
+        "profile",
+      ]),
     )
     .addOption(profileOption());
   addEngineOptions(command);

@@ -54,7 +54,8 @@ export async function droppedFile({ items, files }: DataTransfer): Promise<Chose
 export async function openHandle(handle: AskedHandle, mayAsk: boolean): Promise<File | null> {
   const wanted = { mode: "read" } as const;
   const state = (await handle.queryPermission?.(wanted)) ?? "denied";
-  const isAllowed = state === "granted" || (mayAsk && (await handle.requestPermission?.(wanted)) === "granted");
+  const isAllowed =
+    state === "granted" || (mayAsk && (await handle.requestPermission?.(wanted)) === "granted");
   return isAllowed ? handle.getFile() : null;
 }
 

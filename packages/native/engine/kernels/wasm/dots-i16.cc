@@ -29,12 +29,15 @@ inline TileX loadTileX(const int8_t* x) { return wasm_v128_load(x); }
 struct RowX {
   v128_t planes[4];
 };
+template <int>
 inline RowX loadRowX(const int8_t* x) { return {{wasm_v128_load(x), wasm_v128_load(x + 32), wasm_v128_load(x + 64), wasm_v128_load(x + 96)}}; }
 
 struct RowSums {
+  static constexpr int parts = 1;
   static constexpr int safeBlocks = int16Blocks;
   v128_t sums;
   static RowSums zero() { return {wasm_i16x8_const_splat(0)}; }
+  template <int>
   void add(v128_t packed, const RowX& x) {
     const v128_t three = wasm_i8x16_const_splat(3);
     sums = dotAdd(x.planes[3], wasm_v128_and(packed, three), sums);

@@ -12,10 +12,12 @@ inline v128_t dotAdd(v128_t x, v128_t codes, v128_t sums) { return wasm_i32x4_re
 struct RowX {
   v128_t planes[4];
 };
+template <int>
 inline RowX loadRowX(const int8_t* x) { return {{wasm_v128_load(x), wasm_v128_load(x + 32), wasm_v128_load(x + 64), wasm_v128_load(x + 96)}}; }
 
 // Codes stay where they lie in their byte, times 1, 4 or 16, each kind with a chain of its own, so that a byte of weights costs one shift.
 struct RowSums {
+  static constexpr int parts = 1;
   // 16 products of at most 48 · 128 a lane and block.
   static constexpr int safeBlocks = 16384;
   v128_t ones, fours, sixteens;
@@ -23,6 +25,7 @@ struct RowSums {
     const v128_t zero = wasm_i32x4_const_splat(0);
     return {zero, zero, zero};
   }
+  template <int>
   void add(v128_t packed, const RowX& x) {
     const v128_t two = wasm_i8x16_const_splat(0x03), four = wasm_i8x16_const_splat(0x0c), sixteen = wasm_i8x16_const_splat(0x30);
     ones = dotAdd(x.planes[3], wasm_v128_and(packed, two), ones);

@@ -20,6 +20,21 @@ inline v128_t sumLanes(v128_t a, v128_t b, v128_t c, v128_t d) {
   return wasm_i32x4_add(wasm_i64x2_shuffle(ab, cd, 0, 2), wasm_i64x2_shuffle(ab, cd, 1, 3));
 }
 
+// 16 bytes of every block of four rows. The loop holds no more than fits the registers of the engines: those of some kernels take it in parts.
+template <int part>
+inline void addHalves(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d, const int8_t* x, int nBlocks, RowSums* sums) {
+#pragma clang loop unroll(disable)
+  for (int n = nBlocks; n > 0; n--, a += 32, b += 32, c += 32, d += 32, x += 128) {
+    const auto values = loadRowX<part>(x);
+    sums[0].add<part>(wasm_v128_load(a), values);
+    sums[1].add<part>(wasm_v128_load(b), values);
+    sums[2].add<part>(wasm_v128_load(c), values);
+    sums[3].add<part>(wasm_v128_load(d), values);
+  }
+  if constexpr (part + 1 < RowSums::parts)
+    addHalves<part + 1>(a - 32 * nBlocks, b - 32 * nBlocks, c - 32 * nBlocks, d - 32 * nBlocks, x - 128 * nBlocks, nBlocks, sums);
+}
+
 // Σ code · x of four rows.
 inline v128_t fourRows(const uint8_t* a, const uint8_t* b, const uint8_t* c, const uint8_t* d, const int8_t* x, int nBlocks) {
   const v128_t zero = wasm_i32x4_const_splat(0);
@@ -29,18 +44,7 @@ inline v128_t fourRows(const uint8_t* a, const uint8_t* b, const uint8_t* c, con
     const int span = left < RowSums::safeBlocks ? left : RowSums::safeBlocks;
     // One half of each block after the other: with both at once some engines run out of registers.
 #pragma clang loop unroll(disable)
-    for (int half = 0; half < 32; half += 16) {
-      const uint8_t *pa = a + half, *pb = b + half, *pc = c + half, *pd = d + half;
-      const int8_t* px = x + half;
-#pragma clang loop unroll(disable)
-      for (int n = span; n > 0; n--, pa += 32, pb += 32, pc += 32, pd += 32, px += 128) {
-        const RowX part = loadRowX(px);
-        sums[0].add(wasm_v128_load(pa), part);
-        sums[1].add(wasm_v128_load(pb), part);
-        sums[2].add(wasm_v128_load(pc), part);
-        sums[3].add(wasm_v128_load(pd), part);
-      }
-    }
+    for (int half = 0; half < 32; half += 16) addHalves<0>(a + half, b + half, c + half, d + half, x + half, span, sums);
     a += 32 * span, b += 32 * span, c += 32 * span, d += 32 * span, x += 128 * span;
     for (int r = 0; r < 4; r++) totals[r] = wasm_i32x4_add(totals[r], sums[r].flush());
   }
