@@ -29,6 +29,15 @@ const besideEachOther: Plugin = {
   },
 };
 
+/** What the grammar compiler asks Node for where it runs in Node: here nothing, for bundlers of users would look for it. */
+const withoutNode: Plugin = {
+  name: "without-node",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(module|url)$/ }, ({ path }) => ({ path, namespace: "of-node" }));
+    onLoad({ filter: /.*/, namespace: "of-node" }, () => ({ contents: "export {};" }));
+  },
+};
+
 rmSync(outdir, { recursive: true, force: true });
 await build({
   entryPoints: {
@@ -36,8 +45,6 @@ await build({
     "wasm-worker": join(wasm, "worker.js"),
     "grammar-worker": join(grammar, "worker.js"),
   },
-  // What the grammar compiler asks Node for where it runs in Node.
-  external: ["module", "url"],
   outdir,
   bundle: true,
   format: "esm",
@@ -47,7 +54,7 @@ await build({
   legalComments: "none",
   banner: { js: "/* bitnet.ts, MIT; grammar-worker.js holds @mlc-ai/web-xgrammar, Apache-2.0 */" },
   logLevel: "warning",
-  plugins: [besideEachOther],
+  plugins: [besideEachOther, withoutNode],
 });
 for (const kind of ["relaxed", "plain"])
   copyFileSync(join(wasm, `bitnet-${kind}.wasm`), join(outdir, `bitnet-${kind}.wasm`));
