@@ -77,7 +77,8 @@ async function measure({ isa, threads, rooflines, load, sample, say }: BenchCont
       [
         {
           name: `${size.shape}: node-llama-cpp`,
-          sample: (run: number): Promise<Rates> => peer.run({ nPrompt, nGen, seed, run, temperature: 0, topP: 1 }),
+          sample: (run: number): Promise<Rates> =>
+            peer.run({ nPrompt, nGen, seed, run, temperature: 0, topP: 1 }),
         },
         {
           name: `${size.shape}: bitnet.ts`,

@@ -27,6 +27,8 @@ const parallel = 64;
 const maxQueued = 16;
 /** Of a level of load, beside the answers that are still to come then. */
 const levelSeconds = 20;
+/** Of small models, that clients on the same machine leave them something of it. */
+const maxArrivals = 2000;
 const cli = fileURLToPath(new URL("../../packages/cli/bin/bitnet.js", import.meta.url));
 
 const columns: Column[] = [
@@ -73,7 +75,7 @@ await runBench("serve", async (context) => {
       const rate = share * saturation;
       const nRequests = options.isQuick
         ? 8
-        : Math.ceil(Math.max(2 * (parallel + maxQueued), levelSeconds * rate));
+        : Math.ceil(Math.min(maxArrivals, Math.max(2 * (parallel + maxQueued), levelSeconds * rate)));
       const figures = await measure({ name: `Poisson ${share} ×`, rate, nRequests });
       if (share === 10) overload = figures;
     }

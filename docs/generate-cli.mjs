@@ -16,7 +16,8 @@ const folder = new URL("cli/", import.meta.url);
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 const overview = help();
-const listed = overview.slice(overview.indexOf("Commands:"));
+// Examples stand behind them.
+const [listed = ""] = overview.slice(overview.indexOf("Commands:")).split("\n\n");
 const commands = [...listed.matchAll(/^ {2}([a-z][\w-]*)/gm)].map(([, name]) => name).filter((name) => name !== "help");
 if (commands.length < 5) throw new Error(`generate-cli: only ${commands.length} commands in:\n${overview}`);
 

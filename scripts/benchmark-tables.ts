@@ -15,6 +15,9 @@ import {
 } from "../bench/harness/result.ts";
 import { numberIn, readResult, repository } from "./bench-results.ts";
 
+/** Of a hundred rows, those that a reader compares; the others are in the JSON. */
+const chosenKernels = /^ternary decode, 6912|2560, (1|16|128) activations$/;
+
 const path = join(repository, "BENCHMARKS.md");
 const markers = /(<!-- bench:([\w-]+) -->\n)[\s\S]*?(<!-- \/bench:\2 -->)/g;
 const text = readFileSync(path, "utf8").replaceAll(
@@ -39,9 +42,6 @@ function sectionOf(result: BenchResult): string {
   return `${facts.join("\n")}\n\n${tableOf(result)}\n\n${list.join("\n")}\n`.replace(/\n{3,}/g, "\n\n");
 }
 
-/** Of a hundred rows, those that a reader compares; the others are in the JSON. */
-const chosenKernels = /^ternary decode, 6912|2560, (1|16|128) activations$/;
-
 /** A handful of figures of the other sections, for who reads no more. Those of benches that have not been run are left out. */
 function summary(): string {
   const peers = readResult("peers");
@@ -52,11 +52,17 @@ function summary(): string {
   const sixteen = batch?.rows.find(({ sequences }) => sequences === 16);
   const figure = (cell: Cell | undefined, unit: Unit) => `${formatCell(cell ?? null, unit)} ${unit}`;
   const lines = [
-    own && other && `generation: ${figure(own.decode, "tok/s")} (${other.engine}: ${figure(other.decode, "tok/s")})`,
-    own && other && `a prompt of 128: ${figure(own.prefill, "tok/s")} (${other.engine}: ${figure(other.prefill, "tok/s")})`,
+    own &&
+      other &&
+      `generation: ${figure(own.decode, "tok/s")} (${other.engine}: ${figure(other.decode, "tok/s")})`,
+    own &&
+      other &&
+      `a prompt of 128: ${figure(own.prefill, "tok/s")} (${other.engine}: ${figure(other.prefill, "tok/s")})`,
     load?.rows[0] && `from opening the file to the first token: ${figure(load.rows[0].total, "ms")}`,
-    stage && `memory after it: ${figure(stage.private, "MB")} beside the mapped file of ${figure(stage.mapped, "MB")}`,
-    sixteen && `sixteen sequences together: ${figure(sixteen.together, "tok/s")}, ${numberIn(sixteen.gain).toFixed(1)} times one alone`,
+    stage &&
+      `memory after it: ${figure(stage.private, "MB")} beside the mapped file of ${figure(stage.mapped, "MB")}`,
+    sixteen &&
+      `sixteen sequences together: ${figure(sixteen.together, "tok/s")}, ${numberIn(sixteen.gain).toFixed(1)} times one alone`,
   ].filter((line) => typeof line === "string");
   if (peers === null || lines.length === 0) return "Not measured yet.\n";
   const machine = `The 2B-4T shape with greedy sampling on ${peers.threads} threads of ${machineLine(peers)} (${peers.isa}), ${peers.date.slice(0, 10)}:`;

@@ -47,7 +47,8 @@ function pack(folder: string): void {
 
 /** False for what the compiler once made of a source that is gone. */
 function hasSource(folder: string, path: string): boolean {
-  const [, compiled] = /^dist\/(.*?)(?:\.d\.ts|\.js|\.js\.map)$/.exec(relative(folder, path).replaceAll(sep, "/")) ?? [];
+  const [, compiled] =
+    /^dist\/(.*?)(?:\.d\.ts|\.js|\.js\.map)$/.exec(relative(folder, path).replaceAll(sep, "/")) ?? [];
   return compiled === undefined || existsSync(join(folder, "src", `${compiled}.ts`));
 }
 

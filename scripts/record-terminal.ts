@@ -7,6 +7,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { stripVTControlCharacters } from "node:util";
 import { terminalSvg } from "./terminal-svg.ts";
 
 const root = resolve(import.meta.dirname, "..", "..");
@@ -24,13 +25,13 @@ function tmux(...args: string[]): string {
 }
 
 const screen = (): string[] => tmux("capture-pane", "-e", "-p", "-J").trimEnd().split("\n");
-const plain = (line: string): string => line.replaceAll(/\u001b\[[\d;]*m/g, "");
 
 /** Asks again and again, since a terminal tells nobody that it has changed. */
 async function until(isThere: (lines: readonly string[]) => boolean): Promise<void> {
   const start = performance.now();
-  while (!isThere(screen().map(plain))) {
-    if (performance.now() - start > patienceMs) throw new Error(`record: nothing more came:\n${screen().join("\n")}`);
+  while (!isThere(screen().map(stripVTControlCharacters))) {
+    if (performance.now() - start > patienceMs)
+      throw new Error(`record: nothing more came:\n${screen().join("\n")}`);
     await delay(50);
   }
 }
@@ -38,9 +39,22 @@ async function until(isThere: (lines: readonly string[]) => boolean): Promise<vo
 async function record(): Promise<string[]> {
   const bitnet = [process.execPath, join(root, "packages", "cli", "bin", "bitnet.js"), "chat"];
   const size = ["-x", String(columns), "-y", String(rows)];
-  tmux("-f", "/dev/null", "new-session", "-d", ...size, "-e", "NO_COLOR=", ...bitnet, "--seed", "1", "--no-history");
+  tmux(
+    "-f",
+    "/dev/null",
+    "new-session",
+    "-d",
+    ...size,
+    "-e",
+    "NO_COLOR=",
+    ...bitnet,
+    "--seed",
+    "1",
+    "--no-history",
+  );
   const isReady = (n: number) => (lines: readonly string[]) =>
-    lines.at(-1)?.trim() === prompt.trim() && lines.filter((line) => line.startsWith(prompt.trim())).length === n + 1;
+    lines.at(-1)?.trim() === prompt.trim() &&
+    lines.filter((line) => line.startsWith(prompt.trim())).length === n + 1;
   for (const [n, message] of messages.entries()) {
     await until(isReady(n));
     tmux("send-keys", "-l", message);
@@ -50,12 +64,18 @@ async function record(): Promise<string[]> {
   return screen().slice(0, -1);
 }
 
-if (spawnSync("tmux", ["-V"]).status !== 0) throw new Error("record: tmux is needed (Debian: apt install tmux)");
+if (spawnSync("tmux", ["-V"]).status !== 0)
+  throw new Error("record: tmux is needed (Debian: apt install tmux)");
 try {
   const lines = (await record()).map((line) =>
     line.replace(/ at [\d.,]+k? tok\/s/, "").replace(/(native|wasm|reference)\/\w+/, "$1"),
   );
-  const picture = { title: command, columns, lines: [`$ ${command}`, ...lines], isTyped: (line: string) => line.startsWith(prompt) };
+  const picture = {
+    title: command,
+    columns,
+    lines: [`$ ${command}`, ...lines],
+    isTyped: (line: string) => line.startsWith(prompt),
+  };
   writeFileSync(path, terminalSvg(picture));
   process.stderr.write(`record: ${path}\n`);
 } finally {

@@ -34,7 +34,7 @@ export function terminalSvg({ title, columns, lines, isTyped }: TerminalPicture)
     const y = barHeight + padding + (index + 0.75) * lineHeight;
     return `<text class="line" x="${padding}" y="${y}" style="animation-delay:${seconds.toFixed(2)}s">${spans.map(drawSpan).join("")}</text>`;
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escape(title)}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(title)}">
 <style>
 text { font: ${fontSize}px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #d8dee9; white-space: pre; }
 .dim { fill: #8b93a1; }
@@ -44,7 +44,7 @@ text { font: ${fontSize}px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaV
 </style>
 <rect width="${width}" height="${height}" rx="8" fill="#1e222a"/>
 <circle cx="20" cy="17" r="5" fill="#e06c75"/><circle cx="38" cy="17" r="5" fill="#e5c07b"/><circle cx="56" cy="17" r="5" fill="#98c379"/>
-<text class="dim" x="${width / 2}" y="22" text-anchor="middle">${escape(title)}</text>
+<text class="dim" x="${width / 2}" y="22" text-anchor="middle">${escapeXml(title)}</text>
 ${rows.join("\n")}
 </svg>
 `;
@@ -52,15 +52,16 @@ ${rows.join("\n")}
 
 /** The parts of a line between escape sequences, and how each looks. */
 function readSpans(line: string): Span[] {
-  const spans: Span[] = [];
+  const [first = "", ...parts] = line.split("\u001b");
+  const spans: Span[] = [{ text: first, classes: [] }];
   let classes: readonly string[] = [];
-  for (const part of line.split(/(\u001b\[[\d;]*m)/)) {
-    const codes = /^\u001b\[([\d;]*)m$/.exec(part)?.[1];
-    if (codes !== undefined) for (const code of codes.split(";")) classes = styled(classes, Number(code));
-    else if (part.includes("\u001b")) throw new Error(`record: an unknown sequence in ${JSON.stringify(part)}`);
-    else if (part !== "") spans.push({ text: part, classes });
+  for (const part of parts) {
+    const [, codes, text = ""] = /^\[([\d;]*)m(.*)$/.exec(part) ?? [];
+    if (codes === undefined) throw new Error(`record: an unknown sequence in ${JSON.stringify(part)}`);
+    for (const code of codes.split(";")) classes = styled(classes, Number(code));
+    spans.push({ text, classes });
   }
-  return spans;
+  return spans.filter(({ text }) => text !== "");
 }
 
 function styled(classes: readonly string[], code: number): readonly string[] {
@@ -72,9 +73,11 @@ function styled(classes: readonly string[], code: number): readonly string[] {
 }
 
 function drawSpan({ text, classes }: Span): string {
-  return classes.length === 0 ? escape(text) : `<tspan class="${classes.join(" ")}">${escape(text)}</tspan>`;
+  return classes.length === 0
+    ? escapeXml(text)
+    : `<tspan class="${classes.join(" ")}">${escapeXml(text)}</tspan>`;
 }
 
-function escape(text: string): string {
+function escapeXml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
 }

@@ -10,9 +10,9 @@ import {
   packings,
   writeGguf,
 } from "@bitnet.ts/core";
-import { oddMetadata, shuffled } from "./odd-metadata.ts";
 import { byteVocabulary } from "./byte-vocabulary.ts";
 import { encodeDense, encodeFloats, type FloatType } from "./dense-encoding.ts";
+import { oddMetadata, shuffled } from "./odd-metadata.ts";
 import type {
   Checkpoint,
   CheckpointShape,

@@ -224,7 +224,8 @@ function tensorsOf(
     }
     if (ternary === "divides")
       add(`${name}.weight_scale`, scaleShape, encodeFloats("f32", [reciprocal(scale)]), "F32");
-    else if (ternary !== "masters" && ternary !== "products") add(`${name}.weight_scale`, scaleShape, encodeFloats(floats, [scale]));
+    else if (ternary !== "masters" && ternary !== "products")
+      add(`${name}.weight_scale`, scaleShape, encodeFloats(floats, [scale]));
   };
   add("model.embed_tokens.weight", [embedding.rows, embedding.cols], encodeDense(floats, embedding));
   layers.forEach((layer, l) => {
@@ -243,7 +244,11 @@ function tensorsOf(
   });
   add("model.norm.weight", [outputNorm.length], encodeFloats(floats, stored(outputNorm)));
   if (head === null && hasIdleHead)
-    add("lm_head.weight", [embedding.rows, embedding.cols], new Uint8Array(embeddingBytes(floats, embedding)));
+    add(
+      "lm_head.weight",
+      [embedding.rows, embedding.cols],
+      new Uint8Array(embeddingBytes(floats, embedding)),
+    );
   if (head !== null) add("lm_head.weight", [head.rows, head.cols], encodeDense(floats, head));
   return tensors;
 }

@@ -58,4 +58,3 @@ export function relativeError(logits: Float32Array, exact: readonly number[]): n
   const deviation = Math.sqrt(exact.reduce((sum, v) => sum + v * v, 0) / exact.length);
   return Math.max(...exact.map((v, id) => Math.abs((logits[id] ?? Number.NaN) - v))) / deviation;
 }
-

@@ -93,7 +93,11 @@ describe.concurrent("options", () => {
     ["an unknown flag", [...run, "--frobnicate"], /unknown option '--frobnicate'/],
     ["a misspelt flag", [...run, "--tmp", "1"], /unknown option '--tmp' \(Did you mean --temp\?\)/],
     ["an unknown command", ["frobnicate"], /unknown command 'frobnicate'/],
-    ["a model in place of a command", ["some/model.gguf", "Hi"], /is no command; .* bitnet run some\/model\.gguf/],
+    [
+      "a model in place of a command",
+      ["some/model.gguf", "Hi"],
+      /is no command; .* bitnet run some\/model\.gguf/,
+    ],
     [
       "an unknown backend",
       [...run, "--backend", "cuda"],
@@ -130,6 +134,30 @@ describe.concurrent("options", () => {
       env: { BITNET_DEBUG: "1" },
     });
     expect(stderr).toMatch(/^bitnet: .*no such file\nBitNetError: .*\n {4}at /);
+  });
+});
+
+it("a folder in the place of a file is named as such", async () => {
+  await expectError(["train", file("empty"), "-o", file("run")], /empty: expected the file of a recipe/);
+  await expectError(
+    ["train", file("notes.txt"), "-o", file("run")],
+    /notes\.txt: expected the file of a recipe/,
+  );
+  await expectError(["batch", file("empty"), "-o", file("answers.jsonl")], /empty: is no file/);
+});
+
+it("the embedded model is known by its name to commands that only read files", async () => {
+  const { status, stderr } = await bitnet([
+    "finetune",
+    "tiny",
+    "--data",
+    file("nothing.gguf"),
+    "-o",
+    file("run"),
+  ]);
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(/nothing\.gguf: holds no example/),
   });
 });
 

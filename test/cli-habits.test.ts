@@ -63,7 +63,10 @@ describe("run", () => {
 
   it("ends with a status of its own when the time is over", async () => {
     const { status, stderr } = await bitnet(["run", "-p", "We", "-n", "-1", "--timeout", "0.001"]);
-    expect({ status, stderr }).toEqual({ status: 124, stderr: expect.stringContaining("(--timeout) while the model was loading") });
+    expect({ status, stderr }).toEqual({
+      status: 124,
+      stderr: expect.stringContaining("(--timeout) while the model was loading"),
+    });
   });
 });
 

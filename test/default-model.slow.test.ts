@@ -1,4 +1,6 @@
 /** The model that users meet first: what it must be able to do, on questions that training never saw (models/recipes). */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { encodeChat } from "@bitnet.ts/core";
 import { BitNet } from "bitnet.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -35,6 +37,16 @@ describe("the default model", () => {
     expect(await ask("What is my name?")).toBe("Your name is Ada.");
     expect(await ask("Repeat after me: lantern")).toBe("lantern.");
     expect(await ask("Tell me a story about a dragon.")).toMatch(/dragon.*The end\.$/s);
+  });
+
+  it("answers a newcomer with the very words that its page shows", async () => {
+    const page = readFileSync(join(import.meta.dirname, "..", "docs", "default-model.md"), "utf8");
+    const conversation = page.slice(page.indexOf("## As a newcomer would ask it"));
+    const turns = [...conversation.matchAll(/^> (.+)\n\n(.+)$/gm)];
+    expect(turns.length).toBeGreaterThanOrEqual(10);
+    const chat = model.createChat();
+    for (const [, question = "", answer] of turns)
+      expect((await chat.send(question, { seed: 1 }).text).trim(), question).toBe(answer);
   });
 
   it.each(Object.keys(least) as ProbeKind[])("answers what it was not trained on: %s", async (kind) => {

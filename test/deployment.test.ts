@@ -258,7 +258,9 @@ function commandsInFiles(): { where: string; args: string[] }[] {
     /^ExecStart=\/usr\/bin\/env bitnet (.*)$/m.exec(read("deploy/systemd/bitnet.service")) ?? [];
   found.push({ where: "bitnet.service", args: exec.split(" ") });
   for (const file of ["docs/guide/deployment.md", "packages/server/balancing/nginx.conf"])
-    for (const [, line = ""] of read(file).matchAll(/^[# ]+bitnet ((?:serve|pull|keys create) .*)$/gm))
+    for (const [, line = ""] of read(file).matchAll(
+      /^[# ]+(?:npx bitnet\.ts|bitnet) ((?:serve|pull|keys create) .*)$/gm,
+    ))
       found.push({ where: file, args: line.split(" ") });
   return found;
 }

@@ -50,7 +50,11 @@ interface Source {
   program: Program;
 }
 
-async function open(name: string, path: string, options: Parameters<typeof openModelFiles>[1] = {}): Promise<Source> {
+async function open(
+  name: string,
+  path: string,
+  options: Parameters<typeof openModelFiles>[1] = {},
+): Promise<Source> {
   const files = await openModelFiles(await openPath(path), options);
   opened.push(files);
   const model = describeModel(files, name);
@@ -61,7 +65,8 @@ async function open(name: string, path: string, options: Parameters<typeof openM
 async function write(checkpoint: Checkpoint, format: Format): Promise<Source> {
   const place = join(folder, String(nWritten++));
   await mkdir(place);
-  for (const [name, bytes] of await checkpointFiles(checkpoint, format)) await writeFile(join(place, name), bytes);
+  for (const [name, bytes] of await checkpointFiles(checkpoint, format))
+    await writeFile(join(place, name), bytes);
   return open(format.name, place, format.i2sLayout ? { i2sLayout: format.i2sLayout } : {});
 }
 
@@ -76,7 +81,10 @@ async function convert(source: Source, target: (typeof conversionTargets)[number
       for await (const piece of pieces) chunks.push(Uint8Array.from(piece));
       await writeFile(name === null ? `${path}.gguf` : join(path, name), Buffer.concat(chunks));
     }
-    const converted = await open(`${source.name} as ${target}`, plan.kind === "folder" ? path : `${path}.gguf`);
+    const converted = await open(
+      `${source.name} as ${target}`,
+      plan.kind === "folder" ? path : `${path}.gguf`,
+    );
     return { plan, converted };
   } catch (error) {
     if (error instanceof BitNetError && error.code === "FORMAT_UNSUPPORTED") return null;
@@ -123,7 +131,10 @@ describe.each(seeds.map((seed) => ({ seed, ...randomModel(seed) })))("$name", ({
       if (made === null) continue;
       const { converted, plan } = made;
       const { nReordered, nRoundedScales, changedTables } = await compareModels(source, converted);
-      expect({ nRoundedScales, changedTables }, converted.name).toEqual({ nRoundedScales: 0, changedTables: [] });
+      expect({ nRoundedScales, changedTables }, converted.name).toEqual({
+        nRoundedScales: 0,
+        changedTables: [],
+      });
       if (nReordered === 0 && !plan.changesActivations && !plan.roundsRotations) {
         const before = bitsOf(await logitsOf(reference(), source.program, tokens, firstHead));
         const after = bitsOf(await logitsOf(reference(), converted.program, tokens, firstHead));

@@ -49,7 +49,8 @@ describe.each(addons)("the $name's addon", ({ build, path }) => {
   test.skipIf(!isLinux || process.arch === "arm64" || (arm === undefined && !all))(
     "for Arm runs from glibc 2.28 on",
     async () => {
-      if (arm === undefined) throw new Error("aarch64-linux-gnu-g++ is needed: install g++-aarch64-linux-gnu");
+      if (arm === undefined)
+        throw new Error("aarch64-linux-gnu-g++ is needed: install g++-aarch64-linux-gnu");
       let said = "";
       const say = (text: string) => {
         said += text;

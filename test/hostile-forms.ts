@@ -69,7 +69,7 @@ const words =
     " ",
   );
 
-export function hostileSchema(random: Random, depth = 0): unknown {
+function hostileSchema(random: Random, depth = 0): unknown {
   if (depth > 4 || random() < 0.1)
     return pick(random, [
       true,

@@ -213,7 +213,11 @@ function floatLinear({ rows, cols, trits, scale, groupScales }: TernaryMatrix, x
 }
 
 /** W · x with each `group` columns of x rounded to 127 steps of their largest element. */
-function bitLinear({ rows, cols, trits, scale, groupScales }: TernaryMatrix, x: Vector, group: number): Vector {
+function bitLinear(
+  { rows, cols, trits, scale, groupScales }: TernaryMatrix,
+  x: Vector,
+  group: number,
+): Vector {
   const out: Vector = range(rows).map(() => 0);
   for (let first = 0; first < cols; first += group) {
     const part = x.slice(first, Math.min(cols, first + group));

@@ -29,10 +29,14 @@ export function oddMetadata(
 function retyped(value: GgufValue, random: () => number): GgufValue {
   if (value.type === "f32") return random() % 2 === 0 ? value : { type: "f64", value: value.value };
   if (value.type !== "u32") return value;
-  const fitting = (Object.keys(bits) as (keyof typeof bits)[]).filter((type) => value.value < 2 ** bits[type]);
+  const fitting = (Object.keys(bits) as (keyof typeof bits)[]).filter(
+    (type) => value.value < 2 ** bits[type],
+  );
   const types = [...fitting, "u64", "i64"] as const;
   const type = types[random() % types.length] ?? "u32";
-  return type === "u64" || type === "i64" ? { type, value: BigInt(value.value) } : { type, value: value.value };
+  return type === "u64" || type === "i64"
+    ? { type, value: BigInt(value.value) }
+    : { type, value: value.value };
 }
 
 export function shuffled<T>(list: readonly T[], seed: number): T[] {

@@ -67,19 +67,32 @@ function randomShape(draw: Draw): CheckpointShape {
   const layers = 1 + draw.below(3);
   const context = draw.pick([33, 64, 100, 300]);
   const tokens = 260 + 4 * draw.below(20);
-  const rotation = draw.chance(1, 2) ? randomRotation(draw, headDim, context) : {};
+  const drawn = draw.chance(1, 2) ? randomRotation(draw, headDim, context) : {};
+  // This rule is only in folders, and these are only in GGUF files.
+  const isNowhere = isGrouped && family.startsWith("bitnet") && drawn.rotation?.kind === "dynamic";
+  const rotation = isNowhere ? {} : drawn;
   return {
     family,
     ...{ context, headDim, heads, kvHeads, layers, tokens, isBinary, isGrouped },
     ...{ hidden: unit * (1 + draw.below(sizesOf(unit))), ffn: unit * (1 + draw.below(sizesOf(unit) + 1)) },
     ...{ vocab: tokens + 4 * draw.below(2), theta: draw.pick([500, 10000, 500000, 1e6]) },
-    ...{ eps: draw.pick([1e-5, 1e-6, 1e-3]), isTied: draw.chance(1, 2), embeddingBits: draw.pick([4, 6, 8] as const) },
+    ...{
+      eps: draw.pick([1e-5, 1e-6, 1e-3]),
+      isTied: draw.chance(1, 2),
+      embeddingBits: draw.pick([4, 6, 8] as const),
+    },
     ...(draw.chance(1, 5) ? { hasInnerNorms: true } : {}),
     ...(family === "gemma3"
       ? { window: { size: 1 + draw.below(6), pattern: 1 + draw.below(4), theta: draw.pick([500, 10000]) } }
       : {}),
     ...(family === "minicpm"
-      ? { factors: { embedding: draw.pick([1, 12]), residual: draw.pick([0.25, 1]), logits: draw.pick([0.125, 1]) } }
+      ? {
+          factors: {
+            embedding: draw.pick([1, 12]),
+            residual: draw.pick([0.25, 1]),
+            logits: draw.pick([0.125, 1]),
+          },
+        }
       : {}),
     ...rotation,
   };
@@ -152,7 +165,9 @@ function ggufFormats(draw: Draw, shape: CheckpointShape): Format[] {
         ...choices,
         norm: draw.pick(floats),
         embedding: embeddingType(draw, shape),
-        ...(i === 0 ? {} : {
+        ...(i === 0
+          ? {}
+          : {
               // Padding hides which of the two Q2_0 a file of small tensors has.
               alignment: draw.pick(name.startsWith("q2_0") ? [8, 32] : [8, 32, 64, 4096]),
               oddity: draw.below(1000),
@@ -163,7 +178,10 @@ function ggufFormats(draw: Draw, shape: CheckpointShape): Format[] {
 }
 
 /** Types that hold the embedding without loss. */
-function embeddingType(draw: Draw, { hidden, embeddingBits }: CheckpointShape): NonNullable<GgufChoices["embedding"]> {
+function embeddingType(
+  draw: Draw,
+  { hidden, embeddingBits }: CheckpointShape,
+): NonNullable<GgufChoices["embedding"]> {
   const types: NonNullable<GgufChoices["embedding"]>[] = ["f16", "bf16", "f32"];
   if (hidden % 32 === 0) types.push("q8_0");
   if (hidden % 32 === 0 && embeddingBits === 4) types.push("q4_0");
@@ -193,7 +211,9 @@ function holdsAll(packing: PackingId, { hidden, ffn, heads, kvHeads, headDim }: 
 function hfFormats(draw: Draw, shape: CheckpointShape): Format[] {
   const stores: HfChoices["ternary"][] = ["multiplies", "divides", "masters", "trits"];
   const first = shape.isBinary ? "masters" : draw.pick(stores);
-  const binary = { quantization_config: { quant_method: "bitnet", quantization_mode: "online", weight_bits: 1 } };
+  const binary = {
+    quantization_config: { quant_method: "bitnet", quantization_mode: "online", weight_bits: 1 },
+  };
   return [first, ...stores].flatMap((ternary, i): Format[] => {
     if (i > 0 && (ternary === first || !draw.chance(2, 3))) return [];
     const shards = draw.pick([1, 1, 2, 3]);

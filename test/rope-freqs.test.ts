@@ -92,6 +92,8 @@ describe("rope_factors", () => {
     const { extra } = longRope(40);
     await expect(stateOf({ extra: extra ?? {} })).rejects.toThrow(/rope_factors_short\.weight.*longrope/);
     const { metadata } = longRope(40);
-    await expect(stateOf({ metadata: metadata ?? {} })).rejects.toThrow(/rope_factors_short\.weight" is missing/);
+    await expect(stateOf({ metadata: metadata ?? {} })).rejects.toThrow(
+      /rope_factors_short\.weight" is missing/,
+    );
   });
 });

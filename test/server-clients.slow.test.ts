@@ -7,6 +7,7 @@ import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { embeddedModelPath } from "bitnet.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
@@ -23,12 +24,12 @@ beforeAll(async () => {
   );
   const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--prefer-offline"];
   execFileSync("npm", ["install", ...flags], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
-  server = await startServerProcess();
+  server = await startServerProcess(["--model", `tiny=${embeddedModelPath()}`]);
 }, 600_000);
 afterAll(async () => {
   await server?.end();
   rmSync(folder, { recursive: true, force: true });
-});
+}, 300_000);
 
 interface Seen {
   error?: string;

@@ -1,11 +1,14 @@
 /** Clients that leave in every phase of a request, or take next to nothing of its answer: the real process lets go of what they held. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 
 let server: ServerProcess;
-afterEach(() => server?.end());
+beforeAll(async () => {
+  server = await startServerProcess(["--parallel", "1", "--stall-timeout", "2"]);
+});
+afterAll(() => server?.end());
 
 const messages = [{ role: "user", content: "Hello" }];
 /** Until the context is full. */
@@ -60,18 +63,11 @@ const dialects = [
   ["/v1/chat/completions", { ...long, n: 4 }, null],
   ["/v1/messages", { ...long, stream: true }, "message_delta"],
   ["/api/chat", { model: "tiny", messages, options: { num_predict: -1 } }, '"done":true'],
-  [
-    "/v1/responses",
-    { input: "Hello", max_output_tokens: 4096, ignore_eos: true, stream: true },
-    "response.incomplete",
-  ],
-  ["/completion", { prompt: "Hello", n_predict: -1, ignore_eos: true, stream: true }, '"stop":true'],
 ] as const;
 
 test.each(dialects)(
   "%s %j: whoever leaves in any phase frees its place",
   async (path, body, last) => {
-    server = await startServerProcess(["--parallel", "1"]);
     const phases: Record<string, () => Promise<Socket>> = {
       async upload() {
         const socket = await open();
@@ -131,7 +127,6 @@ test.each(dialects)(
 );
 
 test("a client that takes a byte now and then is cut off, and holds nothing back", async () => {
-  server = await startServerProcess(["--parallel", "1", "--stall-timeout", "1"]);
   const socket = await open();
   socket.pause();
   const closed = once(socket, "close");

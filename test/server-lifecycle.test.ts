@@ -211,7 +211,7 @@ test("a second SIGTERM ends at once", async () => {
   socket.destroy();
 });
 
-test("the same seed gives the same text alone and among 63 others", async () => {
+test("the same seed gives the same text alone and among 63 others, masked and unmasked", async () => {
   server = await startServerProcess(["--parallel", "64"]);
   const textOf = async (more: object) => {
     const response = await (server as ServerProcess).post("/v1/chat/completions", {
@@ -221,13 +221,24 @@ test("the same seed gives the same text alone and among 63 others", async () => 
     return ((await response.json()) as { choices: { message: { content: string } }[] }).choices[0]?.message
       .content;
   };
+  const masked = { seed: 42, guided_regex: "[a-z]{3,9}( [a-z]{2,9}){3,6}\\." };
   const alone = await textOf({ seed: 42 });
+  const aloneMasked = await textOf(masked);
+  expect(aloneMasked).toMatch(/^[a-z]+( [a-z]+){3,6}\.?$/);
+  const others = [{ temperature: 1.5 }, { guided_choice: ["war", "peace"] }, { seed: 7 }];
   const crowd = await Promise.all(
     Array.from({ length: 64 }, (_, i) =>
-      textOf(i === 31 ? { seed: 42 } : i % 2 === 0 ? { temperature: 1.5 } : { seed: i }),
+      textOf(
+        i === 31
+          ? { seed: 42 }
+          : i === 40
+            ? masked
+            : { ...others[i % 3], ...(i % 5 === 0 ? { seed: i } : {}) },
+      ),
     ),
   );
   expect(crowd[31]).toBe(alone);
+  expect(crowd[40]).toBe(aloneMasked);
 });
 
 test("a deep health check generates", async () => {

@@ -176,7 +176,9 @@ test.skipIf(isMissing)(
       env: { name: string }[];
     }
     const [set] = readObjects(readFileSync(join(deploy, "kubernetes/store/redis.yaml"), "utf8"));
-    const { template } = (set as unknown as { spec: object }).spec as { template: { spec: { containers: Redis[] } } };
+    const { template } = (set as unknown as { spec: object }).spec as {
+      template: { spec: { containers: Redis[] } };
+    };
     const [container] = template.spec.containers;
     const place = (word: string) => word.replace(/^\/run\/redis/, secrets);
     const command = (container?.args ?? []).map((word) => (word === "/data" ? folder : place(word)));

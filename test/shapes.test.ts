@@ -278,7 +278,8 @@ afterAll(() => rm(folder, { recursive: true }));
 async function bind(checkpoint: Checkpoint, format: Format): Promise<Program> {
   const place = join(folder, String(nWritten++));
   await mkdir(place);
-  for (const [name, bytes] of await checkpointFiles(checkpoint, format)) await writeFile(join(place, name), bytes);
+  for (const [name, bytes] of await checkpointFiles(checkpoint, format))
+    await writeFile(join(place, name), bytes);
   const files = await openModelFiles(
     await openPath(place),
     format.i2sLayout ? { i2sLayout: format.i2sLayout } : {},

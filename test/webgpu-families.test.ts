@@ -99,7 +99,7 @@ function relativeError(logits: Float32Array, exact: readonly number[]): number {
   return Math.max(...exact.map((v, id) => Math.abs((logits[id] ?? Number.NaN) - v))) / deviation;
 }
 
-describe.skipIf(found === null)("whole models on WebGPU", () => {
+describe.skipIf(found === null)("whole models on WebGPU", { timeout: 180_000 }, () => {
   it.each(shapes)("%s", async (_, shape) => {
     const gpu = found ?? reference();
     const checkpoint = randomCheckpoint(shape, 7);

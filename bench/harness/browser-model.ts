@@ -20,7 +20,7 @@ export interface PageEngine {
   load(options: PageOptions): Promise<{ isa: string; threads: number; loadMs: number }>;
   run(prompt: number[], nGen: number): Promise<PageRates>;
 }
-export interface PageOptions {
+interface PageOptions {
   threads: number;
   contextLength: number;
 }

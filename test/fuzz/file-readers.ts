@@ -30,7 +30,17 @@ function put(files: Files, folder: string): string {
 /** A reader of one text file. */
 function textReader(
   name: string,
-  { file, rounds, sources, other }: { file: string; rounds: number; sources: readonly string[]; other: (source: string, random: Random) => string },
+  {
+    file,
+    rounds,
+    sources,
+    other,
+  }: {
+    file: string;
+    rounds: number;
+    sources: readonly string[];
+    other: (source: string, random: Random) => string;
+  },
   read: (path: string) => Promise<void> | void,
 ): FuzzedReader {
   return {
@@ -42,7 +52,12 @@ function textReader(
 }
 
 const examples = lines(
-  { messages: [{ role: "user", content: "Hi" }, { role: "assistant", content: "Hello." }] },
+  {
+    messages: [
+      { role: "user", content: "Hi" },
+      { role: "assistant", content: "Hello." },
+    ],
+  },
   { instruction: "Add.", input: "1 2", output: "3" },
   { input: "Who?", output: "Me." },
   { text: "Once upon a time there was a dragon." },
@@ -58,15 +73,41 @@ const items: Readonly<Record<string, unknown>> = {
   "arc_easy.jsonl": arc,
   "boolq.jsonl": { question: "is it wet", passage: "It is wet.", answer: true },
   "winogrande.jsonl": { sentence: "The _ is wet.", option1: "sea", option2: "sand", answer: "1" },
-  "hellaswag.jsonl": { ind: 1, activity_label: "Rain", ctx_a: "It rains.", ctx_b: "she", ctx: "It rains. she", endings: ["a", "b", "c", "d"], label: 1 },
+  "hellaswag.jsonl": {
+    ind: 1,
+    activity_label: "Rain",
+    ctx_a: "It rains.",
+    ctx_b: "she",
+    ctx: "It rains. she",
+    endings: ["a", "b", "c", "d"],
+    label: 1,
+  },
   "mmlu.jsonl": { question: "1+1?", subject: "maths", choices: ["1", "2", "3", "4"], answer: 1 },
   "gsm8k.jsonl": { question: "1+1?", answer: "It is 2.\n#### 2" },
-  "math500.jsonl": { problem: "$1+1$?", answer: "2", solution: "\\boxed{2}", level: 1, subject: "Algebra", unique_id: "x" },
-  "HumanEval.jsonl": { task_id: "t/1", prompt: "def f():\n", entry_point: "f", canonical_solution: " return 1", test: "def check(c): assert c() == 1" },
+  "math500.jsonl": {
+    problem: "$1+1$?",
+    answer: "2",
+    solution: "\\boxed{2}",
+    level: 1,
+    subject: "Algebra",
+    unique_id: "x",
+  },
+  "HumanEval.jsonl": {
+    task_id: "t/1",
+    prompt: "def f():\n",
+    entry_point: "f",
+    canonical_solution: " return 1",
+    test: "def check(c): assert c() == 1",
+  },
   "own.jsonl": { question: "What?", choices: ["a", "b"], gold: 1 },
 };
 const fileOfTask: Readonly<Record<string, string>> = {
-  ...{ arc_easy: "arc_easy.jsonl", boolq: "boolq.jsonl", winogrande: "winogrande.jsonl", hellaswag: "hellaswag.jsonl" },
+  ...{
+    arc_easy: "arc_easy.jsonl",
+    boolq: "boolq.jsonl",
+    winogrande: "winogrande.jsonl",
+    hellaswag: "hellaswag.jsonl",
+  },
   ...{ mmlu: "mmlu.jsonl", gsm8k: "gsm8k.jsonl", math500: "math500.jsonl", humaneval: "HumanEval.jsonl" },
 };
 const taskOptions = (folder: string) => ({ folder, chat: false, shots: 0, allowsCode: false });
@@ -77,7 +118,10 @@ const parquet = Buffer.from(
       { name: "question", data: ["What is wet?", "What is hot?", "Why?"] },
       { name: "answer", data: ["water", "fire", "so"] },
       { name: "id", data: [1n, 2n, 3n] },
-      { name: "choice", data: [{ text: ["a", "b"], label: ["A", "B"] }, { text: ["c"], label: ["A"] }, null] },
+      {
+        name: "choice",
+        data: [{ text: ["a", "b"], label: ["A", "B"] }, { text: ["c"], label: ["A"] }, null],
+      },
       { name: "score", data: [0.5, 1.5, null] },
       { name: "when", data: [new Date(0), new Date(1e12), null] },
     ] as never,
@@ -97,7 +141,15 @@ const step = (n: number) => ({
 });
 const recipe = {
   name: "small",
-  model: { hiddenSize: 64, ffnSize: 128, nLayers: 1, nHeads: 2, headDim: 32, contextLength: 64, form: "b1.58" },
+  model: {
+    hiddenSize: 64,
+    ffnSize: 128,
+    nLayers: 1,
+    nHeads: 2,
+    headDim: 32,
+    contextLength: 64,
+    form: "b1.58",
+  },
   tokenizer: { vocabSize: 300, samples: 10, required: ["a"] },
   sources: [{ path: "chats.jsonl", shares: [1, 3] }],
   tokens: 8000,
@@ -108,11 +160,25 @@ const recipe = {
 const keys = {
   version: 1,
   keys: [
-    { id: "key_1", name: "n", tenant: "t", hash: "0".repeat(64), createdAt: "2026-01-01", limits: { concurrent: 2 } },
+    {
+      id: "key_1",
+      name: "n",
+      tenant: "t",
+      hash: "0".repeat(64),
+      createdAt: "2026-01-01",
+      limits: { concurrent: 2 },
+    },
   ],
 };
-const rules = { rules: [{ name: "r", pattern: "(secret|token) *[0-9]+", severity: "redact", on: "both", replacement: "x" }] };
-const conversation = { messages: [{ role: "system", content: "Be brief." }, { role: "user", content: "Hi" }] };
+const rules = {
+  rules: [{ name: "r", pattern: "(secret|token) *[0-9]+", severity: "redact", on: "both", replacement: "x" }],
+};
+const conversation = {
+  messages: [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hi" },
+  ],
+};
 
 export const fileReaders: readonly FuzzedReader[] = [
   textReader(
@@ -141,7 +207,7 @@ export const fileReaders: readonly FuzzedReader[] = [
   },
   {
     name: "benchmarks in Parquet",
-    rounds: 40,
+    rounds: 12,
     mutant: (random) => new Map([["own.parquet", otherBytes(parquet, random)]]),
     async read(files, folder) {
       await readParquet(put(files, folder), 2000); // the thread of one that never ends is ended soon
@@ -178,7 +244,12 @@ export const fileReaders: readonly FuzzedReader[] = [
   ),
   textReader(
     "texts to embed",
-    { file: "texts.jsonl", rounds: 200, sources: [lines({ id: 1, text: "a" }, "b", { id: "x", text: "c" })], other: otherLines },
+    {
+      file: "texts.jsonl",
+      rounds: 200,
+      sources: [lines({ id: 1, text: "a" }, "b", { id: "x", text: "c" })],
+      other: otherLines,
+    },
     async (path) => {
       for await (const { text } of readTexts(path, "text")) text.length;
     },
@@ -193,7 +264,12 @@ export const fileReaders: readonly FuzzedReader[] = [
   ),
   textReader(
     "training log",
-    { file: "log.jsonl", rounds: 300, sources: [lines(step(1), step(2), { kind: "evaluation", step: 2, loss: 2, tokens: 9 })], other: otherLines },
+    {
+      file: "log.jsonl",
+      rounds: 300,
+      sources: [lines(step(1), step(2), { kind: "evaluation", step: 2, loss: 2, tokens: 9 })],
+      other: otherLines,
+    },
     (path) => void drawLog(readLog(path), 80, 6),
   ),
 ];

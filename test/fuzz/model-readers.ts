@@ -2,12 +2,12 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import {
+  type ByteSource,
   bindModel,
   byteStringsFrom,
   bytesSource,
-  chatTemplateFor,
-  type ByteSource,
   type ChatMessage,
+  chatTemplateFor,
   describeModel,
   encodeChat,
   type FileRoot,
@@ -48,7 +48,13 @@ const messages: readonly ChatMessage[] = [
   { role: "assistant", content: "Hi!" },
   { role: "user", content: "Bye <b>&\"'" },
 ];
-const texts = ["", " a  b\n\nc", "Hello, wörld 漢字 🙂 1234567 <|eot_id|>", "\u0000\u001b[31m\ud800", "e".repeat(300)];
+const texts = [
+  "",
+  " a  b\n\nc",
+  "Hello, wörld 漢字 🙂 1234567 <|eot_id|>",
+  "\u0000\u001b[31m\ud800",
+  "e".repeat(300),
+];
 
 /** Reads no more than a reader of the whole file may: some times its bytes. */
 function metered(bytes: Uint8Array, name: string): ByteSource {
@@ -81,7 +87,8 @@ function fileOf(files: Files): FileRoot {
 
 /** Both ways, so that tables and lists of tokens are walked. */
 function useTokenizer(tokenizer: Tokenizer): void {
-  for (const text of texts) tokenizer.decode(tokenizer.encode(text, { bos: tokenizer.bosId !== null, special: true }));
+  for (const text of texts)
+    tokenizer.decode(tokenizer.encode(text, { bos: tokenizer.bosId !== null, special: true }));
 }
 
 /** All that loading a model does but for computing; and its conversion, to the first pieces. */
@@ -108,7 +115,8 @@ async function openModel(root: FileRoot): Promise<void> {
 
 /** What one part refuses another may take. */
 function passBitNetError(error: unknown): void {
-  if (!(error instanceof Error) || !("code" in error) || error.constructor.name !== "BitNetError") throw error;
+  if (!(error instanceof Error) || !("code" in error) || error.constructor.name !== "BitNetError")
+    throw error;
 }
 
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
@@ -121,7 +129,10 @@ function otherFile(files: Files, random: Random): Files {
   const bytes = files.get(name) ?? new Uint8Array();
   const way = random() % 12;
   if (way === 0) return new Map([...files].filter(([each]) => each !== name));
-  return new Map(files).set(name, name.endsWith(".json") ? latin(otherJson(text(bytes), random)) : otherWeights(bytes, random));
+  return new Map(files).set(
+    name,
+    name.endsWith(".json") ? latin(otherJson(text(bytes), random)) : otherWeights(bytes, random),
+  );
 }
 
 function otherWeights(file: Uint8Array, random: Random): Uint8Array {
@@ -145,8 +156,14 @@ const templateSources = [
 
 const folders: readonly Files[] = (["multiplies", "masters"] as const).map((ternary, i) => {
   const files = hfFiles(checkpoint, { ternary, floats: "bf16", shards: 1 + i });
-  files.set("tokenizer_config.json", json({ bos_token: "<|begin_of_text|>", chat_template: templateSources[i] }));
-  files.set("modules.json", json([{ idx: 0, name: "0", path: "1_Pooling", type: "sentence_transformers.models.Pooling" }]));
+  files.set(
+    "tokenizer_config.json",
+    json({ bos_token: "<|begin_of_text|>", chat_template: templateSources[i] }),
+  );
+  files.set(
+    "modules.json",
+    json([{ idx: 0, name: "0", path: "1_Pooling", type: "sentence_transformers.models.Pooling" }]),
+  );
   files.set("1_Pooling/config.json", json({ word_embedding_dimension: 64, pooling_mode_mean_tokens: true }));
   return files;
 });
@@ -164,11 +181,24 @@ const { sentencePiece } = goldenJson("pairs") as {
 const bytesOnly = byteVocabulary(300);
 const ggufFields = [
   ...Object.values(sentencePiece.models).map(({ tokens, scores, types }) => ({
-    ...{ model: "llama", tokens, scores, token_type: types, bos_token_id: 1, eos_token_id: 2, add_space_prefix: true },
+    ...{
+      model: "llama",
+      tokens,
+      scores,
+      token_type: types,
+      bos_token_id: 1,
+      eos_token_id: 2,
+      add_space_prefix: true,
+    },
   })),
   {
     ...{ model: "gpt2", pre: "llama-bpe", tokens: bytesOnly.tokens, merges: bytesOnly.merges },
-    ...{ token_type: bytesOnly.tokens.map(() => 1), bos_token_id: 297, eos_token_id: 298, add_bos_token: true },
+    ...{
+      token_type: bytesOnly.tokens.map(() => 1),
+      bos_token_id: 297,
+      eos_token_id: 298,
+      add_bos_token: true,
+    },
   },
 ].map((fields) => JSON.stringify(fields));
 
@@ -182,7 +212,10 @@ const f32 = (rows: number, cols: number) => ({
   bytes: new Uint8Array(new Float32Array(rows * cols).fill(0.01).buffer),
 });
 const loraFolder: Files = new Map([
-  ["adapter_config.json", json({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"], bias: "none" })],
+  [
+    "adapter_config.json",
+    json({ peft_type: "LORA", r: 4, lora_alpha: 8, target_modules: ["q_proj"], bias: "none" }),
+  ],
   ["bitnet-base.json", json({ base: "0".repeat(16) })],
   [
     "adapter_model.safetensors",
@@ -221,7 +254,8 @@ async function openLora(root: FileRoot): Promise<void> {
 /** As GGUF metadata holds them: lists of texts as byte strings, lists of numbers as typed arrays. */
 function ggufValue(value: unknown): unknown {
   if (!Array.isArray(value)) return value;
-  if (value.length > 0 && value.every((each) => typeof each === "string")) return byteStringsFrom(value as string[]);
+  if (value.length > 0 && value.every((each) => typeof each === "string"))
+    return byteStringsFrom(value as string[]);
   return value.every((each) => Number.isInteger(each)) ? Int32Array.from(value as number[]) : value;
 }
 

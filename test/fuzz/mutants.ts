@@ -56,8 +56,8 @@ function changedBytes(bytes: Buffer, random: Random, { reach, way }: { reach: nu
 /** JSON that no JavaScript value spells: written in place of a text of its own. */
 const deep = 20_000;
 const rawJson: readonly string[] = [
-  "[".repeat(deep) + "]".repeat(deep),
-  '{"a":'.repeat(deep) + "1" + "}".repeat(deep),
+  `${"[".repeat(deep)}${"]".repeat(deep)}`,
+  `${'{"a":'.repeat(deep)}1${"}".repeat(deep)}`,
   "1e999",
   "-1e999",
   "-0",
@@ -115,7 +115,11 @@ export function otherLines(text: string, random: Random): string {
   const line = lines[at] ?? "";
   switch (random() % 6) {
     case 0:
-      lines.splice(at, 1, pick(["null", "3", '"x"', "[]", "{}", "\u0000", "{", "\r", "\ufeff{}", " "], random));
+      lines.splice(
+        at,
+        1,
+        pick(["null", "3", '"x"', "[]", "{}", "\u0000", "{", "\r", "\ufeff{}", " "], random),
+      );
       break;
     case 1:
       lines.splice(at, 2, `${line}${lines[at + 1] ?? ""}`);
@@ -130,18 +134,64 @@ export function otherLines(text: string, random: Random): string {
 }
 
 const templateParts = [
-  ..."{{ }} {% %} {# #} {%- -%} {{- -}} ( ) [ ] { } | . , : ~ + - * ** / // % == != < <= in not and or is if else".split(" "),
-  ..."for endfor endif elif set endset macro endmacro call endcall filter endfilter raw endraw with generation".split(" "),
-  ..."recursive loop messages message namespace range true none undefined caller varargs kwargs break continue".split(" "),
+  ..."{{ }} {% %} {# #} {%- -%} {{- -}} ( ) [ ] { } | . , : ~ + - * ** / // % == != < <= in not and or is if else".split(
+    " ",
+  ),
+  ..."for endfor endif elif set endset macro endmacro call endcall filter endfilter raw endraw with generation".split(
+    " ",
+  ),
+  ..."recursive loop messages message namespace range true none undefined caller varargs kwargs break continue".split(
+    " ",
+  ),
   ...["range(10**9)", "'a' * 10**9", "[[]] * 10**8", "2 ** 10000", "10 ** -10000", "1e400", "'\\x'", "'"],
-  ...["{% for i in range(100000) %}{% for j in range(100000) %}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"],
+  ...[
+    "{% for i in range(100000) %}{% for j in range(100000) %}",
+    "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+  ],
   ...["| join", "| map('upper')", "| map(attribute='a.b.c')", "| tojson(indent=10**9)", "| groupby('role')"],
-  ...["| indent(10**9)", "| center(10**9)", "| batch(0)", "| batch(10**9, 1)", "| slice(10**9)", "| truncate(-5)"],
-  ...["| sort(attribute=messages)", "| format(1)", "'%999999999s' % 1", "'%.999999999f' % 1.5", "| round(10**9)"],
-  ...[".replace('', 'a' * 10**6)", ".split('')", ".zfill(10**9)", "[::0]", "[10**9:-10**9:-1]", "| items", "| list"],
-  ...["{% set x = [] %}{{ x.append(x) }}{{ x }}", "messages.append(messages)", "loop(messages)", "strftime_now('%'*9)"],
-  ...["{% set ns = namespace(a=1) %}{% set ns.a = ns %}{{ ns }}", "raise_exception(messages)", "__class__", "constructor"],
-  ...["((((((((".repeat(500), "[".repeat(3000), "{% if 1 %}".repeat(3000), "-".repeat(5000), "not ".repeat(5000)],
+  ...[
+    "| indent(10**9)",
+    "| center(10**9)",
+    "| batch(0)",
+    "| batch(10**9, 1)",
+    "| slice(10**9)",
+    "| truncate(-5)",
+  ],
+  ...[
+    "| sort(attribute=messages)",
+    "| format(1)",
+    "'%999999999s' % 1",
+    "'%.999999999f' % 1.5",
+    "| round(10**9)",
+  ],
+  ...[
+    ".replace('', 'a' * 10**6)",
+    ".split('')",
+    ".zfill(10**9)",
+    "[::0]",
+    "[10**9:-10**9:-1]",
+    "| items",
+    "| list",
+  ],
+  ...[
+    "{% set x = [] %}{{ x.append(x) }}{{ x }}",
+    "messages.append(messages)",
+    "loop(messages)",
+    "strftime_now('%'*9)",
+  ],
+  ...[
+    "{% set ns = namespace(a=1) %}{% set ns.a = ns %}{{ ns }}",
+    "raise_exception(messages)",
+    "__class__",
+    "constructor",
+  ],
+  ...[
+    "((((((((".repeat(500),
+    "[".repeat(3000),
+    "{% if 1 %}".repeat(3000),
+    "-".repeat(5000),
+    "not ".repeat(5000),
+  ],
   ...["a.b".repeat(3000), "~ messages ".repeat(3000), "| trim".repeat(3000), "\u0000", "\ud800"],
 ];
 

@@ -6,7 +6,14 @@
 import { Worker } from "node:worker_threads";
 import { vi } from "vitest";
 
-const watched = ["Uint8Array", "Uint16Array", "Int32Array", "Uint32Array", "Float32Array", "Float64Array"] as const;
+const watched = [
+  "Uint8Array",
+  "Uint16Array",
+  "Int32Array",
+  "Uint32Array",
+  "Float32Array",
+  "Float64Array",
+] as const;
 
 /** Follows what is made with a length: typed arrays, buffers and lists, in bytes; memory that is never written counts, too. */
 export function watchAllocations(): { largest: number; stop(): void } {
@@ -24,7 +31,11 @@ export function watchAllocations(): { largest: number; stop(): void } {
           const [length] = args as [unknown];
           if (typeof length === "number" && args.length === 1)
             seen.largest = Math.max(seen.largest, length * bytesEach);
-          return Reflect.construct(target as new () => object, args, newTarget === globalThis[name] ? target : newTarget);
+          return Reflect.construct(
+            target as new () => object,
+            args,
+            newTarget === globalThis[name] ? target : newTarget,
+          );
         },
       }),
     );

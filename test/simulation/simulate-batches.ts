@@ -92,7 +92,7 @@ export async function simulateBatches(seed: number, planted: BatchesPlan = {}): 
     const now = () => clock.now;
     const files = await FileStore.open(folder, now);
     const batches = await BatchStore.open(folder, now);
-    const leases = createRedisLeases(linkOf(process));
+    const leases = createRedisLeases(linkOf(process), 6000);
     const runner = new BatchRunner({
       ...{ batches, files, now, leases: planted.changeLeases?.(leases) ?? leases },
       runLine: answering(name, process),

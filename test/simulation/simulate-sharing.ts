@@ -69,7 +69,7 @@ export async function simulateSharing(seed: number): Promise<{ trace: string[] }
       await clock.sleep(500);
     }
     const cache = new AnswerCache(settings, createSharedCache(counted, settings, "1"));
-    const leases = createRedisLeases(counted);
+    const leases = createRedisLeases(counted, 6000);
     while (!isOver() && ring !== null) {
       await clock.sleep(chance.int(10, 400));
       if (chance.oneIn(4)) {

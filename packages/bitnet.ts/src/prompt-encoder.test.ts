@@ -197,7 +197,9 @@ test("a file that has changed since is not read: it is done here, and so is what
 
 test("a thread that cannot read the model, or is ended, is an error and not a wait", async () => {
   writeFileSync(join(folder, "broken.gguf"), "GGUF");
-  await expect(open(join(folder, "broken.gguf")).encode(text(long), never)).rejects.toThrow(/gguf: the header needs/);
+  await expect(open(join(folder, "broken.gguf")).encode(text(long), never)).rejects.toThrow(
+    /gguf: the header needs/,
+  );
   encoder.dispose();
   open();
   const waiting = [encoder.encode(text(long), never), encoder.encode(text(long), never)];

@@ -3,7 +3,13 @@
  * when its turn comes. Knows nothing of disks.
  */
 import { byteStringsFrom, type GgufInput, type GgufTensorInput, type GgufValue } from "@bitnet.ts/core";
-import { type DummyPacking, type DummyShape, isPacked, type PlannedTensor, planTensors } from "./dummy-shapes.ts";
+import {
+  type DummyPacking,
+  type DummyShape,
+  isPacked,
+  type PlannedTensor,
+  planTensors,
+} from "./dummy-shapes.ts";
 import { embeddingChunks, normBytes, ternaryChunks } from "./dummy-tensors.ts";
 import { makeVocabulary } from "./dummy-vocabulary.ts";
 import { RandomBits } from "./random-bits.ts";
@@ -35,11 +41,7 @@ export function dummyGguf(
   return { metadata: metadataOf(shape, packing, architecture), tensors };
 }
 
-function tensorInput(
-  tensor: PlannedTensor,
-  packing: DummyPacking,
-  random: RandomBits,
-): GgufTensorInput {
+function tensorInput(tensor: PlannedTensor, packing: DummyPacking, random: RandomBits): GgufTensorInput {
   const { name, shape, kind } = tensor;
   const [rows = 1, cols = rows] = shape;
   if (kind === "norm") return { name, shape, type: "f32", data: () => normBytes(cols, random) };
@@ -66,9 +68,7 @@ function metadataOf(
     ["general.architecture", text(architecture)],
     ["general.name", text(`dummy-${shape.name}`)],
     ["general.description", text("random weights for measuring; it writes nonsense")],
-    ...(fileTypes[packing] === undefined
-      ? []
-      : ([["general.file_type", u32(fileTypes[packing])]] as const)),
+    ...(fileTypes[packing] === undefined ? [] : ([["general.file_type", u32(fileTypes[packing])]] as const)),
     [`${architecture}.vocab_size`, u32(shape.vocabSize)],
     [`${architecture}.context_length`, u32(shape.contextLength)],
     [`${architecture}.embedding_length`, u32(shape.hiddenSize)],

@@ -61,13 +61,13 @@ export const dummyShapes: readonly DummyShape[] = [
   ...table.map(
     ([name, hiddenSize, ffnSize, nLayers, nHeads, nKvHeads, vocabSize, contextLength, ropeTheta]) => ({
       ...{ name, hiddenSize, ffnSize, nLayers, nHeads, nKvHeads, vocabSize, contextLength, ropeTheta },
-      ...{ family: "bitnet", headDim: hiddenSize / nHeads, ...plain } as const,
+      ...({ family: "bitnet", headDim: hiddenSize / nHeads, ...plain } as const),
     }),
   ),
   ...qwenTable.map(([name, hiddenSize, ffnSize, nLayers, nHeads, nKvHeads, traits]) => ({
     ...{ name, hiddenSize, ffnSize, nLayers, nHeads, nKvHeads },
     ...{ vocabSize: 151936, contextLength: 4096, ropeTheta: 1e6 },
-    ...{ family: "qwen3", headDim: 128, ...plain, ...traits } as const,
+    ...({ family: "qwen3", headDim: 128, ...plain, ...traits } as const),
   })),
 ];
 

@@ -11,7 +11,7 @@ import type { Command } from "commander";
 import { option } from "./options.ts";
 import { addRedisOptions, type RedisFlags, redisUrl } from "./redis-place.ts";
 import type { Session } from "./session.ts";
-import { collect, parseInteger } from "./values.ts";
+import { collect, parseInteger, parseNumberFrom } from "./values.ts";
 
 export interface OperationFlags extends RedisFlags {
   data?: string;
@@ -19,6 +19,7 @@ export interface OperationFlags extends RedisFlags {
   maxStored: number;
   batchParallel: number;
   batchTokens?: number;
+  batchLease: number;
   monitorInterval: number;
   alert?: readonly string[];
   alertWebhook?: string;
@@ -58,6 +59,11 @@ export function addOperationOptions(command: Command): void {
         "--batch-tokens <n>",
         "tokens that one client's unfinished batches may take (default: any number)",
       ).argParser(parseInteger(1)),
+    )
+    .addOption(
+      option("--batch-lease <s>", "take a batch over whose server has been silent for so long")
+        .argParser(parseNumberFrom(0.5))
+        .default(batches.leaseMs / 1000),
     )
     .addOption(
       option("--monitor-interval <s>", "seconds between two snapshots of the monitor")
@@ -140,6 +146,7 @@ export function operationSettings(flags: OperationFlags, session: Session): Part
       maxStoredBytes: flags.maxStored,
       parallel: flags.batchParallel,
       maxQueuedTokens: flags.batchTokens ?? null,
+      leaseMs: 1000 * flags.batchLease,
     },
   };
 }

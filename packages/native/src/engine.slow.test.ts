@@ -60,9 +60,11 @@ test.skipIf(missing || !isEverything)(
   "nothing is found by the address sanitizer in the test of the kernels",
   async () => {
     if (compiler === undefined) throw new Error(missing ?? "");
-    const flags = sanitizerFlags("address");
-    const units = kernelUnits(arch);
-    const { path } = await buildKernelTest({ name: "address", compiler, units, flags, linkFlags: flags });
+    const flags = ["-pthread", ...sanitizerFlags("address")];
+    const { path } = await buildKernelTest({
+      ...{ name: "address", folder: "engine-test/address" },
+      ...{ compiler, units: kernelUnits(arch), flags, linkFlags: flags },
+    });
     const { ok, messages } = await runKernelProgram(path);
     expect(ok, messages).toBe(true);
   },

@@ -15,8 +15,10 @@ const testUnits: readonly KernelUnit[] = ["kernel-test.cc", "vectors.cc", "wrong
 }));
 
 interface KernelTest {
-  /** Names the folder of the program and its objects. */
+  /** Names the folder of the program and its objects, unless that is given. */
   name: string;
+  /** Below `build/`: another program's, whose objects of equal flags then serve this one, too. */
+  folder?: string;
   compiler: Compiler;
   /** Units of the kernels, without those of the test. */
   units: readonly KernelUnit[];
@@ -28,12 +30,12 @@ interface KernelTest {
 /** Throws with the compiler's words when it fails or warns. */
 export function buildKernelTest({
   name,
+  folder = join("kernel-test", name),
   compiler,
   units,
   flags = [],
   linkFlags,
 }: KernelTest): Promise<BuiltProgram> {
-  const folder = join("kernel-test", name);
   return buildKernelProgram({
     folder,
     name: "kernel-test",

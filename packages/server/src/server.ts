@@ -110,7 +110,9 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
   const admission = new Admission(settings);
   const version = options.version ?? "0";
   const { cache, log } = settings;
-  const shared = settings.redis === null ? null : await openShared(settings.redis, { cache, version, log });
+  const { leaseMs } = settings.batches;
+  const shared =
+    settings.redis === null ? null : await openShared(settings.redis, { cache, leaseMs, version, log });
   const keys = await openRing(settings, shared).catch((error: unknown) => {
     shared?.close();
     throw error;

@@ -30,7 +30,7 @@ const neededLimits = [
   "maxComputeInvocationsPerWorkgroup",
 ] as const;
 
-export type DeviceLimits = Readonly<Record<(typeof neededLimits)[number], number>>;
+type DeviceLimits = Readonly<Record<(typeof neededLimits)[number], number>>;
 
 /** Without them there is no kernel for a product. WebGPU grants at least 8 and 256, but in its compatibility mode. */
 const leastLimits = { maxStorageBuffersPerShaderStage: 8, maxComputeInvocationsPerWorkgroup: 128 } as const;

@@ -4,7 +4,7 @@ import { usage } from "./device.ts";
 import type { Kernel } from "./kernels/kernel.ts";
 import type { DeviceMemory } from "./memory.ts";
 
-export interface Variant<K> {
+interface Variant<K> {
   kernel: K;
   /** Taken from so many rows (or requests) on. */
   least: number;
@@ -15,7 +15,7 @@ export interface Variant<K> {
 }
 
 /** Of attention: by a workgroup that goes through all blocks of a row, or by one for each block and then their sum. */
-export interface Blocks {
+interface Blocks {
   runs: "whole" | "blocks" | "sum";
   window: number;
 }

@@ -52,7 +52,7 @@ const lost = {
   message: expect.stringMatching(/^webgpu: .*: the device was lost \(.+\); load the model again$/),
 };
 
-describe.skipIf(backend === null)("a device that is destroyed", () => {
+describe.skipIf(backend === null)("a device that is destroyed", { timeout: 180_000 }, () => {
   it("in the middle of a step fails it, those that wait and those that come; loaded again, the model answers as before", async () => {
     const device = await Device.open();
     const own = new WebGpuBackend(device);
@@ -83,7 +83,7 @@ describe.skipIf(backend === null)("a device that is destroyed", () => {
   });
 });
 
-describe.skipIf(backend === null)("memory that the device does not have", () => {
+describe.skipIf(backend === null)("memory that the device does not have", { timeout: 180_000 }, () => {
   it("is told with what was to be kept in it, and leaves nothing behind", async () => {
     const device = await Device.open();
     // As the scope for it says where a card is full, which cannot be had here; the buffers of the first attempt are there.

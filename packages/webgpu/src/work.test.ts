@@ -85,7 +85,7 @@ afterAll(async () => {
   device?.destroy();
 });
 
-describe.skipIf(backend === null)("a token", () => {
+describe.skipIf(backend === null)("a token", { timeout: 180_000 }, () => {
   const prompt = [3, 1, 4, 1, 5, 9, 2, 6];
 
   it("takes ten dispatches a layer, one submission and a few hundred bytes", async () => {

@@ -7,7 +7,7 @@ import { openLocation } from "#platform";
 import type { Deployment } from "./strategy.ts";
 
 /** Tokens of each text. */
-export const nTokens = 16;
+const nTokens = 16;
 /** No tokenizer has pieces that are as long on average: more text than this is more than was asked for. */
 export const mostCharacters = 32 * nTokens;
 

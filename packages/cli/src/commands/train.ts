@@ -1,5 +1,5 @@
 /** `bitnet train`: a model from nothing by a recipe, resumed where it was stopped, exported as GGUF and Hugging Face folder. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
@@ -139,6 +139,11 @@ async function train(path: string, flags: TrainFlags, session: Session): Promise
 }
 
 async function readRecipe(path: string): Promise<unknown> {
+  if (!/\.(json|[cm]?[jt]s)$/.test(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `${path}: expected the file of a recipe: JSON, or a module (.js, .mjs) whose default export is one`,
+    );
   if (!path.endsWith(".json")) {
     try {
       const module = (await import(pathToFileURL(resolve(path)).href)) as { default?: unknown };

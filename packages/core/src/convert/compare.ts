@@ -5,10 +5,10 @@ import type { ModelFiles } from "../formats/model-files.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelConfig } from "../model/model-config.ts";
 import { isRopeTensor } from "../model/rope-tensors.ts";
-import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
+import { isRotated, reorderRows, reorderScales, rowOrder } from "../model/row-order.ts";
 import type { Scale } from "../packing/packing.ts";
-import { type ConversionSource, describeSource, type SourceOptions, type SourceWeight } from "./source.ts";
 import { isNorm } from "./narrow-type.ts";
+import { type ConversionSource, describeSource, type SourceOptions, type SourceWeight } from "./source.ts";
 import { readTernary, widenedSlices } from "./weights.ts";
 
 export interface Comparison {
@@ -103,7 +103,8 @@ async function compareTernary(
     const place = `row ${Math.floor(at / weight.cols)}, column ${at % weight.cols}`;
     throw differs(weight, `has ${theirs.trits[at]} at ${place}, expected ${expected[at]}`);
   }
-  return compareScales(weight, ours.scale, theirs.scale, expected);
+  const scale = order === null ? ours.scale : reorderScales(ours.scale, weight.rows, order);
+  return compareScales(weight, scale, theirs.scale, expected);
 }
 
 function orderBetween(

@@ -4,10 +4,10 @@
  */
 import { BitNetError } from "../base/errors.ts";
 import type { ModelFiles } from "../formats/model-files.ts";
-import { isGroupPacking } from "../packing/registry.ts";
-import type { ConversionOptions, PlannedConversion } from "./conversion.ts";
 import { familyOf } from "../model/families.ts";
 import { isRopeTensor, readDivisors, ropeTensorsOf } from "../model/rope-tensors.ts";
+import { isGroupPacking } from "../packing/registry.ts";
+import type { ConversionOptions, PlannedConversion } from "./conversion.ts";
 import { roundsRotations as roundsRotationsOf, ruleOfDivisors } from "./rope-facts.ts";
 import { type ConversionSource, describeSource, type SourceWeight } from "./source.ts";
 import { type ConversionTarget, isGgufTarget } from "./targets.ts";

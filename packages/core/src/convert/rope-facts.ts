@@ -57,7 +57,11 @@ function isIdle({ ropeScaling: scaling, contextLength }: Rotation): boolean {
   return scaling?.type === "dynamic" && contextLength <= scaling.originalContext;
 }
 
-function isOneList({ shortFactors, longFactors, attentionFactor }: RopeScaling & { type: "longrope" }): boolean {
+function isOneList({
+  shortFactors,
+  longFactors,
+  attentionFactor,
+}: RopeScaling & { type: "longrope" }): boolean {
   return `${shortFactors}` === `${longFactors}` && attentionFactor === 1;
 }
 
@@ -87,7 +91,8 @@ export function roundsRotations(config: Rotation): boolean {
     const contextLength = name.startsWith(ropeTensorNames.long) ? edge + 1 : edge;
     const rotation = { ...config, contextLength };
     const list = table(Array.from(divisors), rotation);
-    if (frequenciesOf({ ...rotation, ropeScaling: list }).join() !== frequenciesOf(rotation).join()) return true;
+    if (frequenciesOf({ ...rotation, ropeScaling: list }).join() !== frequenciesOf(rotation).join())
+      return true;
   }
   return false;
 }
@@ -115,7 +120,11 @@ export async function ruleOfDivisors(
   tensors: RopeTensors,
   read: (name: string) => Promise<readonly number[]>,
 ): Promise<RopeScaling | null> {
-  const { scaling } = await withRopeTensors({ ...config, theta: config.ropeTheta, scaling: null }, tensors, read);
+  const { scaling } = await withRopeTensors(
+    { ...config, theta: config.ropeTheta, scaling: null },
+    tensors,
+    read,
+  );
   if (tensors.kind === "by-context" || scaling?.type !== "longrope") return scaling;
   const factors = scaling.longFactors;
   const factor = Math.max(...factors);

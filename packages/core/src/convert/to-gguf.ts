@@ -6,8 +6,10 @@ import type { HfFiles } from "../formats/model-files.ts";
 import { readEmbeddingModules } from "../model/embedding-modules.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelDescription } from "../model/load-model.ts";
-import { isRotated, reorderRows, rowOrder } from "../model/row-order.ts";
+import { isRotated, reorderRows, reorderScales, rowOrder } from "../model/row-order.ts";
+import { isComputeLayout } from "../packing/compute-layout.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
+import { i2sTailBytes, writeI2sScale } from "../packing/i2-s.ts";
 import type { StoredDenseType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import type { Conversion, ConversionOptions } from "./conversion.ts";
@@ -18,7 +20,15 @@ import { divisorTensors } from "./rope-facts.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { fileTypes, type GgufTarget, groupSizes } from "./targets.ts";
 import { ggufTokenizer, rightTemplate } from "./tokenizer-files.ts";
-import { denseTypeOf, readTernary, storedSlices, type TernaryWeights, widenedSlices } from "./weights.ts";
+import {
+  type ComputeRows,
+  denseTypeOf,
+  readComputeRows,
+  storedSlices,
+  type TernaryWeights,
+  tritsOf,
+  widenedSlices,
+} from "./weights.ts";
 
 export async function toGguf(
   source: ConversionSource,
@@ -118,8 +128,13 @@ async function usualType(
   return narrowestExact([weight], ["f16", stored]);
 }
 
-async function* encoded(weight: SourceWeight, type: StoredDenseType, shift: number): AsyncGenerator<Uint8Array> {
-  if (type === "q5_k") throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
+async function* encoded(
+  weight: SourceWeight,
+  type: StoredDenseType,
+  shift: number,
+): AsyncGenerator<Uint8Array> {
+  if (type === "q5_k")
+    throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
   for await (const values of widenedSlices(weight.tensor, weight))
     yield encodeDense(type, shift === 0 ? values : values.map((value) => value + shift));
 }
@@ -138,7 +153,9 @@ async function packed(
     });
   };
   try {
-    const read = await readTernary(source.weightFiles, weight.name, weight, options.signal);
+    const rows = await readComputeRows(source.weightFiles, weight.name, weight, options.signal);
+    if (target === "i2_s" && isAsComputed(source, weight, rows)) return withTail(rows);
+    const read = tritsOf(rows, source.weightFiles.fileName(weight.name), weight);
     const { trits, scale } = inGgufOrder(source, weight, read);
     const fitted = fitScale(scale, trits, weight, { size: groupSizes[target], format: target });
     if (target !== "i2_s") options.onRounded?.(weight.ggufName, f16RoundingOf(fitted));
@@ -148,23 +165,46 @@ async function packed(
   }
 }
 
-/** Rows of q and k as GGUF files of the family have them. */
-function inGgufOrder(
-  { config, files }: ConversionSource,
+/** Whether rows as they are computed with are those of an I2_S tensor: whole blocks, one scale, in the same order, and no code but −1, 0, +1. */
+function isAsComputed(
+  source: ConversionSource,
   weight: SourceWeight,
-  read: TernaryWeights,
-): TernaryWeights {
-  if (config === null || files.kind === "gguf" || !isRotated(weight.name)) return read;
+  { bytes, scale }: ComputeRows,
+): boolean {
+  if (scale.kind !== "tensor" || !isComputeLayout("i2_s", weight) || isReordered(source, weight))
+    return false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] ?? 0;
+    if ((byte & (byte >> 1) & 0x55) !== 0) return false;
+  }
+  return true;
+}
+
+function withTail({ bytes, scale }: ComputeRows): Uint8Array {
+  const tensor = new Uint8Array(bytes.length + i2sTailBytes);
+  tensor.set(bytes);
+  writeI2sScale(tensor, scale.kind === "tensor" ? scale.value : Number.NaN);
+  return tensor;
+}
+
+function isReordered({ config, files }: ConversionSource, { name }: SourceWeight): boolean {
+  return (
+    config !== null &&
+    files.kind === "hf" &&
+    isRotated(name) &&
+    familyOf(config).ggufPairing !== config.pairing
+  );
+}
+
+/** Rows of q and k as GGUF files of the family have them. */
+function inGgufOrder(source: ConversionSource, weight: SourceWeight, read: TernaryWeights): TernaryWeights {
+  const { config } = source;
+  if (config === null || !isReordered(source, weight)) return read;
   const { ggufPairing } = familyOf(config);
-  if (ggufPairing === config.pairing) return read;
-  if (read.scale.kind !== "tensor")
-    throw new BitNetError("FORMAT_UNSUPPORTED", "rows with scales of their own cannot be reordered yet");
+  const order = rowOrder(read.rows, config.headDim, config.pairing, ggufPairing);
   return {
     ...read,
-    trits: reorderRows(
-      read.trits,
-      read.cols,
-      rowOrder(read.rows, config.headDim, config.pairing, ggufPairing),
-    ),
+    trits: reorderRows(read.trits, read.cols, order),
+    scale: reorderScales(read.scale, read.rows, order),
   };
 }

@@ -7,7 +7,12 @@ import { BitNetError } from "../base/errors.ts";
 import type { GgufMetadata, GgufValue } from "../formats/gguf/values.ts";
 import type { HfFiles } from "../formats/model-files.ts";
 import { bitnetChatTemplate, chatTemplateSource, isWrongTemplate } from "../tokenizer/default-template.ts";
-import { ggufPrefixesSpace, ggufTokenizerFields, tokenizerFromGguf, unigramModel } from "../tokenizer/from-gguf.ts";
+import {
+  ggufPrefixesSpace,
+  ggufTokenizerFields,
+  tokenizerFromGguf,
+  unigramModel,
+} from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
 import { knownPatterns, type SplitRule } from "../tokenizer/split.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";

@@ -21,17 +21,23 @@ const sliceElements = 2 ** 20;
 /** Stored bytes read at a time. */
 const sliceBytes = 2 ** 22;
 
+/** A ternary weight as it is computed with: rows of the compute layout. */
+export interface ComputeRows {
+  /** [rows, computeRowBytes(cols)] */
+  bytes: Uint8Array;
+  scale: Scale;
+}
+
 /**
  * @param name The weight's name as `files.fileName` takes it.
- * @throws BitNetError as `bindWeights`; FORMAT_INVALID for weights beyond −1, 0, +1.
+ * @throws BitNetError as `bindWeights`.
  */
-export async function readTernary(
+export async function readComputeRows(
   files: WeightFiles,
   name: string,
-  shape: TernaryShape,
+  { rows, cols }: TernaryShape,
   signal?: AbortSignal,
-): Promise<TernaryWeights> {
-  const { rows, cols } = shape;
+): Promise<ComputeRows> {
   const request = { class: "request", kind: "ternary", name, rows, cols } as const;
   const recording: Recording = { name: "", contextLength: 1, vocabSize: 1, buffers: [request], ops: [] };
   const { buffers, sources } = await bindWeights(recording, files, {
@@ -42,13 +48,32 @@ export async function readTernary(
   if (buffer?.class !== "weight" || buffer.tensor.kind !== "ternary")
     throw new BitNetError("INTERNAL", `convert: ${name} was not bound as a ternary weight`);
   const { scale, source, offset } = buffer.tensor;
-  const rowBytes = computeRowBytes(cols);
-  const length = rows * rowBytes;
+  const length = rows * computeRowBytes(cols);
   const where = sources[source];
   const bytes =
     where?.kind === "bytes"
       ? where.bytes.subarray(offset, offset + length)
       : await fileTensor(files, name).source.read(offset, length);
+  return { bytes, scale };
+}
+
+/** @throws BitNetError as `bindWeights`; FORMAT_INVALID for weights beyond −1, 0, +1. */
+export async function readTernary(
+  files: WeightFiles,
+  name: string,
+  shape: TernaryShape,
+  signal?: AbortSignal,
+): Promise<TernaryWeights> {
+  return tritsOf(await readComputeRows(files, name, shape, signal), files.fileName(name), shape);
+}
+
+/** @throws BitNetError FORMAT_INVALID for weights beyond −1, 0, +1. */
+export function tritsOf(
+  { bytes, scale }: ComputeRows,
+  fileName: string,
+  { rows, cols }: TernaryShape,
+): TernaryWeights {
+  const rowBytes = computeRowBytes(cols);
   const trits = new Int8Array(rows * cols);
   for (let row = 0; row < rows; row++)
     unpackComputeRow(bytes, row * rowBytes, cols, trits.subarray(row * cols, (row + 1) * cols));
@@ -56,7 +81,7 @@ export async function readTernary(
   if (wrong >= 0) {
     throw new BitNetError(
       "FORMAT_INVALID",
-      `tensor "${files.fileName(name)}": weight ${wrong} has code 3, which no valid file contains; the file is corrupt or its layout is another one (--i2s-layout)`,
+      `tensor "${fileName}": weight ${wrong} has code 3, which no valid file contains; the file is corrupt or its layout is another one (--i2s-layout)`,
     );
   }
   return { rows, cols, trits, scale };

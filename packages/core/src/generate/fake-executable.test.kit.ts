@@ -138,6 +138,9 @@ export class FakeExecutable implements Executable {
 
   async runChain(step: Step, count: number): Promise<StepResult[]> {
     this.chains.push(count);
+    const { nPages, maxRows } = this.#options;
+    const last = { ...step, positions: step.positions.map((position) => position + count - 1) };
+    validateStep(this.program, { kvType: "f16", nPages, maxRows }, last);
     const results: StepResult[] = [];
     for (let next = step; results.length < Math.min(count, this.mostChained); ) {
       const result = await this.run(next).catch((error: unknown) => {

@@ -62,6 +62,32 @@ describe("foreseen tokens", () => {
     expect(fake.chains.length).toBeGreaterThan(2);
   });
 
+  test("of one that stops in the middle of a chain are dropped, those beside it are not", async () => {
+    const other = Int32Array.of(8, 2, 8);
+    const options = { ...greedy, maxTokens: 30 };
+    const all = alone(options);
+    const stop = all.find((id, i) => i > 2 && all.indexOf(id) === i) ?? -1;
+    const { fake, scheduler } = setUp({ nPages: 16 });
+    const [first, second] = await Promise.all([
+      scheduler.generate(prompt, { ...options, stopTokens: [stop] }).result,
+      scheduler.generate(other, options).result,
+    ]);
+    expect([...first.ids]).toEqual(all.slice(0, all.indexOf(stop)));
+    expect([...second.ids]).toEqual(generateAlone([...other], parseGenerateOptions(options, 64)));
+    expect(fake.chains[0]).toBe(8);
+  });
+
+  test("need pages: without them requests go on one by one, and give way to one another as ever", async () => {
+    const { fake, scheduler } = setUp({ nPages: 3 });
+    const options = { ...greedy, maxTokens: 55 };
+    const prompts = [prompt, Int32Array.of(8, 2, 8)];
+    const results = await Promise.all(prompts.map((each) => scheduler.generate(each, options).result));
+    for (const [i, { ids }] of results.entries())
+      expect([...ids]).toEqual(generateAlone([...(prompts[i] ?? [])], parseGenerateOptions(options, 64)));
+    expect(fake.chains.length).toBeGreaterThan(2);
+    expect(scheduler.stats().preemptions).toBe(1);
+  });
+
   test("end where the context ends", async () => {
     const { scheduler } = setUp({ nPages: 2, contextLength: 20 });
     const { ids, stopReason } = await scheduler.generate(prompt, { ...greedy, maxTokens: 40 }).result;
@@ -71,7 +97,7 @@ describe("foreseen tokens", () => {
 
   test("are not for requests that look at every token", async () => {
     for (const options of [
-      { temperature: 0.7 },
+      { temperature: 0.7, repeatPenalty: 1 },
       { temperature: 0, repeatPenalty: 1.1 },
       { ...greedy, logprobs: 2 },
       { ...greedy, logitBias: { 3: 1.5 } },

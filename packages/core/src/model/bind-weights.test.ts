@@ -283,7 +283,10 @@ describe("a packed weight of Hugging Face", () => {
       values: Float32Array.from(values, (value) => 1 / value),
     });
     const equal = scaleOf("f32", shape, floats("f32", values.fill(1.5)));
-    expect(ternaryOf(await bindTernary([8, 48], [weight, equal])).scale).toEqual({ kind: "tensor", value: 1.5 });
+    expect(ternaryOf(await bindTernary([8, 48], [weight, equal])).scale).toEqual({
+      kind: "tensor",
+      value: 1.5,
+    });
   });
 
   it.each([3, 0.1, 7.0312e5])(

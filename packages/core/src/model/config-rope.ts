@@ -143,7 +143,11 @@ export function readGgufRopeScaling(
   const attentionFactor = reader.number("rope.scaling.attn_factor", positive, 1);
   if (type === "longrope") {
     const context = reader.integer("context_length", limits.contextLength);
-    const originalContext = reader.integer("rope.scaling.original_context_length", limits.contextLength, context);
+    const originalContext = reader.integer(
+      "rope.scaling.original_context_length",
+      limits.contextLength,
+      context,
+    );
     return { type: "longrope-tensors", originalContext, attentionFactor };
   }
   if (type !== "linear" && type !== "yarn") {
@@ -154,7 +158,9 @@ export function readGgufRopeScaling(
   if (multiplier !== 0)
     problems.push(`${key("rope.scaling.yarn_log_multiplier")} ${show(multiplier)} is not supported`);
   if (type === "linear" && attentionFactor !== 1)
-    problems.push(`${key("rope.scaling.attn_factor")} ${attentionFactor} is not supported beside linear scaling`);
+    problems.push(
+      `${key("rope.scaling.attn_factor")} ${attentionFactor} is not supported beside linear scaling`,
+    );
   const name = find(key("rope.scaling.factor")) === undefined ? "rope.scale_linear" : "rope.scaling.factor";
   const value = find(key(name)) ?? 1;
   if (type === "linear" && (value === 1 || value === 0)) return null;

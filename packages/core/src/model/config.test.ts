@@ -271,11 +271,20 @@ describe("GGUF", () => {
     ],
     [{ "rope.scale_linear": 2 }, { type: "linear", factor: 2 }],
     [
-      { "rope.scaling.type": "longrope", "rope.scaling.original_context_length": 64, "rope.scaling.attn_factor": 1.25 },
+      {
+        "rope.scaling.type": "longrope",
+        "rope.scaling.original_context_length": 64,
+        "rope.scaling.attn_factor": 1.25,
+      },
       { type: "longrope-tensors", originalContext: 64, attentionFactor: 1.25 },
     ],
     [
-      { "rope.scaling.type": "yarn", "rope.scaling.factor": 1, "rope.scaling.original_context_length": 64, "rope.scaling.attn_factor": 2 },
+      {
+        "rope.scaling.type": "yarn",
+        "rope.scaling.factor": 1,
+        "rope.scaling.original_context_length": 64,
+        "rope.scaling.attn_factor": 2,
+      },
       { type: "yarn", factor: 1, originalContext: 64, betaFast: 32, betaSlow: 1, attentionFactor: 2 },
     ],
     [

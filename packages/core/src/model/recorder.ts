@@ -55,7 +55,11 @@ export class Recorder {
     return this.addBuffer({ class: "request", kind: "dense", name, rows, cols, plus, times });
   }
 
-  ropeTable(name: string, shape: Omit<RopeShape, "contextLength">, divisors: RopeTensors | null = null): BufferId {
+  ropeTable(
+    name: string,
+    shape: Omit<RopeShape, "contextLength">,
+    divisors: RopeTensors | null = null,
+  ): BufferId {
     const { contextLength } = this.recording;
     const whole = { ...shape, contextLength };
     return this.addBuffer({ class: "request", kind: "ropeTable", name, shape: whole, divisors });

@@ -2,6 +2,7 @@
  * The order of the rows of q and k within a head: where the first half is rotated with the second, or neighbours with each other. Files
  * of either order hold the same weights.
  */
+import type { Scale } from "../packing/packing.ts";
 import type { ModelConfig } from "./model-config.ts";
 
 type Pairing = ModelConfig["pairing"];
@@ -30,4 +31,15 @@ export function reorderRows(values: Int8Array, cols: number, order: Int32Array):
     out.set(values.subarray(from * cols, (from + 1) * cols), row * cols);
   });
   return out;
+}
+
+/** Scales of a matrix with `rows` rows that come in another order. */
+export function reorderScales(scale: Scale, rows: number, order: Int32Array): Scale {
+  if (scale.kind === "tensor") return scale;
+  const perRow = scale.values.length / rows;
+  const values = new Float32Array(scale.values.length);
+  order.forEach((from, row) => {
+    values.set(scale.values.subarray(from * perRow, (from + 1) * perRow), row * perRow);
+  });
+  return { ...scale, values };
 }

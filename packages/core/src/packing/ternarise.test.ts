@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import { widenRows } from "./dense.ts";
 import type { Scale } from "./packing.ts";
 import { type MasterType, type TernariseOptions, ternarise } from "./ternarise.ts";
 
@@ -85,7 +86,10 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
     const options = { mayBeProducts: true };
     const inRows = Float32Array.from({ length: 30 }, (_, i) => ((i % 3) - 1) * (i < 20 ? 0.5 : 0.25));
     const rows = ternarise(type, bytesOf(type, inRows), { rows: 3, cols: 10 }, options);
-    expect(rows).toMatchObject({ isProduct: true, scale: { kind: "row", values: Float32Array.of(0.5, 0.5, 0.25) } });
+    expect(rows).toMatchObject({
+      isProduct: true,
+      scale: { kind: "row", values: Float32Array.of(0.5, 0.5, 0.25) },
+    });
     const scales = [0.5, 0.25, 2, 0, 0.5, 1]; // a group of zeros
     const shape = { rows: 2, cols: 384 };
     const inGroups = Float32Array.from({ length: 768 }, (_, i) => ((i % 3) - 1) * (scales[i >> 7] ?? 0));
@@ -103,6 +107,32 @@ describe.each(["f32", "f16", "bf16"] as const)("%s", (type) => {
   test("too few bytes are refused", () => {
     expect(() => ternarise(type, bytesOf(type, [1, 2, 3]), { rows: 2, cols: 2 })).toThrow(/found/);
   });
+});
+
+test.each(["f16", "bf16"] as const)("large tensors in %s give what small ones give", (type) => {
+  const cols = 257;
+  const weights = Float32Array.from(
+    { length: 300 * cols },
+    (_, i) => ((Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 24 - 0.5) * 0.1,
+  );
+  for (const options of [{}, { isBinary: true }]) {
+    const whole = ternarise(type, bytesOf(type, weights), { rows: 300, cols }, options);
+    const out = new Int8Array(7 * cols);
+    whole.unpackRows(113, 7, out);
+    const stored = new Float32Array(7 * cols);
+    widenRows(type, bytesOf(type, weights.subarray(113 * cols, 120 * cols)), cols, 0, 7, stored);
+    const mean = weights.length;
+    const all = new Float32Array(mean);
+    widenRows(type, bytesOf(type, weights), mean, 0, 1, all);
+    const middle = Math.fround(all.reduce((sum, w) => sum + w, 0) / mean);
+    const magnitude = Math.fround(all.reduce((sum, w) => sum + Math.abs(w), 0) / mean);
+    const expected = Int8Array.from(stored, (w) => {
+      if ("isBinary" in options) return w > middle ? 1 : -1;
+      const x = Math.fround(w * Math.fround(1 / magnitude));
+      return x > 0.5 ? 1 : x < -0.5 ? -1 : 0;
+    });
+    expect(out).toEqual(expected);
+  }
 });
 
 test("tensors of several slices and runs of rows give what single elements give", () => {

@@ -34,6 +34,8 @@ export interface TernariseOptions {
 
 /** Elements widened at a time. */
 const sliceElements = 2 ** 18;
+/** Patterns of a 16-bit type: tensors with more elements are looked up. */
+const tableElements = 2 ** 16;
 
 /**
  * Finds the scale of a master tensor [rows, cols] in one pass over its bytes; its trits are made when rows are asked for,
@@ -56,25 +58,38 @@ export function ternarise(
       : Number.POSITIVE_INFINITY;
   const scratch = new Float32Array(Math.min(sliceElements, nElements));
   const split = isBinary && product === null ? mean(type, bytes, nElements) : null;
+  const tritOf = (weight: number) => {
+    if (split !== null) return weight > split ? 1 : -1;
+    const x = Math.fround(weight * inverse);
+    // Half goes to the even neighbour, zero; everything beyond rounds to at least one and is clamped.
+    return Number(x > 0.5) - Number(x < -0.5);
+  };
+  let table: Int8Array | undefined;
   return {
     scale: found.kind === "tensor" ? { kind: "tensor", value: roundTo(type, found.value) } : found,
     isProduct: product !== null,
     unpackRows(first, count, out) {
       checkRows(type, shape, first, count, out.length);
       const start = first * shape.cols;
+      if (type !== "f32" && nElements > tableElements) {
+        table ??= tableOf(type, tritOf);
+        for (let i = 0, at = 2 * start; i < count * shape.cols; i++, at += 2)
+          out[i] = table[(bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8)] ?? 0;
+        return;
+      }
       forEachSlice(type, bytes, start, start + count * shape.cols, scratch, (weights, at) => {
-        for (let i = 0; i < weights.length; i++) {
-          if (split !== null) {
-            out[at - start + i] = (weights[i] ?? 0) > split ? 1 : -1;
-            continue;
-          }
-          const x = Math.fround((weights[i] ?? 0) * inverse);
-          // Half goes to the even neighbour, zero; everything beyond rounds to at least one and is clamped.
-          out[at - start + i] = Number(x > 0.5) - Number(x < -0.5);
-        }
+        for (let i = 0; i < weights.length; i++) out[at - start + i] = tritOf(weights[i] ?? 0);
       });
     },
   };
+}
+
+/** Of a 16-bit type, the trit of every pattern. */
+function tableOf(type: "f16" | "bf16", tritOf: (weight: number) => number): Int8Array {
+  const patterns = Uint16Array.from({ length: tableElements }, (_, bits) => bits);
+  const values = new Float32Array(tableElements);
+  widenRows(type, new Uint8Array(patterns.buffer), tableElements, 0, 1, values);
+  return Int8Array.from(values, tritOf);
 }
 
 function meanMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): number {

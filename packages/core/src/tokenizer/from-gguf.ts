@@ -14,14 +14,7 @@ import { BitNetError } from "../base/errors.ts";
 import { type AddedToken, maxAddedTokens } from "./added-tokens.ts";
 import { isControlName, turnEndsByName } from "./control-names.ts";
 import { asArray, asFlag, asId, asString, isAbsent, type Located, mismatch } from "./json-value.ts";
-import {
-  inOrder,
-  prepend,
-  replaceAll,
-  toNormalForm,
-  visibleSpace,
-  withoutOuterSpaces,
-} from "./normalise.ts";
+import { inOrder, prepend, replaceAll, toNormalForm, visibleSpace, withoutOuterSpaces } from "./normalise.ts";
 import { byteOfToken } from "./pipeline.ts";
 import { pieceScanner, type SplitRule } from "./split.ts";
 import { createTokenizer, type Tokenizer, type TokenizerParts } from "./tokenizer.ts";

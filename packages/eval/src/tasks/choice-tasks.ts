@@ -2,7 +2,7 @@
  * The tasks that are scored by likelihood: prompts and scores of lm-evaluation-harness (commit 4e7e0d4, August 2026), from the files
  * of this project's collection or in the Hub's own fields.
  */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, showValue } from "@bitnet.ts/core";
 import { idOf, indexField, textField, textList } from "./records.ts";
 import type { ChoiceItem, ChoiceTask } from "./task.ts";
 import type { TaskRecord } from "./task-record.ts";
@@ -60,7 +60,7 @@ function arcChoices(record: TaskRecord): { choices: string[]; gold: number } {
   if (gold < 0)
     throw new BitNetError(
       "FORMAT_INVALID",
-      `${record.where}: the answer ${JSON.stringify(key)} is none of the labels`,
+      `${record.where}: the answer ${showValue(key)} is none of the labels`,
     );
   return { choices: text, gold };
 }

@@ -32,7 +32,8 @@ export async function readParquet(path: string, patienceMs = 60_000): Promise<Ta
     heapMiB: Math.min(mostHeapMiB, heapMiB + (size / 1e6) * heapMiBPerMB),
     patienceMs: patienceMs + (size / 1e6) * secondsPerMB * 1000,
   });
-  if ("problem" in answer) return fail(`is no Parquet file that can be read (${answer.problem.slice(0, 200)})`);
+  if ("problem" in answer)
+    return fail(`is no Parquet file that can be read (${answer.problem.slice(0, 200)})`);
   if (answer.rows.length === 0) fail("holds no item");
   return answer.rows.map((fields, i) => {
     return { fields, line: JSON.stringify(fields), where: `${path}, row ${i + 1}` };
@@ -52,7 +53,9 @@ function answerOf(path: string, limits: { heapMiB: number; patienceMs: number })
     worker.on("message", resolve);
     worker.on("error", (error: NodeJS.ErrnoException) =>
       fail(
-        error.code === "ERR_WORKER_OUT_OF_MEMORY" ? "its contents take more memory than its size" : error.message,
+        error.code === "ERR_WORKER_OUT_OF_MEMORY"
+          ? "its contents take more memory than its size"
+          : error.message,
       ),
     );
     worker.on("exit", () => {

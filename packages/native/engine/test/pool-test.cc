@@ -94,6 +94,17 @@ void testPool(Report& report) {
   report.check(kept.outcome.load() == 1, "pool", "what is submitted after cancelling comes behind what was kept");
   pool.cancel(&other);
   report.check(!waiting.hasBegun.load() && !tail.hasBegun.load(), "pool", "cancelled jobs do not run");
+
+  // Where nothing is kept, the queue is empty: what comes next begins a new one.
+  TestJob holder(&other, true), only(&mine, false), next(&other, false);
+  pool.submit(&holder);
+  holder.awaitBegin();
+  pool.submit(&only);
+  pool.cancel(&mine);
+  pool.submit(&next);
+  holder.letGo();
+  report.check(next.awaitEnd() == 1, "pool", "what is submitted after all waiting jobs were cancelled runs");
+  pool.cancel(&other);
 }
 
 }  // namespace bitnet::test

@@ -133,7 +133,10 @@ async function endpointOf(path: string): Promise<BatchEndpoint> {
 
 async function checkPaths({ input, output, errors }: BatchFiles): Promise<void> {
   const found = await stat(input).catch(() => null);
-  if (found?.isFile() !== true) throw new BitNetError("FILE_NOT_FOUND", `${input}: there is no such file`);
+  if (found?.isFile() !== true) {
+    const problem = found === null ? "there is no such file" : "is no file";
+    throw new BitNetError("FILE_NOT_FOUND", `${input}: ${problem}`);
+  }
   for (const path of [output, errors]) {
     const folder = dirname(resolve(path));
     if ((await stat(folder).catch(() => null))?.isDirectory() !== true)

@@ -16,6 +16,8 @@ export interface BatchSettings {
   maxOpen: number;
   /** Time to send a file. */
   uploadMs: number;
+  /** Another server takes a batch over whose holder has said nothing for so long. */
+  leaseMs: number;
 }
 
 export const defaultBatchSettings: BatchSettings = {
@@ -27,4 +29,5 @@ export const defaultBatchSettings: BatchSettings = {
   maxQueuedTokens: null,
   maxOpen: 100,
   uploadMs: 600_000,
+  leaseMs: 6000,
 };

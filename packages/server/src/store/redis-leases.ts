@@ -6,17 +6,16 @@ import { randomUUID } from "node:crypto";
 import type { Held, Leases } from "./leases.ts";
 import type { RedisLink } from "./redis.ts";
 
-const leaseMs = 6000;
-const renewMs = 1500;
-/** Earlier than the key vanishes, whatever the clocks do in between. */
-const trustedMs = 4000;
-
 const renewScript =
   'if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("PEXPIRE", KEYS[1], ARGV[2]) end return 0';
 const releaseScript =
   'if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end return 0';
 
-export function createRedisLeases(link: RedisLink): Leases {
+/** @param leaseMs How long a holder that says nothing keeps its lease. */
+export function createRedisLeases(link: RedisLink, leaseMs: number): Leases {
+  const renewMs = leaseMs / 4;
+  // Earlier than the key vanishes, whatever the clocks do in between.
+  const trustedMs = (leaseMs * 2) / 3;
   return {
     async acquire(name): Promise<Held | null> {
       const key = `lease:${name}`;

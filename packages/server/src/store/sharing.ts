@@ -21,13 +21,18 @@ export interface Shared {
 /** @param version Of the program. */
 export async function openShared(
   url: string,
-  { cache, version, log }: { cache: CacheSettings; version: string; log: (line: string) => void },
+  {
+    cache,
+    leaseMs,
+    version,
+    log,
+  }: { cache: CacheSettings; leaseMs: number; version: string; log: (line: string) => void },
 ): Promise<Shared> {
   const link = await openRedis(url, log);
   const limits = createSharedLimits(link);
   return {
     link,
-    leases: createRedisLeases(link),
+    leases: createRedisLeases(link, leaseMs),
     limits,
     answers: createSharedAnswers(link),
     cache: createSharedCache(link, cache, version),

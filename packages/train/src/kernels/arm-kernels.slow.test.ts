@@ -1,6 +1,6 @@
 /**
- * The training kernels in C++ without Node: every table of this machine, and in an emulator those of Arm, leaves the same bits in its
- * buffers. That those are the reference's is what native-kernels.test.ts shows.
+ * The training kernels in C++ without Node: those of this machine, and in an emulator those of Arm, leave the same bits in their buffers.
+ * That those are the reference's is what native-kernels.test.ts shows.
  */
 import { spawnSync } from "node:child_process";
 import { buildKernelProgram } from "@bitnet.ts/native/build/kernel-program";
@@ -21,7 +21,10 @@ async function hashesOf(arch: "x64" | "arm64"): Promise<Map<string, string>> {
     file,
     flags: [] as string[],
   }));
-  const kernels = trainUnits(arch).map(({ file, flags }) => ({ file: `kernels/${file}`, flags }));
+  // Two tables are compared as they are built; the scalar one, which takes long, plainly; without flags the others come out empty.
+  const flagsOf = ({ file, flags }: { file: string; flags: readonly string[] }) =>
+    file === "avx2.cc" || file === "neon.cc" ? flags : file === "scalar.cc" ? [...flags, "-O1"] : [];
+  const kernels = trainUnits(arch).map((unit) => ({ file: `kernels/${unit.file}`, flags: flagsOf(unit) }));
   const { path } = await buildKernelProgram({
     folder: `train-kernels-test/${arch}`,
     name: "kernels-test",
@@ -41,11 +44,11 @@ async function hashesOf(arch: "x64" | "arm64"): Promise<Map<string, string>> {
 }
 
 it.skipIf(!isAll && !(canEmulate && hasCompiler))(
-  "NEON and every table of this machine compute the same bits, with one thread and with three",
+  "NEON, AVX2 and plain C++ compute the same bits, with one thread and with three",
   async () => {
     const [here, arm] = [await hashesOf("x64"), await hashesOf("arm64")];
     expect([...arm.keys()]).toEqual(["neon 1", "neon 3", "scalar 1", "scalar 3"]);
-    expect(here.size).toBeGreaterThanOrEqual(4);
+    expect(here.size).toBe(4);
     expect(new Set([...here.values(), ...arm.values()]).size).toBe(1);
   },
   240_000,

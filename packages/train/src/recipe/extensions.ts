@@ -63,7 +63,9 @@ function parseExtension(
   ): number => {
     const found = root[key] ?? fallback;
     if (typeof found === "number" && isValid(found)) return found;
-    problems.push(`${where}.${key} is ${found === undefined ? "missing" : showValue(found)}, expected ${expected}`);
+    problems.push(
+      `${where}.${key} is ${found === undefined ? "missing" : showValue(found)}, expected ${expected}`,
+    );
     return 0;
   };
   const known = new Set([

@@ -76,7 +76,10 @@ const modelDefaults = {
   form: "b1.58",
 } as const;
 
-/** @throws BitNetError INVALID_ARGUMENT that lists every problem. */
+/** Problems that a message lists. */
+const listed = 20;
+
+/** @throws BitNetError INVALID_ARGUMENT that lists every problem, up to twenty of them. */
 export function parseRecipe(value: unknown, where: string): Recipe {
   const problems: string[] = [];
   const root = recordOf(value, "the recipe", problems);
@@ -90,7 +93,8 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     "extensions",
     ...Object.keys(defaults),
   ]);
-  for (const key of Object.keys(root)) if (!known.has(key)) problems.push(`${key}: no such field`);
+  for (const key of Object.keys(root))
+    if (!known.has(key)) problems.push(`${key.slice(0, 60)}: no such field`);
   const number = (
     holder: Record<string, unknown>,
     key: string,
@@ -191,10 +195,13 @@ export function parseRecipe(value: unknown, where: string): Recipe {
     backward: choice(root, "backward", backwardPrecisions, defaults.backward),
     recomputes: flag(root, "recomputes", defaults.recomputes),
   };
-  if (problems.length > 0)
-    throw new BitNetError("INVALID_ARGUMENT", `${where}: the recipe is invalid: ${problems.join("; ")}`, {
+  if (problems.length > 0) {
+    const rest = problems.length > listed ? `; and ${problems.length - listed} more` : "";
+    const list = problems.slice(0, listed).join("; ");
+    throw new BitNetError("INVALID_ARGUMENT", `${where}: the recipe is invalid: ${list}${rest}`, {
       details: { problems },
     });
+  }
   return recipe;
 }
 

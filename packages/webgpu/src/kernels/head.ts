@@ -35,7 +35,7 @@ const wide: Partial<Record<DenseType, string>> = {
 };
 
 /** Whether rows of so many columns are read in vectors. */
-export function isWide(type: DenseType, cols: number): boolean {
+function isWide(type: DenseType, cols: number): boolean {
   return wide[type] !== undefined && cols % 8 === 0;
 }
 

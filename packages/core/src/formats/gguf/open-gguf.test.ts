@@ -154,7 +154,7 @@ describe("tensors", () => {
   });
 
   test.each([
-    ["Q5_K", 13, [256], 176, /Q5_K/],
+    ["Q3_K", 11, [256], 110, /Q3_K/],
     ["TL1", 38, [128], 64, /TL1 is a tiled lookup layout/],
     ["TL2", 39, [128], 64, /TL2 is a tiled lookup layout/],
     ["MXFP4", 39, [128], 68, /MXFP4/],

@@ -156,7 +156,10 @@ function tensorsOf(
     const limit = Math.min(source.size, nextOffset === undefined ? source.size : dataStart + nextOffset);
     return Math.max(0, limit - offset);
   };
-  const q2 = q2PackingOf(inOrder.map((raw, i) => ({ ...raw, room: roomOf(raw, i) })), alignment);
+  const q2 = q2PackingOf(
+    inOrder.map((raw, i) => ({ ...raw, room: roomOf(raw, i) })),
+    alignment,
+  );
   const infos = new Map<RawTensorInfo, TensorInfo>();
   inOrder.forEach((raw, i) => {
     const what = `${label}: tensor "${raw.name}"`;

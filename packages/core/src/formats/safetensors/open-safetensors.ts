@@ -72,7 +72,8 @@ export async function openSafetensors(
 function shardsAmong(names: readonly string[]): string[] {
   const shards = names.filter((name) => /^model-\d{5}-of-\d{5}\.safetensors$/.test(name)).sort();
   const count = Number(shards[0]?.slice(-17, -12));
-  return shards.length === count && shards.every((name) => name.slice(-17, -12) === shards[0]?.slice(-17, -12))
+  return shards.length === count &&
+    shards.every((name) => name.slice(-17, -12) === shards[0]?.slice(-17, -12))
     ? shards
     : [];
 }
