@@ -105,3 +105,32 @@ it("tokens that wait are counted until their turn, their leaving or the end of t
   expect(next.stats.queuedTokens).toBe(0);
   ticket.release();
 });
+
+it("refuses at once whom it could not serve in time, as turns have been coming", async () => {
+  let now = 0;
+  const admission = new Admission({ ...limits, parallel: 1, maxQueued: 50, queueTimeoutMs: 2500 }, () => now);
+  let running = await admission.enter(1, signal);
+  const nextTurn = async (entered = waiting.shift()) => {
+    now += 100;
+    running.release();
+    running = (await entered) ?? running;
+  };
+  const waiting = Array.from({ length: 24 }, () => admission.enter(1, signal));
+  // Turns that came too seldom to say anything.
+  for (let i = 0; i < 3; i++) await nextTurn();
+  for (let i = 0; i < 5; i++) waiting.push(admission.enter(1, signal));
+  await nextTurn();
+  // 25 wait, and one more would wait for 26 turns of some 100 ms each: (400 - 100) / 4 for the one that has just come.
+  now += 100;
+  await expect(admission.enter(1, signal)).rejects.toMatchObject({ code: "QUEUE_FULL" });
+  for (let i = 0; i < 6; i++) await nextTurn();
+  const inTime = admission.enter(1, signal);
+  expect(admission.stats).toMatchObject({ queued: 20, refused: 1 });
+  // Once nobody waits, what was is forgotten.
+  for (const entered of [...waiting, inTime]) await nextTurn(entered);
+  running.release();
+  await admission.enter(1, signal);
+  now += 1e6;
+  void admission.enter(1, signal);
+  expect(admission.stats).toMatchObject({ running: 1, queued: 1, refused: 1 });
+});

@@ -1,6 +1,6 @@
 /**
  * Who may run: so many requests at once, so many more wait in order of arrival, the rest is refused at once, before any work has been
- * put into it. Work in the background takes the places that are left, and holds up nobody. Knows nothing of models.
+ * put into it; so are those whose turn, as turns have been coming, would be too late. Work in the background takes the places that are left, and holds up nobody. Knows nothing of models.
  */
 import { ServeError } from "./errors.ts";
 
@@ -28,8 +28,15 @@ function retryDelay(): number {
   return 1000 + Math.floor(Math.random() * 1000);
 }
 
+/** Turns by which the next ones are foreseen: fewer say too little, older ones no longer count. */
+const fewestTurns = 4;
+const mostTurns = 16;
+
 export class Admission {
   readonly #limits: AdmissionLimits;
+  readonly #now: () => number;
+  /** When places were given to those who waited, since the queue was last empty. */
+  readonly #turns: number[] = [];
   readonly #queue = new Set<Waiting>();
   /** In the background, waiting for a place that nobody else wants. */
   readonly #background = new Set<() => void>();
@@ -40,8 +47,10 @@ export class Admission {
   #nRefused = 0;
   #idleWaiters: (() => void)[] = [];
 
-  constructor(limits: AdmissionLimits) {
+  /** @param now Milliseconds that never go back. */
+  constructor(limits: AdmissionLimits, now: () => number = () => performance.now()) {
     this.#limits = limits;
+    this.#now = now;
   }
 
   get stats(): {
@@ -67,10 +76,10 @@ export class Admission {
    * @param bytes Size of the body, which lies in memory meanwhile.
    * @param tokens What it may take, as far as is known before its turn; for those who watch.
    * @param isBackground Waits as long as it takes, and counts for nobody who is not.
-   * @throws ServeError QUEUE_FULL at once or after waiting for too long, ABORTED.
+   * @throws ServeError QUEUE_FULL at once, where the wait can be foreseen to be too long, too, or after it; ABORTED.
    */
   async enter(bytes: number, signal: AbortSignal, isBackground = false, tokens = 0): Promise<Ticket> {
-    const start = performance.now();
+    const start = this.#now();
     if (signal.aborted) throw new ServeError("ABORTED", "the client has left");
     if (isBackground) return this.#enterBackground(signal, start);
     if (this.#nRunning < this.#limits.parallel && this.#queue.size === 0) this.#nRunning++;
@@ -105,7 +114,7 @@ export class Admission {
   #ticket(start: number, leave: () => void): Ticket {
     let isReleased = false;
     return {
-      queuedMs: performance.now() - start,
+      queuedMs: this.#now() - start,
       release: () => {
         if (isReleased) return;
         isReleased = true;
@@ -136,6 +145,10 @@ export class Admission {
     const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.#limits;
     if (this.#queue.size >= maxQueued || this.#queuedBytes + bytes > maxQueuedBytes)
       return Promise.reject(this.#refusal("the server is busy and its queue is full; try again later"));
+    if (this.#foreseenWait() > queueTimeoutMs)
+      return Promise.reject(
+        this.#refusal("the server is busy and a turn would come too late; try again later"),
+      );
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         clearTimeout(timer);
@@ -170,6 +183,13 @@ export class Admission {
     });
   }
 
+  /** Milliseconds that a newcomer would wait, if places go on becoming free as they have of late; 0 while that is unknown. */
+  #foreseenWait(): number {
+    const [first] = this.#turns;
+    if (first === undefined || this.#turns.length < fewestTurns) return 0;
+    return ((this.#queue.size + 1) * (this.#now() - first)) / this.#turns.length;
+  }
+
   #refusal(message: string): ServeError {
     this.#nRefused++;
     return new ServeError("QUEUE_FULL", message, { retryAfterMs: retryDelay() });
@@ -179,7 +199,10 @@ export class Admission {
     for (const waiting of this.#queue) {
       if (this.#nRunning >= this.#limits.parallel) return;
       waiting.admit();
+      this.#turns.push(this.#now());
+      if (this.#turns.length > mostTurns) this.#turns.shift();
     }
+    this.#turns.length = 0;
     for (const admit of this.#background) {
       if (!this.#hasRoomBehind) break;
       admit();
