@@ -416,6 +416,16 @@ test("llama-server's completion, properties and template", async () => {
     await server.post("/completion", { prompt: "The people", n_predict: 6, temperature: 0, stream: true }),
   );
   expect(events.map(({ content }) => content).join("")).toBe(answer.content);
+  const long = "The people of the United States have said so. ".repeat(8);
+  const read = { prompt: long, n_predict: 2, stream: true, return_progress: true };
+  const told = (await readEvents(await server.post("/completion", read))).flatMap((event) =>
+    event.prompt_progress === undefined ? [] : [event.prompt_progress as Record<string, number>],
+  );
+  expect(told.at(-1)).toMatchObject({ processed: told.at(-1)?.total, cache: expect.any(Number) });
+  const asked = { messages: user(long), max_tokens: 2, stream: true, return_progress: true };
+  const chunks = await readEvents(await server.post("/v1/chat/completions", asked));
+  expect(chunks.filter(({ prompt_progress }) => prompt_progress !== undefined)).not.toEqual([]);
+  expect((await server.post("/completion", { ...read, return_progress: "yes" })).status).toBe(400);
   const props = (await (await server.get("/props")).json()) as Record<string, unknown>;
   expect(props).toMatchObject({ total_slots: 10, eos_token: "<|end_of_text|>" });
   const { prompt } = (await (await server.post("/apply-template", { messages: user("Hi") })).json()) as {

@@ -80,7 +80,7 @@ const families: readonly [name: string, shape: CheckpointShape, tokenSeed: numbe
   ["qwen3", { ...blocky, family: "qwen3", yarn: { factor: 4, original: 64 } }, 2],
   ["qwen3 with norms in its projections", { ...narrow, family: "qwen3", hasInnerNorms: true }, 1],
   ["gemma3", { ...narrow, family: "gemma3", layers: 3, window: { size: 4, pattern: 3, theta: 500 } }, 1],
-  ["minicpm", { ...blocky, family: "minicpm", factors: { embedding: 12, residual: 0.25, logits: 0.125 } }, 4],
+  ["minicpm", { ...blocky, family: "minicpm", factors: { embedding: 12, residual: 0.25, logits: 0.125 } }, 2],
 ];
 
 const packed = (packing: Exclude<PackingId, "hf_u8">) => ({ kind: "packed", packing }) as const;

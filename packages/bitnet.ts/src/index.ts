@@ -10,6 +10,7 @@ export type {
   KvType,
   MemoryReport,
   Pooling,
+  PromptProgress,
   RejectedVariant,
   SamplingOptions,
   SchedulerStats,

@@ -71,7 +71,7 @@ export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/a
 export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";
-export type { GenerateOptions, SamplingOptions } from "./generate/options.ts";
+export type { GenerateOptions, PromptProgress, SamplingOptions } from "./generate/options.ts";
 export { Scheduler } from "./generate/scheduler.ts";
 export type { SchedulerOptions, SchedulerStats } from "./generate/scheduler-options.ts";
 export type { StopReason } from "./generate/stop.ts";

@@ -14,7 +14,7 @@ import {
   type ToolChoice,
 } from "@bitnet.ts/core";
 import type { GrammarSpec } from "@bitnet.ts/grammar";
-import type { BitNet, GenerateOptions, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { BitNet, GenerateOptions, GenerationResult, PromptProgress, TokenPiece } from "bitnet.ts";
 import type { AnswerPlan } from "./answer-plan.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
@@ -187,16 +187,18 @@ function thinkingOf(model: BitNet, prompt: string): "no" | "maybe" | "begun" {
     : "no";
 }
 
-/** Runs the answers. `onEvent` is waited for before the answer goes on. */
+/** Runs the answers. `onEvent` is waited for before the answer goes on; `onPrompt` is told how far a prompt has been read. */
 export async function runChat(
   exchange: Exchange,
   chat: PreparedChat,
   onEvent: (index: number, event: ChatEvent) => Promise<void> | void = () => {},
+  onPrompt?: (index: number, progress: PromptProgress) => void,
 ): Promise<ChatAnswer[]> {
   const builders = chat.plans.map(() => new AnswerBuilder(chat));
-  const results = await generateAnswers(exchange, chat.lease, chat.plans, async (index, piece) => {
+  const onPiece = async (index: number, piece: TokenPiece) => {
     for (const event of builders[index]?.push(piece) ?? []) await onEvent(index, event);
-  });
+  };
+  const results = await generateAnswers(exchange, chat.lease, chat.plans, onPiece, onPrompt);
   const answers: ChatAnswer[] = [];
   for (const [index, builder] of builders.entries()) {
     for (const event of builder.end()) await onEvent(index, event);

@@ -2,7 +2,7 @@
  * Runs the answers of one request side by side and hands on their pieces as they come. Whatever ends one ends all.
  */
 import type { Grammar, GrammarSpec } from "@bitnet.ts/grammar";
-import type { GenerateOptions, Generation, GenerationResult, TokenPiece } from "bitnet.ts";
+import type { GenerateOptions, Generation, GenerationResult, PromptProgress, TokenPiece } from "bitnet.ts";
 import type { AnswerPlan } from "./answer-plan.ts";
 import { ServeError } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
@@ -53,12 +53,16 @@ export async function reserveFor(
   await exchange.reserveTokens(nTokens);
 }
 
-/** @param onPiece Of the answer number `index`; what it returns is waited for before the next piece of that answer. */
+/**
+ * @param onPiece Of the answer number `index`; what it returns is waited for before the next piece of that answer.
+ * @param onPrompt Told how far the prompt of the answer number `index` has been read; never for kept answers.
+ */
 export async function generateAnswers(
   exchange: Exchange,
   lease: Lease,
   plans: readonly AnswerPlan[],
   onPiece: (index: number, piece: TokenPiece) => Promise<void> | void,
+  onPrompt?: (index: number, progress: PromptProgress) => void,
 ): Promise<GenerationResult[]> {
   exchange.throwIfAborted();
   const controller = new AbortController();
@@ -69,9 +73,12 @@ export async function generateAnswers(
   const counts: Promise<void>[] = [];
   try {
     const background = exchange.client.background !== undefined;
-    const generations = plans.map((plan) =>
-      found.has(plan) ? null : begin(lease, plan, { cacheSalt, signal, background }),
-    );
+    const generations = plans.map((plan, index) => {
+      if (found.has(plan)) return null;
+      const told =
+        onPrompt === undefined ? {} : { onPrompt: (progress: PromptProgress) => onPrompt(index, progress) };
+      return begin(lease, plan, { cacheSalt, signal, background, ...told });
+    });
     for (const generation of generations) if (generation !== null) counts.push(count(exchange, generation));
     const results = await Promise.all(
       generations.map(async (generation, index) => {

@@ -2,7 +2,7 @@
  * What a page and the worker that runs its model say to each other: plain data that structured cloning carries. The page numbers
  * generations and chats; the worker answers under the same numbers, in order.
  */
-import type { ChatMessage } from "@bitnet.ts/core";
+import type { ChatMessage, PromptProgress } from "@bitnet.ts/core";
 import { BitNetError, type BitNetErrorCode } from "@bitnet.ts/core/base";
 import type { AnswerOptions } from "../answer-form.ts";
 import type { ChatOptions, SendOptions } from "../chat.ts";
@@ -17,8 +17,8 @@ type ClonedLoadOptions = Omit<
   BitNetLoadOptions,
   "onProgress" | "onNotice" | "onDownload" | "signal" | "worker"
 >;
-type ClonedAnswerOptions = Omit<AnswerOptions, "signal" | "mask">;
-export type ClonedSendOptions = Omit<SendOptions, "signal" | "mask">;
+type ClonedAnswerOptions = Omit<AnswerOptions, "signal" | "mask" | "onPrompt">;
+export type ClonedSendOptions = Omit<SendOptions, "signal" | "mask" | "onPrompt">;
 /** What is asked once and answered once. */
 export type Question =
   | { kind: "embed"; texts: string | readonly TextToEmbed[]; options: Omit<EmbedOptions, "signal"> }
@@ -67,6 +67,7 @@ export type ToPage =
   | { kind: "loaded"; info: ModelInfo; state: EngineState | null; language: WireLanguage | null }
   | { kind: "loadFailed"; error: WireError }
   | { kind: "chat"; chat: number; state: ChatState }
+  | { kind: "prompt"; id: number; progress: PromptProgress }
   | { kind: "piece"; id: number; piece: TokenPiece }
   | { kind: "end"; id: number; error: WireError | null }
   | { kind: "result"; id: number; result: GenerationResult; state: EngineState | null }

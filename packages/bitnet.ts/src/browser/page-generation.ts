@@ -1,24 +1,25 @@
 /** A generation as the page has it: its pieces and its result come from the worker by messages. */
-import type { BitNetError } from "@bitnet.ts/core/base";
+import type { PromptProgress } from "@bitnet.ts/core";
 import type { GenerationResult, GenerationSource, TokenPiece } from "../generation.ts";
 import { fromWire, type ToEngine, type ToPage } from "./messages.ts";
 
 /** Pieces that may be on their way: enough to hide the latency of messages, few enough that a reader who pauses pauses the model. */
 const roomForPieces = 16;
 
-type Answer = Extract<ToPage, { kind: "piece" | "end" | "result" | "failed" }>;
+type Answer = Extract<ToPage, { kind: "prompt" | "piece" | "end" | "result" | "failed" }>;
 
 /** What arrives for one generation, until it is asked for. */
 export class Incoming {
   readonly result: Promise<GenerationResult>;
   private readonly id: number;
   private readonly post: (message: ToEngine) => void;
-  private settle: { resolve: (result: GenerationResult) => void; reject: (error: BitNetError) => void };
+  private settle: { resolve: (result: GenerationResult) => void; reject: (error: unknown) => void };
   private readonly pieces: TokenPiece[] = [];
-  private outcome: { error: BitNetError | null } | null = null;
+  private outcome: { error: unknown } | null = null;
   private wake = () => {};
   /** Nothing more will come, or nobody wants it. */
   onOver = () => {};
+  onPrompt: (progress: PromptProgress) => void = () => {};
   private isSettled = false;
 
   constructor(id: number, post: (message: ToEngine) => void) {
@@ -33,6 +34,7 @@ export class Incoming {
   }
 
   receive(answer: Answer): void {
+    if (answer.kind === "prompt") this.tell(answer.progress);
     if (answer.kind === "piece") this.pieces.push(answer.piece);
     if (answer.kind === "end") this.end(answer.error && fromWire(answer.error));
     if (answer.kind === "result") {
@@ -43,14 +45,24 @@ export class Incoming {
     this.wake();
   }
 
+  /** As in the scheduler, what a caller throws fails his generation. */
+  private tell(progress: PromptProgress): void {
+    try {
+      this.onPrompt(progress);
+    } catch (error) {
+      this.fail(error);
+      this.post({ kind: "abort", id: this.id });
+    }
+  }
+
   /** The generation, or the worker with it, has failed. */
-  fail(error: BitNetError): void {
+  fail(error: unknown): void {
     this.isSettled = true;
     this.settle.reject(error);
     this.end(error);
   }
 
-  private end(error: BitNetError | null): void {
+  private end(error: unknown): void {
     this.outcome ??= { error };
     this.wake();
     if (this.isSettled) this.onOver();
@@ -71,7 +83,8 @@ export class Incoming {
       this.post({ kind: "room", id: this.id, pieces: 1 });
       return { done: false, value };
     }
-    if (this.outcome?.error) throw this.outcome.error;
+    const error = this.outcome?.error ?? null;
+    if (error !== null) throw error;
     return { done: true, value: undefined };
   }
 

@@ -1,6 +1,6 @@
 /** The page's end and the worker's end over a channel, without a browser: the same answers as the model itself. */
 import { readFileSync } from "node:fs";
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, type PromptProgress } from "@bitnet.ts/core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BitNet } from "../bitnet.ts";
 import { type LanguageSource, type ListeningOptions, onLanguage } from "../language-source.ts";
@@ -84,6 +84,22 @@ describe("a model in a worker", () => {
     expect(streamed).toBe(result.text);
     const fromIds = await page.generate([1, 2, 3], { maxTokens: 1 }).result;
     expect(fromIds.promptIds).toEqual([1, 2, 3]);
+  });
+
+  it("tells how far a prompt has been read; who throws then ends his generation", async () => {
+    const told: PromptProgress[] = [];
+    const prompt = "The people of the United States";
+    const { promptTokens } = await page.generate(prompt, {
+      maxTokens: 2,
+      onPrompt: (each) => told.push(each),
+    }).result;
+    expect(told.at(-1)).toMatchObject({ read: promptTokens, total: promptTokens });
+    const onPrompt = () => {
+      throw new Error("no more");
+    };
+    const failing = page.generate("Once upon a time", { maxTokens: 400, ignoreEos: true, onPrompt });
+    await expect(failing.result).rejects.toThrow("no more");
+    await expect(failing.text).rejects.toThrow("no more");
   });
 
   it("several at once", async () => {

@@ -232,7 +232,7 @@ export class PageModel implements Model {
 
   private begin(
     where: string,
-    { signal, mask, ...options }: SendOptions,
+    { signal, mask, onPrompt, ...options }: SendOptions,
     message: (id: number, options: ClonedSendOptions) => ToEngine,
   ): ValueGeneration<never> {
     if (mask !== undefined) {
@@ -245,6 +245,7 @@ export class PageModel implements Model {
     const incoming = new Incoming(id, (sent) => this.post(sent));
     this.incoming.set(id, incoming);
     incoming.onOver = () => this.incoming.delete(id);
+    if (onPrompt !== undefined) incoming.onPrompt = onPrompt;
     this.tell(where, message(id, options));
     if (signal) {
       const stopWaiting = onAbort(signal, () => this.post({ kind: "abort", id }));

@@ -1,5 +1,5 @@
 /** The worker's side: loads one model and answers the page's messages. Knows the public class of bitnet.ts and nothing below it. */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, type PromptProgress } from "@bitnet.ts/core";
 import type { BitNet } from "../bitnet.ts";
 import type { Chat } from "../chat.ts";
 import type { Generation } from "../generation.ts";
@@ -20,6 +20,12 @@ interface Running {
   abort: AbortController;
   generation: Generation;
   reader: Reader | null;
+}
+
+/** What every generation has, beside what the page asks for. */
+interface SharedOptions {
+  signal: AbortSignal;
+  onPrompt: (progress: PromptProgress) => void;
 }
 
 type Load = (source: string | Blob, options: BitNetLoadOptions) => Promise<BitNet>;
@@ -52,20 +58,20 @@ class Engine {
         return;
       case "generate": {
         const { prompt, options } = message;
-        this.start(message.id, null, (signal) => this.loaded().generate(prompt, { ...options, signal }));
+        this.start(message.id, null, (shared) => this.loaded().generate(prompt, { ...options, ...shared }));
         return;
       }
       case "send": {
         const { text, options } = message;
-        this.start(message.id, message.chat, (signal) =>
-          this.startedChat(message.chat).send(text, { ...options, signal }),
+        this.start(message.id, message.chat, (shared) =>
+          this.startedChat(message.chat).send(text, { ...options, ...shared }),
         );
         return;
       }
       case "sendToolResults": {
         const { results, options } = message;
-        this.start(message.id, message.chat, (signal) =>
-          this.startedChat(message.chat).sendToolResults(results, { ...options, signal }),
+        this.start(message.id, message.chat, (shared) =>
+          this.startedChat(message.chat).sendToolResults(results, { ...options, ...shared }),
         );
         return;
       }
@@ -163,11 +169,12 @@ class Engine {
     }
   }
 
-  private start(id: number, chat: number | null, begin: (signal: AbortSignal) => Generation): void {
+  private start(id: number, chat: number | null, begin: (shared: SharedOptions) => Generation): void {
     const abort = new AbortController();
+    const onPrompt = (progress: PromptProgress) => this.link.postMessage({ kind: "prompt", id, progress });
     let generation: Generation;
     try {
-      generation = begin(abort.signal);
+      generation = begin({ signal: abort.signal, onPrompt });
     } catch (error) {
       this.fail(id, chat, error);
       return;

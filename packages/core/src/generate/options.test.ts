@@ -48,6 +48,7 @@ describe("generation options", () => {
       thinking: null,
       thinkingBudget: null,
       mask: null,
+      onPrompt: null,
       cacheSalt: "",
       background: false,
       adapter: null,

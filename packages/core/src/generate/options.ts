@@ -43,6 +43,15 @@ export interface SamplingOptions {
   choice?: number;
 }
 
+/** How much of a prompt has been read; tokens. */
+export interface PromptProgress {
+  /** So many of `total`, those from the cache among them; `total` is told exactly once, at the end. */
+  read: number;
+  /** Of them so many were known, and cost nothing. */
+  cached: number;
+  total: number;
+}
+
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens to generate; fewer fit where the context ends first. 0 only processes the prompt. Default 256. */
   maxTokens?: number;
@@ -72,6 +81,8 @@ export interface GenerateOptions extends SamplingOptions {
   background?: boolean;
   /** The adapter to generate with, by the name that it was loaded under; null: the model alone, which is the default. */
   adapter?: string | null;
+  /** Told after each step that has read some of the prompt, so that a long one can be followed. What it throws fails the generation. */
+  onPrompt?: (progress: PromptProgress) => void;
   signal?: AbortSignal;
 }
 
@@ -114,5 +125,6 @@ export interface GenerateSettings {
   cacheSalt: string;
   background: boolean;
   adapter: string | null;
+  onPrompt: ((progress: PromptProgress) => void) | null;
   signal: AbortSignal | null;
 }

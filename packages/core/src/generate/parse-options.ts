@@ -53,6 +53,7 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   cacheSalt: true,
   background: true,
   adapter: true,
+  onPrompt: true,
   signal: true,
 };
 
@@ -96,6 +97,7 @@ export function parseGenerateOptions(options: unknown, vocabSize: number): Gener
     cacheSalt: read.salt(),
     background: read.flag("background"),
     adapter: read.adapter(),
+    onPrompt: read.onPrompt(),
     signal: read.signal(),
   };
   read.finish();
@@ -268,6 +270,13 @@ class OptionReader {
     const value = this.#values.adapter ?? undefined;
     if (value === undefined || (typeof value === "string" && value !== "")) return value ?? null;
     return this.#reject("adapter", "the name of a loaded adapter", value, null);
+  }
+
+  onPrompt(): GenerateSettings["onPrompt"] {
+    const value = this.#values.onPrompt;
+    if (value === undefined) return null;
+    if (typeof value === "function") return value as GenerateSettings["onPrompt"];
+    return this.#reject("onPrompt", "a function", value, null);
   }
 
   signal(): AbortSignal | null {

@@ -57,6 +57,8 @@ export class ActiveRequest implements ScheduledRequest {
 
   /** Prompt rows taken from the cache before the request first lost its pages. */
   #nCached = 0;
+  /** Rows of the prompt that have been told of as read. */
+  #nRead = 0;
   #wasPreempted = false;
   readonly #limits: SamplerLimits;
   readonly #text: TextSource | null;
@@ -192,6 +194,7 @@ export class ActiveRequest implements ScheduledRequest {
   accept(end: number, results: readonly HeadResult[]): StopReason | null {
     const isComplete = end === this.tokens.length;
     if (isComplete) this.clock.markPromptDone();
+    this.#notePrompt(end);
     const nPromptResults = results.length - (isComplete && this.#asked !== null ? 1 : 0);
     for (const result of results.slice(0, nPromptResults)) this.#acceptPrompt(result);
     if (!isComplete) return null;
@@ -270,6 +273,13 @@ export class ActiveRequest implements ScheduledRequest {
     return (
       promptLogprobs !== null && position + 1 < this.nPrompt && position + 1 >= this.#promptLogprobs.length
     );
+  }
+
+  #notePrompt(end: number): void {
+    const read = Math.min(end, this.nPrompt);
+    if (read <= this.#nRead) return;
+    this.#nRead = read;
+    this.settings.onPrompt?.({ read, cached: this.#nCached, total: this.nPrompt });
   }
 
   #promptRequest(row: number, position: number): HeadRequest {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { FakeExecutable, hashedLogits, peak } from "./fake-executable.test.kit.ts";
-import type { GenerateOptions } from "./options.ts";
+import type { GenerateOptions, PromptProgress } from "./options.ts";
 import type { TextSource } from "./request.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { TokenPiece } from "./stream.ts";
@@ -258,5 +258,41 @@ describe("log-probabilities", () => {
       [...long].map((id, i) => (i === 0 ? null : expectedReport([...long.slice(0, i)], id, 1))),
     );
     expect((await older.result).ids).toHaveLength(150);
+  });
+});
+
+describe("how far a prompt has been read", () => {
+  const prompt = Int32Array.from({ length: 70 }, (_, i) => i % 50);
+  const start = () => {
+    const scheduler = new Scheduler(new FakeExecutable({ nPages: 8 }), { nPages: 8, prefillChunk: 32 });
+    const told: PromptProgress[] = [];
+    const options = { seed: 1, maxTokens: 3, onPrompt: (progress: PromptProgress) => told.push(progress) };
+    return { scheduler, told, options };
+  };
+
+  test("is told step by step, with what was known", async () => {
+    const { scheduler, told, options } = start();
+    await scheduler.generate(prompt, options).result;
+    expect(told).toEqual([32, 64, 70].map((read) => ({ read, cached: 0, total: 70 })));
+    told.length = 0;
+    const { cachedTokens } = await scheduler.generate(prompt, options).result;
+    expect(told).toEqual([{ read: 70, cached: cachedTokens, total: 70 }]);
+    expect(cachedTokens).toBeGreaterThanOrEqual(64);
+  });
+
+  test("who throws meanwhile fails alone", async () => {
+    const { scheduler, told, options } = start();
+    const onPrompt = () => {
+      throw new Error("no more");
+    };
+    const failing = scheduler.generate(prompt, { ...options, onPrompt });
+    const other = scheduler.generate(
+      Int32Array.from(prompt, (id) => id + 1),
+      options,
+    );
+    await expect(failing.result).rejects.toThrow("no more");
+    expect((await other.result).ids).toHaveLength(3);
+    expect(told.at(-1)).toEqual({ read: 70, cached: 0, total: 70 });
+    expect(scheduler.stats()).toMatchObject({ running: 0, pagesInUse: 0 });
   });
 });

@@ -1,5 +1,5 @@
 /** llama-server's own completion: a text or token ids in, text and timings out. */
-import { encodePrompt, type GenerateOptions, type GenerationResult } from "bitnet.ts";
+import { encodePrompt, type GenerateOptions, type GenerationResult, type TokenPiece } from "bitnet.ts";
 import { maxTokensFor } from "../chat-core.ts";
 import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -8,11 +8,13 @@ import { checkPromptSize, checkRoom } from "../prompts.ts";
 import { screenParts } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";
 import { readSampling } from "./openai-options.ts";
+import { promptTeller } from "./prompt-progress.ts";
 
 export async function llamaCompletion(exchange: Exchange): Promise<void> {
   const { body, serving } = exchange;
   const prompt = body.raw("prompt") ?? "";
   const isStream = body.boolean("stream") ?? false;
+  const tellsPrompt = body.boolean("return_progress") ?? false;
   const wanted = body.integer("n_predict", { min: -1 }) ?? body.integer("max_tokens", { min: -1 });
   const options = readSampling(body);
   const nProbs = body.integer("n_probs", { min: 0, max: 20 }) ?? 0;
@@ -89,10 +91,20 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   }
   const writer = exchange.openStream("sse");
   const send = (value: object) => writer.write(`data: ${JSON.stringify(value)}\n\n`);
-  const [result] = await generateAnswers(exchange, lease, [plan], async (_, piece) => {
+  const onPiece = async (_: number, piece: TokenPiece) => {
     if (piece.text !== "")
       await send({ index: 0, content: piece.text, tokens: hidesTokens ? [] : [piece.id], stop: false });
-  });
+  };
+  const onPrompt = promptTeller((_, fields) =>
+    send({ index: 0, content: "", tokens: [], stop: false, ...fields }),
+  );
+  const [result] = await generateAnswers(
+    exchange,
+    lease,
+    [plan],
+    onPiece,
+    tellsPrompt ? onPrompt : undefined,
+  );
   if (result !== undefined) await send({ index: 0, content: "", tokens: [], ...finish(result) });
   writer.end();
 }

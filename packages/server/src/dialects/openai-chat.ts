@@ -17,11 +17,14 @@ import { readFormat } from "./answer-format.ts";
 import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
 import { readSampling, refuse } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
+import { promptTeller } from "./prompt-progress.ts";
 import { describeTokens } from "./token-logprobs.ts";
 
 interface StreamWish {
   stream: boolean;
   includeUsage: boolean;
+  /** llama-server's: says how far the prompt has been read. */
+  tellsPrompt: boolean;
 }
 
 export async function chatCompletions(exchange: Exchange): Promise<void> {
@@ -34,7 +37,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
     model: request.model ?? chat.lease.name,
     system_fingerprint: fingerprint(exchange.serving),
   };
-  if (wish.stream) return streamChat(exchange, chat, head, wish.includeUsage);
+  if (wish.stream) return streamChat(exchange, chat, head, wish);
   const answers = await runChat(exchange, chat);
   exchange.sendJson({
     ...head,
@@ -46,7 +49,8 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
 
 export function readStreamWish(body: Fields): StreamWish {
   const stream = body.boolean("stream") ?? false;
-  return { stream, includeUsage: body.object("stream_options")?.boolean("include_usage") ?? false };
+  const includeUsage = body.object("stream_options")?.boolean("include_usage") ?? false;
+  return { stream, includeUsage, tellsPrompt: body.boolean("return_progress") ?? false };
 }
 
 /** What would change the answer, and is not here: sound, searches, and functions as they were asked for before there were tools. */
@@ -141,7 +145,7 @@ async function streamChat(
   exchange: Exchange,
   chat: PreparedChat,
   head: object,
-  includeUsage: boolean,
+  { includeUsage, tellsPrompt }: StreamWish,
 ): Promise<void> {
   const writer = exchange.openStream("sse");
   const { tokenizer } = chat.lease.model;
@@ -149,8 +153,9 @@ async function streamChat(
     writer.write(
       `data: ${JSON.stringify({ ...head, object: "chat.completion.chunk", ...fields, ...(includeUsage && !("usage" in fields) ? { usage: null } : {}) })}\n\n`,
     );
-  const chunk = (index: number, delta: object, tokens: readonly TokenEntry[] = []) =>
+  const chunk = (index: number, delta: object, tokens: readonly TokenEntry[] = [], more: object = {}) =>
     send({
+      ...more,
       choices: [
         {
           index,
@@ -161,9 +166,11 @@ async function streamChat(
       ],
     });
   for (const index of chat.plans.keys()) await chunk(index, { role: "assistant", content: null });
-  const answers = await runChat(exchange, chat, async (index, event) => {
+  const onEvent = async (index: number, event: ChatEvent) => {
     for (const delta of deltasOf(event)) await chunk(index, delta, event.tokens);
-  });
+  };
+  const onPrompt = promptTeller((index, fields) => chunk(index, {}, [], fields));
+  const answers = await runChat(exchange, chat, onEvent, tellsPrompt ? onPrompt : undefined);
   for (const [index, answer] of answers.entries())
     await send({
       choices: [{ index, delta: {}, logprobs: null, finish_reason: finishReason(chat, answer) }],
