@@ -15,7 +15,7 @@ import { type EncodingModel, openFileSource, openPath, PromptEncoder } from "@bi
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import type { AdapterReport } from "@bitnet.ts/webgpu";
 import { parseEndpoint } from "./hub/hub-place.ts";
-import { hubSettings, isHubLocation, pull } from "./hub/index.ts";
+import { hubEndpoint, isHubLocation, pull } from "./hub/index.ts";
 import type { BackendReport, BackendRequest, GrammarRequest, LocationRequest } from "./types.ts";
 
 export { openFileSource };
@@ -46,10 +46,7 @@ export async function openLocation(
 ): Promise<FileRoot> {
   if (location === "tiny" && !existsSync(location)) return openPath(embeddedModelPath());
   const aborting = signal ? { signal } : {};
-  const endpoint =
-    hub?.endpoint === undefined
-      ? (await hubSettings()).endpoint
-      : parseEndpoint(hub.endpoint, "hub.endpoint");
+  const endpoint = hub?.endpoint === undefined ? hubEndpoint() : parseEndpoint(hub.endpoint, "hub.endpoint");
   if (isHubLocation(location, endpoint)) {
     const pulled = await pull(location, {
       ...aborting,

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { embeddedModelPath } from "bitnet.ts";
 import {
-  hubSettings,
+  hubEndpoint,
   isHubLocation,
   type PulledModel,
   type PullOptions,
@@ -26,7 +26,7 @@ export async function localSource(
   const isFile = existsSync(source);
   if (source === "tiny" && !isFile) return embeddedModelPath();
   const alias = isFile ? null : sourceOfAlias(source);
-  const { endpoint } = await hubSettings();
+  const endpoint = hubEndpoint();
   if (alias === null && !isHubLocation(source, endpoint)) return source;
   return (await pullWithStatus(alias ?? source, session, { signal })).path;
 }

@@ -6,7 +6,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
 import type { BitNet, BitNetLoadOptions } from "bitnet.ts";
-import { hubSettings, isHubLocation, pull } from "bitnet.ts/hub";
+import { hubEndpoint, isHubLocation, pull } from "bitnet.ts/hub";
 
 /** A source, found. */
 export interface FoundModel {
@@ -21,7 +21,7 @@ export interface FoundModel {
  * @throws whatever bringing it ends in.
  */
 export async function findModel(source: string, options: BitNetLoadOptions): Promise<FoundModel> {
-  const endpoint = options.hub?.endpoint ?? (await hubSettings()).endpoint;
+  const endpoint = options.hub?.endpoint ?? hubEndpoint();
   if (!isHubLocation(source, endpoint)) return { path: source, contents: await describeContents(source) };
   const { signal, hub, onNotice, onDownload } = options;
   const { repo, commit, path, files } = await pull(source, {

@@ -10,4 +10,4 @@ export {
 export { type KnownModel, knownModels, sourceOfAlias } from "./known-models.ts";
 export { type ChosenFile, type PulledModel, type PullOptions, pull, pullDataset } from "./pull.ts";
 export { type HubReference, isHubLocation, parseHubReference } from "./reference.ts";
-export { type HubSettings, hubSettings } from "./settings.ts";
+export { type HubSettings, hubEndpoint, hubSettings } from "./settings.ts";

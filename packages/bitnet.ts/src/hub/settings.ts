@@ -24,11 +24,19 @@ export interface HubSettings {
 
 const defaultStallMs = 20_000;
 
+/**
+ * Without looking for a home, which not every runtime gives away unasked.
+ * @throws BitNetError INVALID_ARGUMENT for what is no address.
+ */
+export function hubEndpoint(env: NodeJS.ProcessEnv = process.env): string {
+  return parseEndpoint(value(env, "HF_ENDPOINT") ?? defaultEndpoint, "HF_ENDPOINT");
+}
+
 /** @throws BitNetError INVALID_ARGUMENT for values that cannot be what they should. */
 export async function hubSettings(env: NodeJS.ProcessEnv = process.env): Promise<HubSettings> {
   const home = homeFolder(env);
   return {
-    endpoint: parseEndpoint(value(env, "HF_ENDPOINT") ?? defaultEndpoint, "HF_ENDPOINT"),
+    endpoint: hubEndpoint(env),
     cacheDir: resolve(value(env, "HF_HUB_CACHE") ?? value(env, "HUGGINGFACE_HUB_CACHE") ?? join(home, "hub")),
     token: await findToken(env, home),
     isOffline: isSet(env, "HF_HUB_OFFLINE") || isSet(env, "TRANSFORMERS_OFFLINE"),
@@ -40,7 +48,7 @@ export async function hubSettings(env: NodeJS.ProcessEnv = process.env): Promise
 function homeFolder(env: NodeJS.ProcessEnv): string {
   const cache = value(env, "XDG_CACHE_HOME") ?? join(homedir(), ".cache");
   const named = value(env, "HF_HOME") ?? join(cache, "huggingface");
-  return resolve(named.replace(/^~(?=\/|$)/, homedir()));
+  return resolve(named.replace(/^~(?=\/|$)/, () => homedir()));
 }
 
 /** HF_TOKEN, else the file where the tools' login keeps it. */

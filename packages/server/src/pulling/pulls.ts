@@ -7,6 +7,7 @@ import { access } from "node:fs/promises";
 import { BitNetError } from "@bitnet.ts/core";
 import {
   type ChosenFile,
+  hubEndpoint,
   hubSettings,
   listCache,
   parseHubReference,
@@ -235,7 +236,7 @@ async function placeOf(asked: string): Promise<Place> {
   const name = plainName(asked);
   const source = sourceOfAlias(name) ?? name.replace(/^(?:hf\.co|huggingface\.co)\//, "");
   const isName = name.length <= 256 && !/^\w+:\/\//.test(source) && !source.startsWith("hf:/");
-  const { endpoint } = await hubSettings();
+  const endpoint = hubEndpoint();
   try {
     if (isName) return { name, source, ...parseHubReference(source, endpoint) };
   } catch {
