@@ -1,43 +1,29 @@
 /**
- * A loaded model: the public class of bitnet.ts. It joins formats, model, backend and scheduler; everything that differs
- * between platforms comes from #platform. Long, because it is one class with everything that a model offers; how each of it is done stands elsewhere.
+ * A loaded model: the public class of bitnet.ts, with all that a model offers. How one is opened stands in open-model.ts; everything that
+ * differs between platforms comes from #platform.
  */
-
 import {
-  type Backend,
   BitNetError,
-  bindModel,
-  blobRoot,
   type ChatTemplate,
   chatTemplateFor,
-  countParameters,
-  describeModel,
   type EmbeddingModules,
   type EncodedPrompt,
   type EncodeJob,
   type Executable,
   encodeJobSize,
-  type FileRoot,
   type GenerateOptions,
-  listTensorTypes,
   longPrompt,
   type ModelConfig,
-  makeTokenizer,
-  openModelFiles,
-  type Program,
-  readEmbeddingModules,
   runEncodeJob,
-  Scheduler,
+  type Scheduler,
   screeningOf,
   type TemplateSource,
   type Tokenizer,
   type TokenMask,
   throwIfAborted,
-  tokenizerSource,
 } from "@bitnet.ts/core";
 import type { Grammar, GrammarCompiler, GrammarSpec } from "@bitnet.ts/grammar";
-import { createBackend, createGrammarCompiler, createPromptEncoder, openLocation } from "#platform";
-import { checkAdapters, openAdapters } from "./adapters.ts";
+import { createPromptEncoder } from "#platform";
 import {
   type AnswerOptions,
   FormedGeneration,
@@ -47,7 +33,6 @@ import {
 } from "./answer-form.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import { checkSource, namingSource } from "./check-source.ts";
-import { chooseContext, choosePages, fitContext, type RoomWanted } from "./context-room.ts";
 import {
   type EmbeddingModel,
   type EmbeddingResult,
@@ -59,18 +44,13 @@ import {
   type TextToEmbed,
 } from "./embed.ts";
 import { describedSource, type Generation, type GenerationSource, SingleGeneration } from "./generation.ts";
-import { type ListeningOptions, onLanguage } from "./language-source.ts";
 import { checkOptions } from "./load-options.ts";
-import { bytesPerToken, describeHead, type HeadTable, weightBytes } from "./memory-bytes.ts";
+import type { HeadTable } from "./memory-bytes.ts";
+import { type OpenedModel, openModel } from "./open-model.ts";
 import { checkPromptIds } from "./prompt-ids.ts";
 import { queuedSource } from "./queued-source.ts";
 import type { FromSchema, JsonSchema } from "./schema-type.ts";
 import type { BitNetLoadOptions, ModelInfo, ModelStats } from "./types.ts";
-
-/** Rows of one step: bounds how long prefill keeps others waiting, and the size of activations. */
-const maxRows = 512;
-/** Share of the loading progress that transcoding the weights takes; the backend takes the rest. */
-const bindShare = 0.8;
 
 /**
  * @example
@@ -99,20 +79,7 @@ export class BitNet {
   private compiler: Promise<GrammarCompiler> | null = null;
   private disposal: Promise<void> | null = null;
 
-  private constructor(parts: {
-    info: ModelInfo;
-    headTable: HeadTable;
-    tokenizer: Tokenizer;
-    chatTemplate: TemplateSource;
-    usualTemplate: "bitnet" | null;
-    usualAdapter: string | null;
-    executable: Executable;
-    scheduler: Scheduler;
-    modules: EmbeddingModules | BitNetError;
-    config: ModelConfig;
-    createCompiler: () => Promise<GrammarCompiler>;
-    place: string | null;
-  }) {
+  private constructor(parts: OpenedModel) {
     const bytesPerToken = { enumerable: true, get: () => this.bytesPerToken(parts.info.bytesPerToken) };
     this.info = Object.freeze(Object.defineProperties({ ...parts.info }, { bytesPerToken }));
     this.headTable = parts.headTable;
@@ -142,126 +109,9 @@ export class BitNet {
     throwIfAborted(options.signal);
     const name = source instanceof Blob ? "blob" : String(source);
     try {
-      return await BitNet.open(source, name, options);
+      return new BitNet(await openModel(source, name, options));
     } catch (error) {
       throw namingSource(error, name);
-    }
-  }
-
-  private static async open(
-    source: string | URL | Blob,
-    name: string,
-    options: BitNetLoadOptions,
-  ): Promise<BitNet> {
-    const start = performance.now();
-    const root: FileRoot = source instanceof Blob ? blobRoot(source) : await openLocation(name, options);
-    const files = await openModelFiles(root, {
-      ...(options.i2sLayout ? { i2sLayout: options.i2sLayout } : {}),
-      ...(options.signal ? { signal: options.signal } : {}),
-    });
-    try {
-      const model = describeModel(files, name);
-      const usual = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
-      const kvType = options.kvType ?? "f16";
-      const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
-      const backend = await createBackend({
-        ...(options.backend ? { name: options.backend } : {}),
-        ...(options.isa ? { isa: options.isa } : {}),
-        ...(options.threads ? { threads: options.threads } : {}),
-        ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
-        ...(options.activations ? { activations: options.activations } : {}),
-        ...(options.screening === undefined ? {} : { screening: options.screening }),
-        onNotice,
-      });
-      const room: RoomWanted = {
-        weights: weightBytes(model.tensors),
-        kvType,
-        cacheTokens: options.cacheTokens,
-        screening: options.screening ?? true,
-        addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
-      };
-      const config = { ...usual, contextLength: fitContext(usual, options.contextLength, room) };
-      if (config.contextLength < usual.contextLength)
-        onNotice(
-          `bitnet: a context of ${config.contextLength} tokens instead of ${usual.contextLength}: ${backend.name} has no room for more`,
-        );
-      const nPages = choosePages(config, room);
-      const language = tokenizerSource(files);
-      const tokenizer = makeTokenizer(language, config);
-      const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
-      const onProgress = options.onProgress ?? (() => {});
-      const signal = options.signal ? { signal: options.signal } : {};
-      const adapters = await openAdapters(options.adapters ?? {}, config, options.signal);
-      let program: Program;
-      try {
-        program = await bindModel(model, config, {
-          onProgress: (fraction) => onProgress(fraction * bindShare),
-          adapters: [...adapters.values()],
-          streams: backend.streams ?? false,
-          ...signal,
-        });
-        await checkAdapters(adapters, program, name);
-      } finally {
-        for (const adapter of adapters.values()) await adapter.close();
-      }
-      const executable = await backend.load(program, {
-        kvType,
-        nPages,
-        maxRows,
-        onNotice,
-        onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
-        ...signal,
-      });
-      try {
-        onProgress(1);
-        throwIfAborted(options.signal);
-        const scheduler = new Scheduler(executable, {
-          ...{ tokenizer, nPages, maxRows },
-          adapters: [...adapters.keys()],
-        });
-        const info = Object.freeze({
-          ...describeConfig(model.config),
-          source: name,
-          contextLength: config.contextLength,
-          nParameters: countParameters(model.tensors),
-          tensorTypes: listTensorTypes(model.tensors),
-          ...describeBackend(backend),
-          kvType,
-          adapters: Object.freeze([...adapters.keys()]),
-          canGenerate: config.hasHead,
-          pooling: modules instanceof BitNetError ? null : modules.pooling,
-          embeddingSize:
-            modules instanceof BitNetError ? null : (modules.dense.at(-1)?.rows ?? config.hiddenSize),
-          bytesPerToken: bytesPerToken(program),
-          loadMs: performance.now() - start,
-        });
-        const headTable = describeHead(program);
-        (options as ListeningOptions)[onLanguage]?.({
-          tokenizer: language,
-          template: model.chatTemplate,
-          usualTemplate: model.defaultChatTemplate,
-        });
-        return new BitNet({
-          info,
-          headTable,
-          tokenizer,
-          chatTemplate: model.chatTemplate,
-          usualTemplate: model.defaultChatTemplate,
-          usualAdapter: options.adapter ?? null,
-          executable,
-          scheduler,
-          modules,
-          config,
-          createCompiler: () =>
-            createGrammarCompiler(tokenizer, { vocabSize: config.vocabSize, wasmUrl: options.wasmUrl }),
-          place: placeOf(root),
-        });
-      } catch (error) {
-        await executable.dispose();
-        throw error;
-      }
-    } finally {
-      await files.close();
     }
   }
 
@@ -494,28 +344,4 @@ export function encodePrompt(model: BitNet, job: EncodeJob, signal?: AbortSignal
   if (encode === undefined)
     throw new BitNetError("INTERNAL", "encodePrompt: expected a model of this thread");
   return encode(job, signal);
-}
-
-/** Where another thread could open the same files; null: nowhere. */
-function placeOf(root: FileRoot): string | null {
-  return root.kind === "folder" ? root.name : (root.source.path ?? null);
-}
-
-/** A model whose modules are beyond us still completes texts. */
-function unsupportedModules(error: unknown): BitNetError {
-  if (error instanceof BitNetError && error.code.startsWith("FORMAT_")) return error;
-  throw error;
-}
-
-function describeConfig(config: ModelConfig) {
-  const { name, architecture, nLayers, hiddenSize, ffnSize, nHeads, nKvHeads, headDim, vocabSize } = config;
-  const trainedContextLength = config.contextLength;
-  return {
-    ...{ name, architecture, nLayers, hiddenSize, ffnSize, nHeads, nKvHeads, headDim, vocabSize },
-    trainedContextLength,
-  };
-}
-
-function describeBackend({ name, isa, threads, rejected }: Backend) {
-  return { backend: name, isa, threads, rejected };
 }

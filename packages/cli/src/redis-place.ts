@@ -1,8 +1,8 @@
 /** Where the Redis of servers is, and its password, which does not belong where others can read it: into lists of processes and logs. */
-import { readFileSync } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
 import type { Command } from "commander";
 import { option } from "./options.ts";
+import { readSmallFile } from "./read-small-file.ts";
 
 export interface RedisFlags {
   redis?: string;
@@ -42,16 +42,7 @@ export function redisUrl(
 }
 
 function readPassword(path: string): string {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new BitNetError(
-      "FILE_NOT_FOUND",
-      `${path}: the password for --redis cannot be read (${(cause as NodeJS.ErrnoException).code})`,
-      { cause },
-    );
-  }
+  const text = readSmallFile(path, "the password for --redis");
   const [password = ""] = text.split(/\r?\n/);
   if (password !== "") return password;
   throw new BitNetError("INVALID_ARGUMENT", `${path}: expected the password for --redis in its first line`);

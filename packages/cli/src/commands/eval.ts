@@ -1,7 +1,7 @@
 /** `bitnet eval`: scores of a model on benchmarks and tasks of one's own, or its perplexity on a text. */
 import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
 import type { EvalModel, Task, TaskResult } from "@bitnet.ts/eval";
@@ -11,6 +11,7 @@ import { formatTable } from "../format.ts";
 import { loadModel } from "../load-model.ts";
 import { addModelOptions, jsonOption, type ModelFlags, option } from "../options.ts";
 import { withPullStatus } from "../pull-model.ts";
+import { readSmallFile } from "../read-small-file.ts";
 import type { Session } from "../session.ts";
 import { startProgress } from "../terminal.ts";
 import { collect, parseInteger, parsePositive } from "../values.ts";
@@ -200,16 +201,7 @@ async function perplexity(
   flags: EvalFlags,
   session: Session,
 ): Promise<void> {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new BitNetError(
-      "FILE_NOT_FOUND",
-      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`,
-      { cause },
-    );
-  }
+  const text = readSmallFile(path);
   const found = await library.perplexityReport(model, text, flags.perplexityMode);
   const show = (value: number | null) => (value === null ? "–" : value.toFixed(4));
   const rows = [

@@ -1,5 +1,5 @@
 /** `bitnet train`: a model from nothing by a recipe, resumed where it was stopped, exported as GGUF and Hugging Face folder. */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
@@ -7,6 +7,7 @@ import type { OpenRun, Recipe } from "@bitnet.ts/train";
 import type { Command } from "commander";
 import { formatBytes, formatCount } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
+import { readSmallFile } from "../read-small-file.ts";
 import type { Session } from "../session.ts";
 import { chooseKernels, type Library, trainTo } from "../training.ts";
 import { parseInteger, parsePositive, parseShare } from "../values.ts";
@@ -156,16 +157,7 @@ async function readRecipe(path: string): Promise<unknown> {
       );
     }
   }
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new BitNetError(
-      "FILE_NOT_FOUND",
-      `${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`,
-      { cause },
-    );
-  }
+  const text = readSmallFile(path);
   try {
     return JSON.parse(text);
   } catch (cause) {

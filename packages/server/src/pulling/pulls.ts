@@ -141,7 +141,7 @@ export class Pulls {
       throw new ServeError("FORBIDDEN", "models are brought here by whoever runs the server (--allow-pull)", {
         param: "model",
       });
-    const place = await placeOf(asked);
+    const place = placeOf(asked);
     if (this.#isAllowed(place.repo)) return place;
     throw new ServeError("FORBIDDEN", "this model may not be brought here; allow it with --allow-pull", {
       param: "model",
@@ -232,7 +232,7 @@ function plainName(name: string): string {
 }
 
 /** A name on the hub, also as Ollama writes it (`hf.co/owner/name`), or a short one; no address, so that nobody is sent elsewhere. */
-async function placeOf(asked: string): Promise<Place> {
+function placeOf(asked: string): Place {
   const name = plainName(asked);
   const source = sourceOfAlias(name) ?? name.replace(/^(?:hf\.co|huggingface\.co)\//, "");
   const isName = name.length <= 256 && !/^\w+:\/\//.test(source) && !source.startsWith("hf:/");

@@ -1,3 +1,4 @@
+// Every function of a table, wrong in one way: what the probes must find. Long, because there are so many ways.
 #include "wrong-kernels.h"
 
 #include <cstring>
