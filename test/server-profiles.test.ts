@@ -13,7 +13,8 @@ afterEach(async () => {
 });
 
 test("a profile is printed, and is what the server runs with", async () => {
-  server = await startServerProcess(["--profile", "mobile"]);
+  // However slow the machine is: what is asked here is how many may wait, not how long.
+  server = await startServerProcess(["--profile", "mobile", "--queue-timeout", "3600"]);
   expect(server.stdout()).toMatch(/profile mobile \(latency\): 2 threads, 512 MiB of memory/);
   const [first, ...rest] = await Promise.all(
     Array.from({ length: 6 }, () =>

@@ -2,8 +2,7 @@
  * A multipart upload, spooled to disk as it comes in: clients send the file before the fields that say what it is for. Whatever goes
  * wrong, nothing of it is left behind.
  */
-import { createWriteStream } from "node:fs";
-import { rm } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Busboy, type BusboyHeaders } from "@fastify/busboy";
@@ -33,21 +32,36 @@ interface SpooledFile {
 /** @throws ServeError INVALID_INPUT for what is no multipart form with one file, TOO_LARGE, ABORTED when the client leaves. */
 export async function receiveUpload(body: Readable, options: UploadOptions): Promise<Upload> {
   const { path, signal } = options;
+  // There from the start: a file that is still being opened could come into being after it has been removed.
+  const target = await open(path, "wx", 0o600).catch((error: unknown) => {
+    throw hasNoRoom(error) ? noRoom() : error;
+  });
   try {
-    return await receive(body, options);
+    return await receive(body, target, options).finally(() => target.close());
   } catch (error) {
     await rm(path, { force: true });
     if (error instanceof ServeError) throw error;
     if (signal.aborted) throw new ServeError("ABORTED", "the client has left");
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOSPC" || code === "EDQUOT")
-      throw new ServeError("TOO_LARGE", "there is no room on the disk for this file");
-    if (code !== undefined) throw error;
+    if (hasNoRoom(error)) throw noRoom();
+    if ((error as NodeJS.ErrnoException).code !== undefined) throw error;
     throw new ServeError("INVALID_INPUT", "the body is not a valid multipart form", { cause: error });
   }
 }
 
-async function receive(body: Readable, { headers, path, maxBytes, signal }: UploadOptions): Promise<Upload> {
+function hasNoRoom(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === "ENOSPC" || code === "EDQUOT";
+}
+
+function noRoom(): ServeError {
+  return new ServeError("TOO_LARGE", "there is no room on the disk for this file");
+}
+
+async function receive(
+  body: Readable,
+  target: FileHandle,
+  { headers, maxBytes, signal }: UploadOptions,
+): Promise<Upload> {
   const parser = new Busboy({
     headers,
     limits: {
@@ -82,14 +96,14 @@ async function receive(body: Readable, { headers, path, maxBytes, signal }: Uplo
     stream.once("limit", () => {
       problem ??= new ServeError("TOO_LARGE", `the file is larger than ${maxBytes} bytes`);
     });
-    const written = pipeline(stream, createWriteStream(path, { flags: "wx", mode: 0o600 })).then(() => bytes);
+    const written = pipeline(stream, target.createWriteStream()).then(() => bytes);
     written.catch((error) => parser.destroy(error));
     file = { filename: filename ?? "", written, stream };
   });
   await pipeline(body, parser, { signal }).catch(async (error: unknown) => {
     const begun = file as SpooledFile | null;
     begun?.stream.destroy();
-    // Only then is there nothing that could still make the file.
+    // Only then does nothing write any more.
     await begun?.written.catch(() => {});
     throw error;
   });
