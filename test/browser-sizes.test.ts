@@ -25,6 +25,29 @@ test("every file that a worker loads stays below its bound, and names nothing of
   }
 });
 
+test("the documents state these sizes", () => {
+  const read = (...path: string[]) => readFileSync(join(root, ...path), "utf8");
+  const stated = (text: string, pattern: RegExp) => (pattern.exec(text) ?? []).slice(1).map(Number);
+  const kB = (name: string) => zipped(readFileSync(join(worker, name))) / 1000;
+  const [relaxed, plain] = [kB("bitnet-relaxed.wasm"), kB("bitnet-plain.wasm")];
+  const guide = read("docs", "guide", "browser.md");
+  const claims: [found: number[], actual: number[]][] = [
+    [stated(guide, /^\| the worker \|.*\| (\d+) kB/m), [kB("worker.js")]],
+    [stated(guide, /^\| the grammar compiler.*\| (\d+) kB/m), [kB("grammar-worker.js")]],
+    [stated(guide, /^\| WebAssembly.*\| (\d+) \/ (\d+) kB/m), [relaxed, plain]],
+    [stated(read("docs", "wasm.md"), /(\d+) and (\d+) kB compressed/), [relaxed, plain]],
+    [
+      stated(read("README.md"), /a worker of (\d+) kB and (\d+) kB of WebAssembly \((\d+) without/),
+      [kB("worker.js"), relaxed, plain],
+    ],
+  ];
+  for (const [found, actual] of claims) {
+    expect(found).toHaveLength(actual.length);
+    for (const [i, size] of actual.entries())
+      expect(Math.abs((found[i] ?? 0) / size - 1), `${found[i]} kB`).toBeLessThan(0.05);
+  }
+});
+
 test("the page itself carries no engine", async () => {
   const contents = `import { BitNet } from "bitnet.ts"; globalThis.BitNet = BitNet;`;
   const { metafile, outputFiles } = await build({
