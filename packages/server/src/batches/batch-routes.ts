@@ -25,8 +25,7 @@ export async function createBatch(exchange: Exchange): Promise<void> {
   const output_expires_after =
     expiry === undefined ? null : checkExpirySeconds(expiry.integer("seconds") ?? Number.NaN);
   const input = await files.find(client.tenant, inputId);
-  if (input === null || input.purpose !== "batch")
-    throw invalid("input_file_id", 'the id of a file that was uploaded with the purpose "batch"');
+  if (input === null || input.purpose !== "batch") throw noInput();
   if (input.bytes > settings.batches.maxInputBytes)
     throw invalid("input_file_id", `a file of at most ${settings.batches.maxInputBytes} bytes`);
   const now = Math.floor(Date.now() / 1000);
@@ -60,9 +59,16 @@ export async function createBatch(exchange: Exchange): Promise<void> {
         retryAfterMs: 60_000,
       },
     );
-  await batches.create(record, files.contentPath(client.tenant, inputId));
+  await batches.create(record, files.contentPath(client.tenant, inputId)).catch((error: unknown) => {
+    // Deleted a moment ago.
+    throw (error as NodeJS.ErrnoException).code === "ENOENT" ? noInput() : error;
+  });
   exchange.sendJson(showBatch(record, false));
   if (serving.state === "ready") void runner.tick();
+}
+
+function noInput(): ServeError {
+  return invalid("input_file_id", 'the id of a file that was uploaded with the purpose "batch"');
 }
 
 /** A request that is sent again under the same Idempotency-Key gets the batch of the first one. */

@@ -54,13 +54,13 @@ export class BatchStore {
     return newRecordId("batch_", this.#now());
   }
 
-  /** @param input The file it is made of, which may be deleted afterwards. */
+  /** @param input The file it is made of, which may be deleted afterwards. @throws ENOENT when it has been before: then nothing is left. */
   async create(record: BatchRecord, input: string): Promise<void> {
-    await writeFile(join(this.#active, record.id), JSON.stringify(record.tenant), { mode: 0o600 });
     await mkdir(this.#records.pathOf(record.tenant, ""), { recursive: true, mode: 0o700 });
     await link(input, this.inputPath(record)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EEXIST") throw error;
     });
+    await writeFile(join(this.#active, record.id), JSON.stringify(record.tenant), { mode: 0o600 });
     await this.#records.create(record);
   }
 
@@ -140,8 +140,8 @@ export class BatchStore {
     const found: BatchRecord[] = [];
     for (const id of (await readdir(this.#active)).filter(isRecordId).sort()) {
       const marker = join(this.#active, id);
-      const tenant = await readFile(marker, "utf8").then(JSON.parse, () => null);
-      const record = typeof tenant === "string" ? await this.find(tenant, id) : null;
+      const tenant = await readMarker(marker);
+      const record = tenant === null ? null : await this.find(tenant, id);
       if (record !== null) found.push(record);
       else if (await isOlder(marker, orphanMs)) await rm(marker, { force: true });
     }
@@ -216,5 +216,15 @@ export class BatchStore {
 
   #cancelPath({ tenant, id }: BatchRecord): string {
     return this.#records.pathOf(tenant, `${id}.cancel`);
+  }
+}
+
+/** @returns The tenant that a marker names; null for one that is gone, or is being written, or was cut off in that. */
+async function readMarker(path: string): Promise<string | null> {
+  try {
+    const tenant: unknown = JSON.parse(await readFile(path, "utf8"));
+    return typeof tenant === "string" ? tenant : null;
+  } catch {
+    return null;
   }
 }
