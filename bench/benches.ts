@@ -23,7 +23,8 @@ export const benches: readonly BenchEntry[] = [
   { name: "webgpu", question: "How near does WebGPU come to what the graphics card's memory gives?" },
   {
     name: "browsers",
-    question: "How fast is a page in Chromium and Firefox, and how much faster than wllama's?",
+    question:
+      "How fast is a page in Chromium and Firefox, and how much faster than wllama's and Transformers.js'?",
   },
   { name: "load", question: "How long is it from opening the file to the first token?" },
   { name: "memory", question: "What memory does a model take, empty and in use?" },
