@@ -14,13 +14,7 @@ Executable::~Executable() {
 }
 
 bool Executable::checkLimits(Failure& failure) const {
-  constexpr int32_t mostRows = 1 << 20;
-  if (limits_.maxRows < 1 || limits_.maxRows > mostRows)
-    return failure.set(Code::InvalidArgument, "maxRows %d is not in 1…%d", limits_.maxRows, mostRows);
-  if (limits_.nPages < 0) return failure.set(Code::InvalidArgument, "nPages %d must not be negative", limits_.nPages);
   if (!fitsAddresses()) return failure.set(Code::OutOfMemory, "the model is too large for this backend's addresses; lower maxRows or the context");
-  if (limits_.threads < 1 || limits_.threads > maxThreads)
-    return failure.set(Code::InvalidArgument, "%d threads are not in 1…%d", limits_.threads, maxThreads);
   // Work is counted in 32 bits.
   for (const Operation& op : program_.operations) {
     int64_t work = 0;
@@ -107,6 +101,19 @@ uint64_t Executable::privateBytes() const {
   total += screen_.bytes() + drawRoom_.keys.bytes() + drawRoom_.weights.bytes();
   for (size_t i = 0; i < nSources_; i++) total += sources_[i].copy ? sources_[i].size : 0;
   return total;
+}
+
+EngineNumbers Executable::numbers() const {
+  const auto real = [](uint64_t n) { return static_cast<double>(n); };
+  return {
+      .privateBytes = real(privateBytes()),
+      .mappedBytes = real(mappedBytes()),
+      .kvBytesPerToken = real(arena_.pageBytes() / pageTokens),
+      .screenBytes = real(screen_.bytes()),
+      .headsScreened = real(headCounts_.screened.load()),
+      .headsWhole = real(headCounts_.whole.load()),
+      .headCandidates = real(headCounts_.candidates.load()),
+  };
 }
 
 bool Executable::makeDrawRoom(size_t draws) {

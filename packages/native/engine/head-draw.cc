@@ -194,7 +194,7 @@ int32_t Worker::drawWindow(const HeadRequest& head, const float* logits, const u
   for (size_t i = start; i < end; i++) {
     const int32_t id = idOf(keys[i]);
     float score;
-    k_.perturb(logits + id, 1, static_cast<uint32_t>(id), head.real, head.noise, &score);
+    k_.perturb(logits + id, 1, head.perturbation(id), &score);
     if (best.id < 0 || ranksBefore({score, id}, best)) best = {score, id};
   }
   return best.id;
@@ -205,7 +205,7 @@ int32_t Worker::drawAll(const HeadRequest& head, const float* logits, uint64_t f
   Candidate best = {forbidden, -1};
   for (int32_t from = 0; from < program_.vocabSize; from += logitScratch) {
     const int32_t n = std::min(logitScratch, program_.vocabSize - from);
-    k_.perturb(logits + from, n, static_cast<uint32_t>(from), head.real, head.noise, scratch_.logits);
+    k_.perturb(logits + from, n, head.perturbation(from), scratch_.logits);
     for (int32_t i = 0; i < n; i++) {
       const int32_t id = from + i;
       const float score = scratch_.logits[i];

@@ -190,7 +190,7 @@ void Worker::scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment) 
   if (head.want == Want::Winner) {
     for (int32_t from = 0; from < n; from += logitScratch) {
       const int32_t count = std::min(logitScratch, n - from);
-      k_.perturb(logits + from, count, static_cast<uint32_t>(first + from), head.real, head.noise, scratch_.logits);
+      k_.perturb(logits + from, count, head.perturbation(first + from), scratch_.logits);
       rankValues(scratch_.logits, count, first + from, head.ranked, best);
     }
   } else {
@@ -244,7 +244,7 @@ void Worker::answerFromLogits(const HeadPanel& panel, int32_t slot) {
   if (head.want == Want::Winner && result.count > 0) result.candidates[0].value = logits[result.candidates[0].id];
   if (head.want == Want::All) std::memcpy(result.logits, logits, static_cast<size_t>(program_.vocabSize) * sizeof(float));
   for (int32_t i = 0; i < head.nApart; i++) result.apart[i] = logits[head.apart[i]];
-  if (head.logSumExp) result.logSumExp = logSumExp(logits);
+  if (head.hasLogSumExp) result.logSumExp = logSumExp(logits);
 }
 
 void Worker::collectAbove(const HeadRequest& head, HeadResult& result, const float* logits, float highest) {

@@ -34,12 +34,13 @@ void rmsNormQuantLanes(const StepContext& c, const RmsNormQuantOp& op, int32_t o
   alignas(64) int32_t sums[stripRows];
   k.squares(x, cols, factors);
   for (int32_t i = 0; i < stripRows; i++) factors[i] = i < n ? 1.0f / std::sqrt(factors[i] / static_cast<float>(cols) + op.eps) : 0.0f;
-  k.magnitudes(x, factors, weight, cols, most);
+  const LaneNorm y = {x, factors, weight, cols};
+  k.magnitudes(y, most);
   for (int32_t i = 0; i < n; i++) {
     if (most[i] >= 0x7f800000u) return c.job.numericFailure(opIndex, first + i);
     scales[i] = quantisationScale(most[i]);
   }
-  k.quantise(x, factors, weight, scales, cols, static_cast<int32_t>(out.stride), out.row(first), sums);
+  k.quantise(y, scales, {out.row(first), static_cast<int32_t>(out.stride), sums});
   std::memcpy(out.scales + first, scales, static_cast<size_t>(n) * sizeof(float));
   std::memcpy(out.sums + first, sums, static_cast<size_t>(n) * sizeof(int32_t));
 }

@@ -43,7 +43,7 @@ void Worker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
       const int32_t slot = panel.split.slots[i];
       if (job_.heads_[static_cast<size_t>(panel.first + slot)].isUnbounded) continue;
       const int32_t* sums = scratch_.acc + static_cast<size_t>(2 * i) * chunkRows;
-      screen.upperBounds(k_, screened.rows[i], first, count, sums, sums + chunkRows, exe_.logits().row(slot) + first);
+      screen.upperBounds(k_, screened.rows[i], {first, count}, {sums, sums + chunkRows}, exe_.logits().row(slot) + first);
     }
   }
 }
@@ -60,7 +60,7 @@ void Worker::probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment)
   const int32_t first = static_cast<int32_t>(begin);
   float* upper = exe_.logits().row(slot) + first;
   // Dividing and adding round monotonously: a bound of the logit becomes one of the perturbed logit.
-  if (head.want == Want::Winner && n > 0) k_.perturb(upper, n, static_cast<uint32_t>(first), head.real, head.noise, upper);
+  if (head.want == Want::Winner && n > 0) k_.perturb(upper, n, head.perturbation(first), upper);
   Candidate* probes = result.probes + static_cast<size_t>(segment) * result.perSegmentProbes;
   BestOf best(probes, result.perSegmentProbes);
   if (n > 0) rankValues(upper, n, first, head.ranked, best);
@@ -74,7 +74,7 @@ void Worker::exactValues(const HeadPanel& panel, int32_t slot, const int32_t* id
   const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
   for (int32_t i = 0; i < n; i++) {
     exactLogit(panel, slot, ids[i], ids[std::min(i + 1, n - 1)], values + i);
-    if (head.want == Want::Winner) k_.perturb(values + i, 1, static_cast<uint32_t>(ids[i]), head.real, head.noise, values + i);
+    if (head.want == Want::Winner) k_.perturb(values + i, 1, head.perturbation(ids[i]), values + i);
   }
 }
 

@@ -50,7 +50,7 @@ constexpr int32_t mostScreened = 256;
 constexpr size_t extraProbes = 8;
 
 bool StepJob::isWorthScreening(const HeadRequest& head) const {
-  if (head.logSumExp || head.want == Want::All || head.want == Want::Draw || head.want == Want::State) return false;
+  if (head.hasLogSumExp || head.want == Want::All || head.want == Want::Draw || head.want == Want::State) return false;
   return head.want != Want::Top || head.k <= mostScreened;
 }
 
@@ -202,9 +202,7 @@ void StepJob::settleScreen() {
   }
 }
 
-// Per head: the numbers of ids, logits and apart logits, flags (1: there is a log-sum-exp, 2: a rest, 4: a state in place of logits), the bracket of the rest (two f64), the
-// log-sum-exp and a word that means nothing; then the three lists. Per output: f32 [nRows, cols], or the int8 values padded to whole words and the
-// scales.
+// Per head: an AnsweredHead, then its three lists. Per output: f32 [nRows, cols], or the int8 values padded to whole words and the scales.
 void StepJob::writeResult() {
   const Program& program = executable_.program();
   const size_t nRows = static_cast<size_t>(step_.nRows);
@@ -212,7 +210,7 @@ void StepJob::writeResult() {
     return std::max(floatsOf(step_.heads[i]), heads_[i].count);
   };
   size_t total = 0;
-  for (size_t i = 0; i < step_.heads.size(); i++) total += 10 + heads_[i].count + nLogits(i) + static_cast<size_t>(step_.heads[i].nApart);
+  for (size_t i = 0; i < step_.heads.size(); i++) total += wordsOf<AnsweredHead> + heads_[i].count + nLogits(i) + static_cast<size_t>(step_.heads[i].nApart);
   for (int32_t i = 0; i < step_.nOutputs; i++) {
     const Buffer& buffer = program.buffer(step_.outputs[i]);
     const size_t values = nRows * static_cast<size_t>(buffer.cols);
@@ -231,13 +229,19 @@ void StepJob::writeResult() {
   for (size_t i = 0; i < step_.heads.size(); i++) {
     const HeadRequest& head = step_.heads[i];
     const HeadResult& result = heads_[i];
-    const int32_t flags = (head.logSumExp ? 1 : 0) | (head.want == Want::Mass ? 2 : 0) | (head.want == Want::State ? 4 : 0);
-    const int32_t counts[] = {static_cast<int32_t>(result.count), static_cast<int32_t>(nLogits(i)), head.nApart, flags};
-    put(counts, 4);
-    put(&result.restLow, 2);
-    put(&result.restHigh, 2);
-    put(&result.logSumExp, 1);
-    at++;
+    const AnsweredHead answer = {
+        .nIds = static_cast<int32_t>(result.count),
+        .nLogits = static_cast<int32_t>(nLogits(i)),
+        .nApart = head.nApart,
+        .hasLogSumExp = head.hasLogSumExp,
+        .hasRest = head.want == Want::Mass,
+        .isState = head.want == Want::State,
+        .restLow = result.restLow,
+        .restHigh = result.restHigh,
+        .logSumExp = result.logSumExp,
+        .unused = 0,
+    };
+    put(&answer, wordsOf<AnsweredHead>);
     for (size_t c = 0; c < result.count; c++) put(&result.candidates[c].id, 1);
     if (floatsOf(head) > 0) {
       put(result.logits, nLogits(i));
