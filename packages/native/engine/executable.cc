@@ -302,7 +302,8 @@ bool Executable::planPhases() {
     addWork(program_.operation(range.first));
     phases_[n++] = {range.first, range.end, isRowWise(kind), counters};
     const int32_t panels = (limits_.maxRows + headPanel - 1) / headPanel;
-    counters += kind == OpKind::Head ? headCounters * panels : kind == OpKind::Attention ? 4 : 1;
+    counters += kind == OpKind::Attention ? 4 : 1;
+    if (kind == OpKind::Head) counters += headCounters * panels;
   }
   // The rest of the array stays zero: empty phases.
   nCounters_ = static_cast<size_t>(counters);
@@ -349,7 +350,9 @@ bool Executable::finish(Failure& failure) {
   if (!scratch_.allocate(static_cast<size_t>(limits_.threads)) || !planPhases())
     return failure.set(Code::OutOfMemory, "no memory for the program");
   planScreen();
-  markLanes();
+  // As the plan says, where the machine has such kernels.
+  const bool hasLanes = kernels_->tiles && kernels_->tiles->lanes;
+  for (size_t id = 0; id < views_.size(); id++) views_[id].suitsLanes = hasLanes && program_.buffers[id].suitsLanes;
   if (!placeBuffers(failure)) return false;
   widenVectors();
   if (!intact()) return failure.set(Code::BackendFailed, "a model file changed while it was loaded; load it again");

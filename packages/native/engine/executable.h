@@ -215,7 +215,10 @@ class Executable {
     uint64_t size = 0;
     bool isRead = false;   // some weight that an operation reads lies in it
     bool isInPlace = false;  // and is read there by every step
-    const uint8_t* data() const { return copy ? copy : shared ? shared : mapping.data(); }
+    const uint8_t* data() const {
+      if (copy) return copy;
+      return shared ? shared : mapping.data();
+    }
   };
   struct View {
     const uint8_t* bytes;  // weights in place
@@ -244,8 +247,6 @@ class Executable {
   void dropUnreadSources();
   bool planPhases();
   void planScreen();
-  // lanes.cc
-  void markLanes();
   void addWork(const Operation& op);
   bool reserveArena(Failure& failure);
 

@@ -30,8 +30,7 @@ StepJob::StepJob(Executable& executable, const void* owner, const std::atomic<bo
     : Job(owner), executable_(executable), closing_(closing) {}
 
 bool StepJob::prepare(const int32_t* words, size_t nWords) {
-  const StepLimits limits = {executable_.limits().maxRows, executable_.limits().nPages};
-  if (!decodeStep(words, nWords, executable_.program(), limits, step_, failure_) || !prepareHeads() || !commitPages()) return false;
+  if (!decodeStep(words, nWords, executable_.program(), executable_.limits(), step_, failure_) || !prepareHeads() || !commitPages()) return false;
   StepSize size = {step_.nRows, 0, 0};
   for (const HeadRequest& head : step_.heads) size.nRequests += head.want == Want::State ? 0 : 1;
   for (int32_t row = 0; executable_.program().usesKv && row < step_.nRows; row++) size.nKeys += step_.positions[row] + 1;
@@ -39,8 +38,8 @@ bool StepJob::prepare(const int32_t* words, size_t nWords) {
   return true;
 }
 
-int32_t StepJob::segmentsOf(int32_t firstRequest) const {
-  const int32_t inPanel = std::min(headPanel, static_cast<int32_t>(step_.heads.size()) - firstRequest);
+int32_t StepJob::segmentsOf(int32_t request) const {
+  const int32_t inPanel = std::min(headPanel, static_cast<int32_t>(step_.heads.size()) - request / headPanel * headPanel);
   return inPanel < executable_.limits().threads ? executable_.limits().threads : 1;
 }
 
@@ -65,16 +64,23 @@ size_t StepJob::candidateLimit(Want want) const {
   return want == Want::Mass ? std::max(massListed, vocab / 16) : std::max<size_t>(64, vocab / 8);
 }
 
+// How many candidates the answer has; of those above a margin the first.
+static size_t wantedOf(const HeadRequest& head) {
+  if (head.want == Want::All || head.want == Want::State) return 0;
+  if (head.want == Want::Top) return static_cast<size_t>(head.k);
+  return head.want == Want::Mass ? massListed : 1;
+}
+
 // How a request will be answered, and the room that takes.
 void StepJob::planHead(size_t i) {
   const HeadRequest& head = step_.heads[i];
   HeadResult& result = heads_[i];
   const size_t vocab = static_cast<size_t>(executable_.program().vocabSize);
-  const int32_t nSegments = segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel);
+  const int32_t nSegments = segmentsOf(static_cast<int32_t>(i));
   const size_t segments = static_cast<size_t>(nSegments);
   const size_t length = static_cast<size_t>(segmentLength(static_cast<int32_t>(vocab), nSegments));
   result.isScreened = executable_.screen().isReady() && isWorthScreening(head) && executable_.patience(head.want).tries();
-  size_t wanted = head.want == Want::All || head.want == Want::State ? 0 : head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Mass ? massListed : 1;
+  size_t wanted = wantedOf(head);
   const size_t wantedProbes = head.want == Want::Mass ? 32 : wanted;
   if (result.isScreened) result.perSegmentProbes = std::min(length, (segments == 1 ? wantedProbes : 2 * wantedProbes / segments) + extraProbes);
   if (head.want == Want::Above) wanted = length;
@@ -101,8 +107,7 @@ bool StepJob::prepareHeads() {
   }
   size_t nCandidates = 0, nFloats = 0;
   const auto room = [&](size_t i) {
-    const size_t segments = static_cast<size_t>(segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel));
-    return segments * (heads_[i].perSegment + heads_[i].perSegmentProbes);
+    return static_cast<size_t>(segmentsOf(static_cast<int32_t>(i))) * (heads_[i].perSegment + heads_[i].perSegmentProbes);
   };
   for (size_t i = 0; i < n; i++) {
     planHead(i);
@@ -115,9 +120,8 @@ bool StepJob::prepareHeads() {
   Candidate* candidates = candidates_.data();
   float* floats = headFloats_.data();
   for (size_t i = 0; i < n; i++) {
-    const size_t segments = static_cast<size_t>(segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel));
     heads_[i].candidates = candidates;
-    heads_[i].probes = candidates + segments * heads_[i].perSegment;
+    heads_[i].probes = candidates + static_cast<size_t>(segmentsOf(static_cast<int32_t>(i))) * heads_[i].perSegment;
     heads_[i].logits = floats;
     heads_[i].apart = floats + floatsOf(step_.heads[i]);
     candidates += room(i);
@@ -178,7 +182,7 @@ void StepJob::settle() {
 }
 
 bool StepJob::isAnsweredByScreen(int32_t request) {
-  const int32_t nSegments = segmentsOf(request / headPanel * headPanel);
+  const int32_t nSegments = segmentsOf(request);
   const HeadResult& result = heads_[static_cast<size_t>(request)];
   bool answered = result.isScreened && !result.isUnbounded;
   for (int32_t segment = 0; segment < nSegments; segment++) answered &= !segmentResult(request, segment).isTooMuch;
@@ -196,8 +200,7 @@ void StepJob::settleScreen() {
     if (!heads_[i].isScreened || heads_[i].isUnbounded) continue;
     executable_.patience(step_.heads[i].want).tell(answered);
     if (!answered) continue;
-    const int32_t nSegments = segmentsOf(request / headPanel * headPanel);
-    for (int32_t segment = 0; segment < nSegments; segment++)
+    for (int32_t segment = 0; segment < segmentsOf(request); segment++)
       counts.candidates.fetch_add(segmentResult(request, segment).nExact, std::memory_order_relaxed);
   }
 }

@@ -10,7 +10,7 @@ namespace {
 
 class Decoder {
  public:
-  Decoder(const Program& program, StepLimits limits, Step& step, Failure& failure)
+  Decoder(const Program& program, const LoadLimits& limits, Step& step, Failure& failure)
       : program_(program), limits_(limits), step_(step), failure_(failure), words_(step.words.data(), step.words.size()) {}
 
   bool decode() {
@@ -154,7 +154,7 @@ class Decoder {
   }
 
   const Program& program_;
-  StepLimits limits_;
+  const LoadLimits& limits_;
   Step& step_;
   Failure& failure_;
   WordReader words_;
@@ -162,7 +162,7 @@ class Decoder {
 
 }  // namespace
 
-bool decodeStep(const int32_t* words, size_t nWords, const Program& program, StepLimits limits, Step& step, Failure& failure) {
+bool decodeStep(const int32_t* words, size_t nWords, const Program& program, const LoadLimits& limits, Step& step, Failure& failure) {
   if (!step.words.allocate(nWords)) return failure.set(Code::OutOfMemory, "no memory for a step of %zu words", nWords);
   if (nWords > 0) std::memcpy(step.words.data(), words, nWords * sizeof(int32_t));
   return Decoder(program, limits, step, failure).decode();

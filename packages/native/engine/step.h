@@ -57,12 +57,7 @@ struct Step {
   const PageTable& tableOfRow(int32_t row) const { return tables[static_cast<size_t>(sequences[row])]; }
 };
 
-struct StepLimits {
-  int32_t maxRows;
-  int32_t nPages;
-};
-
 // Copies the words first: the caller's may change as soon as this returns.
-bool decodeStep(const int32_t* words, size_t nWords, const Program& program, StepLimits limits, Step& step, Failure& failure);
+bool decodeStep(const int32_t* words, size_t nWords, const Program& program, const LoadLimits& limits, Step& step, Failure& failure);
 
 }  // namespace bitnet::engine
