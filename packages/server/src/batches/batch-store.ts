@@ -6,8 +6,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { link, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isObject } from "../fields.ts";
 import { isOlder, isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
-import type { BatchRecord } from "./batch-record.ts";
+import { type BatchRecord, isBatchRecord } from "./batch-record.ts";
 
 const journalKinds = ["output", "error"] as const;
 type JournalKind = (typeof journalKinds)[number];
@@ -19,6 +20,14 @@ export interface BatchEnd {
   readonly record: BatchRecord;
   /** Names of what its files will be made of, beside the record; null: there is no such file. */
   readonly journals: Readonly<Record<JournalKind, string | null>>;
+}
+
+function isBatchEnd(value: unknown): value is BatchEnd {
+  if (!isObject(value) || !isBatchRecord(value.record) || !isObject(value.journals)) return false;
+  const { id, tenant, record, journals } = value;
+  const isOwn = (name: unknown) =>
+    name === null || (typeof name === "string" && /^\w+\.(output|error)-\w+$/.test(name));
+  return record.id === id && record.tenant === tenant && journalKinds.every((kind) => isOwn(journals[kind]));
 }
 
 /** A marker is made just before its record; without one after so long, that never happened. */
@@ -35,9 +44,9 @@ export class BatchStore {
   readonly #now: () => number;
 
   private constructor(folder: string, now: () => number) {
-    this.#records = new Records(join(folder, "batches"));
-    this.#decided = new Records(join(folder, "batches"), ".decided");
-    this.#ended = new Records(join(folder, "batches"), ".ended");
+    this.#records = new Records(join(folder, "batches"), isBatchRecord);
+    this.#decided = new Records(join(folder, "batches"), isBatchEnd, ".decided");
+    this.#ended = new Records(join(folder, "batches"), isBatchRecord, ".ended");
     this.#active = join(folder, "active");
     this.#claims = join(folder, "claims");
     this.#now = now;
@@ -174,17 +183,22 @@ export class BatchStore {
   async claim(tenant: string, key: string, wanted: { id: string; request: string }) {
     const hash = (text: string) => createHash("sha256").update(text).digest("hex");
     const path = join(this.#claims, `${tenantFolder(tenant)}-${hash(key)}`);
-    const own = { id: wanted.id, request: hash(wanted.request) };
+    const own: Claim = { id: wanted.id, request: hash(wanted.request) };
     if (await isOlder(path, claimMs)) await rm(path, { force: true });
     const part = `${path}.${wanted.id}`;
     await writeFile(part, JSON.stringify(own), { mode: 0o600 });
     try {
-      await link(part, path);
-      return { id: own.id, isSame: true };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      const earlier = JSON.parse(await readFile(path, "utf8")) as typeof own;
-      return { id: earlier.id, isSame: earlier.request === own.request };
+      for (;;) {
+        try {
+          await link(part, path);
+          return { id: own.id, isSame: true };
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+        }
+        const earlier = parseClaim(await readFile(path, "utf8"));
+        if (earlier !== null) return { id: earlier.id, isSame: earlier.request === own.request };
+        await rm(path, { force: true }); // claims appear whole: this one is damaged
+      }
     } finally {
       await rm(part, { force: true });
     }
@@ -216,6 +230,21 @@ export class BatchStore {
 
   #cancelPath({ tenant, id }: BatchRecord): string {
     return this.#records.pathOf(tenant, `${id}.cancel`);
+  }
+}
+
+interface Claim {
+  readonly id: string;
+  /** Hash of what was asked for. */
+  readonly request: string;
+}
+
+function parseClaim(text: string): Claim | null {
+  try {
+    const { id, request } = Object(JSON.parse(text)) as Record<string, unknown>;
+    return typeof id === "string" && typeof request === "string" ? { id, request } : null;
+  } catch {
+    return null;
   }
 }
 
