@@ -26,6 +26,11 @@ export const benches: readonly BenchEntry[] = [
     question: "How fast is a page in Chromium and Firefox, and how much faster than wllama's?",
   },
   { name: "load", question: "How long is it from opening the file to the first token?" },
+  {
+    name: "convert",
+    question:
+      "How fast does a folder of masters become a GGUF file, beside copying it, and in how much memory?",
+  },
   { name: "memory", question: "What memory does a model take, empty and in use?" },
   {
     name: "scaling",
