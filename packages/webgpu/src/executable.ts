@@ -20,8 +20,8 @@ import {
 import { answeredWants } from "./answers.ts";
 import { type Device, usage } from "./device.ts";
 import type { ReadyDispatch } from "./dispatch.ts";
-import { mostPicks } from "./head-plan.ts";
-import { type Copy, givesToken, HeadRequests } from "./head-requests.ts";
+import { mostChained } from "./draw-plan.ts";
+import { type Copy, HeadRequests } from "./head-requests.ts";
 import type { DeviceMemory } from "./memory.ts";
 import { type AskedOutput, askedOutput } from "./outputs.ts";
 import { Pass } from "./pass.ts";
@@ -35,7 +35,17 @@ export interface ReadyHead {
   logits: readonly ReadyDispatch[];
   best: ReadyDispatch;
   pick: ReadyDispatch;
-  next: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout; params: GPUBuffer };
+  scores: ReadyDispatch;
+  weights: ReadyDispatch;
+  next: ReadyNext;
+  drawNext: ReadyNext;
+}
+
+/** Gives tokens to the rows of the next step, which are bound behind `buffers`: they move when they need more room. */
+export interface ReadyNext {
+  pipeline: GPUComputePipeline;
+  layout: GPUBindGroupLayout;
+  buffers: readonly GPUBuffer[];
 }
 
 interface Loaded {
@@ -49,8 +59,6 @@ interface Loaded {
 
 /** Of what comes back: the failure stands first. */
 const failureBytes = 16;
-/** Tokens that come with one readback: stop rules are looked at behind them. */
-const mostChained = 8;
 
 export class WebGpuExecutable implements Executable {
   readonly program: Program;
@@ -66,7 +74,8 @@ export class WebGpuExecutable implements Executable {
   readonly #step: StepBuffers;
   readonly #copied: GPUBuffer | null;
   #readback: GPUBuffer | null = null;
-  #next: { rows: GPUBuffer; group: GPUBindGroup } | null = null;
+  /** For the rows as they lie. */
+  readonly #nextGroups = new Map<ReadyNext, { rows: GPUBuffer; group: GPUBindGroup }>();
   /** Resolves when everything asked for so far is done. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposal: Promise<void> | undefined;
@@ -99,7 +108,7 @@ export class WebGpuExecutable implements Executable {
 
   runChain(step: Step, count: number): Promise<StepResult[]> {
     return this.#inTurn(step, async (kept) => {
-      const n = this.#isChained(kept) ? Math.min(count, this.mostChained) : 1;
+      const n = this.#mostSteps(kept, Math.min(count, this.mostChained));
       if (n > 1) validateStep(this.program, this.#options, advanced(kept, n - 1));
       const chained = n > 1 ? await this.#chain(kept, n) : null;
       // Where a step of the chain fails, what stands before it counts.
@@ -162,7 +171,7 @@ export class WebGpuExecutable implements Executable {
       this.#submit(step, { requests, nRequests, runsRows: at === 0, copies, to: 0 });
       const bytes = await this.#read(sizeOf(copies));
       if (at === 0) this.#assertFinite(bytes);
-      if (requests) heads.push(...requests.answers(bytes, failureBytes, (row) => this.#headNotFinite(row)));
+      if (requests) heads.push(...(await this.#answers(requests, bytes)));
       let place = sizeOf(beforeOutputs);
       for (const output of asked) {
         outputs.push(output.read(bytes, place));
@@ -172,20 +181,39 @@ export class WebGpuExecutable implements Executable {
     return { heads, outputs };
   }
 
-  /** Whether the ids that the step asks for can be those of the next step's rows, and nothing else is asked. */
-  #isChained({ tokens, heads, inputs = [], outputs = [] }: Step): boolean {
-    const { head } = this.#plan;
-    if (head === null || heads.length > head.most || inputs.length + outputs.length > 0) return false;
-    const nApart = heads.reduce((sum, { apart }) => sum + (apart?.length ?? 0), 0);
-    return heads.length === tokens.length && heads.every(givesToken) && nApart <= mostPicks;
+  /** Reads all logits of draws that the device has left open: they lie there until the next step. */
+  async #answers(requests: HeadRequests, bytes: ArrayBuffer): Promise<HeadResult[]> {
+    const open = requests.open(bytes, failureBytes);
+    const logits = new Map<number, Float32Array>();
+    if (open.length > 0) {
+      const { gpu } = this.#device;
+      const copies = open.map(({ copy }) => copy);
+      const encoder = gpu.createCommandEncoder();
+      this.#encodeCopies(encoder, copies, this.#readbackOf(sizeOf(copies)), 0);
+      gpu.queue.submit([encoder.finish()]);
+      const found = await this.#read(sizeOf(copies));
+      let at = 0;
+      for (const { request, copy } of open) {
+        logits.set(request, new Float32Array(found, at, copy.bytes / 4));
+        at += copy.bytes;
+      }
+    }
+    return requests.answers(bytes, failureBytes, { failureOf: (row) => this.#headNotFinite(row), logits });
   }
 
-  /** @returns Null where any step met NaN or infinity. */
+  /** Steps, at most `most`, whose tokens the device can hand from one to the next: nothing else may be asked for. */
+  #mostSteps({ tokens, heads, inputs = [], outputs = [] }: Step, most: number): number {
+    const { head } = this.#plan;
+    if (most < 2 || head === null || heads.length > head.most || inputs.length + outputs.length > 0) return 1;
+    return heads.length === tokens.length ? new HeadRequests(head, heads, true).mostSteps(most) : 1;
+  }
+
+  /** @returns The steps before the first that met NaN or infinity or left a draw open; null where that is the first. */
   async #chain(step: Step, count: number): Promise<StepResult[] | null> {
     const { head } = this.#plan;
     if (head === null) return null;
     this.#device.assertWell();
-    const requests = new HeadRequests(head, step.heads);
+    const requests = new HeadRequests(head, step.heads, true);
     const copies = requests.copies();
     const bytesOfOne = sizeOf(copies);
     this.#write(step);
@@ -201,15 +229,16 @@ export class WebGpuExecutable implements Executable {
     const bytes = await this.#read(count * bytesOfOne + failureBytes);
     if (new Uint32Array(bytes, count * bytesOfOne, 1)[0] !== noFailure) return null;
     const results: StepResult[] = [];
-    for (let i = 0; i < count; i++) {
+    const failureOf = (row: number) => this.#headNotFinite(row);
+    for (let i = 0; i < count && requests.open(bytes, i * bytesOfOne).length === 0; i++) {
       try {
-        const heads = requests.answers(bytes, i * bytesOfOne, (row) => this.#headNotFinite(row));
+        const heads = requests.answers(bytes, i * bytesOfOne, { failureOf, logits: new Map() });
         results.push({ heads, outputs: [] });
       } catch {
-        return null;
+        break;
       }
     }
-    return results;
+    return results.length > 0 ? results : null;
   }
 
   /** Encodes and submits one pass, and the copies of what it gives to the readback, from `to` on. */
@@ -238,36 +267,49 @@ export class WebGpuExecutable implements Executable {
     if (runsRows) for (const dispatch of this.#rows) pass.dispatch(dispatch, ofRows);
     if (this.#head !== null && requests !== null && nRequests > 0) {
       const extent = { rows: nRequests, blocksOf: null };
-      const { states, logits, best, pick } = this.#head;
+      const { states, logits, best, pick, scores, weights } = this.#head;
       pass.dispatch(states, extent);
       if (requests.hasLogits) for (const shard of logits) pass.dispatch(shard, extent);
       if (requests.isRanked) pass.dispatch(best, extent);
+      if (requests.isDrawn) {
+        pass.dispatch(scores, extent);
+        pass.dispatch(weights, extent);
+      }
       if (requests.hasPicks) pass.dispatch(pick, extent);
     }
-    if (work.isFollowed) this.#takeTokens(computing, nRequests);
+    if (this.#head !== null && requests?.isDrawn) {
+      this.#takeTokens(computing, this.#head.drawNext, nRequests);
+    } else if (this.#head !== null && work.isFollowed) this.#takeTokens(computing, this.#head.next, nRequests);
     computing.end();
     const readback = this.#readbackOf(work.total ?? sizeOf(copies));
-    let to = work.to;
+    this.#encodeCopies(encoder, copies, readback, work.to);
+    gpu.queue.submit([encoder.finish()]);
+  }
+
+  #encodeCopies(
+    encoder: GPUCommandEncoder,
+    copies: readonly Copy[],
+    readback: GPUBuffer,
+    begin: number,
+  ): void {
+    let to = begin;
     for (const { buffer, from, bytes } of copies) {
       encoder.copyBufferToBuffer(buffer, from, readback, to, bytes);
       to += bytes;
     }
-    gpu.queue.submit([encoder.finish()]);
   }
 
-  /** The highest logits' ids become the tokens of their rows. */
-  #takeTokens(pass: GPUComputePassEncoder, nRequests: number): void {
-    const { head } = this.#plan;
-    if (head === null || this.#head === null) return;
-    const { pipeline, layout, params } = this.#head.next;
+  /** What was ranked first, or drawn, becomes the tokens of their rows. */
+  #takeTokens(pass: GPUComputePassEncoder, next: ReadyNext, nRequests: number): void {
     const { rows, countGroup } = this.#step;
-    if (this.#next?.rows !== rows) {
-      const buffers = [params, head.best, head.asked, rows];
-      const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
-      this.#next = { rows, group: this.#device.gpu.createBindGroup({ layout, entries }) };
+    let known = this.#nextGroups.get(next);
+    if (known?.rows !== rows) {
+      const entries = [...next.buffers, rows].map((buffer, binding) => ({ binding, resource: { buffer } }));
+      known = { rows, group: this.#device.gpu.createBindGroup({ layout: next.layout, entries }) };
+      this.#nextGroups.set(next, known);
     }
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, this.#next.group);
+    pass.setPipeline(next.pipeline);
+    pass.setBindGroup(0, known.group);
     pass.setBindGroup(1, countGroup);
     pass.dispatchWorkgroups(1, nRequests);
   }

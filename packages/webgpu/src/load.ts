@@ -14,6 +14,7 @@ import {
 } from "@bitnet.ts/core";
 import { type Device, usage } from "./device.ts";
 import { makeReady } from "./dispatch.ts";
+import type { DrawPlan } from "./draw-plan.ts";
 import { type ReadyHead, WebGpuExecutable } from "./executable.ts";
 import type { HeadPlan } from "./head-plan.ts";
 import { DeviceMemory, upload, WeightReader } from "./memory.ts";
@@ -53,26 +54,39 @@ export async function loadExecutable(
   }
 }
 
-async function readyHead(memory: DeviceMemory, { dispatches, next, most }: HeadPlan): Promise<ReadyHead> {
-  const { device } = memory;
+async function readyHead(memory: DeviceMemory, plan: HeadPlan): Promise<ReadyHead> {
+  const { dispatches, next, draw, most } = plan;
   const { states, logits, best, pick } = dispatches;
-  const [readyStates, readyBest, readyPick, ...shards] = await makeReady(
+  const { scores, weights } = draw.dispatches;
+  const [readyStates, readyBest, readyPick, readyScores, readyWeights, ...shards] = await makeReady(
     memory,
-    [states, best, pick, ...logits],
+    [states, best, pick, scores, weights, ...logits],
     most,
   );
-  if (readyStates === undefined || readyBest === undefined || readyPick === undefined)
+  if (!readyStates || !readyBest || !readyPick || !readyScores || !readyWeights)
     throw new BitNetError("INTERNAL", "webgpu: the head is not ready");
-  const params = memory.buffer("parameters of the next token", 16, usage.uniform | usage.copyDst);
-  device.gpu.queue.writeBuffer(params, 0, Uint32Array.of(next.nStretches));
-  const { pipeline, operands: layout } = await device.compile(next.kernel);
   return {
     states: readyStates,
     logits: shards,
     best: readyBest,
     pick: readyPick,
-    next: { pipeline, layout, params },
+    scores: readyScores,
+    weights: readyWeights,
+    next: await readyNext(memory, { ...next, params: Uint32Array.of(next.nStretches), buffers: [plan.best, plan.asked] }),
+    drawNext: await readyNext(memory, draw.next),
   };
+}
+
+/** What gives tokens to the rows of the next step, which are bound behind its buffers. */
+async function readyNext(
+  memory: DeviceMemory,
+  { kernel, params, buffers }: DrawPlan["next"],
+): Promise<ReadyHead["next"]> {
+  const { device } = memory;
+  const uniform = memory.buffer(`parameters of ${kernel.name}`, 16, usage.uniform | usage.copyDst);
+  device.gpu.queue.writeBuffer(uniform, 0, params);
+  const { pipeline, operands: layout } = await device.compile(kernel);
+  return { pipeline, layout, buffers: [uniform, ...buffers] };
 }
 
 async function bringWeights(
@@ -84,13 +98,17 @@ async function bringWeights(
   const reader = new WeightReader(program.sources, signal);
   const total = uploads.reduce((sum, { length }) => sum + length, 0);
   let done = 0;
+  const onPiece = (bytes: number) => {
+    done += bytes;
+    onProgress?.(done / total);
+  };
   try {
     for (const { tensor, buffer, at, from, length, isWidened } of uploads) {
-      if (isWidened && tensor.kind === "dense") await bringWidened(reader, tensor, device, buffer);
-      else await upload(reader, tensor, { device, buffer, at }, { from, length });
-      device.assertWell();
-      done += length;
-      onProgress?.(done / total);
+      if (isWidened && tensor.kind === "dense") {
+        await bringWidened(reader, tensor, device, buffer);
+        device.assertWell();
+        onPiece(length);
+      } else await upload(reader, tensor, { device, buffer, at }, { from, length, onPiece });
     }
   } finally {
     await reader.close();
