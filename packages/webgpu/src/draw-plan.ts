@@ -20,7 +20,11 @@ export interface DrawPlan {
   state: GPUBuffer;
   dispatches: { scores: Dispatch; weights: Dispatch };
   /** Without the rows of a step, which it changes and which move when they need more room. */
-  next: { kernel: ReturnType<typeof drawNext>; buffers: readonly GPUBuffer[]; params: Uint32Array<ArrayBuffer> };
+  next: {
+    kernel: ReturnType<typeof drawNext>;
+    buffers: readonly GPUBuffer[];
+    params: Uint32Array<ArrayBuffer>;
+  };
 }
 
 /** Tokens that come with one readback: stop rules are looked at behind them. */

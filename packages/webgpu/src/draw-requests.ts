@@ -86,11 +86,17 @@ function factorOf({ penalties: { repeat } }: DrawWant): number {
 export function writeDraws(
   queue: GPUQueue,
   plan: DrawPlan,
-  { requests, drawn, ranked }: { requests: readonly HeadRequest[]; drawn: readonly (Drawn | null)[]; ranked: number },
+  {
+    requests,
+    drawn,
+    ranked,
+  }: { requests: readonly HeadRequest[]; drawn: readonly (Drawn | null)[]; ranked: number },
 ): void {
   const { vocabSize } = plan;
   const nRequests = requests.length;
-  const settings = new Uint32Array(drawWords * plan.most + drawn.reduce((n, each) => n + (each?.leaving.length ?? 0), 0));
+  const settings = new Uint32Array(
+    drawWords * plan.most + drawn.reduce((n, each) => n + (each?.leaving.length ?? 0), 0),
+  );
   const floats = new Float32Array(settings.buffer);
   const nTouched = drawn.reduce((n, each) => n + (each === null ? 0 : each.touched.length + mostLeaving), 0);
   const state = new Uint32Array(stateWords * plan.most + touchedWords * nTouched);

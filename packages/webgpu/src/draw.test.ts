@@ -1,38 +1,62 @@
 /** Tokens that the device draws: those of the sampler on the very logits that the device has, one by one and several with one readback. */
 import {
   answerDraw,
-  bindModel,
   type DrawWant,
-  describeModel,
   type Executable,
   type GenerateOptions,
   type HeadRequest,
-  openModelFiles,
   type Program,
   Scheduler,
   type Step,
+  threefry,
 } from "@bitnet.ts/core";
-import { openPath } from "@bitnet.ts/core/node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebGpuBackend } from "./backend.ts";
 import { Device } from "./device.ts";
 import { backend } from "./test-device.test.kit.ts";
 
-const options = { kvType: "f16", nPages: 32, maxRows: 64 } as const;
-const prompt = Int32Array.of(3, 1, 4, 1, 5, 9, 2, 6);
+const options = { kvType: "f16", nPages: 32, maxRows: 32 } as const;
+const prompt = Int32Array.of(3, 1, 4, 1, 5);
+/** Two stretches, or three on small cards, the last one short. */
+const [vocabSize, cols] = [2300, 8];
 
-let program: Program;
+/** A model of nothing but an embedding and a head: what follows on a token depends on it alone. */
+function embeddingAndHead(): Program {
+  const values = Float32Array.from(
+    { length: 2 * (vocabSize + 1) * cols },
+    (_, i) => (threefry(5, 6, i, 0) / 2 ** 31 - 1) * (i < vocabSize * cols ? 1 : 1.6),
+  );
+  // The weight of the norm.
+  values.fill(1, vocabSize * cols, (vocabSize + 1) * cols);
+  const dense = (name: string, rows: number, firstRow: number) =>
+    ({
+      class: "weight",
+      name,
+      tensor: { kind: "dense", type: "f32", source: 0, offset: 4 * cols * firstRow, rows, cols },
+    }) as const;
+  return {
+    ...{ name: "embedding and head", contextLength: 512, vocabSize },
+    sources: [{ kind: "bytes", name: "made up", bytes: new Uint8Array(values.buffer) }],
+    buffers: [
+      { class: "activation", name: "x", type: "f32", cols },
+      dense("embedding", vocabSize, 0),
+      dense("norm", 1, vocabSize),
+      dense("table", vocabSize, vocabSize + 1),
+    ],
+    ops: [
+      { op: "embed", table: 1, out: 0 },
+      { op: "head", x: 0, weight: 2, eps: 1e-5, table: 3 },
+    ],
+  };
+}
+
+const program = embeddingAndHead();
 let device: Device;
 let executable: Executable;
 let readBytes = 0;
 
 beforeAll(async () => {
   if (backend === null) return;
-  const path = new URL("../../../test/golden/tiny.gguf", import.meta.url).pathname;
-  const files = await openModelFiles(await openPath(path), {});
-  const model = describeModel(files, "tiny");
-  program = await bindModel(model, model.config);
-  await files.close();
   device = await Device.open();
   executable = await new WebGpuBackend(device).load(program, options);
   const create = device.gpu.createCommandEncoder.bind(device.gpu);
@@ -57,14 +81,14 @@ const plain: DrawWant = {
   ...{ counts: new Int32Array(), biases: new Float32Array() },
 };
 
-/** The first row of a text, for so many texts. */
+/** A row for each request, of different tokens. */
 function stepOf(heads: readonly Omit<HeadRequest, "row">[]): Step {
   const n = heads.length;
   return {
-    tokens: new Int32Array(n).fill(3),
-    positions: new Int32Array(n),
-    sequences: Int32Array.from({ length: n }, (_, i) => i),
-    pageTables: Array.from({ length: n }, (_, i) => Int32Array.of(i)),
+    tokens: Int32Array.from({ length: n }, (_, i) => 3 + i),
+    positions: Int32Array.from({ length: n }, (_, i) => i),
+    sequences: new Int32Array(n),
+    pageTables: [Int32Array.of(0)],
     heads: heads.map((head, row) => ({ row, ...head })),
   };
 }
@@ -80,36 +104,41 @@ describe.skipIf(backend === null)("a draw on the device", { timeout: 180_000 }, 
     ["top-k", { topK: 20 }, 0],
     ["top-k, top-p and min-p", { topK: 40, topP: 0.9, minP: 0.02, temperature: 2 }, 0],
     ["the highest of changed logits", { temperature: 0 }, 0],
-  ])("is that of the sampler on the same logits, and seldom left to it: %s", async (_, settings, mostOpen) => {
-    const n = 24;
-    const heads = Array.from({ length: n }, (_, i) => {
-      const isTouched = i % 2 === 1;
-      return {
-        want: {
-          ...{ ...plain, ...settings, seed: 77 * i, choice: i % 3, index: i },
-          ...(isTouched
-            ? {
-                penalties: { repeat: 1.3, frequency: 0.2, presence: 0.1 },
-                counts: Int32Array.of(1, 0, 3, 2, 1),
-                biases: Float32Array.of(0, 2.5, Number.NEGATIVE_INFINITY, -1, 0),
-              }
-            : {}),
-        },
-        ...(isTouched ? { apart: touched } : {}),
-      };
-    });
-    readBytes = 0;
-    const found = (await executable.run(stepOf(heads))).heads;
-    const nOpen = Math.floor(readBytes / (4 * program.vocabSize));
-    const all = (await executable.run(stepOf(heads.map(() => ({ want: { kind: "all" } as const }))))).heads;
-    for (const [row, head] of heads.entries())
-      expect(found[row]).toEqual(answerDraw({ row, ...head }, head.want, all[row]?.logits ?? new Float32Array()));
-    expect(nOpen / n).toBeLessThanOrEqual(mostOpen);
-    expect(new Set(found.map(({ ids }) => ids[0])).size).toBeGreaterThan(settings.temperature === 0 ? 1 : n / 3);
-  });
+  ])(
+    "is that of the sampler on the same logits, and seldom left to it: %s",
+    async (_, settings, mostOpen) => {
+      const n = 12;
+      const heads = Array.from({ length: n }, (_, i) => {
+        const isTouched = i % 2 === 1;
+        return {
+          want: {
+            ...{ ...plain, ...settings, seed: 77 * i, choice: i % 3, index: i },
+            ...(isTouched
+              ? {
+                  penalties: { repeat: 1.3, frequency: 0.2, presence: 0.1 },
+                  counts: Int32Array.of(1, 0, 3, 2, 1),
+                  biases: Float32Array.of(0, 2.5, Number.NEGATIVE_INFINITY, -1, 0),
+                }
+              : {}),
+          },
+          ...(isTouched ? { apart: touched } : {}),
+        };
+      });
+      readBytes = 0;
+      const found = (await executable.run(stepOf(heads))).heads;
+      const nOpen = Math.floor(readBytes / (4 * vocabSize));
+      const all = (await executable.run(stepOf(heads.map(() => ({ want: { kind: "all" } as const }))))).heads;
+      for (const [row, head] of heads.entries())
+        expect(found[row]).toEqual(
+          answerDraw({ row, ...head }, head.want, all[row]?.logits ?? new Float32Array()),
+        );
+      expect(nOpen / n).toBeLessThanOrEqual(mostOpen);
+      expect(new Set(found.map(({ ids }) => ids[0])).size).toBeGreaterThan(n / 2);
+    },
+  );
 
   it("that the device cannot make is made of all logits, and one among none says so", async () => {
-    const words = Math.ceil(program.vocabSize / 32);
+    const words = Math.ceil(vocabSize / 32);
     const wants: Omit<HeadRequest, "row">[] = [
       { want: { ...plain, typicalP: 0.5 } },
       { want: { ...plain, topK: 100 } },
@@ -119,10 +148,10 @@ describe.skipIf(backend === null)("a draw on the device", { timeout: 180_000 }, 
       { want: plain, allow: new Uint32Array(words).fill(0x11111111) },
     ];
     const found = (await executable.run(stepOf(wants))).heads;
-    const [all] = (await executable.run(stepOf([{ want: { kind: "all" } }]))).heads;
+    const all = (await executable.run(stepOf(wants.map(() => ({ want: { kind: "all" } as const }))))).heads;
     for (const [row, request] of wants.entries())
       expect(found[row]).toEqual(
-        answerDraw({ row, ...request }, request.want as DrawWant, all?.logits ?? new Float32Array()),
+        answerDraw({ row, ...request }, request.want as DrawWant, all[row]?.logits ?? new Float32Array()),
       );
     expect(found[4]?.ids[0]).toBe(-1);
     expect((found[5]?.ids[0] ?? 0) % 4).toBe(0);
@@ -176,13 +205,13 @@ describe.skipIf(backend === null)("a text of chained draws", { timeout: 180_000 
     ["greedy with penalties", { temperature: 0, frequencyPenalty: 1, repeatLastN: 12 }],
     ["biases", { repeatPenalty: 1, logitBias: { 5: 3, 9: Number.NEGATIVE_INFINITY } }],
   ])("is that of single ones: %s", async (_, sampling) => {
-    const wanted = [{ maxTokens: 18, seed: 5, ...sampling }];
+    const wanted = [{ maxTokens: 11, seed: 5, ...sampling }];
     const { steps, counting } = counted();
     const chained = await textsOf(counting, wanted);
     expect(chained).toEqual(await textsOf(unchained(), wanted));
-    expect(chained[0]).toHaveLength(18);
-    expect(steps.chained).toBeGreaterThan(9);
-    expect(steps.waits).toBeLessThan(9);
+    expect(chained[0]).toHaveLength(11);
+    expect(steps.chained).toBeGreaterThan(5);
+    expect(steps.waits).toBeLessThan(7);
   });
 
   it("beside a greedy one is that of each alone", async () => {

@@ -26,19 +26,24 @@ import type { DeviceMemory } from "./memory.ts";
 import { type AskedOutput, askedOutput } from "./outputs.ts";
 import { Pass } from "./pass.ts";
 import { type DevicePlan, mostSplitRows } from "./plan.ts";
+import { Readback, sizeOf } from "./readback.ts";
 import { noFailure, StepBuffers } from "./step-buffers.ts";
 import { advanced, blocksOf, snapshot } from "./step-data.ts";
-import { waitFor } from "./waiting.ts";
 
 export interface ReadyHead {
   states: ReadyDispatch;
   logits: readonly ReadyDispatch[];
   best: ReadyDispatch;
   pick: ReadyDispatch;
+  next: ReadyNext;
+  /** Compiled when they are first asked for. */
+  draws(): Promise<ReadyDraws>;
+}
+
+export interface ReadyDraws {
   scores: ReadyDispatch;
   weights: ReadyDispatch;
   next: ReadyNext;
-  drawNext: ReadyNext;
 }
 
 /** Gives tokens to the rows of the next step, which are bound behind `buffers`: they move when they need more room. */
@@ -73,7 +78,7 @@ export class WebGpuExecutable implements Executable {
   readonly #windows: readonly number[];
   readonly #step: StepBuffers;
   readonly #copied: GPUBuffer | null;
-  #readback: GPUBuffer | null = null;
+  readonly #readback: Readback;
   /** For the rows as they lie. */
   readonly #nextGroups = new Map<ReadyNext, { rows: GPUBuffer; group: GPUBindGroup }>();
   /** Resolves when everything asked for so far is done. Never rejects. */
@@ -92,6 +97,7 @@ export class WebGpuExecutable implements Executable {
     this.#windows = [...new Set(rows.flatMap(({ blocks }) => (blocks ? [blocks.window] : [])))];
     this.mostChained = head !== null && program.ops.some(({ op }) => op === "embed") ? mostChained : 1;
     this.#step = new StepBuffers(memory, maxRows);
+    this.#readback = new Readback(memory, program.name);
     const pageBytes = Math.max(0, ...plan.caches.map((cache) => cache.pageBytes));
     this.#copied =
       pageBytes === 0 ? null : memory.storage("copied page", pageBytes, usage.copyDst | usage.copySrc);
@@ -161,6 +167,7 @@ export class WebGpuExecutable implements Executable {
     const outputs: BufferOutput[] = [];
     for (let at = 0; at === 0 || at < step.heads.length; at += most) {
       const requests = this.#plan.head && new HeadRequests(this.#plan.head, step.heads.slice(at, at + most));
+      const draws = await this.#drawsOf(requests);
       const asked = this.#outputs(at === 0 ? step : { ...step, outputs: [] });
       const beforeOutputs = [this.#failureCopy, ...(requests?.copies() ?? [])];
       const copies = [...beforeOutputs, ...asked.flatMap((each) => each.copies)];
@@ -168,8 +175,8 @@ export class WebGpuExecutable implements Executable {
       if (at === 0) this.#write(step);
       requests?.write(this.#device.gpu.queue);
       const nRequests = Math.min(most, step.heads.length - at);
-      this.#submit(step, { requests, nRequests, runsRows: at === 0, copies, to: 0 });
-      const bytes = await this.#read(sizeOf(copies));
+      this.#submit(step, { requests, nRequests, draws, runsRows: at === 0, copies, to: 0 });
+      const bytes = await this.#readback.read(sizeOf(copies));
       if (at === 0) this.#assertFinite(bytes);
       if (requests) heads.push(...(await this.#answers(requests, bytes)));
       let place = sizeOf(beforeOutputs);
@@ -181,6 +188,10 @@ export class WebGpuExecutable implements Executable {
     return { heads, outputs };
   }
 
+  async #drawsOf(requests: HeadRequests | null): Promise<ReadyDraws | null> {
+    return requests?.isDrawn && this.#head !== null ? this.#head.draws() : null;
+  }
+
   /** Reads all logits of draws that the device has left open: they lie there until the next step. */
   async #answers(requests: HeadRequests, bytes: ArrayBuffer): Promise<HeadResult[]> {
     const open = requests.open(bytes, failureBytes);
@@ -189,9 +200,9 @@ export class WebGpuExecutable implements Executable {
       const { gpu } = this.#device;
       const copies = open.map(({ copy }) => copy);
       const encoder = gpu.createCommandEncoder();
-      this.#encodeCopies(encoder, copies, this.#readbackOf(sizeOf(copies)), 0);
+      this.#readback.encode(encoder, copies, { to: 0, total: sizeOf(copies) });
       gpu.queue.submit([encoder.finish()]);
-      const found = await this.#read(sizeOf(copies));
+      const found = await this.#readback.read(sizeOf(copies));
       let at = 0;
       for (const { request, copy } of open) {
         logits.set(request, new Float32Array(found, at, copy.bytes / 4));
@@ -216,17 +227,18 @@ export class WebGpuExecutable implements Executable {
     const requests = new HeadRequests(head, step.heads, true);
     const copies = requests.copies();
     const bytesOfOne = sizeOf(copies);
+    const draws = await this.#drawsOf(requests);
     this.#write(step);
     requests.write(this.#device.gpu.queue);
     for (let i = 0; i < count; i++) {
       this.#submit(i === 0 ? step : { ...advanced(step, i), pageCopies: new Int32Array() }, {
-        ...{ requests, nRequests: step.heads.length, runsRows: true, isFollowed: i + 1 < count },
+        ...{ requests, nRequests: step.heads.length, draws, runsRows: true, isFollowed: i + 1 < count },
         copies: i + 1 < count ? copies : [...copies, this.#failureCopy],
         to: i * bytesOfOne,
         total: count * bytesOfOne + failureBytes,
       });
     }
-    const bytes = await this.#read(count * bytesOfOne + failureBytes);
+    const bytes = await this.#readback.read(count * bytesOfOne + failureBytes);
     if (new Uint32Array(bytes, count * bytesOfOne, 1)[0] !== noFailure) return null;
     const results: StepResult[] = [];
     const failureOf = (row: number) => this.#headNotFinite(row);
@@ -247,6 +259,7 @@ export class WebGpuExecutable implements Executable {
     work: {
       requests: HeadRequests | null;
       nRequests: number;
+      draws: ReadyDraws | null;
       runsRows: boolean;
       isFollowed?: boolean;
       copies: readonly Copy[];
@@ -255,7 +268,7 @@ export class WebGpuExecutable implements Executable {
     },
   ): void {
     const { gpu } = this.#device;
-    const { requests, nRequests, runsRows, copies } = work;
+    const { requests, nRequests, draws, runsRows, copies } = work;
     const nRows = step.tokens.length;
     const nSplits = this.#splitsOf(step);
     this.#step.writeNumbers({ nRows, nRequests, nSplits });
@@ -267,36 +280,21 @@ export class WebGpuExecutable implements Executable {
     if (runsRows) for (const dispatch of this.#rows) pass.dispatch(dispatch, ofRows);
     if (this.#head !== null && requests !== null && nRequests > 0) {
       const extent = { rows: nRequests, blocksOf: null };
-      const { states, logits, best, pick, scores, weights } = this.#head;
+      const { states, logits, best, pick } = this.#head;
       pass.dispatch(states, extent);
       if (requests.hasLogits) for (const shard of logits) pass.dispatch(shard, extent);
       if (requests.isRanked) pass.dispatch(best, extent);
-      if (requests.isDrawn) {
-        pass.dispatch(scores, extent);
-        pass.dispatch(weights, extent);
+      if (draws !== null) {
+        pass.dispatch(draws.scores, extent);
+        pass.dispatch(draws.weights, extent);
       }
       if (requests.hasPicks) pass.dispatch(pick, extent);
     }
-    if (this.#head !== null && requests?.isDrawn) {
-      this.#takeTokens(computing, this.#head.drawNext, nRequests);
-    } else if (this.#head !== null && work.isFollowed) this.#takeTokens(computing, this.#head.next, nRequests);
+    if (draws !== null) this.#takeTokens(computing, draws.next, nRequests);
+    else if (this.#head !== null && work.isFollowed) this.#takeTokens(computing, this.#head.next, nRequests);
     computing.end();
-    const readback = this.#readbackOf(work.total ?? sizeOf(copies));
-    this.#encodeCopies(encoder, copies, readback, work.to);
+    this.#readback.encode(encoder, copies, { to: work.to, total: work.total ?? sizeOf(copies) });
     gpu.queue.submit([encoder.finish()]);
-  }
-
-  #encodeCopies(
-    encoder: GPUCommandEncoder,
-    copies: readonly Copy[],
-    readback: GPUBuffer,
-    begin: number,
-  ): void {
-    let to = begin;
-    for (const { buffer, from, bytes } of copies) {
-      encoder.copyBufferToBuffer(buffer, from, readback, to, bytes);
-      to += bytes;
-    }
   }
 
   /** What was ranked first, or drawn, becomes the tokens of their rows. */
@@ -344,24 +342,6 @@ export class WebGpuExecutable implements Executable {
     });
   }
 
-  async #read(size: number): Promise<ArrayBuffer> {
-    const { gpu } = this.#device;
-    const readback = this.#readbackOf(size);
-    try {
-      await waitFor(gpu, readback.mapAsync(1, 0, size));
-    } catch (cause) {
-      // What the device reported says more.
-      await this.#device.settled();
-      this.#device.assertWell();
-      const text = `webgpu: ${this.program.name}: the results of a step cannot be read`;
-      throw new BitNetError("BACKEND_FAILED", text, { cause });
-    }
-    const bytes = readback.getMappedRange(0, size).slice(0);
-    readback.unmap();
-    this.#device.assertWell();
-    return bytes;
-  }
-
   /** Pairs of pages in order, by way of a page of its own: a buffer is not copied into itself. */
   #copyPages(encoder: GPUCommandEncoder, pairs: Int32Array): void {
     for (let i = 0; i < pairs.length && this.#copied !== null; i += 2) {
@@ -372,18 +352,6 @@ export class WebGpuExecutable implements Executable {
         }
       }
     }
-  }
-
-  #readbackOf(bytes: number): GPUBuffer {
-    if (this.#readback === null || this.#readback.size < bytes) {
-      this.#readback?.destroy();
-      this.#readback = this.#memory.buffer(
-        "readback",
-        Math.ceil(bytes / 1024) * 1024,
-        usage.mapRead | usage.copyDst,
-      );
-    }
-    return this.#readback;
   }
 
   #assertFinite(bytes: ArrayBuffer): void {
@@ -404,8 +372,4 @@ export class WebGpuExecutable implements Executable {
     if (this.#disposal !== undefined)
       throw new BitNetError("DISPOSED", `webgpu: ${this.program.name} was disposed; load it again`);
   }
-}
-
-function sizeOf(copies: readonly Copy[]): number {
-  return copies.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -46,8 +46,7 @@ export class HeadRequests {
     const picks: number[] = [];
     let nTouched = 0;
     this.#drawn = requests.map((request) => {
-      const drawn =
-        isAllDrawn && givesToken(request) ? greedyDraw(request) : drawOf(request, vocabSize);
+      const drawn = isAllDrawn && givesToken(request) ? greedyDraw(request) : drawOf(request, vocabSize);
       if (drawn === null || nStretches > mostStretches) return null;
       nTouched += drawn.touched.length;
       return nTouched <= mostTouched ? drawn : null;
@@ -81,7 +80,9 @@ export class HeadRequests {
     return this.#requests.reduce((least, request, i) => {
       if (this.#ways[i] === "best" && givesToken(request)) return least;
       if (this.#ways[i] !== "drawn") return 1;
-      return request.want.kind === "draw" ? Math.min(least, 1 + (this.#drawn[i]?.leaving.length ?? 0)) : least;
+      return request.want.kind === "draw"
+        ? Math.min(least, 1 + (this.#drawn[i]?.leaving.length ?? 0))
+        : least;
     }, most);
   }
 
@@ -126,7 +127,8 @@ export class HeadRequests {
     let place = at;
     return this.copies().flatMap((copy, i) => {
       place += copy.bytes;
-      if (this.#ways[i] !== "drawn" || new Uint32Array(bytes, place - copy.bytes, 1)[0] !== leftOpen) return [];
+      if (this.#ways[i] !== "drawn" || new Uint32Array(bytes, place - copy.bytes, 1)[0] !== leftOpen)
+        return [];
       return [{ request: i, copy: { buffer: logits, from: 4 * vocabSize * i, bytes: 4 * vocabSize } }];
     });
   }
@@ -150,7 +152,10 @@ export class HeadRequests {
       ? new Float32Array(bytes, places.at(-1), this.#picks.length / 2)
       : new Float32Array();
     let nPicked = 0;
-    const nextPicked = (n: number) => picked.slice(nPicked, (nPicked += n));
+    const nextPicked = (n: number) => {
+      nPicked += n;
+      return picked.slice(nPicked - n, nPicked);
+    };
     return this.#requests.map((request, i) => {
       const { row, apart = new Int32Array() } = request;
       const words = (copies[i]?.bytes ?? 0) / 4;
@@ -160,7 +165,12 @@ export class HeadRequests {
         const id = new Uint32Array(bytes, from, 1)[0] ?? leftOpen;
         if (id === notFinite) throw failureOf(row);
         if (id === leftOpen) return answer(request, logits.get(i) ?? new Float32Array());
-        return { row, ids: Int32Array.of(id), logits: new Float32Array(bytes, from + 4, 1).slice(), apartLogits };
+        return {
+          row,
+          ids: Int32Array.of(id),
+          logits: new Float32Array(bytes, from + 4, 1).slice(),
+          apartLogits,
+        };
       }
       if (this.#ways[i] === "best") {
         const ranking = merge(

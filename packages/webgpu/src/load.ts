@@ -15,7 +15,7 @@ import {
 import { type Device, usage } from "./device.ts";
 import { makeReady } from "./dispatch.ts";
 import type { DrawPlan } from "./draw-plan.ts";
-import { type ReadyHead, WebGpuExecutable } from "./executable.ts";
+import { type ReadyDraws, type ReadyHead, WebGpuExecutable } from "./executable.ts";
 import type { HeadPlan } from "./head-plan.ts";
 import { DeviceMemory, upload, WeightReader } from "./memory.ts";
 import { type DevicePlan, planDispatches } from "./plan.ts";
@@ -57,24 +57,39 @@ export async function loadExecutable(
 async function readyHead(memory: DeviceMemory, plan: HeadPlan): Promise<ReadyHead> {
   const { dispatches, next, draw, most } = plan;
   const { states, logits, best, pick } = dispatches;
-  const { scores, weights } = draw.dispatches;
-  const [readyStates, readyBest, readyPick, readyScores, readyWeights, ...shards] = await makeReady(
+  const [readyStates, readyBest, readyPick, ...shards] = await makeReady(
     memory,
-    [states, best, pick, scores, weights, ...logits],
+    [states, best, pick, ...logits],
     most,
   );
-  if (!readyStates || !readyBest || !readyPick || !readyScores || !readyWeights)
+  if (readyStates === undefined || readyBest === undefined || readyPick === undefined)
     throw new BitNetError("INTERNAL", "webgpu: the head is not ready");
+  let draws: Promise<ReadyDraws> | undefined;
+  const readyOnce = () => {
+    draws ??= readyDraws(memory, draw);
+    return draws;
+  };
+  // Before the first prompt has been read; but where compiling takes the processor from everything else, only once a token is drawn.
+  if (!memory.device.report.isFallback) void readyOnce().catch(() => {});
   return {
     states: readyStates,
     logits: shards,
     best: readyBest,
     pick: readyPick,
-    scores: readyScores,
-    weights: readyWeights,
-    next: await readyNext(memory, { ...next, params: Uint32Array.of(next.nStretches), buffers: [plan.best, plan.asked] }),
-    drawNext: await readyNext(memory, draw.next),
+    next: await readyNext(memory, {
+      kernel: next.kernel,
+      params: Uint32Array.of(next.nStretches),
+      buffers: [plan.best, plan.asked],
+    }),
+    draws: readyOnce,
   };
+}
+
+async function readyDraws(memory: DeviceMemory, { dispatches, next, most }: DrawPlan): Promise<ReadyDraws> {
+  const [scores, weights] = await makeReady(memory, [dispatches.scores, dispatches.weights], most);
+  if (scores === undefined || weights === undefined)
+    throw new BitNetError("INTERNAL", "webgpu: draws are not ready");
+  return { scores, weights, next: await readyNext(memory, next) };
 }
 
 /** What gives tokens to the rows of the next step, which are bound behind its buffers. */

@@ -305,7 +305,11 @@ class Planner {
     const one = { least: 1, tile: 1, x: nHeads };
     const given = [this.#f32(q), keys, values];
     const to = this.#f32(out);
-    const whole = { variants: [{ ...one, kernel: attention(kvType, headDim) }], params, operands: [...given, to] };
+    const whole = {
+      variants: [{ ...one, kernel: attention(kvType, headDim) }],
+      params,
+      operands: [...given, to],
+    };
     if (this.#splits === null) {
       this.#push(whole);
       return;

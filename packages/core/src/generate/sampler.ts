@@ -233,7 +233,8 @@ export class Sampler {
     const { temperature, topK, topP, minP, typicalP, xtcThreshold, seed, choice } = this.#settings;
     const noise = { seed, choice, index };
     const filters = { topK, topP, minP, typicalP, xtcThreshold: this.#isXtc ? xtcThreshold : null };
-    if (this.#asked === "all") return drawFromAll(this.#changed(result.logits), { temperature, ...filters }, noise);
+    if (this.#asked === "all")
+      return drawFromAll(this.#changed(result.logits), { temperature, ...filters }, noise);
     const candidates = this.#candidates(result);
     const kept = topK > 0 ? beginningOf(candidates, topK) : candidates;
     return drawFromRanking(kept, { temperature, ...filters }, noise);

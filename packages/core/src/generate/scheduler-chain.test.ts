@@ -146,7 +146,10 @@ describe("foreseen tokens", () => {
 
   test("of greedy requests beside drawn ones are those of each alone", async () => {
     const { fake, scheduler } = setUp({ nPages: 16 });
-    const wanted = [{ ...greedy, maxTokens: 30 }, { seed: 3, maxTokens: 30 }];
+    const wanted = [
+      { ...greedy, maxTokens: 30 },
+      { seed: 3, maxTokens: 30 },
+    ];
     const results = await Promise.all(wanted.map((options) => scheduler.generate(prompt, options).result));
     for (const [i, { ids }] of results.entries()) expect([...ids]).toEqual(alone(wanted[i] ?? {}));
     expect(fake.chains[0]).toBe(8);

@@ -87,9 +87,9 @@ export function bitLinear(tile: 1 | 4, variant: BitLinearVariant): Kernel {
   const type = isGrouped ? "f32" : "i32";
   const [lanes, nRows] = isGrouped ? [8, 1] : [16, 2];
   const sums = nRows * tile;
-  const perRow = (text: (j: number) => string) => Array.from({ length: nRows }, (_, j) => text(j)).join("\n    ");
-  const product = (j: number) =>
-    [0, 1, 2, 3].map((f) => `products(w${j}_${f}, a${f})`).join(" + ");
+  const perRow = (text: (j: number) => string) =>
+    Array.from({ length: nRows }, (_, j) => text(j)).join("\n    ");
+  const product = (j: number) => [0, 1, 2, 3].map((f) => `products(w${j}_${f}, a${f})`).join(" + ");
   return kernel(`bitLinear ${tile} ${bitLinearName(variant)}`, {
     params: bitLinearParams,
     buffers: bitLinearBuffers,

@@ -8,7 +8,7 @@ import { askedWords } from "./head.ts";
 import { keyFunctions, perThread, rankKeys } from "./head-best.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import { gumbelFunction } from "./noise.ts";
-import { firstOfFunction, mostOfFunction, sumOfFunction } from "./reductions.ts";
+import { firstOfFunction, mostOfFunction, sumOf4Function } from "./reductions.ts";
 
 /** Tokens with the highest scores that are looked at where top-k does not say how many there are. */
 export const nCandidates = 8;
@@ -202,7 +202,7 @@ export const drawWeights = (threads: number): Kernel =>
       ["write", "weighed: f32"],
     ],
     threads,
-    declarations: `${firstOfFunction}${mostOfFunction}${sumOfFunction}${keyFunctions}${expFunction}${bounds}
+    declarations: `${firstOfFunction}${mostOfFunction}${sumOf4Function}${keyFunctions}${expFunction}${bounds}
 var<workgroup> items: array<vec2<u32>, ${nCandidates}>;
 var<workgroup> stands: array<f32, ${nCandidates}>;`,
     body: `
@@ -228,16 +228,12 @@ ${loadPeaks}${loadItems}${loadBounds}
     }
   }
   let at = (group.y * params.nStretches + group.x) * ${weighedWords}u;
-  let whole = sumOf(total, t, threads);
-  if (t == 0u) { weighed[at] = whole; }
-  for (var j = 0u; j < n; j++) {
-    let low = sumOf(sure[j], t, threads);
-    let high = sumOf(perhaps[j], t, threads);
-    if (t == 0u) {
-      weighed[at + 1u + 2u * j] = low;
-      weighed[at + 2u + 2u * j] = high;
-    }
-  }`,
+  for (var j = 0u; j < n; j += 2u) {
+    let both = sumOf4(vec4(sure[j], perhaps[j], sure[j + 1u], perhaps[j + 1u]), t);
+    if (t == 0u) { for (var i = 0u; i < 4u; i++) { weighed[at + 1u + 2u * j + i] = both[i]; } }
+  }
+  let whole = sumOf4(vec4(total), t);
+  if (t == 0u) { weighed[at] = whole.x; }`,
   });
 
 /** A workgroup for each request. The token becomes that of its row, one position on; the window of the penalties moves on by one. */
