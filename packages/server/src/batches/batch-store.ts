@@ -4,10 +4,10 @@
  * How a batch ends is decided once: whoever is first says with which journals, and others, who may have gone on in copies, follow.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isOlder, isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
-import type { BatchRecord } from "./batch-record.ts";
+import { type BatchRecord, isEnded } from "./batch-record.ts";
 
 const journalKinds = ["output", "error"] as const;
 type JournalKind = (typeof journalKinds)[number];
@@ -19,6 +19,13 @@ export interface BatchEnd {
   readonly record: BatchRecord;
   /** Names of what its files will be made of, beside the record; null: there is no such file. */
   readonly journals: Readonly<Record<JournalKind, string | null>>;
+}
+
+/** What stands under an idempotency key. */
+interface Claim {
+  readonly id: string;
+  /** Hash of it. */
+  readonly request: string;
 }
 
 /** A marker is made just before its record; without one after so long, that never happened. */
@@ -54,14 +61,16 @@ export class BatchStore {
     return newRecordId("batch_", this.#now());
   }
 
-  /** @param input The file it is made of, which may be deleted afterwards. @throws ENOENT when it has been before: then nothing is left. */
-  async create(record: BatchRecord, input: string): Promise<void> {
+  /**
+   * @param input The file it is made of, which may be deleted afterwards. @throws ENOENT when it has been before: then nothing is left.
+   * @returns The batch, or that which another request has made under this id meanwhile.
+   */
+  async create(record: BatchRecord, input: string): Promise<BatchRecord> {
     await mkdir(this.#records.pathOf(record.tenant, ""), { recursive: true, mode: 0o700 });
-    await link(input, this.inputPath(record)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
+    await isLinked(input, this.inputPath(record));
     await writeFile(join(this.#active, record.id), JSON.stringify(record.tenant), { mode: 0o600 });
-    await this.#records.create(record);
+    if (await this.#records.create(record)) return record;
+    return (await this.find(record.tenant, record.id)) ?? record;
   }
 
   async find(tenant: string, id: string): Promise<BatchRecord | null> {
@@ -148,8 +157,12 @@ export class BatchStore {
     return found;
   }
 
-  async requestCancel(record: BatchRecord): Promise<void> {
+  /** @returns The batch as it is now: it may have ended meanwhile, and then nothing is left of the wish. */
+  async requestCancel(record: BatchRecord): Promise<BatchRecord> {
     await writeFile(this.#cancelPath(record), "", { mode: 0o600 });
+    const now = (await this.find(record.tenant, record.id)) ?? record;
+    if (isEnded(now)) await this.settle(now);
+    return now;
   }
 
   async isCancelRequested(record: BatchRecord): Promise<boolean> {
@@ -174,20 +187,29 @@ export class BatchStore {
   async claim(tenant: string, key: string, wanted: { id: string; request: string }) {
     const hash = (text: string) => createHash("sha256").update(text).digest("hex");
     const path = join(this.#claims, `${tenantFolder(tenant)}-${hash(key)}`);
-    const own = { id: wanted.id, request: hash(wanted.request) };
-    if (await isOlder(path, claimMs)) await rm(path, { force: true });
+    const own: Claim = { id: wanted.id, request: hash(wanted.request) };
     const part = `${path}.${wanted.id}`;
-    await writeFile(part, JSON.stringify(own), { mode: 0o600 });
+    await writeDurably(part, JSON.stringify(own));
     try {
-      await link(part, path);
-      return { id: own.id, isSame: true };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      const earlier = JSON.parse(await readFile(path, "utf8")) as typeof own;
-      return { id: earlier.id, isSame: earlier.request === own.request };
+      for (;;) {
+        if (await isLinked(part, path)) return { id: own.id, isSame: true };
+        const earlier = await readClaim(path);
+        if (earlier !== null && !(await isOlder(path, claimMs)))
+          return { id: earlier.id, isSame: earlier.request === own.request };
+        await this.#removeClaim(path, earlier);
+      }
     } finally {
       await rm(part, { force: true });
     }
+  }
+
+  /** Removes the claim that was found, but not one that somebody has made in its place meanwhile. */
+  async #removeClaim(path: string, found: Claim | null): Promise<void> {
+    const aside = `${path}.${randomBytes(6).toString("hex")}`;
+    if (!(await isMoved(path, aside))) return;
+    const moved = await readClaim(aside);
+    if (moved?.id !== found?.id) await isLinked(aside, path);
+    await rm(aside, { force: true });
   }
 
   /** Removes claims that have run out, and what a server that was cut off has left of batches that have ended since. */
@@ -202,7 +224,8 @@ export class BatchStore {
         const [, id = ""] = /^(\w+)\.(output|error|input|cancel)/.exec(name) ?? [];
         if (!isRecordId(id) || active.has(id)) continue;
         const path = join(folder, name);
-        if (await isOlder(path, orphanMs)) await rm(path, { force: true });
+        // By when it got this name: the input of a batch that is just being made may have been uploaded long ago.
+        if (await isOlder(path, orphanMs, "ctimeMs")) await rm(path, { force: true });
       }
     await this.#records.sweep(orphanMs);
   }
@@ -226,5 +249,50 @@ async function readMarker(path: string): Promise<string | null> {
     return typeof tenant === "string" ? tenant : null;
   } catch {
     return null;
+  }
+}
+
+/** Null for a claim that is gone, or that a loss of power has left empty. */
+async function readClaim(path: string): Promise<Claim | null> {
+  try {
+    const { id, request } = JSON.parse(await readFile(path, "utf8")) as Partial<Claim>;
+    return typeof id === "string" && typeof request === "string" ? { id, request } : null;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return null;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+/** What gets its name afterwards has its content, whatever happens to the machine. */
+async function writeDurably(path: string, text: string): Promise<void> {
+  const handle = await open(path, "w", 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** @returns false where there is such a name already. */
+async function isLinked(path: string, name: string): Promise<boolean> {
+  try {
+    await link(path, name);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** @returns false for what is gone. */
+async function isMoved(from: string, to: string): Promise<boolean> {
+  try {
+    await rename(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    throw error;
   }
 }

@@ -65,8 +65,15 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
     }
   }
 
-  async remove(tenant: string, id: string): Promise<void> {
-    await rm(this.#pathOfRecord(tenant, id), { force: true });
+  /** @returns false when there was none. */
+  async remove(tenant: string, id: string): Promise<boolean> {
+    try {
+      await rm(this.#pathOfRecord(tenant, id));
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+      throw error;
+    }
   }
 
   /** Oldest first. */
@@ -133,8 +140,15 @@ async function readJson(path: string): Promise<object | null> {
   }
 }
 
-/** By the clock of the disk; what is not there is not old. */
-export async function isOlder(path: string, ms: number): Promise<boolean> {
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
-  return Date.now() - mtimeMs > ms;
+/**
+ * By the clock of the disk; what is not there is not old.
+ * @param time Of what: when it was written, or when anything of it changed last, its name included.
+ */
+export async function isOlder(
+  path: string,
+  ms: number,
+  time: "mtimeMs" | "ctimeMs" = "mtimeMs",
+): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  return found !== null && Date.now() - found[time] > ms;
 }
