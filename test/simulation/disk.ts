@@ -111,10 +111,14 @@ export class SimulatedDisk {
       inode.ctimeMs = this.#clock.now;
       this.#files.set(to, inode);
     },
-    rm: async (path: string, { force = false } = {}) => {
+    rm: async (path: string) => {
       const owner = this.#owner;
       if (running.getStore() !== undefined) await this.#pass(owner);
-      if (!this.#files.delete(path) && !force) throw failure("ENOENT", `no such file: ${path}`);
+      this.#files.delete(path);
+    },
+    unlink: async (path: string) => {
+      await this.#pass(this.#owner);
+      if (!this.#files.delete(path)) throw failure("ENOENT", `no such file: ${path}`);
     },
     mkdir: async () => {},
     readdir: async (path: string) => {

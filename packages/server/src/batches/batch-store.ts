@@ -4,7 +4,7 @@
  * How a batch ends is decided once: whoever is first says with which journals, and others, who may have gone on in copies, follow.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isOlder, isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
 import { type BatchRecord, isEnded } from "./batch-record.ts";
@@ -31,6 +31,7 @@ interface Claim {
 /** A marker is made just before its record; without one after so long, that never happened. */
 const orphanMs = 60_000;
 const claimMs = 24 * 3600 * 1000;
+const guardMs = 10_000;
 
 export class BatchStore {
   readonly #records: Records<BatchRecord>;
@@ -194,29 +195,42 @@ export class BatchStore {
       for (;;) {
         if (await isLinked(part, path)) return { id: own.id, isSame: true };
         const earlier = await readClaim(path);
-        if (earlier !== null && !(await isOlder(path, claimMs)))
-          return { id: earlier.id, isSame: earlier.request === own.request };
-        await this.#removeClaim(path, earlier);
+        if (earlier === "gone") continue;
+        if (earlier !== null) return { id: earlier.id, isSame: earlier.request === own.request };
+        await this.#removeVoid(path);
       }
     } finally {
       await rm(part, { force: true });
     }
   }
 
-  /** Removes the claim that was found, but not one that somebody has made in its place meanwhile. */
-  async #removeClaim(path: string, found: Claim | null): Promise<void> {
-    const aside = `${path}.${randomBytes(6).toString("hex")}`;
-    if (!(await isMoved(path, aside))) return;
-    const moved = await readClaim(aside);
-    if (moved?.id !== found?.id) await isLinked(aside, path);
-    await rm(aside, { force: true });
+  /** Removes a claim that is void, one who finds it at a time: otherwise one could remove what another has put in its place. */
+  async #removeVoid(path: string): Promise<void> {
+    const guard = `${path}.void`;
+    const handle = await open(guard, "wx", 0o600).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+    if (handle === undefined) {
+      // Whoever made it was cut off.
+      if (await isOlder(guard, guardMs)) await rm(guard, { force: true });
+      return;
+    }
+    try {
+      await handle.close();
+      if ((await readClaim(path)) === null) await rm(path, { force: true });
+    } finally {
+      await rm(guard, { force: true });
+    }
   }
 
   /** Removes claims that have run out, and what a server that was cut off has left of batches that have ended since. */
   async sweep(): Promise<void> {
     for (const name of await readdir(this.#claims)) {
       const path = join(this.#claims, name);
-      if (await isOlder(path, claimMs)) await rm(path, { force: true });
+      if (!(await isOlder(path, claimMs))) continue;
+      // What has an ending belongs to nobody any more.
+      if (name.includes(".")) await rm(path, { force: true });
+      else await this.#removeVoid(path);
     }
     const active = new Set((await readdir(this.#active)).filter(isRecordId));
     for (const folder of await this.#records.folders())
@@ -252,15 +266,22 @@ async function readMarker(path: string): Promise<string | null> {
   }
 }
 
-/** Null for a claim that is gone, or that a loss of power has left empty. */
-async function readClaim(path: string): Promise<Claim | null> {
+/** Null for one that is void: it has run out, or a loss of power has left it empty. */
+async function readClaim(path: string): Promise<Claim | null | "gone"> {
+  const handle = await open(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+  if (handle === undefined) return "gone";
   try {
-    const { id, request } = JSON.parse(await readFile(path, "utf8")) as Partial<Claim>;
-    return typeof id === "string" && typeof request === "string" ? { id, request } : null;
+    const { mtimeMs } = await handle.stat();
+    const { id, request } = JSON.parse(await handle.readFile("utf8")) as Partial<Claim>;
+    const isWhole = typeof id === "string" && typeof request === "string";
+    return isWhole && Date.now() - mtimeMs <= claimMs ? { id, request } : null;
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError) return null;
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
+  } finally {
+    await handle.close();
   }
 }
 
@@ -282,17 +303,6 @@ async function isLinked(path: string, name: string): Promise<boolean> {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
-  }
-}
-
-/** @returns false for what is gone. */
-async function isMoved(from: string, to: string): Promise<boolean> {
-  try {
-    await rename(from, to);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
     throw error;
   }
 }

@@ -3,7 +3,7 @@
  * servers on the same folder, see it whole. Their ids sort by the time they were made. Knows nothing of what is in them.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 
 let lastStamp = 0;
@@ -68,7 +68,8 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   /** @returns false when there was none. */
   async remove(tenant: string, id: string): Promise<boolean> {
     try {
-      await rm(this.#pathOfRecord(tenant, id));
+      // Of several at a time, one.
+      await unlink(this.#pathOfRecord(tenant, id));
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
