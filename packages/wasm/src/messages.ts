@@ -1,5 +1,5 @@
 /** What goes between the thread that uses the backend and its workers. Every request but the last two is answered, in order. */
-import type { EncodedProgram, EngineFailure, EngineNumbers } from "@bitnet.ts/core";
+import type { EncodedProgram, EngineFailure } from "@bitnet.ts/core";
 import type { PagesWanted } from "./engine.ts";
 
 /** A part of a local file, read by the worker itself. */
@@ -62,8 +62,9 @@ export interface Answers {
   create: EngineFailure | null;
   /** False: nothing reads this source. */
   fill: EngineFailure | boolean;
-  finish: { failure: EngineFailure | null; numbers: EngineNumbers };
-  run: { outcome: ArrayBuffer | EngineFailure; numbers: EngineNumbers };
+  /** `numbers`: the words of EngineNumbers. */
+  finish: { failure: EngineFailure | null; numbers: ArrayBuffer };
+  run: { outcome: ArrayBuffer | EngineFailure; numbers: ArrayBuffer };
   destroy: { liveBytes: number; memoryBytes: number };
   prepareHelpers: null;
   share: Shared;

@@ -46,7 +46,11 @@ inline v128_t fourRows(const uint8_t* a, const uint8_t* b, const uint8_t* c, con
     // One half of each block after the other: with both at once some engines run out of registers.
 #pragma clang loop unroll(disable)
     for (int half = 0; half < 32; half += 16) addHalves<0>(a + half, b + half, c + half, d + half, x + half, span, sums);
-    a += 32 * span, b += 32 * span, c += 32 * span, d += 32 * span, x += 128 * span;
+    a += 32 * span;
+    b += 32 * span;
+    c += 32 * span;
+    d += 32 * span;
+    x += 128 * span;
     for (int r = 0; r < 4; r++) totals[r] = wasm_i32x4_add(totals[r], sums[r].flush());
   }
   return sumLanes(totals[0], totals[1], totals[2], totals[3]);
