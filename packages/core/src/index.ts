@@ -74,6 +74,7 @@ export {
 } from "./formats/tensor.ts";
 export { openUrl, type UrlOptions } from "./formats/url-source.ts";
 export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
+export { answerDraw } from "./generate/draw-here.ts";
 export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";

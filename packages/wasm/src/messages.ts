@@ -24,15 +24,24 @@ export type Request =
   | { kind: "finish" }
   | { kind: "run"; words: Int32Array }
   | { kind: "destroy" }
-  /** Room for the stacks of helpers, and the memory to share with them. */
-  | { kind: "prepareHelpers"; n: number }
+  /** Room for the stacks of helpers; each is told through its port where it is, and the memory to share. */
+  | { kind: "prepareHelpers"; ports: MessagePort[] }
   /** They have arrived. */
   | { kind: "setHelpers"; n: number };
 
 export type Command =
   | { kind: "releasePages"; pages: Int32Array }
   /** To a worker that is to be a helper: never answered but by `ready`, after which it belongs to the pool. */
-  | { kind: "help"; module: WebAssembly.Module; memory: WebAssembly.Memory; index: number; stackTop: number };
+  | { kind: "help"; module: WebAssembly.Module; index: number; port: MessagePort };
+
+/**
+ * What a helper works with. It goes from worker to worker: whoever asked for them would keep the whole memory until its own garbage is next collected,
+ * long after they have ended.
+ */
+export interface Shared {
+  memory: WebAssembly.Memory;
+  stackTop: number;
+}
 
 export interface Proofs {
   /** Bits: dot i32, dot i16, madd. */
@@ -55,7 +64,7 @@ export interface Answers {
   finish: { failure: EngineFailure | null; numbers: ArrayBuffer };
   run: { outcome: ArrayBuffer | EngineFailure; numbers: ArrayBuffer };
   destroy: { liveBytes: number; memoryBytes: number };
-  prepareHelpers: { memory: WebAssembly.Memory; stackTops: number[] };
+  prepareHelpers: null;
   setHelpers: null;
 }
 
