@@ -67,7 +67,7 @@ void testCase(const Kernels& kernels, const Case& made, Report& report) {
   int8_t* high = digits.data();
   int8_t* low = high + screen.stride();
   int32_t sums[2], dots[2];
-  ScreenedRow row;
+  ScreenFactors row;
   report.check(screen.split(made.x.data(), high, low, sums, row), kernels.isa, made.name);
   const int stride = static_cast<int>(screen.stride());
   kernels.screenDots({screen.row(0), screen.stride(), 1, stride}, {high, screen.stride(), 2, stride}, sums, {dots, 1, 2, 1});
