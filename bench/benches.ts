@@ -47,6 +47,12 @@ export const benches: readonly BenchEntry[] = [
     sampler: "greedy",
   },
   { name: "load", question: "How long is it from opening the file to the first token?", sampler: "greedy" },
+  {
+    name: "convert",
+    question:
+      "How fast does a folder of masters become a GGUF file, beside copying it, and in how much memory?",
+    sampler: null,
+  },
   { name: "memory", question: "What memory does a model take, empty and in use?", sampler: "greedy" },
   {
     name: "scaling",
