@@ -16,7 +16,7 @@ export const anyNode: Readonly<Record<string, readonly string[]>> = {
     "packages/native/src/joined.slow.test.ts",
     "packages/native/src/screened-head.slow.test.ts",
     "packages/webgpu/src/conformance.slow.test.ts",
-    "packages/webgpu/src/work.test.ts",
+    "packages/webgpu/src/work.slow.test.ts",
     "test/webgpu-families.test.ts",
   ],
   browsers: [
@@ -44,7 +44,7 @@ export const anyNode: Readonly<Record<string, readonly string[]>> = {
     "packages/core/src/backend/conformance/tolerance.test.ts",
     "packages/core/src/generate/sampler-draw.test.ts",
     "packages/train/src/graph/executor.test.ts",
-    "packages/train/src/graph/straight-through.test.ts",
+    "packages/train/src/graph/straight-through.slow.test.ts",
     "test/convert-readers.test.ts",
     "test/lora-fact.slow.test.ts",
     "test/simulation.slow.test.ts",
