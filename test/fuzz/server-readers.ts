@@ -248,7 +248,8 @@ export const serverReaders: readonly FuzzedReader[] = [
     {
       file: "lock",
       rounds: 100,
-      sources: [JSON.stringify({ pid: process.ppid, host: hostname() })],
+      // Of one that lives, and of one that cannot.
+      sources: [process.ppid, 2 ** 31 - 1].map((pid) => JSON.stringify({ pid, host: hostname() })),
       other: (source, random) => (random() % 3 === 0 ? source : otherJson(source, random)),
     },
     async (path) => (await openDataFolder(join(path, ".."), false)).close(),

@@ -53,13 +53,15 @@ export function option(flags: string, description: string, variable?: string): O
   return made.env(`BITNET_${name}`);
 }
 
+type Activations = NonNullable<BitNetLoadOptions["activations"]>;
+
 export interface ModelFlags {
   model?: string;
   threads?: number;
   ctxSize?: number;
   kv: KvType;
   screening: "on" | "off";
-  activations: "int8" | "f32";
+  activations: Activations;
   backend?: BackendName;
   isa?: Isa;
   i2sLayout: I2sLayout;
@@ -112,8 +114,12 @@ export function addModelOptions(
         .default("on"),
     )
     .addOption(
-      option("--activations <type>", "f32: leave them unrounded, with --backend reference only, to compare")
-        .choices(["int8", "f32"])
+      option(
+        "--activations <type>",
+        "int8: rounded as the file tells; int8-token, int8-groups: for a whole token, or for each 128 columns, whatever it tells; " +
+          "f32: not rounded, with --backend reference only, to compare",
+      )
+        .choices(["int8", "int8-token", "int8-groups", "f32"] satisfies Activations[])
         .default("int8"),
     )
     .addOption(
@@ -162,7 +168,7 @@ export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
     ...(flags.backend === undefined ? {} : { backend: flags.backend }),
     ...(flags.isa === undefined ? {} : { isa: flags.isa }),
     ...(flags.screening === "off" ? { screening: false } : {}),
-    ...(flags.activations === "f32" ? { activations: "f32" } : {}),
+    ...(flags.activations === "int8" ? {} : { activations: flags.activations }),
     ...(flags.adapter === undefined ? {} : adapterOptions(flags.adapter)),
   };
 }

@@ -1,6 +1,6 @@
 /** Runs tasks on a model, item by item, and keeps what is done, so that a run that was stopped goes on where it stood. */
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { throwIfAborted } from "@bitnet.ts/core";
 import type { EvalModel } from "./models/eval-model.ts";
 import { judgeChoices, passAtK, type Score, scoreOf } from "./scores.ts";
@@ -147,7 +147,10 @@ class ItemStore {
       return isItemResult(result) ? [result] : [];
     });
     for (const result of results) this.#known.set(result.id, result);
-    writeFileSync(path, [{ key }, ...results].map((line) => `${JSON.stringify(line)}\n`).join(""));
+    // Beside it first: whoever is killed here keeps what is done.
+    const part = `${path}.${process.pid}.part`;
+    writeFileSync(part, [{ key }, ...results].map((line) => `${JSON.stringify(line)}\n`).join(""));
+    renameSync(part, path);
   }
 
   find(id: string): ItemResult | undefined {

@@ -1,6 +1,6 @@
 /** The files of clients: content beside a record of it, by tenant. Uploads are spooled to disk first and moved when they are whole. */
-import { createReadStream, type ReadStream } from "node:fs";
-import { link, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import type { ReadStream } from "node:fs";
+import { link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isObject } from "../fields.ts";
 import { newRecordId, Records } from "../store/records.ts";
@@ -99,8 +99,8 @@ export class FileStore {
       if (code === "ENOENT") return;
       if (code !== "EEXIST") throw error;
     }
-    const { size } = await stat(this.contentPath(record.tenant, record.id));
-    await this.register({ ...record, bytes: size });
+    const found = await stat(this.contentPath(record.tenant, record.id)).catch(nullIfGone);
+    if (found !== null) await this.register({ ...record, bytes: found.size });
   }
 
   /** Lets clients see a file whose content is in its place. */
@@ -113,14 +113,18 @@ export class FileStore {
     return record === null || this.#isExpired(record) ? null : record;
   }
 
-  read(record: FileRecord): ReadStream {
-    return createReadStream(this.contentPath(record.tenant, record.id));
+  /** Opened: whoever deletes it from now on does not take it away from its reader. Null when it has been deleted. */
+  async read(record: FileRecord): Promise<ReadStream | null> {
+    const handle = await open(this.contentPath(record.tenant, record.id)).catch(nullIfGone);
+    return handle === null ? null : handle.createReadStream();
   }
 
-  async remove(record: FileRecord): Promise<void> {
-    await this.#records.remove(record.tenant, record.id);
+  /** @returns false when somebody else has removed it meanwhile. */
+  async remove(record: FileRecord): Promise<boolean> {
+    const isRemoved = await this.#records.remove(record.tenant, record.id);
     await rm(this.contentPath(record.tenant, record.id), { force: true });
-    this.#bytes -= record.bytes;
+    if (isRemoved) this.#bytes -= record.bytes;
+    return isRemoved;
   }
 
   async ids(tenant: string): Promise<string[]> {
@@ -136,6 +140,11 @@ export class FileStore {
   #isExpired({ expires_at }: FileRecord): boolean {
     return expires_at !== null && expires_at * 1000 <= this.#now();
   }
+}
+
+function nullIfGone(error: NodeJS.ErrnoException): null {
+  if (error.code === "ENOENT") return null;
+  throw error;
 }
 
 export function showFile(record: FileRecord): object {

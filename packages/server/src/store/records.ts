@@ -3,7 +3,7 @@
  * servers on the same folder, see it whole. Their ids sort by the time they were made. Knows nothing of what is in them.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, join } from "node:path";
 
 let lastStamp = 0;
@@ -71,8 +71,16 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
     }
   }
 
-  async remove(tenant: string, id: string): Promise<void> {
-    await rm(this.#pathOfRecord(tenant, id), { force: true });
+  /** @returns false when there was none. */
+  async remove(tenant: string, id: string): Promise<boolean> {
+    try {
+      // Of several at a time, one.
+      await unlink(this.#pathOfRecord(tenant, id));
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+      throw error;
+    }
   }
 
   /** Oldest first. */
@@ -145,8 +153,15 @@ async function readJson(path: string): Promise<unknown> {
   }
 }
 
-/** By the clock of the disk; what is not there is not old. */
-export async function isOlder(path: string, ms: number): Promise<boolean> {
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
-  return Date.now() - mtimeMs > ms;
+/**
+ * By the clock of the disk; what is not there is not old.
+ * @param time Of what: when it was written, or when anything of it changed last, its name included.
+ */
+export async function isOlder(
+  path: string,
+  ms: number,
+  time: "mtimeMs" | "ctimeMs" = "mtimeMs",
+): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  return found !== null && Date.now() - found[time] > ms;
 }
