@@ -154,9 +154,7 @@ test.each(["f16", "bf16"] as const)("the last weights of a large tensor in %s co
     for (let last = 1; last <= 4; last++) weights[weights.length - last] = 1024 * last;
     const { scale } = ternarise(type, bytesOf(type, weights), { rows, cols });
     const mean = Math.fround(10240 / (rows * cols));
-    expect(tensorValue(scale)).toBe(
-      type === "bf16" ? bf16ToF32(f32ToBf16(mean)) : f16ToF32(f32ToF16(mean)),
-    );
+    expect(tensorValue(scale)).toBe(type === "bf16" ? bf16ToF32(f32ToBf16(mean)) : f16ToF32(f32ToF16(mean)));
   }
 });
 
