@@ -84,8 +84,16 @@ export function jsonOption(what: string): Option {
   return option("--json", `print ${what} as one JSON object`);
 }
 
-/** @param model The option that names the model, where a command takes several. */
-export function addModelOptions(command: Command, model: Option = modelOption()): Command {
+interface ModelDefaults {
+  /** The option that names the model, where a command takes several. */
+  model?: Option;
+  kv?: KvType;
+}
+
+export function addModelOptions(
+  command: Command,
+  { model = modelOption(), kv = "f16" }: ModelDefaults = {},
+): Command {
   return command
     .addOption(model)
     .addOption(
@@ -99,7 +107,7 @@ export function addModelOptions(command: Command, model: Option = modelOption())
         "tokens of context (default: what the model was trained with, at most 32768)",
       ).argParser(parseInteger(1)),
     )
-    .addOption(option("--kv <type>", "type of the key/value cache").choices(kvTypes).default("f16"))
+    .addOption(option("--kv <type>", "type of the key/value cache").choices(kvTypes).default(kv))
     .addOption(
       option("--screening <switch>", "find candidates in an int8 copy of the head; texts are the same")
         .choices(["on", "off"])
