@@ -86,13 +86,13 @@ export const taskNames: readonly string[] = Object.keys(kinds);
 
 async function codeTask(
   records: readonly TaskRecord[],
-  { allowsCode, draws }: TaskOptions,
+  { allowsCode, chat, draws }: TaskOptions,
   isPlus: boolean,
 ): Promise<Task> {
   const sandbox = allowsCode
     ? await findSandbox({ needsNamespaces: false })
     : "running programs of a model needs --allow-code-execution";
-  return humanEvalTask(records, sandbox, { isPlus, ...(draws === undefined ? {} : { draws }) });
+  return humanEvalTask(records, sandbox, { isPlus, chat, ...(draws === undefined ? {} : { draws }) });
 }
 
 /**
