@@ -1,5 +1,8 @@
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/longest-first.ts";
+import { leftOut } from "./test/run-plan.ts";
 
 const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -41,6 +44,8 @@ export default defineConfig({
       { find: /^#core\/(.*)$/, replacement: `${source("./packages/core/src/")}$1` },
       { find: /^#server\/(.*)$/, replacement: `${source("./packages/server/src/")}$1` },
       { find: /^#eval\/(.*)$/, replacement: `${source("./packages/eval/src/")}$1` },
+      { find: /^#train\/(.*)$/, replacement: `${source("./packages/train/src/")}$1` },
+      { find: /^#facade\/(.*)$/, replacement: `${source("./packages/bitnet.ts/src/")}$1` },
       { find: /^#cli\/(.*)$/, replacement: `${source("./packages/cli/src/")}$1` },
       { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },
@@ -50,8 +55,11 @@ export default defineConfig({
   },
   test: {
     include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, ...leftOut],
+    sequence: { sequencer: LongestFirst },
     pool: "forks",
-    maxWorkers: "100%",
+    // One more than cores: a third of the time tests wait, for processes, pages and timers.
+    maxWorkers: availableParallelism() + 1,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -1,7 +1,9 @@
 /** Adapters through the server: a request names one as its model, and gets the bits that the library gives with it alone. */
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { describeModel, openModelFiles } from "@bitnet.ts/core";
+import { openPath } from "@bitnet.ts/core/node";
 import { BitNet, embeddedModelPath } from "bitnet.ts";
 import { Ollama } from "ollama";
 import OpenAI from "openai";
@@ -228,3 +230,34 @@ test("names that say two things are refused at the start", async () => {
   await expect(start("--lora", paths.first ?? "")).rejects.toThrow(/expected NAME=PATH/);
   await expect(start("--lora", "a=/nowhere")).rejects.toThrow(/adapter "a"/);
 }, 60_000);
+
+test("of two models of one shape it is the one's that it was trained on, and no other is waited for to say so", async () => {
+  const twin = join(folder, "twin.gguf");
+  const bytes = readFileSync(base);
+  const files = await openModelFiles(await openPath(base));
+  const tensor = describeModel(files, base).tensors.get("blk.0.attn_q.weight");
+  await files.close();
+  if (tensor === undefined) throw new Error("the embedded model has no such tensor");
+  bytes[tensor.offset] = bytes[tensor.offset] === 0x55 ? 0x56 : 0x55; // four zeros, or three and a one
+  writeFileSync(twin, bytes);
+  const models = ["--model", `twin=${twin}`, "--model", `base=${base}`];
+  const placed = await startServerProcess([...models, "--lora", `first=${paths.first}`]);
+  try {
+    const { data } = (await (await placed.get("/v1/models")).json()) as {
+      data: { id: string; parent?: string }[];
+    };
+    expect(data.find(({ id }) => id === "first")?.parent).toBe("base");
+  } finally {
+    await placed.end();
+  }
+  await expect(
+    startServerProcess([
+      "--model",
+      `base=${base}`,
+      "--model",
+      `twin=${twin}`,
+      "--lora",
+      `first@twin=${paths.first}`,
+    ]),
+  ).rejects.toThrow(/first fits no served model; twin: .*was trained on another base/);
+});

@@ -130,3 +130,41 @@ test("files that hold no keys, or are no files of keys, are errors at the start"
   await expect(startServerProcess(["--keys", file])).rejects.toThrow(/not keys as/);
   expect((await bitnet(["keys", "revoke", "key_x", "--keys", file])).status).toBe(1);
 });
+
+test("a tenant that fills the queue leaves others room and turns", async () => {
+  const [ada, bob] = [(await create("Ada")).key, (await create("Bob")).key];
+  server = await startServerProcess(["--keys", file, "--parallel", "1", "--max-queued", "3"]);
+  const { url } = server;
+  const order: string[] = [];
+  const ask = async (name: string, key: string, more: object, signal: AbortSignal | null = null) => {
+    const headers = { authorization: `Bearer ${key}` };
+    const text = JSON.stringify({ ...body, ...more });
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers,
+      body: text,
+      signal,
+    });
+    order.push(`${name} ${response.status}`);
+  };
+  const counted = async (what: "queued" | "running", n: number) => {
+    const headers = { authorization: `Bearer ${ada}` };
+    const stats = async () =>
+      (await (await fetch(`${url}/stats`, { headers })).json()) as { requests: Record<string, number> };
+    while ((await stats()).requests[what] !== n) await new Promise((resolve) => setImmediate(resolve));
+  };
+  const running = new AbortController();
+  // One that runs until it is stopped.
+  const long = { max_tokens: 4096, n: 128, ignore_eos: true };
+  const asked = [ask("ada", ada, long, running.signal).catch(() => {})];
+  await counted("running", 1);
+  for (let n = 1; n <= 3; n++) {
+    asked.push(ask(`ada ${n}`, ada, {}));
+    await counted("queued", n);
+  }
+  const other = ask("bob", bob, {});
+  while (order.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  running.abort();
+  await Promise.all([...asked, other]);
+  expect(order).toEqual(["ada 3 503", "ada 1 200", "bob 200", "ada 2 200"]);
+});

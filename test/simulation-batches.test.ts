@@ -13,7 +13,7 @@ vi.mock("node:fs/promises", () => {
     };
   const names = [
     ...(["open", "copyFile", "rename", "rm", "link", "mkdir", "readdir", "readFile"] as const),
-    ...(["writeFile", "stat"] as const),
+    ...(["writeFile", "stat", "unlink"] as const),
   ];
   return Object.fromEntries(names.map((name) => [name, call(name)]));
 });

@@ -111,6 +111,19 @@ describe("a planted bug is found", () => {
     expect(await firstFailure()).toMatch(/requests run at once|admission counts/);
   });
 
+  test("admission: all clients are one", async () => {
+    const { enter } = Admission.prototype;
+    vi.spyOn(Admission.prototype, "enter").mockImplementation(function (
+      this: Admission,
+      bytes,
+      signal,
+      more,
+    ) {
+      return enter.call(this, bytes, signal, { ...more, tenant: "" });
+    });
+    expect(await firstFailure()).toMatch(/turns while r\d+ waits|although another client has \d+ waiting/);
+  });
+
   test("admission: a turn is given back twice", async () => {
     const { enter } = Admission.prototype;
     vi.spyOn(Admission.prototype, "enter").mockImplementation(async function (this: Admission, ...args) {

@@ -11,6 +11,7 @@ interface Inode {
   /** So much survives a loss of power. */
   nSynced: number;
   mtimeMs: number;
+  ctimeMs: number;
 }
 
 /** Who opens files; what is open dies with it. */
@@ -57,7 +58,8 @@ export class SimulatedDisk {
   }
 
   #create(path: string, bytes = Buffer.alloc(0)): Inode {
-    const inode = { bytes, nSynced: 0, mtimeMs: this.#clock.now };
+    const { now } = this.#clock;
+    const inode = { bytes, nSynced: 0, mtimeMs: now, ctimeMs: now };
     this.#files.set(path, inode);
     return inode;
   }
@@ -97,19 +99,26 @@ export class SimulatedDisk {
     },
     rename: async (from: string, to: string) => {
       await this.#pass(this.#owner);
-      this.#files.set(to, this.#existing(from));
+      const inode = this.#existing(from);
+      inode.ctimeMs = this.#clock.now;
+      this.#files.set(to, inode);
       this.#files.delete(from);
     },
     link: async (from: string, to: string) => {
       await this.#pass(this.#owner);
       const inode = this.#existing(from);
       if (this.#files.has(to)) throw failure("EEXIST");
+      inode.ctimeMs = this.#clock.now;
       this.#files.set(to, inode);
     },
     rm: async (path: string) => {
       const owner = this.#owner;
       if (running.getStore() !== undefined) await this.#pass(owner);
       this.#files.delete(path);
+    },
+    unlink: async (path: string) => {
+      await this.#pass(this.#owner);
+      if (!this.#files.delete(path)) throw failure("ENOENT", `no such file: ${path}`);
     },
     mkdir: async () => {},
     readdir: async (path: string) => {
@@ -122,15 +131,18 @@ export class SimulatedDisk {
       await this.#pass(this.#owner);
       return this.#existing(path).bytes.toString("utf8");
     },
+    /** Seen by others before anything is in it. */
     writeFile: async (path: string, text: string) => {
-      await this.#pass(this.#owner);
-      const inode = this.#create(path, Buffer.from(text));
-      inode.nSynced = inode.bytes.length;
+      const owner = this.#owner;
+      await this.#pass(owner);
+      const inode = this.#create(path);
+      await this.#pass(owner);
+      inode.bytes = Buffer.from(text);
     },
     stat: async (path: string) => {
       await this.#pass(this.#owner);
-      const { bytes, mtimeMs } = this.#existing(path);
-      return { size: bytes.length, mtimeMs };
+      const { bytes, mtimeMs, ctimeMs } = this.#existing(path);
+      return { size: bytes.length, mtimeMs, ctimeMs };
     },
   };
 
@@ -155,7 +167,7 @@ export class SimulatedDisk {
         const fails = this.#mustFail();
         const nNow = fails ? this.#chance.int(0, nWritten) : nWritten;
         inode.bytes = Buffer.concat([inode.bytes, bytes.subarray(from, from + nNow)]);
-        inode.mtimeMs = this.#clock.now;
+        inode.mtimeMs = inode.ctimeMs = this.#clock.now;
         await this.#pass(owner, false);
         if (fails) throw failure("ENOSPC", "no space left");
         return { bytesWritten: nNow };

@@ -38,10 +38,7 @@ export function checkQuiet(world: World): void {
     running.length + asking.length + behind.length === 0
   )
     world.violate("the end is waited for although nothing runs");
-  for (const early of asking)
-    for (const late of world.entered)
-      if (late.order > early.order && !late.plan.isBackground)
-        world.violate(`r${late.index} has overtaken r${early.index}`);
+  for (const early of asking) judgeTurns(world, early);
   world.entered = [];
   const stats = scheduler.stats();
   const { preemptions, rowsSkipped } = stats;
@@ -202,4 +199,20 @@ function commonLength(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < a.length && length < b.length && a[length] === b[length]) length++;
   return length;
+}
+
+/** A client's requests come in their order, and whoever waits sees another client have one turn more than its own at most. */
+function judgeTurns(world: World, early: Visit): void {
+  for (const { index, order, plan } of world.entered) {
+    if (plan.isBackground) continue;
+    const isOwn = plan.client === early.plan.client;
+    if (isOwn && order > early.order) world.violate(`r${index} has overtaken r${early.index}`);
+    if (isOwn || order > early.order) early.turns.set(plan.client, (early.turns.get(plan.client) ?? 0) + 1);
+  }
+  const own = early.turns.get(early.plan.client) ?? 0;
+  for (const [client, turns] of early.turns)
+    if (client !== early.plan.client && turns > own + 1)
+      world.violate(
+        `client ${client} has had ${turns} turns while r${early.index} waits, its own has had ${own}`,
+      );
 }

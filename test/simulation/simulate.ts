@@ -47,6 +47,8 @@ export interface Visit {
   grant: TokenGrant | null;
   /** What its answers must be, once known. */
   readonly expected: number[][];
+  /** How often who came later, or is of its own client, has had a turn while it waited, by client. */
+  readonly turns: Map<number, number>;
 }
 
 export class World {
@@ -110,7 +112,7 @@ export class World {
     this.visits = this.plan.requests.map((plan, index) => ({
       ...{ index, plan, socket: new SimulatedSocket(this.clock, { ...plan.reader, kind: "fast" }) },
       ...{ exchange: null, state: "coming", order: -1, askedAt: 0, enteredAt: 0, endedAt: 0, failure: null },
-      ...{ generations: [], grant: null, expected: [] },
+      ...{ generations: [], grant: null, expected: [], turns: new Map() },
     }));
   }
 
@@ -292,11 +294,15 @@ export class World {
     const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.plan.server;
     if (this.clock.now - visit.askedAt >= queueTimeoutMs) return;
     const others = this.visits.filter(
-      ({ plan, state, order }) => state === "asking" && order < visit.order && !plan.isBackground,
+      (other) => other.state === "asking" && other !== visit && !other.plan.isBackground,
     );
     const bytes = others.reduce((sum, { plan }) => sum + plan.bytes, 0);
-    if (others.length < maxQueued && bytes + visit.plan.bytes <= maxQueuedBytes)
-      this.violate(`r${visit.index} was refused although the queue had room`);
+    if (bytes + visit.plan.bytes > maxQueuedBytes) return;
+    if (others.length < maxQueued) this.violate(`r${visit.index} was refused although the queue had room`);
+    const nOf = (client: number) => others.filter(({ plan }) => plan.client === client).length;
+    const most = Math.max(0, ...others.map(({ plan }) => nOf(plan.client)));
+    if (most > nOf(visit.plan.client) + 1)
+      this.violate(`r${visit.index} was refused although another client has ${most} waiting`);
   }
 }
 

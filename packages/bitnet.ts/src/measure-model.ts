@@ -1,13 +1,14 @@
-/** What a model will take in memory, from the headers of its files: nothing of its weights is read. */
+/** What a model will take in memory, from the headers of its files: nothing of its weights is read, unless adapters are to be told apart. */
 import {
+  type Adapter,
+  bindModel,
   describeModel,
   type I2sLayout,
   type KvType,
-  type ModelConfig,
   openModelFiles,
 } from "@bitnet.ts/core";
 import { openLocation } from "#platform";
-import { openAdapters } from "./adapters.ts";
+import { checkAdapters, openAdapters } from "./adapters.ts";
 import { kvBytesPerToken, ropeTableBytes, weightBytes } from "./memory-bytes.ts";
 
 export interface ModelMemory {
@@ -30,6 +31,8 @@ interface MeasureOptions {
   i2sLayout?: I2sLayout;
   /** As for `BitNet.load`. */
   adapters?: Readonly<Record<string, string>>;
+  /** Whether an adapter that names the base it was trained on is compared with the weights, all of which are read for it. */
+  checksBase?: boolean;
   signal?: AbortSignal;
 }
 
@@ -42,16 +45,24 @@ const maxRows = 512;
  * @throws BitNetError as `BitNet.load` for files that are no model, MODEL_INVALID for an adapter that does not fit it.
  */
 export async function measureModel(source: string, options: MeasureOptions = {}): Promise<ModelMemory> {
-  const { kvType = "f16", screening = true, i2sLayout, adapters = {}, signal } = options;
+  const { kvType = "f16", screening = true, i2sLayout, adapters: paths = {}, signal } = options;
   const files = await openModelFiles(await openLocation(source, signal ? { signal } : {}), {
     ...(i2sLayout === undefined ? {} : { i2sLayout }),
     ...(signal === undefined ? {} : { signal }),
   });
   try {
-    const { config, tensors } = describeModel(files, source);
+    const model = describeModel(files, source);
+    const { config, tensors } = model;
+    const adapters = await openAdapters(paths, config, signal);
+    try {
+      if (options.checksBase === true && [...adapters.values()].some(({ base }) => base !== null))
+        await checkAdapters(adapters, await bindModel(model, config, signal ? { signal } : {}), source);
+    } finally {
+      for (const adapter of adapters.values()) await adapter.close();
+    }
     const { hiddenSize, ffnSize, vocabSize, contextLength } = config;
     return {
-      weightBytes: weightBytes(tensors) + (await adapterBytes(adapters, config, signal)),
+      weightBytes: weightBytes(tensors) + adapterBytes(adapters),
       screenBytes: screening ? vocabSize * hiddenSize : 0,
       activationBytes: maxRows * (6 * hiddenSize + 3 * ffnSize) * Float32Array.BYTES_PER_ELEMENT,
       kvBytesPerToken: kvBytesPerToken(config, kvType),
@@ -63,16 +74,9 @@ export async function measureModel(source: string, options: MeasureOptions = {})
   }
 }
 
-async function adapterBytes(
-  paths: Readonly<Record<string, string>>,
-  config: ModelConfig,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  const adapters = await openAdapters(paths, config, signal);
+function adapterBytes(adapters: ReadonlyMap<string, Adapter>): number {
   let bytes = 0;
-  for (const adapter of adapters.values()) {
-    for (const { a, b } of adapter.projections.values()) bytes += a.byteLength + b.byteLength;
-    await adapter.close();
-  }
+  for (const { projections } of adapters.values())
+    for (const { a, b } of projections.values()) bytes += a.byteLength + b.byteLength;
   return bytes;
 }

@@ -72,6 +72,7 @@ async function modelFor(
       await measureModel(candidate.source, {
         ...(i2sLayout === undefined ? {} : { i2sLayout }),
         adapters: { [name]: path },
+        checksBase: true,
       });
       return candidate;
     } catch (error) {

@@ -15,10 +15,11 @@ const testUnits: readonly KernelUnit[] = ["kernel-test.cc", "vectors.cc", "wrong
 }));
 
 interface KernelTest {
-  /** Names the folder of the program and its objects, unless that is given. */
+  /** Names the folder of the program, unless that is given. */
   name: string;
   /** Below `build/`: another program's, whose objects of equal flags then serve this one, too. */
   folder?: string;
+  objectFolder?: string;
   compiler: Compiler;
   /** Units of the kernels, without those of the test. */
   units: readonly KernelUnit[];
@@ -31,6 +32,7 @@ interface KernelTest {
 export function buildKernelTest({
   name,
   folder = join("kernel-test", name),
+  objectFolder = folder,
   compiler,
   units,
   flags = [],
@@ -38,6 +40,7 @@ export function buildKernelTest({
 }: KernelTest): Promise<BuiltProgram> {
   return buildKernelProgram({
     folder,
+    objectFolder,
     name: "kernel-test",
     compiler,
     units: [...units, ...testUnits],

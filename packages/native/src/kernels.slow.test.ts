@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { compilerNamed, findCompiler } from "./build/compiler.ts";
+import { plainObjects } from "./build/kernel-program.ts";
 import { type KernelArch, kernelUnits } from "./build/units.ts";
 import { buildKernelTest, runKernelProgram } from "./kernel-program.test.kit.ts";
 
@@ -38,9 +39,10 @@ function passedTables(messages: string): string[] {
 }
 
 describe.skipIf(skipWithout(compiler))(`on this machine (${compiler?.identity ?? "no C++ compiler"})`, () => {
-  const build = (name: string, units = kernelUnits(arch)) => {
+  const build = (name: string, units = kernelUnits(arch), objectFolder = plainObjects) => {
     if (compiler === undefined) throw new Error("no C++ compiler: set CXX, or install c++, g++ or clang++");
-    return buildKernelTest({ name, compiler, units, linkFlags: [] });
+    const flags = ["-pthread"];
+    return buildKernelTest({ name, objectFolder, compiler, units, flags, linkFlags: flags });
   };
 
   test(
@@ -95,7 +97,7 @@ describe.skipIf(skipWithout(compiler))(`on this machine (${compiler?.identity ??
     "a compiler that knows none of the flags leaves the scalar table",
     async () => {
       const bare = kernelUnits(arch).map(({ file }) => ({ file, flags: [] }));
-      const { path } = await build("no-flags", bare);
+      const { path } = await build("no-flags", bare, "kernel-test/no-flags");
       const { ok, messages } = await runKernelProgram(path);
       expect(ok, messages).toBe(true);
       // Some Arm compilers use dot products unasked.

@@ -11,7 +11,7 @@ const settled = async () => {
 
 /** Enters, and notes under a name when it has its place. */
 function enter(admission: Admission, order: string[], name: string, isBackground = false) {
-  const entered = admission.enter(1, signal, isBackground);
+  const entered = admission.enter(1, signal, { isBackground });
   void entered.then(() => order.push(name));
   return entered;
 }
@@ -71,7 +71,7 @@ it("waits in the background for as long as it takes, or until it is told to stop
   const admission = new Admission({ ...limits, queueTimeoutMs: 0, maxQueued: 0 });
   const tickets = [await admission.enter(1, signal), await admission.enter(1, signal)];
   const controller = new AbortController();
-  const waiting = admission.enter(1, controller.signal, true);
+  const waiting = admission.enter(1, controller.signal, { isBackground: true });
   let isIdle = false;
   void admission.idle().then(() => {
     isIdle = true;
@@ -85,11 +85,11 @@ it("waits in the background for as long as it takes, or until it is told to stop
 
 it("tokens that wait are counted until their turn, their leaving or the end of their patience", async () => {
   const admission = new Admission({ ...limits, parallel: 1, queueTimeoutMs: 0 });
-  const ticket = await admission.enter(1, signal, false, 1000);
+  const ticket = await admission.enter(1, signal, { tokens: 1000 });
   expect(admission.stats.queuedTokens).toBe(0);
   const controller = new AbortController();
-  const leaving = admission.enter(1, controller.signal, false, 20);
-  const impatient = admission.enter(1, signal, false, 3);
+  const leaving = admission.enter(1, controller.signal, { tokens: 20 });
+  const impatient = admission.enter(1, signal, { tokens: 3 });
   expect(admission.stats.queuedTokens).toBe(23);
   controller.abort();
   await expect(leaving).rejects.toMatchObject({ code: "ABORTED" });
@@ -97,8 +97,8 @@ it("tokens that wait are counted until their turn, their leaving or the end of t
   await expect(impatient).rejects.toMatchObject({ code: "QUEUE_FULL" });
   expect(admission.stats.queuedTokens).toBe(0);
   const next = new Admission({ ...limits, parallel: 1, queueTimeoutMs: 10_000 });
-  const first = await next.enter(1, signal, false, 5);
-  const second = next.enter(1, signal, false, 7);
+  const first = await next.enter(1, signal, { tokens: 5 });
+  const second = next.enter(1, signal, { tokens: 7 });
   expect(next.stats.queuedTokens).toBe(7);
   first.release();
   await second;
@@ -133,4 +133,49 @@ it("refuses at once whom it could not serve in time, as turns have been coming",
   now += 1e6;
   void admission.enter(1, signal);
   expect(admission.stats).toMatchObject({ running: 1, queued: 1, refused: 1 });
+});
+
+it("tenants have turns one after the other, each in order of arrival", async () => {
+  const admission = new Admission({ ...limits, parallel: 1, maxQueued: 8 });
+  const order: string[] = [];
+  const running = await admission.enter(1, signal);
+  const all = ["a1", "a2", "a3", "b1", "c1", "b2"].map(async (name) => {
+    const ticket = await admission.enter(1, signal, { tenant: name.slice(0, 1) });
+    order.push(name);
+    ticket.release();
+  });
+  running.release();
+  await Promise.all(all);
+  expect(order).toEqual(["a1", "b1", "c1", "a2", "b2", "a3"]);
+});
+
+it("a tenant that fills the queue gives its youngest up for those who have less, until all have the same", async () => {
+  const admission = new Admission({ ...limits, parallel: 1, maxQueued: 6, maxQueuedBytes: 10 });
+  const order: string[] = [];
+  const running = await admission.enter(1, signal);
+  const enters = async (name: string, bytes = 1) => {
+    try {
+      const ticket = await admission.enter(bytes, signal, { tenant: name.slice(0, 1) });
+      order.push(name);
+      ticket.release();
+    } catch {
+      order.push(`no ${name}`);
+    }
+  };
+  const all = ["a1", "a2", "a3", "a4", "a5", "a6", "a7"].map((name) => enters(name));
+  await settled();
+  expect(order).toEqual(["no a7"]);
+  all.push(...["b1", "b2", "b3", "b4"].map((name) => enters(name)));
+  await settled();
+  expect(new Set(order)).toEqual(new Set(["no a7", "no a6", "no a5", "no a4", "no b4"]));
+  // Bytes are shared likewise: one body that is larger than what anybody else has waiting drives nobody out.
+  all.push(enters("c1", 7));
+  await settled();
+  expect(order.at(-1)).toBe("no c1");
+  expect(admission.stats).toMatchObject({ queued: 6, queuedBytes: 6, refused: 6 });
+  order.length = 0;
+  running.release();
+  await Promise.all(all);
+  expect(order).toEqual(["a1", "b1", "a2", "b2", "a3", "b3"]);
+  expect(admission.stats).toMatchObject({ running: 0, queued: 0, queuedBytes: 0 });
 });

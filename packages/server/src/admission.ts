@@ -1,6 +1,8 @@
 /**
- * Who may run: so many requests at once, so many more wait in order of arrival, the rest is refused at once, before any work has been
- * put into it; so are those whose turn, as turns have been coming, would be too late. Work in the background takes the places that are left, and holds up nobody. Knows nothing of models.
+ * Who may run: so many requests at once, so many more wait, the rest is refused at once, before any work has been put into it; so are those
+ * whose turn, as turns have been coming, would be too late. Tenants have turns one after the other, each in order of arrival, and where the queue
+ * is full, the tenant that has most in it gives up its youngest for one that has less. Work in the background takes the places that are left,
+ * and holds up nobody. Knows nothing of models.
  */
 import { ServeError } from "./errors.ts";
 
@@ -19,13 +21,28 @@ export interface Ticket {
 
 interface Waiting {
   readonly bytes: number;
-  readonly tokens: number;
   admit(): void;
+  refuse(message: string): void;
 }
+
+interface Entering {
+  /** Whose turn it would be. */
+  tenant?: string;
+  /** Waits as long as it takes, and counts for nobody who is not. */
+  isBackground?: boolean;
+  /** What it may take, as far as is known before its turn; for those who watch. */
+  tokens?: number;
+}
+
+const full = "the server is busy and its queue is full; try again later";
 
 /** Clients come back after one second and up to one more, so that they do not all come at once. */
 function retryDelay(): number {
   return 1000 + Math.floor(Math.random() * 1000);
+}
+
+function bytesOf(waiting: readonly Waiting[]): number {
+  return waiting.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** Turns by which the next ones are foreseen: fewer say too little, older ones no longer count. */
@@ -37,11 +54,13 @@ export class Admission {
   readonly #now: () => number;
   /** When places were given to those who waited, since the queue was last empty. */
   readonly #turns: number[] = [];
-  readonly #queue = new Set<Waiting>();
+  /** By tenant, whoever comes next first. None is empty. */
+  readonly #queues = new Map<string, Set<Waiting>>();
   /** In the background, waiting for a place that nobody else wants. */
   readonly #background = new Set<() => void>();
   #nRunning = 0;
   #nBackground = 0;
+  #nQueued = 0;
   #queuedBytes = 0;
   #queuedTokens = 0;
   #nRefused = 0;
@@ -63,7 +82,7 @@ export class Admission {
   } {
     return {
       running: this.#nRunning,
-      queued: this.#queue.size,
+      queued: this.#nQueued,
       queuedBytes: this.#queuedBytes,
       queuedTokens: this.#queuedTokens,
       refused: this.#nRefused,
@@ -74,16 +93,16 @@ export class Admission {
   /**
    * Waits for a turn.
    * @param bytes Size of the body, which lies in memory meanwhile.
-   * @param tokens What it may take, as far as is known before its turn; for those who watch.
-   * @param isBackground Waits as long as it takes, and counts for nobody who is not.
-   * @throws ServeError QUEUE_FULL at once, where the wait can be foreseen to be too long, too, or after it; ABORTED.
+   * @throws ServeError QUEUE_FULL at once, where the wait can be foreseen to be too long, too, or after it, or when another tenant, who has fewer
+   * waiting, takes the place; ABORTED.
    */
-  async enter(bytes: number, signal: AbortSignal, isBackground = false, tokens = 0): Promise<Ticket> {
+  async enter(bytes: number, signal: AbortSignal, entering: Entering = {}): Promise<Ticket> {
+    const { tenant = "", isBackground = false, tokens = 0 } = entering;
     const start = this.#now();
     if (signal.aborted) throw new ServeError("ABORTED", "the client has left");
     if (isBackground) return this.#enterBackground(signal, start);
-    if (this.#nRunning < this.#limits.parallel && this.#queue.size === 0) this.#nRunning++;
-    else await this.#wait(bytes, tokens, signal);
+    if (this.#nRunning < this.#limits.parallel && this.#nQueued === 0) this.#nRunning++;
+    else await this.#wait({ bytes, tokens, tenant }, signal);
     return this.#ticket(start, () => this.#nRunning--);
   }
 
@@ -94,12 +113,12 @@ export class Admission {
   }
 
   get #isIdle(): boolean {
-    return this.#nRunning + this.#nBackground === 0 && this.#queue.size === 0;
+    return this.#nRunning + this.#nBackground === 0 && this.#nQueued === 0;
   }
 
   /** Alone, work in the background may have every place; beside others, which it would slow down, a quarter of those that are left. */
   get #hasRoomBehind(): boolean {
-    if (this.#queue.size > 0) return false;
+    if (this.#nQueued > 0) return false;
     const left = this.#limits.parallel - this.#nRunning;
     return this.#nBackground < (this.#nRunning === 0 ? left : Math.ceil(left / 4));
   }
@@ -141,20 +160,21 @@ export class Admission {
     });
   }
 
-  #wait(bytes: number, tokens: number, signal: AbortSignal): Promise<void> {
-    const { maxQueued, maxQueuedBytes, queueTimeoutMs } = this.#limits;
-    if (this.#queue.size >= maxQueued || this.#queuedBytes + bytes > maxQueuedBytes)
-      return Promise.reject(this.#refusal("the server is busy and its queue is full; try again later"));
-    if (this.#foreseenWait() > queueTimeoutMs)
+  #wait(
+    { bytes, tokens, tenant }: { bytes: number; tokens: number; tenant: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { queueTimeoutMs } = this.#limits;
+    if (this.#foreseenWait(tenant) > queueTimeoutMs)
       return Promise.reject(
         this.#refusal("the server is busy and a turn would come too late; try again later"),
       );
+    if (!this.#makeRoom(tenant, bytes)) return Promise.reject(this.#refusal(full));
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         clearTimeout(timer);
         signal.removeEventListener("abort", onAbort);
-        if (!this.#queue.delete(waiting)) return;
-        this.#queuedBytes -= bytes;
+        if (!this.#leaveQueue(tenant, waiting)) return;
         this.#queuedTokens -= tokens;
       };
       const onAbort = () => {
@@ -162,32 +182,80 @@ export class Admission {
         reject(new ServeError("ABORTED", "the client has left"));
         this.#notifyIdle();
       };
-      const timer = setTimeout(() => {
-        leave();
-        reject(this.#refusal("the request has waited too long for its turn; try again later"));
-        this.#notifyIdle();
-      }, queueTimeoutMs);
       const waiting: Waiting = {
         bytes,
-        tokens,
         admit: () => {
           leave();
           this.#nRunning++;
           resolve();
         },
+        refuse: (message) => {
+          leave();
+          reject(this.#refusal(message));
+          this.#notifyIdle();
+        },
       };
+      const timer = setTimeout(
+        () => waiting.refuse("the request has waited too long for its turn; try again later"),
+        queueTimeoutMs,
+      );
       signal.addEventListener("abort", onAbort, { once: true });
-      this.#queue.add(waiting);
-      this.#queuedBytes += bytes;
+      this.#joinQueue(tenant, waiting);
       this.#queuedTokens += tokens;
     });
   }
 
+  #joinQueue(tenant: string, waiting: Waiting): void {
+    const own = this.#queues.get(tenant) ?? new Set();
+    this.#queues.set(tenant, own.add(waiting));
+    this.#nQueued++;
+    this.#queuedBytes += waiting.bytes;
+  }
+
+  /** @returns false for one that has left before. */
+  #leaveQueue(tenant: string, waiting: Waiting): boolean {
+    const own = this.#queues.get(tenant);
+    if (own?.delete(waiting) !== true) return false;
+    if (own.size === 0) this.#queues.delete(tenant);
+    this.#nQueued--;
+    this.#queuedBytes -= waiting.bytes;
+    return true;
+  }
+
+  /**
+   * Refuses others for a newcomer where their tenant has, even without them, no less of what is short than the newcomer's would have: places, or
+   * bytes. @returns Whether there is room for one more.
+   */
+  #makeRoom(tenant: string, bytes: number): boolean {
+    const { maxQueued, maxQueuedBytes } = this.#limits;
+    const left = { places: this.#nQueued, bytes: this.#queuedBytes + bytes };
+    if (left.places < maxQueued && left.bytes <= maxQueuedBytes) return true;
+    const queues = [...this.#queues].map(([name, each]) => ({ isOwn: name === tenant, waiting: [...each] }));
+    const own = queues.find(({ isOwn }) => isOwn)?.waiting ?? [];
+    const refused: Waiting[] = [];
+    while (left.places >= maxQueued || left.bytes > maxQueuedBytes) {
+      const isPlace = left.places >= maxQueued;
+      const sizeOf = (waiting: readonly Waiting[]) => (isPlace ? waiting.length : bytesOf(waiting));
+      const [largest] = queues.toSorted((a, b) => sizeOf(b.waiting) - sizeOf(a.waiting));
+      const youngest = largest?.waiting.pop();
+      if (largest === undefined || youngest === undefined || largest.isOwn) return false;
+      if (sizeOf(largest.waiting) < sizeOf(own) + (isPlace ? 1 : bytes)) return false;
+      refused.push(youngest);
+      left.places--;
+      left.bytes -= youngest.bytes;
+    }
+    for (const each of refused) each.refuse(full);
+    return true;
+  }
+
   /** Milliseconds that a newcomer would wait, if places go on becoming free as they have of late; 0 while that is unknown. */
-  #foreseenWait(): number {
+  #foreseenWait(tenant: string): number {
     const [first] = this.#turns;
     if (first === undefined || this.#turns.length < fewestTurns) return 0;
-    return ((this.#queue.size + 1) * (this.#now() - first)) / this.#turns.length;
+    const own = (this.#queues.get(tenant)?.size ?? 0) + 1;
+    let nTurns = 1;
+    for (const each of this.#queues.values()) nTurns += Math.min(each.size, own);
+    return (nTurns * (this.#now() - first)) / this.#turns.length;
   }
 
   #refusal(message: string): ServeError {
@@ -196,9 +264,16 @@ export class Admission {
   }
 
   #admitNext(): void {
-    for (const waiting of this.#queue) {
+    for (;;) {
+      const next = this.#queues.entries().next();
+      if (next.done === true) break;
       if (this.#nRunning >= this.#limits.parallel) return;
-      waiting.admit();
+      const [tenant, own] = next.value;
+      const [waiting] = own;
+      // Behind all others.
+      this.#queues.delete(tenant);
+      this.#queues.set(tenant, own);
+      waiting?.admit();
       this.#turns.push(this.#now());
       if (this.#turns.length > mostTurns) this.#turns.shift();
     }

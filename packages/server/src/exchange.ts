@@ -106,12 +106,12 @@ export class Exchange {
     serving.models.resolve(modelName);
     this.modelName = modelName;
     await this.countRequest();
-    const ticket = await serving.admission.enter(
-      this.bodyBytes.length,
-      this.signal,
-      this.client.background !== undefined,
-      this.#estimate(),
-    );
+    const { tenant, id, background } = this.client;
+    const ticket = await serving.admission.enter(this.bodyBytes.length, this.signal, {
+      tenant: tenant === "" ? id : tenant,
+      isBackground: background !== undefined,
+      tokens: this.#estimate(),
+    });
     this.onEnd(() => ticket.release());
     this.queuedMs = ticket.queuedMs;
     this.throwIfAborted();

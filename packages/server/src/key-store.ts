@@ -3,9 +3,10 @@
  * old one and renamed, so that it is never half a file, by one writer at a time. Knows nothing of requests.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import { acquireLock, type Lock } from "@bitnet.ts/core/node";
 import { isObject } from "./fields.ts";
 
 /** What a key allows; absent: no limit of its own. */
@@ -113,29 +114,18 @@ async function writeKeys(file: string, keys: readonly KeyRecord[]): Promise<void
   await rename(next, file);
 }
 
-/** A lock that is older than any writer takes is that of a dead one. */
-const lockMs = 10_000;
-const lockPauseMs = 10;
-
 /** Two who read, change and write would lose what one of them wrote. */
 async function alone<T>(file: string, act: () => Promise<T>): Promise<T> {
-  const lock = `${file}.lock`;
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  for (;;) {
-    try {
-      await (await open(lock, "wx", 0o600)).close();
-      break;
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== "EEXIST")
-        throw new BitNetError("IO_FAILED", `${file}: the keys cannot be written`, { cause });
-      const { mtimeMs } = await stat(lock).catch(() => ({ mtimeMs: Date.now() }));
-      if (Date.now() - mtimeMs > lockMs) await rm(lock, { force: true });
-      else await new Promise((resolve) => setTimeout(resolve, lockPauseMs));
-    }
+  let lock: Lock | null;
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    lock = await acquireLock(`${file}.lock`, { pollMs: 10 });
+  } catch (cause) {
+    throw new BitNetError("IO_FAILED", `${file}: the keys cannot be written`, { cause });
   }
   try {
     return await act();
   } finally {
-    await rm(lock, { force: true });
+    await lock?.release();
   }
 }

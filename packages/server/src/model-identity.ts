@@ -40,7 +40,8 @@ async function describeContents(path: string): Promise<string | null> {
   const found = await stat(path).catch(() => null);
   if (found?.isFile() === true) return JSON.stringify([path, found.size, found.mtimeMs]);
   if (found?.isDirectory() !== true) return null;
-  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  // One that is just being removed has none; loading it says so.
+  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => []);
   const files = await Promise.all(
     entries.map(async (entry) => {
       const file = join(entry.parentPath, entry.name);
@@ -82,7 +83,8 @@ export async function describeFile(source: string): Promise<{ bytes: number; mod
 export async function digestOf(source: string): Promise<string> {
   const hash = createHash("sha256");
   const { bytes } = await describeFile(source);
-  if (bytes > 0 && bytes <= 64 * 2 ** 20) hash.update(await readFile(source));
-  else hash.update(`${source}\n${bytes}`);
+  // It may be removed meanwhile.
+  const content = bytes > 0 && bytes <= 64 * 2 ** 20 ? await readFile(source).catch(() => null) : null;
+  hash.update(content ?? `${source}\n${bytes}`);
   return hash.digest("hex");
 }

@@ -3,6 +3,7 @@
  * (links to blobs, or copies where a system has no links) and `refs/REVISION` (a commit). Source: "Understand caching" in the
  * documentation of huggingface_hub.
  */
+import { randomUUID } from "node:crypto";
 import {
   copyFile,
   lstat,
@@ -18,6 +19,7 @@ import {
 } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import { isLocked } from "@bitnet.ts/core/node";
 import type { HubFile, HubModel } from "./model-info.ts";
 import { isCommit, isHubPath, isRepoName, isRevision } from "./reference.ts";
 
@@ -54,6 +56,11 @@ export function snapshotFolder(cacheDir: string, repo: string, commit: string): 
   return join(repoFolder(cacheDir, repo), "snapshots", commit);
 }
 
+/** Held by who downloads the file of this hash. @param workFolder Where unfinished files lie. */
+export function lockPath(workFolder: string, hash: string): string {
+  return join(workFolder, `${hash}.bitnet-lock`);
+}
+
 /** Makes the blob of `hash` appear as `path` in the snapshot of `commit`. */
 export async function addToSnapshot(
   cacheDir: string,
@@ -62,18 +69,33 @@ export async function addToSnapshot(
 ): Promise<string> {
   const blob = join(repoFolder(cacheDir, repo), "blobs", hash);
   const pointer = join(snapshotFolder(cacheDir, repo, commit), ...path.split("/"));
-  const current = await stat(pointer).catch(() => null);
-  if (current?.isFile() && current.size === (await stat(blob)).size) return pointer;
-  await mkdir(dirname(pointer), { recursive: true });
-  const made = `${pointer}.${process.pid}.new`;
-  await rm(made, { force: true });
   try {
-    await symlink(relative(dirname(pointer), blob), made);
-  } catch {
-    await copyFile(blob, made); // Windows without the right to make links, and disks that know none
+    const current = await stat(pointer).catch(() => null);
+    if (current?.isFile() && current.size === (await stat(blob)).size) return pointer;
+    await mkdir(dirname(pointer), { recursive: true });
+    await putInPlace(pointer, async (made) => {
+      await symlink(relative(dirname(pointer), blob), made).catch(
+        () => copyFile(blob, made), // Windows without the right to make links, and disks that know none
+      );
+    });
+    return pointer;
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const reason = code === "ENOENT" ? "it has just been removed from the cache" : (code ?? message);
+    throw new BitNetError("IO_FAILED", `${pointer}: cannot be made (${reason}); try again`, { cause });
   }
-  await rename(made, pointer);
-  return pointer;
+}
+
+/** Under a name of its own first: others may be at the same file. */
+async function putInPlace(path: string, make: (made: string) => Promise<void>): Promise<void> {
+  const made = `${path}.${randomUUID()}.new`;
+  try {
+    await make(made);
+    await rename(made, path);
+  } catch (error) {
+    await rm(made, { force: true });
+    throw error;
+  }
 }
 
 /** Notes which commit a branch or tag stands for. */
@@ -86,9 +108,7 @@ export async function writeRef(
   if (revision === commit) return;
   const path = join(repoFolder(cacheDir, repo), "refs", ...revision.split("/"));
   await mkdir(dirname(path), { recursive: true });
-  const made = `${path}.${process.pid}.new`;
-  await writeFile(made, commit);
-  await rename(made, path);
+  await putInPlace(path, (made) => writeFile(made, commit));
 }
 
 /** What the cache holds of a revision, as if a hub had said it; null when nothing. */
@@ -192,7 +212,7 @@ export async function removeFromCache(
   if (model === undefined) throw new BitNetError("FILE_NOT_FOUND", `${repo}: not in the cache ${cacheDir}`);
   try {
     if (file === null && revision === null) {
-      await rm(folder, { recursive: true });
+      await rm(folder, { recursive: true, force: true });
       return before.bytes;
     }
     const revisions = model.revisions.filter(
@@ -209,7 +229,7 @@ export async function removeFromCache(
         .join(" of ");
       throw new BitNetError("FILE_NOT_FOUND", `${repo}: has no ${what} in the cache`);
     }
-    for (const pointer of pointers) await rm(pointer);
+    for (const pointer of pointers) await rm(pointer, { force: true });
     await removeUnused(folder);
   } catch (cause) {
     if (cause instanceof BitNetError) throw cause;
@@ -222,7 +242,7 @@ export async function removeFromCache(
   return before.bytes - (await bytesUnder(folder)).bytes;
 }
 
-/** Removes blobs without a link to them, then empty snapshots and their refs, then the repository when nothing is left. */
+/** Removes blobs without a link to them, but for what another process is just downloading, then empty snapshots and their refs, then the repository when nothing is left. */
 async function removeUnused(folder: string): Promise<void> {
   const used = new Set<string>();
   const snapshots = join(folder, "snapshots");
@@ -232,14 +252,18 @@ async function removeUnused(folder: string): Promise<void> {
       const target = await readlink(join(snapshots, commit, ...path.split("/"))).catch(() => null);
       if (target !== null) used.add(basename(target));
     }
-    if (files.length === 0) await rm(join(snapshots, commit), { recursive: true });
+    if (files.length === 0) await rm(join(snapshots, commit), { recursive: true, force: true });
   }
-  for (const blob of await readdir(join(folder, "blobs")).catch((): string[] => [])) {
+  const blobs = join(folder, "blobs");
+  let isBusy = false;
+  for (const blob of await readdir(blobs).catch((): string[] => [])) {
     const [hash = ""] = blob.split(".");
-    if (!used.has(hash)) await rm(join(folder, "blobs", blob));
+    if (used.has(hash)) continue;
+    if (await isLocked(lockPath(blobs, hash))) isBusy = true;
+    else await rm(join(blobs, blob), { force: true });
   }
   const left = await readdir(snapshots).catch((): string[] => []);
-  if (left.length === 0) return rm(folder, { recursive: true });
+  if (left.length === 0 && !isBusy) return rm(folder, { recursive: true, force: true });
   for (const { name, commit } of await refsOf(folder))
-    if (!left.includes(commit)) await rm(join(folder, "refs", ...name.split("/")));
+    if (!left.includes(commit)) await rm(join(folder, "refs", ...name.split("/")), { force: true });
 }

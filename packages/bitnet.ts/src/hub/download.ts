@@ -7,9 +7,10 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
+import { acquireLock } from "@bitnet.ts/core/node";
 import type { DownloadPhase } from "../types.ts";
+import { lockPath } from "./cache.ts";
 import { type Journal, openJournal } from "./journal.ts";
-import { acquireLock } from "./lock.ts";
 import type { HubFile } from "./model-info.ts";
 import { bodyPieces, PassingFailure, type RequestOptions, request } from "./requests.ts";
 import { type RetryOptions, retrying } from "./retrying.ts";
@@ -55,7 +56,7 @@ export async function download(task: DownloadTask, options: DownloadOptions): Pr
   });
   const unfinished = join(workFolder, file.hash);
   const lock = await onDisk(target, () =>
-    acquireLock(`${unfinished}.bitnet-lock`, {
+    acquireLock(lockPath(workFolder, file.hash), {
       signal: options.signal,
       onWait: () => options.onPhase?.("waiting"),
       isDone: () => isThere(task),

@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Compiler } from "./compiler.ts";
-import { type BuiltProgram, buildKernelProgram } from "./kernel-program.ts";
+import { type BuiltProgram, buildKernelProgram, plainObjects } from "./kernel-program.ts";
 import { type KernelArch, type KernelUnit, kernelUnits } from "./units.ts";
 
 const engineFolder = fileURLToPath(new URL("../../engine/", import.meta.url));
@@ -28,6 +28,7 @@ export function buildEngineTest({ name, compiler, arch, flags }: EngineTest): Pr
   const units = [...kernelUnits(arch), ...unitsIn(""), ...unitsIn("test/")];
   return buildKernelProgram({
     folder: `engine-test/${name}`,
+    ...(flags.length === 0 ? { objectFolder: plainObjects } : {}),
     name: "engine-test",
     compiler,
     units,

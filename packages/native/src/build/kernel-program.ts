@@ -13,9 +13,14 @@ import { commonFlags, type KernelUnit, kernelUnits } from "./units.ts";
 const kernelFolder = fileURLToPath(new URL("../../engine/kernels/", import.meta.url));
 const buildFolder = fileURLToPath(new URL("../../build/", import.meta.url));
 
+/** Objects of this machine's programs that are compiled with `-pthread` and nothing else. */
+export const plainObjects = "objects";
+
 export interface KernelProgram {
-  /** Folder of the program and its objects, below `build/`. */
+  /** Folder of the program, below `build/`. */
   folder: string;
+  /** Folder of its objects, below `build/`, where other programs of the same flags find them. Default: its own. */
+  objectFolder?: string;
   name: string;
   compiler: Compiler;
   /** Sources relative to `engine/kernels`. */
@@ -34,13 +39,14 @@ export interface BuiltProgram {
 /** Compiles what has changed and links. Throws with the compiler's words when it fails or warns. */
 export async function buildKernelProgram(program: KernelProgram): Promise<BuiltProgram> {
   const folder = join(buildFolder, program.folder);
-  mkdirSync(folder, { recursive: true });
+  const objectFolder = join(buildFolder, program.objectFolder ?? program.folder);
+  for (const each of [folder, objectFolder]) mkdirSync(each, { recursive: true });
   const texts: FileTexts = new Map();
   const shared = [...commonFlags, ...(program.flags ?? [])];
   const plans = program.units.map(({ file, flags }) => {
     const source = join(kernelFolder, file);
     const hash = sourceHash(source, [program.compiler.identity, ...shared, ...flags], texts);
-    return { file, source, flags, object: join(folder, `${file.replaceAll(/[/.]/g, "-")}-${hash}.o`) };
+    return { file, source, flags, object: join(objectFolder, `${file.replaceAll(/[/.]/g, "-")}-${hash}.o`) };
   });
   const missing = plans.filter(({ object }) => !existsSync(object)).values();
   const work = async () => {
@@ -49,7 +55,7 @@ export async function buildKernelProgram(program: KernelProgram): Promise<BuiltP
   };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   const objects = new Map(plans.map(({ file, object }) => [file, object]));
-  removeStale(folder, [...objects.values()]);
+  removeStale(objectFolder, [...objects.values()]);
   const path = join(folder, program.name);
   await runOrThrow(program.compiler, [...objects.values(), ...program.linkFlags, "-o", path]);
   return { path, objects };
@@ -62,10 +68,12 @@ export async function buildKernelTool(name: "kernel-bench" | "bare-loops"): Prom
   if (compiler === undefined || (arch !== "x64" && arch !== "arm64")) return null;
   const { path } = await buildKernelProgram({
     folder: "kernel-bench",
+    objectFolder: plainObjects,
     name,
     compiler,
     units: [...kernelUnits(arch), { file: `test/${name}.cc`, flags: [] }],
-    linkFlags: [],
+    flags: ["-pthread"],
+    linkFlags: ["-pthread"],
   });
   return path;
 }
@@ -75,7 +83,8 @@ function removeStale(folder: string, kept: readonly string[]): void {
   const withoutHash = (path: string) => path.replace(/-[0-9a-f]+\.o$/, "");
   const ours = new Set(kept.map(withoutHash));
   for (const path of readdirSync(folder).map((name) => join(folder, name)))
-    if (ours.has(withoutHash(path)) && !kept.includes(path) && path.endsWith(".o")) rmSync(path);
+    if (ours.has(withoutHash(path)) && !kept.includes(path) && path.endsWith(".o"))
+      rmSync(path, { force: true });
 }
 
 interface Compilation {
@@ -88,7 +97,8 @@ interface Compilation {
 
 async function compile(compiler: Compiler, { source, object, shared, optional }: Compilation): Promise<void> {
   const known = (await acceptsFlags(compiler, optional)) ? optional : [];
-  const temporary = `${object}.tmp`;
+  // Another program may be compiling the same one.
+  const temporary = `${object}.${process.pid}.tmp`;
   await runOrThrow(compiler, [...shared, ...known, "-c", source, "-o", temporary]);
   renameSync(temporary, object);
 }

@@ -59,11 +59,13 @@ export async function createBatch(exchange: Exchange): Promise<void> {
         retryAfterMs: 60_000,
       },
     );
-  await batches.create(record, files.contentPath(client.tenant, inputId)).catch((error: unknown) => {
-    // Deleted a moment ago.
-    throw (error as NodeJS.ErrnoException).code === "ENOENT" ? noInput() : error;
-  });
-  exchange.sendJson(showBatch(record, false));
+  const made = await batches
+    .create(record, files.contentPath(client.tenant, inputId))
+    .catch((error: unknown) => {
+      // Deleted a moment ago.
+      throw (error as NodeJS.ErrnoException).code === "ENOENT" ? noInput() : error;
+    });
+  exchange.sendJson(await shown(exchange, made));
   if (serving.state === "ready") void runner.tick();
 }
 
@@ -115,14 +117,16 @@ export async function getBatch(exchange: Exchange): Promise<void> {
 
 export async function cancelBatch(exchange: Exchange): Promise<void> {
   const { batches, runner } = batchingOf(exchange.serving);
-  const record = await findBatch(exchange);
-  if (isEnded(record))
-    throw new ServeError("INVALID_INPUT", `the batch has ended before: it is ${record.status}`, {
-      param: "id",
-    });
-  await batches.requestCancel(record);
-  exchange.sendJson(showBatch(record, true));
+  const record = checkOpen(await findBatch(exchange));
+  exchange.sendJson(showBatch(checkOpen(await batches.requestCancel(record)), true));
   void runner.tick();
+}
+
+function checkOpen(record: BatchRecord): BatchRecord {
+  if (!isEnded(record)) return record;
+  throw new ServeError("INVALID_INPUT", `the batch has ended before: it is ${record.status}`, {
+    param: "id",
+  });
 }
 
 async function shown(exchange: Exchange, record: BatchRecord): Promise<object> {

@@ -4,10 +4,11 @@
  * How a batch ends is decided once: whoever is first says with which journals, and others, who may have gone on in copies, follow.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isObject } from "../fields.ts";
 import { isOlder, isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
-import type { BatchRecord } from "./batch-record.ts";
+import { type BatchRecord, isBatchRecord, isEnded } from "./batch-record.ts";
 
 const journalKinds = ["output", "error"] as const;
 type JournalKind = (typeof journalKinds)[number];
@@ -21,9 +22,25 @@ export interface BatchEnd {
   readonly journals: Readonly<Record<JournalKind, string | null>>;
 }
 
+function isBatchEnd(value: unknown): value is BatchEnd {
+  if (!isObject(value) || !isBatchRecord(value.record) || !isObject(value.journals)) return false;
+  const { id, tenant, record, journals } = value;
+  const isOwn = (name: unknown) =>
+    name === null || (typeof name === "string" && /^\w+\.(output|error)-\w+$/.test(name));
+  return record.id === id && record.tenant === tenant && journalKinds.every((kind) => isOwn(journals[kind]));
+}
+
+/** What stands under an idempotency key. */
+interface Claim {
+  readonly id: string;
+  /** Hash of it. */
+  readonly request: string;
+}
+
 /** A marker is made just before its record; without one after so long, that never happened. */
 const orphanMs = 60_000;
 const claimMs = 24 * 3600 * 1000;
+const guardMs = 10_000;
 
 export class BatchStore {
   readonly #records: Records<BatchRecord>;
@@ -35,9 +52,9 @@ export class BatchStore {
   readonly #now: () => number;
 
   private constructor(folder: string, now: () => number) {
-    this.#records = new Records(join(folder, "batches"));
-    this.#decided = new Records(join(folder, "batches"), ".decided");
-    this.#ended = new Records(join(folder, "batches"), ".ended");
+    this.#records = new Records(join(folder, "batches"), isBatchRecord);
+    this.#decided = new Records(join(folder, "batches"), isBatchEnd, ".decided");
+    this.#ended = new Records(join(folder, "batches"), isBatchRecord, ".ended");
     this.#active = join(folder, "active");
     this.#claims = join(folder, "claims");
     this.#now = now;
@@ -54,14 +71,16 @@ export class BatchStore {
     return newRecordId("batch_", this.#now());
   }
 
-  /** @param input The file it is made of, which may be deleted afterwards. @throws ENOENT when it has been before: then nothing is left. */
-  async create(record: BatchRecord, input: string): Promise<void> {
+  /**
+   * @param input The file it is made of, which may be deleted afterwards. @throws ENOENT when it has been before: then nothing is left.
+   * @returns The batch, or that which another request has made under this id meanwhile.
+   */
+  async create(record: BatchRecord, input: string): Promise<BatchRecord> {
     await mkdir(this.#records.pathOf(record.tenant, ""), { recursive: true, mode: 0o700 });
-    await link(input, this.inputPath(record)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
+    await isLinked(input, this.inputPath(record));
     await writeFile(join(this.#active, record.id), JSON.stringify(record.tenant), { mode: 0o600 });
-    await this.#records.create(record);
+    if (await this.#records.create(record)) return record;
+    return (await this.find(record.tenant, record.id)) ?? record;
   }
 
   async find(tenant: string, id: string): Promise<BatchRecord | null> {
@@ -148,8 +167,12 @@ export class BatchStore {
     return found;
   }
 
-  async requestCancel(record: BatchRecord): Promise<void> {
+  /** @returns The batch as it is now: it may have ended meanwhile, and then nothing is left of the wish. */
+  async requestCancel(record: BatchRecord): Promise<BatchRecord> {
     await writeFile(this.#cancelPath(record), "", { mode: 0o600 });
+    const now = (await this.find(record.tenant, record.id)) ?? record;
+    if (isEnded(now)) await this.settle(now);
+    return now;
   }
 
   async isCancelRequested(record: BatchRecord): Promise<boolean> {
@@ -174,19 +197,38 @@ export class BatchStore {
   async claim(tenant: string, key: string, wanted: { id: string; request: string }) {
     const hash = (text: string) => createHash("sha256").update(text).digest("hex");
     const path = join(this.#claims, `${tenantFolder(tenant)}-${hash(key)}`);
-    const own = { id: wanted.id, request: hash(wanted.request) };
-    if (await isOlder(path, claimMs)) await rm(path, { force: true });
+    const own: Claim = { id: wanted.id, request: hash(wanted.request) };
     const part = `${path}.${wanted.id}`;
-    await writeFile(part, JSON.stringify(own), { mode: 0o600 });
+    await writeDurably(part, JSON.stringify(own));
     try {
-      await link(part, path);
-      return { id: own.id, isSame: true };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      const earlier = JSON.parse(await readFile(path, "utf8")) as typeof own;
-      return { id: earlier.id, isSame: earlier.request === own.request };
+      for (;;) {
+        if (await isLinked(part, path)) return { id: own.id, isSame: true };
+        const earlier = await readClaim(path);
+        if (earlier === "gone") continue;
+        if (earlier !== null) return { id: earlier.id, isSame: earlier.request === own.request };
+        await this.#removeVoid(path);
+      }
     } finally {
       await rm(part, { force: true });
+    }
+  }
+
+  /** Removes a claim that is void, one who finds it at a time: otherwise one could remove what another has put in its place. */
+  async #removeVoid(path: string): Promise<void> {
+    const guard = `${path}.void`;
+    const handle = await open(guard, "wx", 0o600).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+    if (handle === undefined) {
+      // Whoever made it was cut off.
+      if (await isOlder(guard, guardMs)) await rm(guard, { force: true });
+      return;
+    }
+    try {
+      await handle.close();
+      if ((await readClaim(path)) === null) await rm(path, { force: true });
+    } finally {
+      await rm(guard, { force: true });
     }
   }
 
@@ -194,7 +236,10 @@ export class BatchStore {
   async sweep(): Promise<void> {
     for (const name of await readdir(this.#claims)) {
       const path = join(this.#claims, name);
-      if (await isOlder(path, claimMs)) await rm(path, { force: true });
+      if (!(await isOlder(path, claimMs))) continue;
+      // What has an ending belongs to nobody any more.
+      if (name.includes(".")) await rm(path, { force: true });
+      else await this.#removeVoid(path);
     }
     const active = new Set((await readdir(this.#active)).filter(isRecordId));
     for (const folder of await this.#records.folders())
@@ -202,7 +247,8 @@ export class BatchStore {
         const [, id = ""] = /^(\w+)\.(output|error|input|cancel)/.exec(name) ?? [];
         if (!isRecordId(id) || active.has(id)) continue;
         const path = join(folder, name);
-        if (await isOlder(path, orphanMs)) await rm(path, { force: true });
+        // By when it got this name: the input of a batch that is just being made may have been uploaded long ago.
+        if (await isOlder(path, orphanMs, "ctimeMs")) await rm(path, { force: true });
       }
     await this.#records.sweep(orphanMs);
   }
@@ -226,5 +272,46 @@ async function readMarker(path: string): Promise<string | null> {
     return typeof tenant === "string" ? tenant : null;
   } catch {
     return null;
+  }
+}
+
+/** Null for one that is void: it has run out, or a loss of power has left it empty. */
+async function readClaim(path: string): Promise<Claim | null | "gone"> {
+  const handle = await open(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+  if (handle === undefined) return "gone";
+  try {
+    const { mtimeMs } = await handle.stat();
+    const { id, request } = JSON.parse(await handle.readFile("utf8")) as Partial<Claim>;
+    const isWhole = typeof id === "string" && typeof request === "string";
+    return isWhole && Date.now() - mtimeMs <= claimMs ? { id, request } : null;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return null;
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What gets its name afterwards has its content, whatever happens to the machine. */
+async function writeDurably(path: string, text: string): Promise<void> {
+  const handle = await open(path, "w", 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** @returns false where there is such a name already. */
+async function isLinked(path: string, name: string): Promise<boolean> {
+  try {
+    await link(path, name);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
   }
 }

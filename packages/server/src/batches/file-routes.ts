@@ -110,16 +110,17 @@ export async function getFile(exchange: Exchange): Promise<void> {
 
 export async function readFileContent(exchange: Exchange): Promise<void> {
   const record = await findFile(exchange);
-  const { files } = batchingOf(exchange.serving);
+  const content = await batchingOf(exchange.serving).files.read(record);
+  if (content === null) throw noFile(record.id);
   await exchange.reply
     .header("content-type", "application/octet-stream")
     .header("content-length", record.bytes)
-    .send(files.read(record));
+    .send(content);
 }
 
 export async function deleteFile(exchange: Exchange): Promise<void> {
   const record = await findFile(exchange);
-  await batchingOf(exchange.serving).files.remove(record);
+  if (!(await batchingOf(exchange.serving).files.remove(record))) throw noFile(record.id);
   exchange.sendJson({ id: record.id, object: "file", deleted: true });
 }
 
@@ -127,5 +128,9 @@ async function findFile(exchange: Exchange): Promise<FileRecord> {
   const { id = "" } = exchange.request.params as { id?: string };
   const found = await batchingOf(exchange.serving).files.find(exchange.client.tenant, id);
   if (found !== null) return found;
-  throw new ServeError("NOT_FOUND", `there is no file ${JSON.stringify(id.slice(0, 80))}`, { param: "id" });
+  throw noFile(id);
+}
+
+function noFile(id: string): ServeError {
+  return new ServeError("NOT_FOUND", `there is no file ${JSON.stringify(id.slice(0, 80))}`, { param: "id" });
 }

@@ -1,7 +1,8 @@
 /** The files of clients: content beside a record of it, by tenant. Uploads are spooled to disk first and moved when they are whole. */
-import { createReadStream, type ReadStream } from "node:fs";
-import { link, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import type { ReadStream } from "node:fs";
+import { link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { isObject } from "../fields.ts";
 import { newRecordId, Records } from "../store/records.ts";
 
 export interface FileRecord {
@@ -15,6 +16,19 @@ export interface FileRecord {
   readonly expires_at: number | null;
 }
 
+const purposes: readonly unknown[] = ["batch", "batch_output"] satisfies FileRecord["purpose"][];
+
+function isFileRecord(value: unknown): value is FileRecord {
+  if (!isObject(value)) return false;
+  const { id, tenant, bytes, filename, purpose, created_at, expires_at } = value;
+  return (
+    [id, tenant, filename].every((field) => typeof field === "string") &&
+    [bytes, created_at, expires_at ?? 0].every(Number.isFinite) &&
+    expires_at !== undefined &&
+    purposes.includes(purpose)
+  );
+}
+
 /** Remainders of uploads that a crash cut off go after this time; younger ones may be another server's. */
 const spoolMs = 24 * 3600 * 1000;
 
@@ -25,7 +39,7 @@ export class FileStore {
   #bytes = 0;
 
   private constructor(folder: string, now: () => number) {
-    this.#records = new Records(join(folder, "files"));
+    this.#records = new Records(join(folder, "files"), isFileRecord);
     this.#spool = join(folder, "spool");
     this.#now = now;
   }
@@ -85,8 +99,8 @@ export class FileStore {
       if (code === "ENOENT") return;
       if (code !== "EEXIST") throw error;
     }
-    const { size } = await stat(this.contentPath(record.tenant, record.id));
-    await this.register({ ...record, bytes: size });
+    const found = await stat(this.contentPath(record.tenant, record.id)).catch(nullIfGone);
+    if (found !== null) await this.register({ ...record, bytes: found.size });
   }
 
   /** Lets clients see a file whose content is in its place. */
@@ -99,14 +113,18 @@ export class FileStore {
     return record === null || this.#isExpired(record) ? null : record;
   }
 
-  read(record: FileRecord): ReadStream {
-    return createReadStream(this.contentPath(record.tenant, record.id));
+  /** Opened: whoever deletes it from now on does not take it away from its reader. Null when it has been deleted. */
+  async read(record: FileRecord): Promise<ReadStream | null> {
+    const handle = await open(this.contentPath(record.tenant, record.id)).catch(nullIfGone);
+    return handle === null ? null : handle.createReadStream();
   }
 
-  async remove(record: FileRecord): Promise<void> {
-    await this.#records.remove(record.tenant, record.id);
+  /** @returns false when somebody else has removed it meanwhile. */
+  async remove(record: FileRecord): Promise<boolean> {
+    const isRemoved = await this.#records.remove(record.tenant, record.id);
     await rm(this.contentPath(record.tenant, record.id), { force: true });
-    this.#bytes -= record.bytes;
+    if (isRemoved) this.#bytes -= record.bytes;
+    return isRemoved;
   }
 
   async ids(tenant: string): Promise<string[]> {
@@ -122,6 +140,11 @@ export class FileStore {
   #isExpired({ expires_at }: FileRecord): boolean {
     return expires_at !== null && expires_at * 1000 <= this.#now();
   }
+}
+
+function nullIfGone(error: NodeJS.ErrnoException): null {
+  if (error.code === "ENOENT") return null;
+  throw error;
 }
 
 export function showFile(record: FileRecord): object {

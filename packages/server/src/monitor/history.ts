@@ -68,7 +68,10 @@ export class History {
 
   async #write(path: string, snapshot: Snapshot): Promise<void> {
     if (this.#lines >= this.#linesPerFile) {
-      await rename(path, `${path}.1`);
+      await rename(path, `${path}.1`).catch((error: NodeJS.ErrnoException) => {
+        // Somebody has taken it away.
+        if (error.code !== "ENOENT") throw error;
+      });
       this.#lines = 0;
       this.#isCut = false;
     }

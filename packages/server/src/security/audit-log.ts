@@ -3,7 +3,7 @@
  * that lines of one client can be told from those of another without telling who it is.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { appendFile, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { appendFile, link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
 
@@ -48,8 +48,13 @@ export class AuditLog {
     try {
       await mkdir(dirname(settings.file), { recursive: true, mode: 0o700 });
       const secret = settings.secret ?? (await keptSecret(`${settings.file}.secret`));
-      if (secret.length < 16)
-        throw new BitNetError("INVALID_ARGUMENT", "audit: the secret must have at least 16 characters");
+      if (secret.length < 16) {
+        const kept = `: ${settings.file}.secret has ${secret.length}; remove it, and a new one is made`;
+        throw new BitNetError(
+          "INVALID_ARGUMENT",
+          `audit: the secret must have at least 16 characters${settings.secret === null ? kept : ""}`,
+        );
+      }
       const handle = await open(settings.file, "a", 0o600);
       const { size } = await handle.stat();
       await handle.close();
@@ -133,20 +138,31 @@ export class AuditLog {
   }
 }
 
+/** Another server that writes the same log may have put it aside. */
 async function renameIfThere(from: string, to: string): Promise<void> {
-  if ((await stat(from).catch(() => null)) !== null) await rename(from, to);
+  await rename(from, to).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
 }
 
-/** Made once, so that a client keeps its name over restarts. */
+/** Made once, so that a client keeps its name over restarts; whole from the start, since another server may read it at once. */
 async function keptSecret(file: string): Promise<string> {
   const made = randomBytes(32).toString("base64url");
+  const part = `${file}.${randomBytes(6).toString("hex")}.part`;
   try {
-    const handle = await open(file, "wx", 0o600);
-    await handle.writeFile(made);
-    await handle.close();
+    const handle = await open(part, "wx", 0o600);
+    try {
+      await handle.writeFile(made);
+      await handle.datasync();
+    } finally {
+      await handle.close();
+    }
+    await link(part, file);
     return made;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     return (await readFile(file, "utf8")).trim();
+  } finally {
+    await rm(part, { force: true });
   }
 }

@@ -3,8 +3,8 @@
  * servers on the same folder, see it whole. Their ids sort by the time they were made. Knows nothing of what is in them.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
+import { basename, join } from "node:path";
 
 let lastStamp = 0;
 
@@ -27,11 +27,16 @@ export function tenantFolder(tenant: string): string {
 
 export class Records<T extends { readonly id: string; readonly tenant: string }> {
   readonly #path: string;
+  readonly #isRecord: (value: unknown) => value is T;
   readonly #ending: string;
 
-  /** @param ending Of the files' names: several kinds of records of one thing lie beside each other. */
-  constructor(path: string, ending = ".json") {
+  /**
+   * @param isRecord What is no such record counts as none, as does one that lies in the place of another.
+   * @param ending Of the files' names: several kinds of records of one thing lie beside each other.
+   */
+  constructor(path: string, isRecord: (value: unknown) => value is T, ending = ".json") {
     this.#path = path;
+    this.#isRecord = isRecord;
     this.#ending = ending;
   }
 
@@ -42,8 +47,7 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
 
   async read(tenant: string, id: string): Promise<T | null> {
     if (!isRecordId(id)) return null;
-    const value = await readJson(this.#pathOfRecord(tenant, id));
-    return value === null ? null : (value as T);
+    return this.#readIn(join(this.#path, tenantFolder(tenant)), id);
   }
 
   async write(record: T): Promise<void> {
@@ -58,15 +62,25 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
       await link(part, this.#pathOfRecord(record.tenant, record.id));
       return true;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-      throw error;
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      if ((await this.read(record.tenant, record.id)) !== null) return false;
+      await rename(part, this.#pathOfRecord(record.tenant, record.id)); // a damaged one counts as none
+      return true;
     } finally {
       await rm(part, { force: true });
     }
   }
 
-  async remove(tenant: string, id: string): Promise<void> {
-    await rm(this.#pathOfRecord(tenant, id), { force: true });
+  /** @returns false when there was none. */
+  async remove(tenant: string, id: string): Promise<boolean> {
+    try {
+      // Of several at a time, one.
+      await unlink(this.#pathOfRecord(tenant, id));
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+      throw error;
+    }
   }
 
   /** Oldest first. */
@@ -93,9 +107,15 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   async *all(): AsyncGenerator<T> {
     for (const folder of await this.folders())
       for (const id of this.#idsIn(await readdir(folder).catch(() => []))) {
-        const value = await readJson(join(folder, `${id}${this.#ending}`));
-        if (value !== null) yield value as T;
+        const record = await this.#readIn(folder, id);
+        if (record !== null) yield record;
       }
+  }
+
+  async #readIn(folder: string, id: string): Promise<T | null> {
+    const value = await readJson(join(folder, `${id}${this.#ending}`));
+    if (!this.#isRecord(value)) return null;
+    return value.id === id && tenantFolder(value.tenant) === basename(folder) ? value : null;
   }
 
   #pathOfRecord(tenant: string, id: string): string {
@@ -124,17 +144,24 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   }
 }
 
-async function readJson(path: string): Promise<object | null> {
+async function readJson(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, "utf8")) as object;
+    return JSON.parse(await readFile(path, "utf8"));
   } catch (error) {
     if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;
   }
 }
 
-/** By the clock of the disk; what is not there is not old. */
-export async function isOlder(path: string, ms: number): Promise<boolean> {
-  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
-  return Date.now() - mtimeMs > ms;
+/**
+ * By the clock of the disk; what is not there is not old.
+ * @param time Of what: when it was written, or when anything of it changed last, its name included.
+ */
+export async function isOlder(
+  path: string,
+  ms: number,
+  time: "mtimeMs" | "ctimeMs" = "mtimeMs",
+): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  return found !== null && Date.now() - found[time] > ms;
 }
