@@ -44,6 +44,8 @@ export default defineConfig({
       { find: /^#core\/(.*)$/, replacement: `${source("./packages/core/src/")}$1` },
       { find: /^#server\/(.*)$/, replacement: `${source("./packages/server/src/")}$1` },
       { find: /^#eval\/(.*)$/, replacement: `${source("./packages/eval/src/")}$1` },
+      { find: /^#train\/(.*)$/, replacement: `${source("./packages/train/src/")}$1` },
+      { find: /^#facade\/(.*)$/, replacement: `${source("./packages/bitnet.ts/src/")}$1` },
       { find: /^#cli\/(.*)$/, replacement: `${source("./packages/cli/src/")}$1` },
       { find: /^@bitnet\.ts\/grammar$/, replacement: source("./packages/grammar/src/index.ts") },
       { find: /^@bitnet\.ts\/server$/, replacement: source("./packages/server/src/index.ts") },

@@ -30,7 +30,7 @@ await runBench("webgpu", async (context) => {
   const cases = [
     { name: "greedy, chained", sampling: {} },
     // All logits come back, and the token is chosen here before the next one is begun.
-    { name: "sampled", sampling: sampled },
+    { name: "temperature 0.7, top-p 0.9", sampling: sampled },
   ];
   const { samples, disturbance } = await context.sample(
     cases.map(({ name, sampling }) => ({
@@ -80,7 +80,7 @@ await runBench("webgpu", async (context) => {
       },
     ],
     columns: [
-      { key: "case", label: "case", unit: "" },
+      { key: "case", label: "sampler", unit: "" },
       { key: "isa", label: "kernels", unit: "" },
       { key: "decode", label: "decode", unit: "tok/s" },
       { key: "share", label: "of a bare read", unit: "share" },

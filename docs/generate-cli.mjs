@@ -16,8 +16,8 @@ const folder = new URL("cli/", import.meta.url);
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 const overview = help();
-// Examples stand behind them.
-const [listed = ""] = overview.slice(overview.indexOf("Commands:")).split("\n\n");
+// Groups of commands, each under a title, from behind the options up to the examples.
+const listed = overview.slice(overview.indexOf("-h, --help"), overview.indexOf("\nExamples:"));
 const commands = [...listed.matchAll(/^ {2}([a-z][\w-]*)/gm)].map(([, name]) => name).filter((name) => name !== "help");
 if (commands.length < 5) throw new Error(`generate-cli: only ${commands.length} commands in:\n${overview}`);
 

@@ -4,6 +4,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { benches } from "../bench/benches.ts";
 import { disturbanceLine, machineLine, rooflineText } from "../bench/harness/report.ts";
 import {
   type BenchResult,
@@ -35,11 +36,18 @@ function sectionOf(result: BenchResult): string {
   const facts = [
     `Machine: ${machineLine(result)}.`,
     `Date: ${result.date.slice(0, 10)}. Command: \`${result.command}\`. Instruction set: ${result.isa}; threads: ${result.threads}.`,
+    ...samplerLine(result),
     ...(rooflines.length === 0 ? [] : [`Rooflines: ${rooflines.map(rooflineText).join("; ")}.`]),
     ...(disturbance === null ? [] : [`In the median run, ${disturbanceLine(disturbance)}.`]),
   ];
   const list = [...verdicts.map(verdictLine), ...notes].map((line) => `- ${line}`);
   return `${facts.join("\n")}\n\n${tableOf(result)}\n\n${list.join("\n")}\n`.replace(/\n{3,}/g, "\n\n");
+}
+
+/** Nothing where a column tells, or no token is chosen. */
+function samplerLine({ bench }: BenchResult): string[] {
+  const sampler = benches.find(({ name }) => name === bench)?.sampler ?? null;
+  return sampler === null || sampler === "by row" ? [] : [`Sampler: ${sampler}.`];
 }
 
 /** A handful of figures of the other sections, for who reads no more. Those of benches that have not been run are left out. */

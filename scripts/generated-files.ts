@@ -3,7 +3,8 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
-import { renderConstantsHeader, renderOperationsHeader } from "@bitnet.ts/native/build";
+import { renderConstantsHeader, renderOperationsHeader, renderRecordsHeader } from "@bitnet.ts/native/build";
+import { drawFloors } from "./floors-drawing.ts";
 import { layoutDrawings } from "./layout-drawings.ts";
 import { renderOperationsPage } from "./operations-page.ts";
 
@@ -11,7 +12,9 @@ const root = resolve(import.meta.dirname, "..", "..");
 const files = [
   { path: join(root, "packages/native/engine/kernels/constants.generated.h"), render: renderConstantsHeader },
   { path: join(root, "packages/native/engine/operations.generated.h"), render: renderOperationsHeader },
+  { path: join(root, "packages/native/engine/records.generated.h"), render: renderRecordsHeader },
   { path: join(root, "docs/operations.md"), render: renderOperationsPage },
+  { path: join(root, "docs/layouts/floors.svg"), render: drawFloors },
   ...Object.entries(layoutDrawings).map(([name, render]) => ({
     path: join(root, "docs/layouts", `${name}.svg`),
     render,

@@ -1,48 +1,15 @@
 /**
- * Enforces the import law: a folder of core imports only lower layers and itself, no file is part of an import cycle, only the
- * facade imports a backend, and core touches Node only in files named *.node.ts. Reads sources as text.
+ * Enforces the import law of floors.ts: a folder of core imports only lower layers and itself, no file is part of an import cycle, only the
+ * facade imports a backend, core touches Node only in files named *.node.ts, and the engine's C++ knows nothing of what stands on it. Reads
+ * sources as text.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
+import { allowedPackages, coreFloors, engineFloors } from "./floors.ts";
 
 const root = resolve(import.meta.dirname, "..", "..");
 const core = join(root, "packages", "core", "src");
-const layers: Record<string, number> = {
-  base: 0,
-  packing: 1,
-  formats: 2,
-  tokenizer: 2,
-  backend: 3,
-  model: 4,
-  generate: 5,
-  convert: 5,
-};
-const allowedPackages: Record<string, readonly string[]> = {
-  core: [],
-  native: ["@bitnet.ts/core"],
-  wasm: ["@bitnet.ts/core", "@bitnet.ts/native/build/sources"],
-  webgpu: ["@bitnet.ts/core"],
-  "bitnet.ts": [
-    "@bitnet.ts/core",
-    "@bitnet.ts/grammar",
-    "@bitnet.ts/native",
-    "@bitnet.ts/webgpu",
-    "@bitnet.ts/wasm",
-  ],
-  grammar: ["@bitnet.ts/core"],
-  server: ["@bitnet.ts/core", "@bitnet.ts/grammar", "bitnet.ts"],
-  train: ["@bitnet.ts/core", "@bitnet.ts/native"],
-  eval: ["@bitnet.ts/core", "bitnet.ts"],
-  web: ["@bitnet.ts/core", "bitnet.ts", "@bitnet.ts/server"],
-  cli: [
-    "@bitnet.ts/core",
-    "bitnet.ts",
-    "@bitnet.ts/server",
-    "@bitnet.ts/web",
-    "@bitnet.ts/train",
-    "@bitnet.ts/eval",
-  ],
-};
+const native = join(root, "packages", "native");
 
 interface SourceFile {
   path: string;
@@ -50,9 +17,9 @@ interface SourceFile {
   imports: string[];
 }
 
-function listSources(folder: string): string[] {
+function listSources(folder: string, pattern = /\.ts$/): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .filter((entry) => entry.isFile() && pattern.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 }
@@ -65,7 +32,7 @@ function readSource(path: string): SourceFile {
 
 function layerOf(path: string): number | null {
   const [folder = ""] = relative(core, path).split(sep);
-  return layers[folder] ?? null;
+  return coreFloors[folder] ?? null;
 }
 
 function checkCore(file: SourceFile): string[] {
@@ -89,6 +56,25 @@ function checkCore(file: SourceFile): string[] {
   if (!isNode && /(?<![.\w"'`])(?:process\.|Buffer\b(?!\s*[:;,)]))/.test(stripComments(file.text)))
     problems.push(`${where}: uses a Node global`);
   return problems;
+}
+
+/** Headers that a C++ source of the engine includes of a higher floor, or from outside of its package. */
+function checkIncludes(path: string): string[] {
+  const folderOf = (file: string) =>
+    Object.keys(engineFloors)
+      .filter((folder) => file.startsWith(join(native, folder) + sep))
+      .reduce<string | undefined>(
+        (best, folder) => (best === undefined || folder.length > best.length ? folder : best),
+        undefined,
+      );
+  const own = engineFloors[folderOf(path) ?? ""] ?? 0;
+  const includes = [...readFileSync(path, "utf8").matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)];
+  return includes.flatMap(([, header = ""]) => {
+    const folder = folderOf(resolve(dirname(path), header));
+    return folder !== undefined && (engineFloors[folder] ?? 0) <= own
+      ? []
+      : [`${relative(root, path)}: includes ${header} of ${folder ?? "another package"}`];
+  });
 }
 
 function stripComments(text: string): string {
@@ -138,5 +124,7 @@ for (const name of Object.keys(allowedPackages)) {
   const cycle = findCycle(files);
   if (cycle) problems.push(`import cycle: ${cycle.map((path) => relative(root, path)).join(" → ")}`);
 }
+for (const folder of ["engine", "node"])
+  problems.push(...listSources(join(native, folder), /\.(cc|h)$/).flatMap(checkIncludes));
 for (const problem of problems) console.error(problem);
 if (problems.length > 0) process.exit(1);

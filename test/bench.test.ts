@@ -69,7 +69,7 @@ describe.skipIf(!hasNative)("quick mode", { timeout: timeoutMs }, () => {
   const runnable = benches.filter(
     ({ name }) => ((name !== "peers" && name !== "bonsai") || hasPeer) && (name !== "webgpu" || hasAdapter),
   );
-  it.each(runnable)("$name", async ({ name, question }) => {
+  it.each(runnable)("$name", async ({ name, question, sampler }) => {
     const json = join(folder, `${name}.json`);
     const { stdout } = await bench(name, "--quick", "--json", json);
     const result = JSON.parse(readFileSync(json, "utf8")) as BenchResult;
@@ -77,6 +77,7 @@ describe.skipIf(!hasNative)("quick mode", { timeout: timeoutMs }, () => {
     expect(result.command).toBe(`npm run bench -- ${name} --quick`);
     expect(Date.parse(result.date)).toBeGreaterThan(0);
     expect(result.machine.isas).toContain(result.isa);
+    expect(result.columns.some(({ label }) => label === "sampler")).toBe(sampler === "by row");
     for (const { key } of result.columns) for (const row of result.rows) expect(row).toHaveProperty(key);
     for (const row of result.rows)
       for (const [key, cell] of Object.entries(row))

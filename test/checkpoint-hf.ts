@@ -171,6 +171,11 @@ export function hfFiles(checkpoint: Checkpoint, choices: HfChoices): Map<string,
   ]);
 }
 
+/** What a folder of the family has where its config.json says nothing of heads. */
+function hasUsualHeads({ family }: CheckpointShape): boolean {
+  return family === "qwen3" || family === "gemma3";
+}
+
 function configOf({ shape }: Checkpoint, { ternary, config }: HfChoices): object {
   const linearClass = ternary === "divides" ? {} : { linear_class: "autobitlinear" };
   return {
@@ -181,7 +186,9 @@ function configOf({ shape }: Checkpoint, { ternary, config }: HfChoices): object
     num_hidden_layers: shape.layers,
     num_attention_heads: shape.heads,
     num_key_value_heads: shape.kvHeads,
-    ...(shape.heads * shape.headDim === shape.hidden ? {} : { head_dim: shape.headDim }),
+    ...(shape.heads * shape.headDim === shape.hidden && !hasUsualHeads(shape)
+      ? {}
+      : { head_dim: shape.headDim }),
     max_position_embeddings: shape.context,
     rms_norm_eps: shape.eps,
     rope_theta: shape.theta,

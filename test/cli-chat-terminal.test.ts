@@ -164,6 +164,33 @@ describe.skipIf(reason !== null)("chat on a terminal", () => {
     expect(await chat.ends()).toBe(0);
   });
 
+  it("writes no escape sequence to a dumb terminal, and obeys its keys", async () => {
+    const chat = await open([], { shell: true });
+    await chat.shows("shell$");
+    chat.type("export TERM=dumb");
+    chat.press("Enter");
+    await chat.shows(/dumb\nshell\$/);
+    const record = join(folder, "dumb");
+    chat.record(record);
+    chat.type(bitnetCommand(["chat", ...brief, "--no-history"]).join(" "));
+    chat.press("Enter");
+    await chat.shows(/^>/m);
+    chat.type("not sent");
+    await chat.shows("> not sent");
+    chat.press("C-c");
+    await chat.shows("^C");
+    chat.type("Hello");
+    chat.press("Enter");
+    await answered(chat, 1);
+    expect((await saved(chat, "dumb.json"))[0]?.content).toBe("Hello");
+    chat.type("/bye");
+    chat.press("Enter");
+    await chat.shows(/bye\nshell\$/);
+    const written = await readFile(record, "utf8");
+    expect(written).toContain("Hello");
+    expect(written).not.toContain("\u001b");
+  });
+
   it("shows a message that was typed ahead when it is sent", async () => {
     const chat = await open(["-m", tinyModel, "--temp", "0", "-n", "60", "--ignore-eos", "--no-history"], {
       rows: 50,

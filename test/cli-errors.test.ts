@@ -127,6 +127,8 @@ describe.concurrent("options", () => {
     await expectError(run, /'warm' from env 'BITNET_TEMP'/, { env: { BITNET_TEMP: "warm" } });
     await expectError(run, /BITNET_JSON: expected one of/, { env: { BITNET_JSON: "perhaps" } });
     await expectError(run, /'mmx' from env 'BITNET_ISA'/, { env: { BITNET_ISA: "mmx" } });
+    const keys = ["keys", "list", "--keys", file("keys.json")];
+    await expectError(keys, /BITNET_JSON: expected one of/, { env: { BITNET_JSON: "perhaps" } });
   });
 
   it("show a stack trace only when asked for one", async () => {

@@ -83,6 +83,13 @@ describe("with --json", () => {
   });
 });
 
+it("an error is an object, too, where the variable asks for JSON", async () => {
+  const { stdout } = await bitnet(["run", "-m", "/no/such.gguf", "-p", "We"], {
+    env: { BITNET_JSON: "yes" },
+  });
+  expect(JSON.parse(stdout)).toMatchObject({ error: { code: "FILE_NOT_FOUND" } });
+});
+
 it("shows flags in groups, and examples", async () => {
   const { stdout } = await bitnet(["run", "--help"]);
   for (const part of ["\nSampling:\n", "\nModel:\n", "\nOutput:\n", "\nExamples:\n  bitnet run"])

@@ -11,6 +11,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fileReaders } from "./fuzz/file-readers.ts";
 import { modelReaders } from "./fuzz/model-readers.ts";
 import type { Files, FuzzedReader } from "./fuzz/reader.ts";
+import { serverReaders } from "./fuzz/server-readers.ts";
+import { stateReaders } from "./fuzz/state-readers.ts";
 import { watchAllocations, watchProgress } from "./fuzz/watch.ts";
 import { seededIntegers } from "./seeded.ts";
 
@@ -19,9 +21,6 @@ const seed = Number(process.env.BITNET_FUZZ_SEED ?? 1);
 /** The inputs take under a megabyte, and the largest table that does not depend on them half of one. */
 const largestBytes = 64 * 2 ** 20;
 const longestMessage = 20_000;
-
-/** Readers that leave out, or report, what they cannot read. */
-const takesAnything: ReadonlySet<string> = new Set(["history", "training log", "batch"]);
 
 let folder = "";
 let progress: ReturnType<typeof watchProgress>;
@@ -68,7 +67,7 @@ function keep(files: Files, label: string): string {
   return place;
 }
 
-describe.each([...modelReaders, ...fileReaders])(
+describe.each([...modelReaders, ...fileReaders, ...serverReaders, ...stateReaders])(
   "$name",
   { timeout: 300_000 * Math.max(1, times) },
   (reader) => {
@@ -91,7 +90,7 @@ describe.each([...modelReaders, ...fileReaders])(
       }
       // Both must occur, or the mutants test little.
       expect(tally.read).toBeGreaterThan(0);
-      if (!takesAnything.has(reader.name)) expect(tally.refused).toBeGreaterThan(0);
+      if (reader.takesAnything !== true) expect(tally.refused).toBeGreaterThan(0);
     });
   },
 );

@@ -56,6 +56,11 @@ export class PseudoTerminal {
     this.#tmux(["paste-buffer", "-p", "-r"]);
   }
 
+  /** Keeps every byte that programs write from now on in a file. */
+  record(path: string): void {
+    this.#tmux(["pipe-pane", "-o", `cat > '${path}'`]);
+  }
+
   resize(columns: number, rows: number): void {
     this.#tmux(["resize-window", "-x", String(columns), "-y", String(rows)]);
   }

@@ -1,6 +1,7 @@
 /**
  * Repetitions of several cases in turn (A B A B …), so that whatever else the machine does meets all of them alike. A sample during which
- * others were busy is taken again, a few times at most.
+ * others were busy is taken again, a few times at most; where that was in vain, no later one is until a sample was undisturbed: it would only take
+ * longer.
  */
 import { median } from "@bitnet.ts/cli/measuring";
 import { watchOthers } from "./machine.ts";
@@ -19,6 +20,8 @@ export interface SamplingOptions {
   pids?: readonly number[];
   /** Measured once in every round, too. */
   betweenRounds?: () => Promise<void>;
+  /** Begins to watch what share of the machine others take. */
+  watch?: typeof watchOthers;
   /** Called after every sample with the fraction done. */
   onProgress?: (fraction: number, name: string) => void;
 }
@@ -40,17 +43,18 @@ export async function sampleInTurn<S>(
   const samples: S[][] = cases.map(() => []);
   const disturbances: number[] = [];
   const total = (options.repetitions + 1) * cases.length;
+  let isWorthwhile: boolean = true;
   for (let repetition = 0; repetition <= options.repetitions; repetition++) {
     await options.betweenRounds?.();
     for (const [i, each] of cases.entries()) {
-      const attempts = repetition === 0 ? 1 : options.attempts;
-      const { sample, others } = await sampleQuietly(
-        each,
-        repetition * options.attempts,
+      const attempts: number = repetition > 0 && isWorthwhile ? options.attempts : 1;
+      const { sample, others }: Taken<S> = await sampleQuietly(each, {
+        firstRun: repetition * options.attempts,
         attempts,
-        options.pids,
-      );
+        watch: () => (options.watch ?? watchOthers)(options.pids ?? []),
+      });
       if (repetition > 0) {
+        isWorthwhile = (others ?? 0) <= quiet;
         samples[i]?.push(sample);
         if (others !== null) disturbances.push(others);
       }
@@ -60,16 +64,20 @@ export async function sampleInTurn<S>(
   return { samples, disturbance: disturbances.length === 0 ? null : median(disturbances) };
 }
 
+interface Taken<S> {
+  sample: S;
+  /** Share of the machine's time meanwhile. */
+  others: number | null;
+}
+
 /** The least disturbed of several tries. */
 async function sampleQuietly<S>(
   { sample }: Case<S>,
-  firstRun: number,
-  attempts: number,
-  pids: readonly number[] = [],
-): Promise<{ sample: S; others: number | null }> {
-  let best: { sample: S; others: number | null } | undefined;
+  { firstRun, attempts, watch }: { firstRun: number; attempts: number; watch: () => () => number | null },
+): Promise<Taken<S>> {
+  let best: Taken<S> | undefined;
   for (let attempt = 0; attempt < attempts || best === undefined; attempt++) {
-    const stop = watchOthers(pids);
+    const stop = watch();
     const taken = { sample: await sample(firstRun + attempt), others: stop() };
     if (best === undefined || (taken.others ?? 0) < (best.others ?? 0)) best = taken;
     if ((best.others ?? 0) <= quiet) break;

@@ -1,6 +1,4 @@
 /** Readers of what people keep beside models: training data, benchmarks, conversations, keys, recipes, logs. They take paths. */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { loadTask, taskNames } from "@bitnet.ts/eval";
 import { drawLog, openExamples, parseRecipe, readLog } from "@bitnet.ts/train";
 import { parquetWriteBuffer } from "hyparquet-writer";
@@ -11,45 +9,9 @@ import { readParquet } from "#eval/tasks/parquet-records.ts";
 import { readBatchInput } from "#server/batches/batch-input.ts";
 import { fileKeys } from "#server/key-store.ts";
 import { readFilterRules } from "#server/security/filter-rules.ts";
-import { otherBytes, otherJson, otherLines, pick, type Random } from "./mutants.ts";
-import type { Files, FuzzedReader } from "./reader.ts";
-
-const latin = (value: string) => Buffer.from(value, "utf8");
-const lines = (...values: unknown[]) => values.map((value) => JSON.stringify(value)).join("\n");
-
-function put(files: Files, folder: string): string {
-  let last = "";
-  for (const [name, bytes] of files) {
-    last = join(folder, name);
-    mkdirSync(dirname(last), { recursive: true });
-    writeFileSync(last, bytes);
-  }
-  return last;
-}
-
-/** A reader of one text file. */
-function textReader(
-  name: string,
-  {
-    file,
-    rounds,
-    sources,
-    other,
-  }: {
-    file: string;
-    rounds: number;
-    sources: readonly string[];
-    other: (source: string, random: Random) => string;
-  },
-  read: (path: string) => Promise<void> | void,
-): FuzzedReader {
-  return {
-    name,
-    rounds,
-    mutant: (random) => new Map([[file, latin(other(pick(sources, random), random))]]),
-    read: (files, folder) => read(put(files, folder)),
-  };
-}
+import { otherBytes, otherJson, otherLines, pick } from "./mutants.ts";
+import type { FuzzedReader } from "./reader.ts";
+import { latin, lines, put, textReader } from "./text-reader.ts";
 
 const examples = lines(
   {
@@ -220,7 +182,13 @@ export const fileReaders: readonly FuzzedReader[] = [
   ),
   textReader(
     "history",
-    { file: "history", rounds: 150, sources: [lines("one", "two\nlines", "three")], other: otherLines },
+    {
+      takesAnything: true,
+      file: "history",
+      rounds: 150,
+      sources: [lines("one", "two\nlines", "three")],
+      other: otherLines,
+    },
     (path) => {
       const history = openHistory(path);
       history.add("next");
@@ -239,7 +207,13 @@ export const fileReaders: readonly FuzzedReader[] = [
   ),
   textReader(
     "batch",
-    { file: "batch.jsonl", rounds: 200, sources: [lines(request("a"), request("b"))], other: otherLines },
+    {
+      takesAnything: true,
+      file: "batch.jsonl",
+      rounds: 200,
+      sources: [lines(request("a"), request("b"))],
+      other: otherLines,
+    },
     async (path) => void (await readBatchInput(path, { endpoint: "/v1/chat/completions", ...limits })),
   ),
   textReader(
@@ -265,6 +239,7 @@ export const fileReaders: readonly FuzzedReader[] = [
   textReader(
     "training log",
     {
+      takesAnything: true,
       file: "log.jsonl",
       rounds: 300,
       sources: [lines(step(1), step(2), { kind: "evaluation", step: 2, loss: 2, tokens: 9 })],

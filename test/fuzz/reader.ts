@@ -8,6 +8,8 @@ export interface FuzzedReader {
   readonly name: string;
   /** Mutants of one round. */
   readonly rounds: number;
+  /** What it cannot read it leaves out, or does without. */
+  readonly takesAnything?: boolean;
   mutant(random: Random): Files;
   /**
    * Returns whatever is read, or throws a BitNetError.

@@ -6,7 +6,7 @@ import type { BitNetLoadOptions } from "./types.ts";
 
 const choices = {
   kvType: ["f16", "f32"],
-  activations: ["int8", "f32"],
+  activations: ["int8", "int8-token", "int8-groups", "f32"],
   i2sLayout: ["128/32", "64/16", "rows4"],
 } as const;
 

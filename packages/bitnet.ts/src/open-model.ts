@@ -64,7 +64,11 @@ export async function openModel(
   });
   try {
     const model = describeModel(files, name);
-    const usual = { ...model.config, contextLength: chooseContext(model.config, options.contextLength) };
+    const usual = {
+      ...model.config,
+      ...activationGroupOf(options.activations),
+      contextLength: chooseContext(model.config, options.contextLength),
+    };
     const kvType = options.kvType ?? "f16";
     const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
     const backend = await createBackend({
@@ -72,7 +76,7 @@ export async function openModel(
       ...(options.isa ? { isa: options.isa } : {}),
       ...(options.threads ? { threads: options.threads } : {}),
       ...(options.wasmUrl ? { wasmUrl: options.wasmUrl } : {}),
-      ...(options.activations ? { activations: options.activations } : {}),
+      activations: options.activations === "f32" ? "f32" : "int8",
       ...(options.screening === undefined ? {} : { screening: options.screening }),
       onNotice,
     });
@@ -166,6 +170,14 @@ export async function openModel(
   } finally {
     await files.close();
   }
+}
+
+/** What is said for the files; nothing where they are to decide. */
+function activationGroupOf(
+  rounding: BitNetLoadOptions["activations"],
+): Partial<Pick<ModelConfig, "activationGroup">> {
+  if (rounding === "int8-token") return { activationGroup: null };
+  return rounding === "int8-groups" ? { activationGroup: 128 } : {};
 }
 
 /** Where another thread could open the same files; null: nowhere. */

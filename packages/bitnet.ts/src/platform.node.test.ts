@@ -1,9 +1,11 @@
 /** Which backend serves when others cannot, and what is said of that. */
 import { BitNetError } from "@bitnet.ts/core";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { createBackend } from "./platform.node.ts";
+import { backendReport, createBackend } from "./platform.node.ts";
 
 const broken = vi.hoisted(() => ({ native: false, webgpu: "", wasm: "" }));
+/** What there is of WebGPU, for the report. */
+const status = vi.hoisted(() => ({ reason: null as string | null, adapter: null as object | null }));
 
 vi.mock(import("@bitnet.ts/native"), async (original) => {
   const native = await original();
@@ -20,7 +22,7 @@ vi.mock(import("@bitnet.ts/webgpu"), async (original) => {
     if (broken.webgpu !== "") throw new BitNetError("BACKEND_UNAVAILABLE", broken.webgpu);
     return { name: "webgpu", isa: options.isa ?? "wgsl-dot4", options } as never;
   };
-  return { ...webgpu, createWebGpuBackend };
+  return { ...webgpu, createWebGpuBackend, webgpuStatus: async () => status as never };
 });
 
 vi.mock(import("@bitnet.ts/wasm"), async (original) => {
@@ -88,4 +90,55 @@ it("a variant of WebAssembly chooses the backend, by option or by BITNET_ISA", a
   expect(await createBackend({ isa, onNotice })).toMatchObject({ name: "wasm", isa });
   vi.stubEnv("BITNET_ISA", isa);
   expect(await createBackend({ onNotice })).toMatchObject({ name: "wasm", isa });
+});
+
+const adapter = {
+  name: "vendor card",
+  isFallback: false,
+  features: ["subgroups"],
+  hasDot4: true,
+  limits: {
+    maxBufferSize: 2 ** 31,
+    maxStorageBufferBindingSize: 2 ** 27,
+    maxStorageBuffersPerShaderStage: 10,
+    maxComputeWorkgroupsPerDimension: 65535,
+    maxComputeInvocationsPerWorkgroup: 256,
+  },
+};
+const reported = async () => (await backendReport()).find(({ name }) => name === "webgpu");
+
+it("the report names the adapter, its limits, what it lacks, and each variant with what rejects it", async () => {
+  Object.assign(status, { reason: null, adapter });
+  expect(await reported()).toMatchObject({
+    isAvailable: true,
+    detail:
+      "vendor card; buffers up to 2048 MiB, bindings up to 128 MiB, 10 at once, workgroups of up to 256; without shader-f16",
+    variants: [
+      { isa: "wgsl-dot4", verdict: "chosen", reason: "" },
+      { isa: "wgsl-plain", verdict: "usable", reason: "" },
+    ],
+  });
+  Object.assign(status, { adapter: { ...adapter, isFallback: true, hasDot4: false } });
+  expect(await reported()).toMatchObject({
+    detail: expect.stringContaining("vendor card (in software: only when asked for by name); "),
+    variants: [
+      { isa: "wgsl-dot4", verdict: "rejected", reason: "the language lacks integer dot products here" },
+      { isa: "wgsl-plain", verdict: "chosen", reason: "" },
+    ],
+  });
+});
+
+it("the report says why there is no WebGPU, with the adapter where one was refused", async () => {
+  Object.assign(status, { reason: "webgpu: no adapter: there is no GPU", adapter: null });
+  expect(await reported()).toMatchObject({
+    isAvailable: false,
+    detail: "webgpu: no adapter: there is no GPU",
+    variants: [],
+  });
+  const reason = "webgpu: this adapter computes wrongly: product[3] is 1, expected 2";
+  Object.assign(status, { reason, adapter });
+  expect(await reported()).toMatchObject({
+    isAvailable: false,
+    detail: expect.stringMatching(/^webgpu: this adapter computes wrongly: .*; vendor card; buffers up to/),
+  });
 });

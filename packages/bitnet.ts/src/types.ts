@@ -21,10 +21,12 @@ export interface BitNetLoadOptions {
   /** Force an instruction set of the native backend, or a variant of webgpu or wasm; default: `BITNET_ISA`, else the best that proves itself. */
   isa?: Isa;
   /**
-   * "f32" leaves activations as they are, to see what rounding them to int8 costs: far slower, and another function than the model was made for
-   * unless its activations were 16 bit in training. Only the reference backend does it. Default "int8".
+   * How activations are rounded. "int8" (default): with one scale a token, or one for 128 columns where the files tell that activations were 16 bit
+   * in training. Not all files can tell, TQ2_0 ones of the Llama shape for instance: "int8-token" and "int8-groups" say which, whatever the files are.
+   * "f32" leaves activations as they are, to see what rounding them costs: far slower, and another function than the model was made for
+   * unless its activations were 16 bit in training. Only the reference backend does it.
    */
-  activations?: "int8" | "f32";
+  activations?: "int8" | "int8-token" | "int8-groups" | "f32";
   /** Type of the KV cache; default f16. */
   kvType?: KvType;
   /** Tokens of KV cache for all generations together; default: four contexts, less where memory is short and in WebAssembly. */

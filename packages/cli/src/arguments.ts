@@ -63,6 +63,11 @@ function takesValue(options: readonly Option[], flag: string): boolean {
 const yes = ["1", "true", "yes", "on"];
 const no = ["0", "false", "no", "off"];
 
+/** Of a variable that stands for a switch. */
+export function saysYes(value: string | undefined): boolean {
+  return value !== undefined && yes.includes(value.toLowerCase());
+}
+
 /**
  * The environment as commander should see it: an empty variable counts as unset, and so does a switch that says no.
  * @returns What is wrong with a switch that says neither yes nor no, else null.

@@ -1,7 +1,7 @@
 /** The `bitnet` command: arguments to commands, errors to one line and an exit status. */
 import { BitNetError } from "@bitnet.ts/core";
 import { Command, CommanderError } from "commander";
-import { cleanEnvironment, rewriteArguments } from "./arguments.ts";
+import { cleanEnvironment, rewriteArguments, saysYes } from "./arguments.ts";
 import { registerBatch } from "./commands/batch.ts";
 import { registerBench } from "./commands/bench.ts";
 import { registerBuildNative } from "./commands/build-native.ts";
@@ -51,7 +51,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-function createProgram(session: Session): Command {
+/** All commands in the order in which they are listed; nothing of them has run. */
+export function createProgram(session: Session): Command {
   const program = new Command("bitnet")
     .description("Run, chat with, inspect and measure 1-bit language models.")
     .version(packageVersion(), "-V, --version", "print the version")
@@ -61,31 +62,32 @@ function createProgram(session: Session): Command {
     .exitOverride();
   registerRun(program, session);
   registerChat(program, session);
-  registerInspect(program, session);
-  registerTokenize(program, session);
   registerEmbed(program, session);
-  registerConvert(program, session);
-  registerPerplexity(program, session);
+  registerTokenize(program, session);
+  registerBatch(program, session);
+  registerModels(program, session);
   registerPull(program, session);
   registerLs(program, session);
   registerRm(program, session);
-  registerModels(program, session);
+  registerInspect(program, session);
+  registerConvert(program, session);
+  registerServe(program, packageVersion(), session);
+  registerWeb(program, session);
+  registerKeys(program, session);
+  registerTop(program, session);
+  registerTrain(program, session);
+  registerFinetune(program, session);
+  registerMerge(program, session);
+  registerEval(program, session);
+  registerPerplexity(program, session);
   registerDoctor(program, session);
   registerBuildNative(program, session);
   registerBench(program, session);
   registerDummy(program, session);
-  registerBatch(program, session);
-  registerTop(program, session);
-  registerKeys(program, session);
-  registerWeb(program, session);
-  registerServe(program, packageVersion(), session);
-  registerEval(program, session);
-  registerTrain(program, session);
-  registerFinetune(program, session);
-  registerMerge(program, session);
   registerCompletion(program, session);
   addExamples(program);
-  for (const command of program.commands) prepare(command, session);
+  for (const command of [...program.commands, ...program.commands.flatMap(({ commands }) => commands)])
+    prepare(command, session);
   return program;
 }
 
@@ -117,7 +119,7 @@ async function report(error: unknown, session: Session, argv: readonly string[])
 
 function wantsJson(argv: readonly string[]): boolean {
   const end = argv.indexOf("--");
-  return (end < 0 ? argv : argv.slice(0, end)).includes("--json");
+  return (end < 0 ? argv : argv.slice(0, end)).includes("--json") || saysYes(process.env.BITNET_JSON);
 }
 
 function codeOf(error: unknown): string {
@@ -129,8 +131,10 @@ function errorLine(error: unknown, session: Session): string {
   if (session.endedBy !== null && error instanceof BitNetError && error.code === "ABORTED")
     return "interrupted";
   const message = error instanceof Error ? error.message : String(error);
-  return message
+  const line = message
     .replace(/^error: /, "")
     .replaceAll(/\s*[\r\n]+\s*/g, " ")
     .trim();
+  const isLost = error instanceof BitNetError && error.code === "FILE_NOT_FOUND" && line.includes("\ufffd");
+  return isLost ? `${line}; Node reads only names that are UTF-8: rename it, or make a link to it` : line;
 }

@@ -53,13 +53,15 @@ export function option(flags: string, description: string, variable?: string): O
   return made.env(`BITNET_${name}`);
 }
 
+type Activations = NonNullable<BitNetLoadOptions["activations"]>;
+
 export interface ModelFlags {
   model?: string;
   threads?: number;
   ctxSize?: number;
   kv: KvType;
   screening: "on" | "off";
-  activations: "int8" | "f32";
+  activations: Activations;
   backend?: BackendName;
   isa?: Isa;
   i2sLayout: I2sLayout;
@@ -82,8 +84,16 @@ export function jsonOption(what: string): Option {
   return option("--json", `print ${what} as one JSON object`);
 }
 
-/** @param model The option that names the model, where a command takes several. */
-export function addModelOptions(command: Command, model: Option = modelOption()): Command {
+interface ModelDefaults {
+  /** The option that names the model, where a command takes several. */
+  model?: Option;
+  kv?: KvType;
+}
+
+export function addModelOptions(
+  command: Command,
+  { model = modelOption(), kv = "f16" }: ModelDefaults = {},
+): Command {
   return command
     .addOption(model)
     .addOption(
@@ -97,15 +107,19 @@ export function addModelOptions(command: Command, model: Option = modelOption())
         "tokens of context (default: what the model was trained with, at most 32768)",
       ).argParser(parseInteger(1)),
     )
-    .addOption(option("--kv <type>", "type of the key/value cache").choices(kvTypes).default("f16"))
+    .addOption(option("--kv <type>", "type of the key/value cache").choices(kvTypes).default(kv))
     .addOption(
       option("--screening <switch>", "find candidates in an int8 copy of the head; texts are the same")
         .choices(["on", "off"])
         .default("on"),
     )
     .addOption(
-      option("--activations <type>", "f32: leave them unrounded, with --backend reference only, to compare")
-        .choices(["int8", "f32"])
+      option(
+        "--activations <type>",
+        "int8: rounded as the file tells; int8-token, int8-groups: for a whole token, or for each 128 columns, whatever it tells; " +
+          "f32: not rounded, with --backend reference only, to compare",
+      )
+        .choices(["int8", "int8-token", "int8-groups", "f32"] satisfies Activations[])
         .default("int8"),
     )
     .addOption(
@@ -154,7 +168,7 @@ export function loadOptions(flags: ModelFlags): BitNetLoadOptions {
     ...(flags.backend === undefined ? {} : { backend: flags.backend }),
     ...(flags.isa === undefined ? {} : { isa: flags.isa }),
     ...(flags.screening === "off" ? { screening: false } : {}),
-    ...(flags.activations === "f32" ? { activations: "f32" } : {}),
+    ...(flags.activations === "int8" ? {} : { activations: flags.activations }),
     ...(flags.adapter === undefined ? {} : adapterOptions(flags.adapter)),
   };
 }

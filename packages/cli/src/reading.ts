@@ -1,13 +1,13 @@
 /** `reading n tokens …` on a terminal, while a long prompt has not given its first token. */
 import { plural } from "./format.ts";
-import { cut, dim } from "./terminal.ts";
+import { cut, dim, movesCursor } from "./terminal.ts";
 
 const delayMs = 500;
 
 /** @returns Takes the line away; may be called again. */
 export function expectReading(nTokens: number): { end(): void } {
   const stream = process.stderr;
-  if (!stream.isTTY) return { end() {} };
+  if (!movesCursor(stream)) return { end() {} };
   let isShown = false;
   const timer = setTimeout(() => {
     isShown = true;

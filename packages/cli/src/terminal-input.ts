@@ -7,7 +7,7 @@ import { Writable } from "node:stream";
 import type { ChatHistory } from "./chat-history.ts";
 import { type ChatInput, readMessage } from "./chat-input.ts";
 import { disablePastes, enablePastes, KeyStream } from "./keys.ts";
-import { dim } from "./terminal.ts";
+import { dim, movesCursor } from "./terminal.ts";
 
 const prompt = "> ";
 const continuationPrompt = "… ";
@@ -36,18 +36,22 @@ export function openTerminalInput(signal: AbortSignal, history: ChatHistory): Ch
     escapeCodeTimeout: 100,
   });
   const lines = new LineQueue(reader);
+  const isDumb = !movesCursor(terminal);
+  const switchPastes = (sequence: string) => {
+    if (!isDumb) terminal.write(sequence);
+  };
   let interrupted: (() => void) | null = null;
   let hasHinted = false;
   const close = () => reader.close();
   const restore = () => {
     keys.setRawMode(false); // the driver may have been told otherwise since
     keys.setRawMode(true);
-    terminal.write(enablePastes);
+    switchPastes(enablePastes);
     if (!output.isMuted) reader.prompt(true);
   };
   signal.addEventListener("abort", close);
   process.on("SIGCONT", restore);
-  terminal.write(enablePastes);
+  switchPastes(enablePastes);
   keys.on("data", (text) => {
     if (text !== ctrlC) hasHinted = false;
   });
@@ -60,11 +64,13 @@ export function openTerminalInput(signal: AbortSignal, history: ChatHistory): Ch
     output.write(hasHinted ? `\n${dim(hint)}\n` : "^C\n");
     reader.write(null, { ctrl: true, name: "e" });
     reader.write(null, { ctrl: true, name: "u" });
+    if (isDumb) Object.assign(reader, { line: "", cursor: 0 }); // readline has no editing there
     reader.prompt();
   });
   reader.on("SIGTSTP", () => {
     keys.setRawMode(false);
-    terminal.write(`${disablePastes}\n`);
+    switchPastes(disablePastes);
+    terminal.write("\n");
     // The whole group, since a shell waits for the npx that started this process.
     process.kill(0, "SIGTSTP");
   });
@@ -96,7 +102,7 @@ export function openTerminalInput(signal: AbortSignal, history: ChatHistory): Ch
       process.off("SIGCONT", restore);
       close();
       keys.close();
-      terminal.write(disablePastes);
+      switchPastes(disablePastes);
     },
   };
 }

@@ -1,7 +1,12 @@
 /**
- * What a terminal gets beyond plain text: a progress bar, dim lines. All of it goes to stderr, and only when that is a terminal;
- * colours also respect NO_COLOR. Data never passes through here.
+ * What a terminal gets beyond plain text: a progress bar, dim lines. All of it goes to stderr, and only when that is a terminal that moves its
+ * cursor; colours also respect NO_COLOR and FORCE_COLOR. Data never passes through here.
  */
+
+/** Not so the terminals that TERM calls dumb: they show escape sequences as letters. */
+export function movesCursor(stream: { isTTY?: boolean }): boolean {
+  return stream.isTTY === true && process.env.TERM !== "dumb";
+}
 
 /** A bar that appears once the work has lasted this long. */
 const barDelayMs = 1000;
@@ -15,10 +20,10 @@ export interface Progress {
   end(): void;
 }
 
-/** A progress bar on stderr; nothing at all when stderr is not a terminal. */
+/** A progress bar on stderr; nothing at all when that is no terminal, or a dumb one. */
 export function startProgress(label: string): Progress {
   const stream = process.stderr;
-  if (!stream.isTTY) return { update() {}, end() {} };
+  if (!movesCursor(stream)) return { update() {}, end() {} };
   const start = performance.now();
   let lastDraw = start + barDelayMs - barIntervalMs;
   let isDrawn = false;
@@ -48,10 +53,10 @@ export interface Status {
   end(): void;
 }
 
-/** A bar with words behind it on stderr; nothing at all when stderr is not a terminal. */
+/** A bar with words behind it on stderr; nothing at all when that is no terminal, or a dumb one. */
 export function startStatus(): Status {
   const stream = process.stderr;
-  if (!stream.isTTY) return { update() {}, end() {} };
+  if (!movesCursor(stream)) return { update() {}, end() {} };
   let lastDraw = -Infinity;
   let isDrawn = false;
   return {
@@ -81,6 +86,10 @@ export function dim(text: string): string {
   return usesColour() ? `\u001b[2m${text}\u001b[22m` : text;
 }
 
+/** As commander decides for its help. Sources: no-color.org, force-color.org. */
 function usesColour(): boolean {
-  return process.stderr.isTTY === true && (process.env.NO_COLOR ?? "") === "" && process.env.TERM !== "dumb";
+  const { NO_COLOR = "", FORCE_COLOR = "" } = process.env;
+  if (NO_COLOR !== "") return false;
+  if (FORCE_COLOR !== "") return FORCE_COLOR !== "0" && FORCE_COLOR !== "false";
+  return movesCursor(process.stderr);
 }

@@ -4,6 +4,7 @@ import { BitNetError } from "@bitnet.ts/core";
 import type { Kernels, LogEntry, OpenRun } from "@bitnet.ts/train";
 import { formatCount } from "./format.ts";
 import type { Session } from "./session.ts";
+import { movesCursor } from "./terminal.ts";
 
 export type Library = typeof import("@bitnet.ts/train");
 
@@ -97,9 +98,11 @@ function progressOf(
   steps: number,
   session: Session,
 ): (entry: LogEntry) => void {
-  if (watch && process.stderr.isTTY) return createWatcher(library, output, steps);
+  if (watch && movesCursor(process.stderr)) return createWatcher(library, output, steps);
   if (watch)
-    session.note("bitnet: --watch draws on a terminal, and stderr is none; lines are printed instead");
+    session.note(
+      "bitnet: --watch draws on a terminal that moves its cursor, and stderr is none; lines are printed instead",
+    );
   return createReporter(steps, session);
 }
 

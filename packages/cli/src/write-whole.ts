@@ -75,11 +75,22 @@ async function writeFile(
   const file: FileHandle = await open(path, "wx");
   try {
     let written = 0;
-    for await (const piece of pieces) {
-      throwIfAborted(signal);
+    const write = async (piece: Uint8Array) => {
       for (let done = 0; done < piece.length; ) done += (await file.write(piece, done)).bytesWritten;
       written += piece.length;
       onBytes?.(written);
+    };
+    // One piece is written while the next one is made.
+    let writing = Promise.resolve();
+    try {
+      for await (const piece of pieces) {
+        throwIfAborted(signal);
+        await writing;
+        writing = write(piece);
+        writing.catch(() => {}); // told above, or below
+      }
+    } finally {
+      await writing;
     }
     await file.sync();
     return written;

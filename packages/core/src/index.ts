@@ -2,10 +2,16 @@
 export * from "./backend/backend.ts";
 export { type EncodedProgram, encodeProgram } from "./backend/encode-program.ts";
 export { encodeStep } from "./backend/engine/encode-step.ts";
-export { EngineExecutable, type EngineNumbers, type EnginePort } from "./backend/engine/engine-executable.ts";
+export {
+  decodeNumbers,
+  EngineExecutable,
+  type EngineNumbers,
+  type EnginePort,
+} from "./backend/engine/engine-executable.ts";
 export { type EngineFailure, engineError } from "./backend/engine/engine-failure.ts";
 export { type EngineOptions, encodeLimits } from "./backend/engine/engine-limits.ts";
 export { engineOperations } from "./backend/engine/engine-operations.ts";
+export { engineRecords } from "./backend/engine/engine-records.ts";
 export { type ScreeningOption, type ScreeningReport, screeningOf } from "./backend/engine/screening.ts";
 export { fitProgram } from "./backend/offers.ts";
 export {
@@ -68,6 +74,7 @@ export {
 } from "./formats/tensor.ts";
 export { openUrl, type UrlOptions } from "./formats/url-source.ts";
 export { type AnswerEvent, AnswerReader, type ReaderOptions } from "./generate/answer-reader.ts";
+export { answerDraw } from "./generate/draw-here.ts";
 export type { PooledText, PoolingOptions } from "./generate/embedding.ts";
 export type { TokenLogprob, TopLogprob } from "./generate/logprobs.ts";
 export type { TokenMask } from "./generate/mask.ts";

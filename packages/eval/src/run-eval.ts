@@ -142,7 +142,10 @@ class ItemStore {
       return;
     }
     // A last line that was cut short is computed again; the file must not go on in the middle of it.
-    const results = lines.slice(1).flatMap((line) => parse<ItemResult>(line) ?? []);
+    const results = lines.slice(1).flatMap((line) => {
+      const result = parse<unknown>(line);
+      return isItemResult(result) ? [result] : [];
+    });
     for (const result of results) this.#known.set(result.id, result);
     // Beside it first: whoever is killed here keeps what is done.
     const part = `${path}.${process.pid}.part`;
@@ -157,6 +160,14 @@ class ItemStore {
   add(result: ItemResult): void {
     if (this.#path !== undefined) appendFileSync(this.#path, `${JSON.stringify(result)}\n`);
   }
+}
+
+function isItemResult(value: unknown): value is ItemResult {
+  const { id, judged } = Object(value) as Record<string, unknown>;
+  if (typeof id !== "string" || typeof judged !== "object" || judged === null || Array.isArray(judged))
+    return false;
+  const marks: unknown[] = Object.values(judged);
+  return marks.length > 0 && marks.every((mark) => typeof mark === "boolean" || Number.isFinite(mark));
 }
 
 function parse<T>(line: string): T | undefined {

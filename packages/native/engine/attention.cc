@@ -25,10 +25,9 @@ constexpr int32_t keysAtOnce = 8;
 // Consecutive positions of one sequence, within one page, against one KV head.
 struct QueryTile {
   int32_t firstRow, nRows, kvHead;
-  // By row, then head of the group. In lanes: as the kernels arrange them, else query i at q[i · qStride].
+  // By row, then head of the group; in lanes as the kernels arrange them.
   bool inLanes;
-  const float* q;
-  size_t qStride;
+  ConstF32Matrix queries;
   // Score of query i and key j: scores[i · scoreStride + j · keyStride].
   float* scores;
   size_t scoreStride, keyStride;
@@ -47,8 +46,14 @@ bool isSplit(const StepContext& c, const AttentionOp& op, int32_t maxKeys) {
   return static_cast<size_t>(units) * perUnit <= c.executable.splitFloats();
 }
 
-// Calls use(type, keys or values, key, query, nQueries, nKeys) for the pages of keys [firstKey, endKey), as far as the rows of the tile
-// see them; firstKey begins a page.
+// Some keys or values of a page, and the queries of a tile that see them.
+struct PagePart {
+  CachedHead cached;
+  int32_t key;  // the first
+  int32_t query, nQueries;
+};
+
+// Calls use(part) for the pages of keys [firstKey, endKey), or of their values, as far as the rows of the tile see them; firstKey begins a page.
 template <class Fn>
 void eachPage(const StepContext& c, const AttentionOp& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
   const Buffer& kv = c.program.buffer(op.kv);
@@ -72,7 +77,7 @@ void eachPage(const StepContext& c, const AttentionOp& op, const QueryTile& tile
         const size_t bytes = static_cast<size_t>(from) * keyBytes;
         // Pages lie far apart: nothing but this asks for the next one early.
         if (next) prefetch(next + bytes, keysAtOnce * keyBytes);
-        use(c.executable.limits().kvType, page + bytes, key + from, 0, group, std::min(keysAtOnce, seen - from));
+        use(PagePart{{c.executable.limits().kvType, page + bytes, std::min(keysAtOnce, seen - from), headDim}, key + from, 0, group});
       }
       continue;
     }
@@ -84,34 +89,40 @@ void eachPage(const StepContext& c, const AttentionOp& op, const QueryTile& tile
     if (next) prefetch(next, headBytes);
     // In lanes, scores that a row must not see are computed with the others, and masked.
     if (c.step.positions[tile.firstRow] >= key + seen - 1 || (tile.inLanes && !isValue)) {
-      use(KvType::F32, wide, key, 0, tile.nRows * group, seen);
+      use(PagePart{{KvType::F32, wide, seen, headDim}, key, 0, tile.nRows * group});
       continue;
     }
     // The page of the tile's own positions: every row sees one key more.
-    for (int32_t i = 0; i < tile.nRows; i++)
-      use(KvType::F32, wide, key, i * group, group, std::min(seen, c.step.positions[tile.firstRow + i] + 1 - key));
+    for (int32_t i = 0; i < tile.nRows; i++) {
+      const int32_t nKeys = std::min(seen, c.step.positions[tile.firstRow + i] + 1 - key);
+      use(PagePart{{KvType::F32, wide, nKeys, headDim}, key, i * group, group});
+    }
   }
 }
 
 void scoreKeys(const StepContext& c, const AttentionOp& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
   const int32_t headDim = c.program.buffer(op.kv).headDim;
-  eachPage(c, op, tile, false, firstKey, endKey, [&](KvType type, const void* keys, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
-    if (tile.inLanes) return c.kernels.laneScores(tile.q, tile.keyStride, static_cast<const float*>(keys), nKeys, headDim, tile.scoreOf(0, key));
-    c.kernels.scores(type, tile.q + static_cast<size_t>(query) * tile.qStride, tile.qStride, nQueries, keys, nKeys, headDim, tile.scoreOf(query, key),
-              tile.scoreStride);
+  eachPage(c, op, tile, false, firstKey, endKey, [&](const PagePart& part) {
+    const CachedHead& keys = part.cached;
+    float* const scores = tile.scoreOf(part.query, part.key);
+    if (tile.inLanes) {
+      const int32_t lanes = tile.queries.cols;
+      const ConstF32Matrix widened = {static_cast<const float*>(keys.data), static_cast<size_t>(headDim), keys.nKeys, headDim};
+      return c.kernels.laneScores(tile.queries, widened, {scores, tile.keyStride, keys.nKeys, lanes});
+    }
+    c.kernels.scores(tile.queries.part(part.query, part.nQueries), keys, {scores, tile.scoreStride, part.nQueries, keys.nKeys});
   });
 }
 
 // Σ p · v over keys [firstKey, endKey) of one block, from +0: to sums[query], or, where there is a total, added to total[query].
 void sumValues(const StepContext& c, const AttentionOp& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
-  const Buffer& kv = c.program.buffer(op.kv);
-  const size_t stride = roundUp16(kv.headDim);
-  eachPage(c, op, tile, true, firstKey, endKey, [&](KvType type, const void* values, int32_t key, int32_t query, int32_t nQueries, int32_t nKeys) {
+  const size_t stride = roundUp16(c.program.buffer(op.kv).headDim);
+  eachPage(c, op, tile, true, firstKey, endKey, [&](const PagePart& part) {
     // Rows of a tile see different numbers of its last page, and of that only.
-    const bool isLast = endKey - key <= (tile.nRows == 1 ? nKeys : pageTokens);
-    const size_t at = static_cast<size_t>(query) * stride;
-    c.kernels.accumulateValues(type, tile.scoreOf(query, key), tile.scoreStride, tile.keyStride, nQueries, values, nKeys, kv.headDim,
-                        {sums + at, stride, key == firstKey, total && isLast ? total + at : nullptr});
+    const bool isLast = endKey - part.key <= (tile.nRows == 1 ? part.cached.nKeys : pageTokens);
+    const size_t at = static_cast<size_t>(part.query) * stride;
+    const KeyWeights weights = {tile.scoreOf(part.query, part.key), tile.scoreStride, tile.keyStride, part.nQueries};
+    c.kernels.accumulateValues(weights, part.cached, {sums + at, stride, part.key == firstKey, total && isLast ? total + at : nullptr});
   });
 }
 
@@ -130,31 +141,36 @@ float toProbabilities(const StepContext& c, float* scores, int32_t n, float scal
   return foldStripes(stripes);
 }
 
-// The queries of a row's group, headDim apart.
-const float* queriesOf(const StepContext& c, const AttentionOp& op, int32_t row, int32_t kvHead) {
-  const int32_t width = op.nHeads / c.program.buffer(op.kv).nKvHeads * c.program.buffer(op.kv).headDim;
-  return c.executable.f32(op.q).row(row) + static_cast<size_t>(kvHead) * static_cast<size_t>(width);
+// The queries of a row's group.
+ConstF32Matrix queriesOf(const StepContext& c, const AttentionOp& op, int32_t row, int32_t kvHead) {
+  const Buffer& kv = c.program.buffer(op.kv);
+  const int32_t group = op.nHeads / kv.nKvHeads;
+  const size_t headDim = static_cast<size_t>(kv.headDim);
+  return {c.executable.f32(op.q).row(row) + static_cast<size_t>(kvHead * group) * headDim, headDim, group, kv.headDim};
 }
 
 QueryTile gatherTile(const StepContext& c, const AttentionOp& op, int32_t firstRow, int32_t nRows, int32_t kvHead) {
-  const size_t headDim = static_cast<size_t>(c.program.buffer(op.kv).headDim);
-  const int32_t group = op.nHeads / c.program.buffer(op.kv).nKvHeads, nQueries = nRows * group;
-  const size_t width = static_cast<size_t>(group) * headDim;
   const size_t scoreStride = strideOf(c.step.positions[firstRow + nRows - 1] + 1);
-  QueryTile tile = {firstRow, nRows, kvHead, false, c.scratch.queries, headDim, c.scratch.scores, scoreStride, 1};
-  if (nRows == 1) {
-    tile.q = queriesOf(c, op, firstRow, kvHead);
-    return tile;
-  }
+  const ConstF32Matrix first = queriesOf(c, op, firstRow, kvHead);
+  QueryTile tile = {firstRow, nRows, kvHead, false, first, c.scratch.scores, scoreStride, 1};
+  if (nRows == 1) return tile;
+  const int32_t headDim = first.cols, group = first.rows, nQueries = nRows * group;
+  float* const queries = c.scratch.queries;
   if (useLanes(nQueries, op.scale)) {
     const size_t stride = roundUp16(nQueries);
-    tile.inLanes = true, tile.scoreStride = 1, tile.keyStride = stride;
-    if (stride != static_cast<size_t>(nQueries)) std::memset(c.scratch.queries, 0, headDim * stride * sizeof(float));
+    const int32_t lanes = static_cast<int32_t>(stride);
+    tile.inLanes = true;
+    tile.queries = {queries, stride, headDim, lanes};
+    tile.scoreStride = 1;
+    tile.keyStride = stride;
+    if (lanes != nQueries) std::memset(queries, 0, static_cast<size_t>(headDim) * stride * sizeof(float));
     for (int32_t i = 0; i < nRows; i++)
-      c.kernels.arrangeQueries(queriesOf(c, op, firstRow + i, kvHead), headDim, group, static_cast<int32_t>(headDim), c.scratch.queries + i * group, stride);
+      c.kernels.arrangeQueries(queriesOf(c, op, firstRow + i, kvHead), {queries + i * group, stride, headDim, lanes - i * group});
   } else {
+    const size_t width = static_cast<size_t>(group) * first.stride;
+    tile.queries = {queries, first.stride, nQueries, headDim};
     for (int32_t i = 0; i < nRows; i++)
-      std::memcpy(c.scratch.queries + static_cast<size_t>(i) * width, queriesOf(c, op, firstRow + i, kvHead), width * sizeof(float));
+      std::memcpy(queries + static_cast<size_t>(i) * width, queriesOf(c, op, firstRow + i, kvHead).data, width * sizeof(float));
   }
   return tile;
 }
@@ -177,7 +193,7 @@ void softmax(const StepContext& c, const AttentionOp& op, const QueryTile& tile)
       std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
     for (int32_t key = keysOf(row); key < nKeys; key++) std::fill_n(tile.scoreOf(row * group, key), group, -std::numeric_limits<float>::infinity());
   }
-  c.kernels.laneSoftmax(tile.scores, tile.keyStride, nKeys, op.scale, c.scratch.denominators);
+  c.kernels.laneSoftmax({tile.scores, tile.keyStride, nKeys, tile.queries.cols}, op.scale, c.scratch.denominators);
 }
 
 // Probabilities → results.
@@ -293,8 +309,16 @@ bool attention(const StepContext& c, const AttentionOp& op, WorkCounter* counter
   int64_t head = 0, tile = 0;
   int32_t end = c.step.nRows, first = beginOf(end);
   for (int64_t at = take(*counters); at < nTiles * nKvHeads; at = take(*counters)) {
-    if (at / nTiles != head) head = at / nTiles, tile = 0, end = c.step.nRows, first = beginOf(end);
-    for (; tile < at % nTiles; tile++) end = first, first = beginOf(end);
+    if (at / nTiles != head) {
+      head = at / nTiles;
+      tile = 0;
+      end = c.step.nRows;
+      first = beginOf(end);
+    }
+    for (; tile < at % nTiles; tile++) {
+      end = first;
+      first = beginOf(end);
+    }
     attendTile(c, op, first, end - first, static_cast<int32_t>(head));
   }
   return false;

@@ -106,7 +106,10 @@ struct ChunkCursor {
     if (firstRow == rowsOf(weight)) {
       firstRow = 0;
       weight = (weight + 1) % plan->nWeights;
-      if (weight == 0) panel += plan->panelRows, turns = 0;
+      if (weight == 0) {
+        panel += plan->panelRows;
+        turns = 0;
+      }
     }
     if (turns == 0) {
       int64_t left = -firstRow;
@@ -130,7 +133,8 @@ WeightChunk chunkOf(const StepContext& c, int32_t id, int32_t firstRow, int32_t 
 
 void arrange(const StepContext& c, XPanel& panel, int32_t first, int32_t n) {
   const Q8Rows& x = panel.x;
-  panel.first = first, panel.n = n;
+  panel.first = first;
+  panel.n = n;
   panel.strips = {panel.isArranged ? x.row(first) : nullptr, x.stride * stripRows, n, static_cast<int32_t>(x.stride)};
   if (panel.isArranged) return;
   // In steps with lanes some results are for tiles only.

@@ -14,13 +14,7 @@ Executable::~Executable() {
 }
 
 bool Executable::checkLimits(Failure& failure) const {
-  constexpr int32_t mostRows = 1 << 20;
-  if (limits_.maxRows < 1 || limits_.maxRows > mostRows)
-    return failure.set(Code::InvalidArgument, "maxRows %d is not in 1…%d", limits_.maxRows, mostRows);
-  if (limits_.nPages < 0) return failure.set(Code::InvalidArgument, "nPages %d must not be negative", limits_.nPages);
   if (!fitsAddresses()) return failure.set(Code::OutOfMemory, "the model is too large for this backend's addresses; lower maxRows or the context");
-  if (limits_.threads < 1 || limits_.threads > maxThreads)
-    return failure.set(Code::InvalidArgument, "%d threads are not in 1…%d", limits_.threads, maxThreads);
   // Work is counted in 32 bits.
   for (const Operation& op : program_.operations) {
     int64_t work = 0;
@@ -107,6 +101,19 @@ uint64_t Executable::privateBytes() const {
   total += screen_.bytes() + drawRoom_.keys.bytes() + drawRoom_.weights.bytes();
   for (size_t i = 0; i < nSources_; i++) total += sources_[i].copy ? sources_[i].size : 0;
   return total;
+}
+
+EngineNumbers Executable::numbers() const {
+  const auto real = [](uint64_t n) { return static_cast<double>(n); };
+  return {
+      .privateBytes = real(privateBytes()),
+      .mappedBytes = real(mappedBytes()),
+      .kvBytesPerToken = real(arena_.pageBytes() / pageTokens),
+      .screenBytes = real(screen_.bytes()),
+      .headsScreened = real(headCounts_.screened.load()),
+      .headsWhole = real(headCounts_.whole.load()),
+      .headCandidates = real(headCounts_.candidates.load()),
+  };
 }
 
 bool Executable::makeDrawRoom(size_t draws) {
@@ -295,7 +302,8 @@ bool Executable::planPhases() {
     addWork(program_.operation(range.first));
     phases_[n++] = {range.first, range.end, isRowWise(kind), counters};
     const int32_t panels = (limits_.maxRows + headPanel - 1) / headPanel;
-    counters += kind == OpKind::Head ? headCounters * panels : kind == OpKind::Attention ? 4 : 1;
+    counters += kind == OpKind::Attention ? 4 : 1;
+    if (kind == OpKind::Head) counters += headCounters * panels;
   }
   // The rest of the array stays zero: empty phases.
   nCounters_ = static_cast<size_t>(counters);
@@ -342,7 +350,9 @@ bool Executable::finish(Failure& failure) {
   if (!scratch_.allocate(static_cast<size_t>(limits_.threads)) || !planPhases())
     return failure.set(Code::OutOfMemory, "no memory for the program");
   planScreen();
-  markLanes();
+  // As the plan says, where the machine has such kernels.
+  const bool hasLanes = kernels_->tiles && kernels_->tiles->lanes;
+  for (size_t id = 0; id < views_.size(); id++) views_[id].suitsLanes = hasLanes && program_.buffers[id].suitsLanes;
   if (!placeBuffers(failure)) return false;
   widenVectors();
   if (!intact()) return failure.set(Code::BackendFailed, "a model file changed while it was loaded; load it again");

@@ -17,15 +17,6 @@ struct SourceDecl {
   uint64_t size;
 };
 
-struct LoadLimits {
-  int32_t maxRows;
-  int32_t nPages;
-  KvType kvType;
-  int32_t threads;  // the most that a step may have
-  bool allThreads;  // every step has them, however small it is
-  bool screening;   // the head may keep a copy of its table in int8
-};
-
 // What a step has to do, as far as it decides how many threads are worth while.
 struct StepSize {
   int64_t nRows, nRequests;
@@ -86,7 +77,6 @@ struct Scratch {
   float* logits;    // logitScratch
 };
 
-constexpr int32_t maxThreads = 256;
 constexpr int32_t accScratch = 16384;
 constexpr int32_t maxPanel = 128;      // rows of activations that one ternaryMatmul call takes
 constexpr int32_t widenedRows = 4;
@@ -166,9 +156,7 @@ class Executable {
   bool finish(Failure& failure);
 
   bool intact() const;
-  uint64_t privateBytes() const;
-  uint64_t mappedBytes() const;
-  uint64_t kvBytesPerToken() const { return arena_.pageBytes() / pageTokens; }
+  EngineNumbers numbers() const;
 
   const Kernels& kernels() const { return *kernels_; }
   const LoadLimits& limits() const { return limits_; }
@@ -227,7 +215,10 @@ class Executable {
     uint64_t size = 0;
     bool isRead = false;   // some weight that an operation reads lies in it
     bool isInPlace = false;  // and is read there by every step
-    const uint8_t* data() const { return copy ? copy : shared ? shared : mapping.data(); }
+    const uint8_t* data() const {
+      if (copy) return copy;
+      return shared ? shared : mapping.data();
+    }
   };
   struct View {
     const uint8_t* bytes;  // weights in place
@@ -242,6 +233,8 @@ class Executable {
   struct Layout;
 
   static size_t index(int32_t id) { return static_cast<size_t>(id); }
+  uint64_t privateBytes() const;
+  uint64_t mappedBytes() const;
   bool checkLimits(Failure& failure) const;
   bool fitsAddresses() const;
   bool mapSources(Failure& failure);
@@ -254,8 +247,6 @@ class Executable {
   void dropUnreadSources();
   bool planPhases();
   void planScreen();
-  // lanes.cc
-  void markLanes();
   void addWork(const Operation& op);
   bool reserveArena(Failure& failure);
 
@@ -281,7 +272,7 @@ class Executable {
   DrawRoom drawRoom_;
   ScreenedPanel screenedPanel_ = {};
   HeadCounts headCounts_;
-  Patience patience_[wantKinds];
+  Patience patience_[nWants];
   F32Rows headRows_ = {};
   F32Rows logits_ = {};
 };

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <limits>
 
-#include "worker.h"
+#include "head.h"
 
 namespace bitnet::engine {
 namespace {
@@ -86,17 +86,17 @@ double sumOf(const float* weights, Window window) {
 
 }  // namespace
 
-struct Worker::DrawScratch {
+struct HeadWorker::RankRoom {
   uint64_t* keys;   // in ranking order once ranked
   uint64_t* spare;
   float* weights;   // by rank
 };
 
 // Puts the token that is drawn before the best ones.
-void Worker::addDrawn(const HeadPanel& panel, int32_t slot) {
-  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
-  HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
-  float* logits = exe_.logits().row(slot);
+void HeadWorker::addDrawn(const HeadPanel& panel, int32_t slot) {
+  const HeadRequest& head = requestOf(panel, slot);
+  HeadResult& result = resultOf(panel, slot);
+  float* logits = executable.logits().row(slot);
   for (int32_t i = 0; i < head.nApart; i++) logits[head.apart[i]] = changed(head.draw, i, result.apart[i]);
   const int32_t id = draw(panel, slot, logits);
   for (int32_t i = 0; i < head.nApart; i++) logits[head.apart[i]] = result.apart[i];
@@ -106,31 +106,31 @@ void Worker::addDrawn(const HeadPanel& panel, int32_t slot) {
 }
 
 // −1 when every token is forbidden. `logits`: changed, −∞ where forbidden.
-int32_t Worker::draw(const HeadPanel& panel, int32_t slot, const float* logits) {
-  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
+int32_t HeadWorker::draw(const HeadPanel& panel, int32_t slot, const float* logits) {
+  const HeadRequest& head = requestOf(panel, slot);
   const DrawSettings& settings = head.draw;
   if (head.real == 0) {
     Candidate best = {forbidden, -1};
-    for (int32_t id = 0; id < program_.vocabSize; id++)
+    for (int32_t id = 0; id < program.vocabSize; id++)
       if (logits[id] > best.value && isRanked(head.ranked, id)) best = {logits[id], id};
     return best.id;
   }
-  if (!hasFilter(settings, program_.vocabSize)) return drawAll(head, logits, 0, UINT64_MAX);
-  const size_t vocab = static_cast<size_t>(program_.vocabSize);
+  if (!hasFilter(settings, program.vocabSize)) return drawAll(head, logits, 0, UINT64_MAX);
+  const size_t vocab = static_cast<size_t>(program.vocabSize);
   // Nobody else works at this request, nor on this thread.
-  const size_t number = static_cast<size_t>(job_.drawsAtOnce() < panel.n ? thread_ : slot);
-  uint64_t* keys = exe_.drawRoom().keys.data() + number * 2 * vocab;
-  DrawScratch scratch = {keys, keys + vocab, exe_.drawRoom().weights.data() + number * vocab};
-  const size_t n = rankAll(head, logits, scratch);
+  const size_t number = static_cast<size_t>(job.drawsAtOnce() < panel.n ? thread : slot);
+  uint64_t* keys = executable.drawRoom().keys.data() + number * 2 * vocab;
+  RankRoom room = {keys, keys + vocab, executable.drawRoom().weights.data() + number * vocab};
+  const size_t n = rankAll(head, logits, room);
   if (n == 0) return -1;
   Window window = {0, settings.topK > 0 ? std::min(n, static_cast<size_t>(settings.topK)) : n};
-  const auto distanceAt = [&](size_t i) { return (logitOf(scratch.keys[i]) - logitOf(scratch.keys[0])) / head.real; };
+  const auto distanceAt = [&](size_t i) { return (logitOf(room.keys[i]) - logitOf(room.keys[0])) / head.real; };
   if (settings.typicalP < 1) {
-    weigh(head, scratch, window.start, window.end);
-    const double total = sumOf(scratch.weights, window), bound = settings.typicalP * total;
+    weigh(head, room, window.start, window.end);
+    const double total = sumOf(room.weights, window), bound = settings.typicalP * total;
     double expected = 0;
     for (size_t i = 0; i < window.end; i++)
-      if (scratch.weights[i] > 0) expected += static_cast<double>(scratch.weights[i]) * static_cast<double>(distanceAt(i));
+      if (room.weights[i] > 0) expected += static_cast<double>(room.weights[i]) * static_cast<double>(distanceAt(i));
     expected /= total;
     size_t end = 0;
     while (end < window.end && static_cast<double>(distanceAt(end)) >= expected) end++;
@@ -139,76 +139,76 @@ int32_t Worker::draw(const HeadPanel& panel, int32_t slot, const float* logits) 
     for (double sum = 0; sum < bound && (start > 0 || end < window.end);) {
       const double above = start > 0 ? static_cast<double>(distanceAt(start - 1)) - expected : none;
       const double below = end < window.end ? expected - static_cast<double>(distanceAt(end)) : none;
-      sum += static_cast<double>(scratch.weights[above <= below ? --start : end++]);
+      sum += static_cast<double>(room.weights[above <= below ? --start : end++]);
     }
     window = {start, end};
   }
   if (settings.topP < 1) {
-    weigh(head, scratch, window.start, window.end);
-    const double bound = settings.topP * sumOf(scratch.weights, window);
+    weigh(head, room, window.start, window.end);
+    const double bound = settings.topP * sumOf(room.weights, window);
     double sum = 0;
     for (size_t i = window.start; i < window.end; i++) {
-      sum += static_cast<double>(scratch.weights[i]);
+      sum += static_cast<double>(room.weights[i]);
       if (sum < bound) continue;
       window.end = i + 1;
       break;
     }
   }
   if (settings.minP > 0) {
-    weigh(head, scratch, window.start, window.end);
+    weigh(head, room, window.start, window.end);
     size_t cut = std::min(window.start + 1, window.end);
-    while (cut < window.end && static_cast<double>(scratch.weights[cut]) >= settings.minP) cut++;
+    while (cut < window.end && static_cast<double>(room.weights[cut]) >= settings.minP) cut++;
     window.end = cut;
   }
-  return drawWindow(head, logits, scratch.keys, window.start, window.end);
+  return drawWindow(head, logits, room.keys, window.start, window.end);
 }
 
 // Ranks every token that may be drawn; gives their number.
-size_t Worker::rankAll(const HeadRequest& head, const float* logits, DrawScratch& scratch) {
+size_t HeadWorker::rankAll(const HeadRequest& head, const float* logits, RankRoom& room) {
   size_t n = 0;
-  for (int32_t id = 0; id < program_.vocabSize; id++) {
-    scratch.keys[n] = keyOf(logits[id], id);
+  for (int32_t id = 0; id < program.vocabSize; id++) {
+    room.keys[n] = keyOf(logits[id], id);
     n += logits[id] > forbidden && isRanked(head.ranked, id) ? 1 : 0;
   }
-  uint64_t* sorted = sortKeys(scratch.keys, scratch.spare, n);
-  if (sorted != scratch.keys) std::swap(scratch.keys, scratch.spare);
+  uint64_t* sorted = sortKeys(room.keys, room.spare, n);
+  if (sorted != room.keys) std::swap(room.keys, room.spare);
   return n;
 }
 
 // Weights of the ranks [start, end), relative to the first of them.
-void Worker::weigh(const HeadRequest& head, const DrawScratch& scratch, size_t start, size_t end) {
-  const float best = logitOf(scratch.keys[start]);
+void HeadWorker::weigh(const HeadRequest& head, const RankRoom& room, size_t start, size_t end) {
+  const float best = logitOf(room.keys[start]);
   float unused[16] = {};
   for (size_t from = start; from < end; from += logitScratch) {
     const size_t n = std::min<size_t>(logitScratch, end - from);
-    float* weights = scratch.weights + from;
-    for (size_t i = 0; i < n; i++) weights[i] = (logitOf(scratch.keys[from + i]) - best) / head.real;
-    k_.expStripes(weights, static_cast<int>(n), 1.0f, 0, unused);
+    float* weights = room.weights + from;
+    for (size_t i = 0; i < n; i++) weights[i] = (logitOf(room.keys[from + i]) - best) / head.real;
+    kernels.expStripes(weights, static_cast<int>(n), 1.0f, 0, unused);
   }
 }
 
-int32_t Worker::drawWindow(const HeadRequest& head, const float* logits, const uint64_t* keys, size_t start, size_t end) {
+int32_t HeadWorker::drawWindow(const HeadRequest& head, const float* logits, const uint64_t* keys, size_t start, size_t end) {
   if (start == end) return -1;
   if (end - start > fewTokens) return drawAll(head, logits, keys[start], keys[end - 1]);
   Candidate best = {forbidden, -1};
   for (size_t i = start; i < end; i++) {
     const int32_t id = idOf(keys[i]);
     float score;
-    k_.perturb(logits + id, 1, static_cast<uint32_t>(id), head.real, head.noise, &score);
+    kernels.perturb(logits + id, 1, head.perturbation(id), &score);
     if (best.id < 0 || ranksBefore({score, id}, best)) best = {score, id};
   }
   return best.id;
 }
 
 // Draws from the tokens whose keys lie in [first, last].
-int32_t Worker::drawAll(const HeadRequest& head, const float* logits, uint64_t first, uint64_t last) {
+int32_t HeadWorker::drawAll(const HeadRequest& head, const float* logits, uint64_t first, uint64_t last) {
   Candidate best = {forbidden, -1};
-  for (int32_t from = 0; from < program_.vocabSize; from += logitScratch) {
-    const int32_t n = std::min(logitScratch, program_.vocabSize - from);
-    k_.perturb(logits + from, n, static_cast<uint32_t>(from), head.real, head.noise, scratch_.logits);
+  for (int32_t from = 0; from < program.vocabSize; from += logitScratch) {
+    const int32_t n = std::min(logitScratch, program.vocabSize - from);
+    kernels.perturb(logits + from, n, head.perturbation(from), scratch.logits);
     for (int32_t i = 0; i < n; i++) {
       const int32_t id = from + i;
-      const float score = scratch_.logits[i];
+      const float score = scratch.logits[i];
       if (best.id >= 0 && !(score > best.value)) continue;
       const uint64_t key = keyOf(logits[id], id);
       if (logits[id] > forbidden && isRanked(head.ranked, id) && key >= first && key <= last) best = {score, id};

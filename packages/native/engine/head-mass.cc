@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "worker.h"
+#include "head.h"
 
 namespace bitnet::engine {
 namespace {
@@ -37,37 +37,35 @@ int32_t classOf(float upper, float highest, float temperature) {
 }  // namespace
 
 // Sums the weights of a segment's ranked ids, relative to the highest of them.
-void Worker::weighSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
-  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
-  const HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
-  SegmentResult& found = job_.segmentResult(panel.first + slot, segment);
+void HeadWorker::weighSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
+  const HeadRequest& head = requestOf(panel, slot);
+  const HeadResult& result = resultOf(panel, slot);
+  SegmentResult& found = partOf(panel, slot, segment);
   const Candidate* best = result.candidates + static_cast<size_t>(segment) * result.perSegment;
   found.weight = 0;
   if (found.nFound == 0) return;
   found.highest = std::min_element(best, best + found.nFound, ranksBefore)->value;
-  const float* logits = exe_.logits().row(slot);
-  const int64_t begin = static_cast<int64_t>(segment) * panel.segmentLength;
-  const int64_t end = std::min<int64_t>(begin + panel.segmentLength, program_.vocabSize);
-  for (int64_t from = begin; from < end; from += logitScratch) {
-    const int32_t first = static_cast<int32_t>(from), n = static_cast<int32_t>(std::min<int64_t>(logitScratch, end - from));
+  const float* logits = executable.logits().row(slot);
+  const IdRange ids = idsOf(panel, segment);
+  for (int32_t first = ids.first; first < ids.end; first += logitScratch) {
+    const int32_t n = std::min(logitScratch, ids.end - first);
     for (int32_t i = 0; i < n; i++)
-      scratch_.logits[i] = isRanked(head.ranked, first + i) ? logits[first + i] - found.highest : -std::numeric_limits<float>::infinity();
+      scratch.logits[i] = isRanked(head.ranked, first + i) ? logits[first + i] - found.highest : -std::numeric_limits<float>::infinity();
     alignas(64) float stripes[16] = {};
-    k_.expStripes(scratch_.logits, n, 1 / head.real, 0, stripes);
+    kernels.expStripes(scratch.logits, n, 1 / head.real, 0, stripes);
     found.weight += static_cast<double>(foldStripes(stripes));
   }
 }
 
 // A bar below which a segment's rows weigh next to nothing together, which is noted.
-float Worker::barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment) {
-  const int32_t request = panel.first + slot;
-  const HeadRequest& head = step_.heads[static_cast<size_t>(request)];
-  const HeadResult& result = job_.heads_[static_cast<size_t>(request)];
-  SegmentResult& found = job_.segmentResult(request, segment);
+float HeadWorker::barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment) {
+  const HeadRequest& head = requestOf(panel, slot);
+  const HeadResult& result = resultOf(panel, slot);
+  SegmentResult& found = partOf(panel, slot, segment);
   const auto forEachProbe = [&](auto&& use) {
     for (int32_t s = 0; s < panel.nSegments; s++) {
       const Candidate* probes = result.probes + static_cast<size_t>(s) * result.perSegmentProbes;
-      for (size_t i = 0; i < job_.segmentResult(request, s).nProbes; i++) use(probes[i].value);
+      for (size_t i = 0; i < partOf(panel, slot, s).nProbes; i++) use(probes[i].value);
     }
   };
   float highest = -std::numeric_limits<float>::infinity();
@@ -79,11 +77,9 @@ float Worker::barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment) {
   if (known == 0) return highest;  // nothing is ranked
 
   size_t counts[nClasses + 1] = {};
-  const float* upper = exe_.logits().row(slot);
-  const int64_t begin = static_cast<int64_t>(segment) * panel.segmentLength;
-  const int64_t end = std::min<int64_t>(begin + panel.segmentLength, program_.vocabSize);
-  for (int64_t at = begin; at < end; at++) {
-    const int32_t id = static_cast<int32_t>(at);
+  const float* upper = executable.logits().row(slot);
+  const IdRange ids = idsOf(panel, segment);
+  for (int32_t id = ids.first; id < ids.end; id++) {
     if (isRanked(head.ranked, id)) counts[classOf(upper[id], highest, head.real)]++;
   }
   const double budget = known * restShare / panel.nSegments;
@@ -95,7 +91,7 @@ float Worker::barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment) {
   }
   size_t nAbove = 0;
   for (int32_t i = 0; i <= last; i++) nAbove += counts[i];
-  found.isTooMuch = nAbove > std::min(result.perSegment, job_.candidateLimit(head.want));
+  found.isTooMuch = nAbove > std::min(result.perSegment, job.candidateLimit(head.want));
   if (last == 0) return highest;
   // A little lower, so that no row falls between two roundings.
   const double below = static_cast<double>(last) / classesPerUnit * static_cast<double>(head.real);
@@ -107,7 +103,7 @@ float Worker::barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment) {
 // How many of the ranked candidates it takes to carry the share, with the ids apart that stand above the last of them. `total`: weight of all
 // ranked ids relative to the first. `logits`: all of them, for those of the ids apart to be
 // read; null when they have been.
-size_t Worker::countToShare(const HeadRequest& head, const Candidate* candidates, size_t n, double total, const float* logits, float* apart) {
+size_t HeadWorker::countToShare(const HeadRequest& head, const Candidate* candidates, size_t n, double total, const float* logits, float* apart) {
   for (int32_t i = 0; logits && i < head.nApart; i++) apart[i] = logits[head.apart[i]];
   float highest = candidates[0].value;
   for (int32_t i = 0; i < head.nApart; i++) highest = std::max(highest, apart[i]);
@@ -129,9 +125,9 @@ size_t Worker::countToShare(const HeadRequest& head, const Candidate* candidates
 
 // Ranks the candidates found, lists as many as carry the share, and brackets what all others weigh. `isWhole`: they are the best of the
 // whole product, and the segments know the weight of all; otherwise they are all but what the segments bound.
-void Worker::listMass(const HeadPanel& panel, int32_t slot, size_t found, bool isWhole) {
-  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
-  HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+void HeadWorker::listMass(const HeadPanel& panel, int32_t slot, size_t found, bool isWhole) {
+  const HeadRequest& head = requestOf(panel, slot);
+  HeadResult& result = resultOf(panel, slot);
   Candidate* candidates = result.candidates;
   size_t sorted = std::min(found, massListed);
   std::partial_sort(candidates, candidates + sorted, candidates + found, ranksBefore);
@@ -141,7 +137,7 @@ void Worker::listMass(const HeadPanel& panel, int32_t slot, size_t found, bool i
   const float highest = candidates[0].value;
   double ofSegments = 0;
   for (int32_t segment = 0; segment < panel.nSegments; segment++) {
-    const SegmentResult& part = job_.segmentResult(panel.first + slot, segment);
+    const SegmentResult& part = partOf(panel, slot, segment);
     if (part.weight > 0) ofSegments += part.weight * weightOf(part.highest, highest, head.real);
   }
   double low = ofSegments * (1 - weightError), high = ofSegments * (1 + weightError);
@@ -149,14 +145,14 @@ void Worker::listMass(const HeadPanel& panel, int32_t slot, size_t found, bool i
     // A row that was not computed may stand before one whose value is not above its bound.
     float passedOver = -std::numeric_limits<float>::infinity();
     for (int32_t segment = 0; segment < panel.nSegments; segment++)
-      passedOver = std::max(passedOver, job_.segmentResult(panel.first + slot, segment).passedOver);
+      passedOver = std::max(passedOver, partOf(panel, slot, segment).passedOver);
     while (sorted > 1 && candidates[sorted - 1].value <= passedOver) sorted--;
     double exact = 0;
     for (size_t i = 0; i < found; i++) exact += weightOf(candidates[i].value, highest, head.real);
     low = exact * (1 - exactError);
     high = (exact + ofSegments) * (1 + exactError);
   }
-  result.count = countToShare(head, candidates, sorted, high, isWhole ? exe_.logits().row(slot) : nullptr, result.apart);
+  result.count = countToShare(head, candidates, sorted, high, isWhole ? executable.logits().row(slot) : nullptr, result.apart);
   double listed = 0;
   for (size_t i = 0; i < result.count; i++) listed += weightOf(candidates[i].value, highest, head.real);
   result.restLow = std::max(0.0, low - listed * (1 + exactError));

@@ -19,14 +19,14 @@ namespace {
 
 struct GuardedRange {
   std::atomic<uintptr_t> begin{0};
-  std::atomic<uintptr_t> end{0};  // 0: the slot is free
+  std::atomic<uintptr_t> end{0};  // 0: nothing is guarded
   std::atomic<bool> damaged{false};
 };
 
 constexpr int maxGuarded = 4096;
 GuardedRange guarded[maxGuarded];
-std::atomic<int> guardedHigh{0};  // slots ever used
-std::mutex guardMutex;            // held to take or give back a slot, never by the handler
+std::atomic<int> guardedHigh{0};  // entries ever used
+std::mutex guardMutex;            // held to take or give back an entry, never by the handler
 struct sigaction previousAction;
 uintptr_t systemPage = 4096;
 
@@ -74,7 +74,7 @@ bool installHandler() {
   return installed;
 }
 
-// The slot that now guards the range, or −1 when all are taken.
+// The entry that now guards the range, or −1 when all are taken.
 int guardRange(const void* data, size_t bytes) {
   const std::lock_guard<std::mutex> lock(guardMutex);
   for (int i = 0; i < maxGuarded; i++) {
@@ -90,9 +90,9 @@ int guardRange(const void* data, size_t bytes) {
   return -1;
 }
 
-void releaseGuard(int slot) {
+void releaseGuard(int entry) {
   const std::lock_guard<std::mutex> lock(guardMutex);
-  guarded[slot].end.store(0, std::memory_order_release);
+  guarded[entry].end.store(0, std::memory_order_release);
 }
 
 bool sameTime(const struct stat& a, const struct stat& b) {

@@ -30,7 +30,7 @@ class FileMapping {
   bool map(uint64_t expectedSize, const char* path, Failure& failure);
 
   int fd_ = -1;
-  int guard_ = -1;  // slot of the guard that covers it
+  int guard_ = -1;  // entry of the guard that covers it
   struct stat opened_ = {};
   const uint8_t* data_ = nullptr;
   uint64_t size_ = 0;

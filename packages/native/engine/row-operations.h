@@ -4,45 +4,30 @@
 
 namespace bitnet::engine {
 
-// embed.cc
 void embed(const StepContext& c, const EmbedOp& op, int32_t row);
 void embedLanes(const StepContext& c, const EmbedOp& op, int32_t row);
-
-// rms-norm-quant.cc
 void rmsNormQuant(const StepContext& c, const RmsNormQuantOp& op, int32_t opIndex, int32_t row);
 // The rows of one block; lanes without a row become zeros.
 void rmsNormQuantLanes(const StepContext& c, const RmsNormQuantOp& op, int32_t opIndex, int32_t first);
 void rmsNorm(const StepContext& c, const RmsNormOp& op, int32_t row);
-// absMax: the largest bits & 0x7fffffff of what comes out
-void normalise(const StepContext& c, const float* x, const float* weight, int32_t cols, float eps, float* out, uint32_t* absMax);
-
-// quantise.cc
 void quantise(const StepContext& c, const QuantiseOp& op, int32_t opIndex, int32_t row);
-void quantiseRow(const StepContext& c, const float* x, const Q8Rows& out, int32_t row, int32_t cols, float scale);
-// That of a row whose largest magnitude has these bits.
-float quantisationScale(uint32_t bits);
-
-// rope-kv.cc
 void ropeKv(const StepContext& c, const RopeKvOp& op, int32_t row);
 void rope(const StepContext& c, const RopeOp& op, int32_t row);
 void writeKv(const StepContext& c, const WriteKvOp& op, int32_t row);
-// Those of the row's position.
+void gatedActivation(const StepContext& c, const GatedActivationOp& op, int32_t row);
+void activation(const StepContext& c, const ActivationOp& op, int32_t row);
+void multiplyRows(const StepContext& c, const MultiplyOp& op, int32_t row);
+void bias(const StepContext& c, const BiasOp& op, int32_t row);
+void lora(const StepContext& c, const LoraOp& op, int32_t row);
+void scale(const StepContext& c, const ScaleOp& op, int32_t row);
+void residual(const StepContext& c, const ResidualOp& op, int32_t row);
+
+// out = rmsNorm(x) · weight; gives the largest bits & 0x7fffffff of what comes out.
+uint32_t normalise(const StepContext& c, const float* x, const float* weight, int32_t cols, float eps, float* out);
+// The angles of the row's position.
 const float* anglesOf(const StepContext& c, int32_t table, int32_t row);
 // Where the key of a row lies; its value follows kvHalf bytes later.
 uint8_t* cachedKey(const StepContext& c, int32_t kv, int32_t row, int32_t kvHead);
 void cache(const StepContext& c, const float* x, int32_t n, uint8_t* out);
-
-// gated-activation.cc
-void gatedActivation(const StepContext& c, const GatedActivationOp& op, int32_t row);
-void activation(const StepContext& c, const ActivationOp& op, int32_t row);
-
-// lora.cc
-void lora(const StepContext& c, const LoraOp& op, int32_t row);
-
-// residual.cc
-void residual(const StepContext& c, const ResidualOp& op, int32_t row);
-void bias(const StepContext& c, const BiasOp& op, int32_t row);
-void scale(const StepContext& c, const ScaleOp& op, int32_t row);
-void multiplyRows(const StepContext& c, const MultiplyOp& op, int32_t row);
 
 }  // namespace bitnet::engine

@@ -151,9 +151,9 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
   return largestNorm_ * norm < 0x1p120 && largestNorm_ * norm * inUnits < 0x1p120;
 }
 
-void Screen::upperBounds(const Kernels& kernels, const ScreenedRow& x, int32_t first, int32_t n, const int32_t* high, const int32_t* low,
-                         float* upper) const {
-  kernels.screenBounds(x.factors, scales_.data() + first, losses_.data() + first, norms_.data() + first, high, low, n, upper);
+void Screen::upperBounds(const Kernels& kernels, const ScreenedRow& x, RowRange rows, const DigitSums& sums, float* upper) const {
+  const CopiedRows copied = {scales_.data() + rows.first, losses_.data() + rows.first, norms_.data() + rows.first, rows.n};
+  kernels.screenBounds(x.factors, copied, sums, upper);
 }
 
 }  // namespace bitnet::engine

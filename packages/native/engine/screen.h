@@ -14,6 +14,10 @@ struct ScreenedRow {
   double norm;  // of x, rounded up
 };
 
+struct RowRange {
+  int32_t first, n;
+};
+
 class Screen {
  public:
   // No copy of such a table is made: sums must fit int32.
@@ -45,9 +49,8 @@ class Screen {
   bool split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenedRow& split) const;
 
   const int8_t* row(int32_t row) const { return values_.data() + static_cast<size_t>(row) * stride_; }
-  // upper[i] = an f32 that the logit of row first + i does not exceed, given the digits' sums.
-  void upperBounds(const Kernels& kernels, const ScreenedRow& x, int32_t first, int32_t n, const int32_t* high, const int32_t* low,
-                   float* upper) const;
+  // upper[i] = an f32 that the logit of row rows.first + i does not exceed, given the digits' sums.
+  void upperBounds(const Kernels& kernels, const ScreenedRow& x, RowRange rows, const DigitSums& sums, float* upper) const;
 
  private:
   enum class State { Missing, Ready, Useless };

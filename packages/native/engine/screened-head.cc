@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "worker.h"
+#include "head.h"
 
 namespace bitnet::engine {
 namespace {
@@ -17,77 +17,72 @@ constexpr float lowest = -std::numeric_limits<float>::infinity();
 
 }  // namespace
 
-void Worker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
+void HeadWorker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
   if (panel.screened.n == 0) return;
   const int32_t n = panel.split.n;
-  const Screen& screen = exe_.screen();
-  const ScreenedPanel& screened = exe_.screenedPanel();
+  const Screen& screen = executable.screen();
+  const ScreenedPanel& screened = executable.screenedPanel();
   const int cols = static_cast<int>(screen.stride());
   const Int8Matrix digits = {screened.digits, screen.stride(), 2 * n, cols};
-  const uint32_t rows = static_cast<uint32_t>(program_.vocabSize), chunks = (rows + chunkRows - 1) / chunkRows;
-  const bool byTiles = k_.tiles && k_.tiles->screen && 2 * n >= k_.tiles->screenFrom;
+  const uint32_t rows = static_cast<uint32_t>(program.vocabSize), chunks = (rows + chunkRows - 1) / chunkRows;
+  const bool byTiles = kernels.tiles && kernels.tiles->screen && 2 * n >= kernels.tiles->screenFrom;
   bool isArranged = false;
   for (uint32_t chunk = take(counter); chunk < chunks; chunk = take(counter)) {
     const int32_t first = static_cast<int32_t>(chunk * chunkRows);
     const int32_t count = static_cast<int32_t>(std::min(chunkRows, rows - chunk * chunkRows));
     const Int8Matrix table = {screen.row(first), screen.stride(), count, cols};
-    const SumMatrix acc = {scratch_.acc, chunkRows, 2 * n, count};
+    const SumMatrix acc = {scratch.acc, chunkRows, 2 * n, count};
     if (byTiles) {
-      if (!isArranged) k_.tiles->arrange(digits, scratch_.strips);
+      if (!isArranged) kernels.tiles->arrange(digits, scratch.strips);
       isArranged = true;
-      k_.tiles->screen(table, {scratch_.strips, screen.stride() * stripRows, 2 * n, cols}, acc);
+      kernels.tiles->screen(table, {scratch.strips, screen.stride() * stripRows, 2 * n, cols}, acc);
     } else {
-      k_.screenDots(table, digits, screened.sums, acc);
+      kernels.screenDots(table, digits, screened.sums, acc);
     }
     for (int32_t i = 0; i < n; i++) {
       const int32_t slot = panel.split.slots[i];
-      if (job_.heads_[static_cast<size_t>(panel.first + slot)].isUnbounded) continue;
-      const int32_t* sums = scratch_.acc + static_cast<size_t>(2 * i) * chunkRows;
-      screen.upperBounds(k_, screened.rows[i], first, count, sums, sums + chunkRows, exe_.logits().row(slot) + first);
+      if (resultOf(panel, slot).isUnbounded) continue;
+      const int32_t* sums = scratch.acc + static_cast<size_t>(2 * i) * chunkRows;
+      screen.upperBounds(kernels, screened.rows[i], {first, count}, {sums, sums + chunkRows}, executable.logits().row(slot) + first);
     }
   }
 }
 
 // Computes the rows exactly whose bounds are the best of a segment.
-void Worker::probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
-  const int32_t request = panel.first + slot;
-  const HeadRequest& head = step_.heads[static_cast<size_t>(request)];
-  const HeadResult& result = job_.heads_[static_cast<size_t>(request)];
-  SegmentResult& found = job_.segmentResult(request, segment);
+void HeadWorker::probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
+  const HeadRequest& head = requestOf(panel, slot);
+  const HeadResult& result = resultOf(panel, slot);
+  SegmentResult& found = partOf(panel, slot, segment);
   found = {};
-  const int64_t begin = static_cast<int64_t>(segment) * panel.segmentLength;
-  const int32_t n = static_cast<int32_t>(std::clamp<int64_t>(program_.vocabSize - begin, 0, panel.segmentLength));
-  const int32_t first = static_cast<int32_t>(begin);
-  float* upper = exe_.logits().row(slot) + first;
+  const int32_t first = idsOf(panel, segment).first, n = idsOf(panel, segment).n();
+  float* upper = executable.logits().row(slot) + first;
   // Dividing and adding round monotonously: a bound of the logit becomes one of the perturbed logit.
-  if (head.want == Want::Winner && n > 0) k_.perturb(upper, n, static_cast<uint32_t>(first), head.real, head.noise, upper);
+  if (head.want == Want::Winner && n > 0) kernels.perturb(upper, n, head.perturbation(first), upper);
   Candidate* probes = result.probes + static_cast<size_t>(segment) * result.perSegmentProbes;
   BestOf best(probes, result.perSegmentProbes);
   if (n > 0) rankValues(upper, n, first, head.ranked, best);
   found.nProbes = best.count();
   found.nExact = best.count();
-  for (size_t i = 0; i < found.nProbes; i++) exactValues(panel, slot, &probes[i].id, 1, &probes[i].value);
+  for (size_t i = 0; i < found.nProbes; i++) probes[i].value = exactValue(panel, slot, probes[i].id);
 }
 
-// What the request ranks by, of rows that it names.
-void Worker::exactValues(const HeadPanel& panel, int32_t slot, const int32_t* ids, int32_t n, float* values) {
-  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
-  for (int32_t i = 0; i < n; i++) {
-    exactLogit(panel, slot, ids[i], ids[std::min(i + 1, n - 1)], values + i);
-    if (head.want == Want::Winner) k_.perturb(values + i, 1, static_cast<uint32_t>(ids[i]), head.real, head.noise, values + i);
-  }
+// What the request ranks by, of one row.
+float HeadWorker::exactValue(const HeadPanel& panel, int32_t slot, int32_t id) {
+  const HeadRequest& head = requestOf(panel, slot);
+  float value = exactLogit(panel, slot, id);
+  if (head.want == Want::Winner) kernels.perturb(&value, 1, head.perturbation(id), &value);
+  return value;
 }
 
 // The exact value that a row must be able to reach in order to matter.
-float Worker::barOf(const HeadPanel& panel, int32_t slot) {
-  const int32_t request = panel.first + slot;
-  const HeadRequest& head = step_.heads[static_cast<size_t>(request)];
-  const HeadResult& result = job_.heads_[static_cast<size_t>(request)];
-  float* values = scratch_.logits;
+float HeadWorker::barOf(const HeadPanel& panel, int32_t slot) {
+  const HeadRequest& head = requestOf(panel, slot);
+  const HeadResult& result = resultOf(panel, slot);
+  float* values = scratch.logits;
   int32_t n = 0;
   for (int32_t segment = 0; segment < panel.nSegments; segment++) {
     const Candidate* probes = result.probes + static_cast<size_t>(segment) * result.perSegmentProbes;
-    for (size_t i = 0; i < job_.segmentResult(request, segment).nProbes; i++) values[n++] = probes[i].value;
+    for (size_t i = 0; i < partOf(panel, slot, segment).nProbes; i++) values[n++] = probes[i].value;
   }
   const int32_t wanted = head.want == Want::Top ? head.k : 1;
   if (n < wanted) return lowest;
@@ -97,96 +92,78 @@ float Worker::barOf(const HeadPanel& panel, int32_t slot) {
 }
 
 // Computes every row of a segment exactly whose bound is not below the bar, and its share of the ids asked for apart.
-void Worker::collectSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
-  const int32_t request = panel.first + slot;
-  const HeadRequest& head = step_.heads[static_cast<size_t>(request)];
-  SegmentResult& found = job_.segmentResult(request, segment);
+void HeadWorker::collectSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
+  const HeadRequest& head = requestOf(panel, slot);
+  SegmentResult& found = partOf(panel, slot, segment);
   if (found.isTooMuch) return;
   const float bar = head.want == Want::Mass ? barOfMass(panel, slot, segment) : barOf(panel, slot);
   if (found.isTooMuch || !collectRows(panel, slot, segment, bar)) {
     found.isTooMuch = true;
     return;
   }
-  for (int32_t i = segment; i < head.nApart; i += panel.nSegments)
-    exactLogit(panel, slot, head.apart[i], head.apart[i], job_.heads_[static_cast<size_t>(request)].apart + i);
+  for (int32_t i = segment; i < head.nApart; i += panel.nSegments) resultOf(panel, slot).apart[i] = exactLogit(panel, slot, head.apart[i]);
 }
 
 // False when they are too many.
-bool Worker::collectRows(const HeadPanel& panel, int32_t slot, int32_t segment, float bar) {
-  const int32_t request = panel.first + slot;
-  const HeadRequest& head = step_.heads[static_cast<size_t>(request)];
-  const HeadResult& result = job_.heads_[static_cast<size_t>(request)];
-  SegmentResult& found = job_.segmentResult(request, segment);
+bool HeadWorker::collectRows(const HeadPanel& panel, int32_t slot, int32_t segment, float bar) {
+  const HeadRequest& head = requestOf(panel, slot);
+  const HeadResult& result = resultOf(panel, slot);
+  SegmentResult& found = partOf(panel, slot, segment);
   Candidate* candidates = result.candidates + static_cast<size_t>(segment) * result.perSegment;
   const bool keepsAll = head.want == Want::Above || head.want == Want::Mass;
   BestOf best(candidates, keepsAll ? 1 : result.perSegment);
-  const size_t limit = keepsAll ? std::min(result.perSegment, job_.candidateLimit(head.want)) : job_.candidateLimit(head.want);
-  const float* upper = exe_.logits().row(slot);
-  int32_t ids[collectBlock] = {};
-  float values[collectBlock];
-  int32_t nIds = 0;
+  const size_t limit = keepsAll ? std::min(result.perSegment, job.candidateLimit(head.want)) : job.candidateLimit(head.want);
+  const float* upper = executable.logits().row(slot);
   size_t n = 0;
   found.passedOver = lowest;
-  const auto flush = [&] {
-    exactValues(panel, slot, ids, nIds, values);
-    for (int32_t i = 0; i < nIds; i++) {
-      if (keepsAll) {
-        candidates[n - static_cast<size_t>(nIds - i)] = {values[i], ids[i]};
-      } else {
-        best.offer({values[i], ids[i]});
-      }
-    }
-    found.nExact += static_cast<size_t>(nIds);
-    nIds = 0;
-  };
-  const int64_t begin = static_cast<int64_t>(segment) * panel.segmentLength;
-  const int64_t end = std::min<int64_t>(begin + panel.segmentLength, program_.vocabSize);
-  for (int64_t at = begin; at < end; at += collectBlock) {
-    const int32_t from = static_cast<int32_t>(at), count = static_cast<int32_t>(std::min<int64_t>(collectBlock, end - at));
-    const float most = k_.maximum(upper + from, count);
+  const IdRange ids = idsOf(panel, segment);
+  for (int32_t from = ids.first; from < ids.end; from += collectBlock) {
+    const int32_t end = std::min(from + collectBlock, ids.end);
+    const float most = kernels.maximum(upper + from, end - from);
     if (most < bar) {
       found.passedOver = std::max(found.passedOver, most);
       continue;
     }
-    for (int32_t id = from; id < from + count; id++) {
+    for (int32_t id = from; id < end; id++) {
       if (!isRanked(head.ranked, id)) continue;
       if (upper[id] < bar) {
         found.passedOver = std::max(found.passedOver, upper[id]);
         continue;
       }
-      if (++n > limit) return false;
-      ids[nIds++] = id;
-      if (nIds == collectBlock) flush();
+      if (n == limit) return false;
+      const Candidate candidate = {exactValue(panel, slot, id), id};
+      if (keepsAll) {
+        candidates[n] = candidate;
+      } else {
+        best.offer(candidate);
+      }
+      n++;
     }
   }
-  flush();
+  found.nExact += n;
   found.nFound = keepsAll ? n : best.count();
   return true;
 }
 
-// The logit of one row, as the whole product computes it. `next`: a row that will be asked for soon.
-void Worker::exactLogit(const HeadPanel& panel, int32_t slot, int32_t id, int32_t next, float* logit) {
-  const DenseType type = program_.buffer(panel.op.table).type;
-  const DenseMatrix table = exe_.dense(panel.op.table);
-  const uint8_t* const nextRow = table.row(next);
-  prefetch(nextRow, std::min<size_t>(table.stride, 2048));
-  const float* x = exe_.headRows().row(slot);
-  if (isPlain(type)) {
-    k_.denseDots(type, table.part(id, 1), x, logit);
-    return;
-  }
-  k_.widen(type, table.row(id), table.cols, scratch_.widened);
-  k_.denseDots(DenseType::F32, widened(1, table.cols), x, logit);
+// The logit of one row, as the whole product computes it.
+float HeadWorker::exactLogit(const HeadPanel& panel, int32_t slot, int32_t id) {
+  const DenseType type = program.buffer(panel.op.table).type;
+  const DenseMatrix table = executable.dense(panel.op.table);
+  const bool plain = isPlain(type);
+  if (!plain) kernels.widen(type, table.row(id), table.cols, scratch.widened);
+  float logit;
+  kernels.denseDots(plain ? type : DenseType::F32, plain ? table.part(id, 1) : widened(1, table.cols), executable.headRows().row(slot), &logit);
+  return logit;
 }
 
 // Completes an answer whose candidates stand in ranking order.
-void Worker::answerFromCandidates(const HeadPanel& panel, int32_t slot) {
-  const HeadRequest& head = step_.heads[static_cast<size_t>(panel.first + slot)];
-  HeadResult& result = job_.heads_[static_cast<size_t>(panel.first + slot)];
+void HeadWorker::answerFromCandidates(const HeadPanel& panel, int32_t slot) {
+  const HeadRequest& head = requestOf(panel, slot);
+  HeadResult& result = resultOf(panel, slot);
   if (result.count == 0) return;
   if (head.want == Want::Winner) {
     Candidate& winner = result.candidates[0];
-    exactLogit(panel, slot, winner.id, winner.id, &winner.value);
+    winner.value = exactLogit(panel, slot, winner.id);
   }
   if (head.want != Want::Above) return;
   const float bar = result.candidates[0].value - head.real;

@@ -30,8 +30,7 @@ StepJob::StepJob(Executable& executable, const void* owner, const std::atomic<bo
     : Job(owner), executable_(executable), closing_(closing) {}
 
 bool StepJob::prepare(const int32_t* words, size_t nWords) {
-  const StepLimits limits = {executable_.limits().maxRows, executable_.limits().nPages};
-  if (!decodeStep(words, nWords, executable_.program(), limits, step_, failure_) || !prepareHeads() || !commitPages()) return false;
+  if (!decodeStep(words, nWords, executable_.program(), executable_.limits(), step_, failure_) || !prepareHeads() || !commitPages()) return false;
   StepSize size = {step_.nRows, 0, 0};
   for (const HeadRequest& head : step_.heads) size.nRequests += head.want == Want::State ? 0 : 1;
   for (int32_t row = 0; executable_.program().usesKv && row < step_.nRows; row++) size.nKeys += step_.positions[row] + 1;
@@ -39,8 +38,8 @@ bool StepJob::prepare(const int32_t* words, size_t nWords) {
   return true;
 }
 
-int32_t StepJob::segmentsOf(int32_t firstRequest) const {
-  const int32_t inPanel = std::min(headPanel, static_cast<int32_t>(step_.heads.size()) - firstRequest);
+int32_t StepJob::segmentsOf(int32_t request) const {
+  const int32_t inPanel = std::min(headPanel, static_cast<int32_t>(step_.heads.size()) - request / headPanel * headPanel);
   return inPanel < executable_.limits().threads ? executable_.limits().threads : 1;
 }
 
@@ -50,7 +49,7 @@ constexpr int32_t mostScreened = 256;
 constexpr size_t extraProbes = 8;
 
 bool StepJob::isWorthScreening(const HeadRequest& head) const {
-  if (head.logSumExp || head.want == Want::All || head.want == Want::Draw || head.want == Want::State) return false;
+  if (head.hasLogSumExp || head.want == Want::All || head.want == Want::Draw || head.want == Want::State) return false;
   return head.want != Want::Top || head.k <= mostScreened;
 }
 
@@ -65,16 +64,23 @@ size_t StepJob::candidateLimit(Want want) const {
   return want == Want::Mass ? std::max(massListed, vocab / 16) : std::max<size_t>(64, vocab / 8);
 }
 
+// How many candidates the answer has; of those above a margin the first.
+static size_t wantedOf(const HeadRequest& head) {
+  if (head.want == Want::All || head.want == Want::State) return 0;
+  if (head.want == Want::Top) return static_cast<size_t>(head.k);
+  return head.want == Want::Mass ? massListed : 1;
+}
+
 // How a request will be answered, and the room that takes.
 void StepJob::planHead(size_t i) {
   const HeadRequest& head = step_.heads[i];
   HeadResult& result = heads_[i];
   const size_t vocab = static_cast<size_t>(executable_.program().vocabSize);
-  const int32_t nSegments = segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel);
+  const int32_t nSegments = segmentsOf(static_cast<int32_t>(i));
   const size_t segments = static_cast<size_t>(nSegments);
   const size_t length = static_cast<size_t>(segmentLength(static_cast<int32_t>(vocab), nSegments));
   result.isScreened = executable_.screen().isReady() && isWorthScreening(head) && executable_.patience(head.want).tries();
-  size_t wanted = head.want == Want::All || head.want == Want::State ? 0 : head.want == Want::Top ? static_cast<size_t>(head.k) : head.want == Want::Mass ? massListed : 1;
+  size_t wanted = wantedOf(head);
   const size_t wantedProbes = head.want == Want::Mass ? 32 : wanted;
   if (result.isScreened) result.perSegmentProbes = std::min(length, (segments == 1 ? wantedProbes : 2 * wantedProbes / segments) + extraProbes);
   if (head.want == Want::Above) wanted = length;
@@ -101,8 +107,7 @@ bool StepJob::prepareHeads() {
   }
   size_t nCandidates = 0, nFloats = 0;
   const auto room = [&](size_t i) {
-    const size_t segments = static_cast<size_t>(segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel));
-    return segments * (heads_[i].perSegment + heads_[i].perSegmentProbes);
+    return static_cast<size_t>(segmentsOf(static_cast<int32_t>(i))) * (heads_[i].perSegment + heads_[i].perSegmentProbes);
   };
   for (size_t i = 0; i < n; i++) {
     planHead(i);
@@ -115,9 +120,8 @@ bool StepJob::prepareHeads() {
   Candidate* candidates = candidates_.data();
   float* floats = headFloats_.data();
   for (size_t i = 0; i < n; i++) {
-    const size_t segments = static_cast<size_t>(segmentsOf(static_cast<int32_t>(i) / headPanel * headPanel));
     heads_[i].candidates = candidates;
-    heads_[i].probes = candidates + segments * heads_[i].perSegment;
+    heads_[i].probes = candidates + static_cast<size_t>(segmentsOf(static_cast<int32_t>(i))) * heads_[i].perSegment;
     heads_[i].logits = floats;
     heads_[i].apart = floats + floatsOf(step_.heads[i]);
     candidates += room(i);
@@ -178,7 +182,7 @@ void StepJob::settle() {
 }
 
 bool StepJob::isAnsweredByScreen(int32_t request) {
-  const int32_t nSegments = segmentsOf(request / headPanel * headPanel);
+  const int32_t nSegments = segmentsOf(request);
   const HeadResult& result = heads_[static_cast<size_t>(request)];
   bool answered = result.isScreened && !result.isUnbounded;
   for (int32_t segment = 0; segment < nSegments; segment++) answered &= !segmentResult(request, segment).isTooMuch;
@@ -196,15 +200,12 @@ void StepJob::settleScreen() {
     if (!heads_[i].isScreened || heads_[i].isUnbounded) continue;
     executable_.patience(step_.heads[i].want).tell(answered);
     if (!answered) continue;
-    const int32_t nSegments = segmentsOf(request / headPanel * headPanel);
-    for (int32_t segment = 0; segment < nSegments; segment++)
+    for (int32_t segment = 0; segment < segmentsOf(request); segment++)
       counts.candidates.fetch_add(segmentResult(request, segment).nExact, std::memory_order_relaxed);
   }
 }
 
-// Per head: the numbers of ids, logits and apart logits, flags (1: there is a log-sum-exp, 2: a rest, 4: a state in place of logits), the bracket of the rest (two f64), the
-// log-sum-exp and a word that means nothing; then the three lists. Per output: f32 [nRows, cols], or the int8 values padded to whole words and the
-// scales.
+// Per head: an AnsweredHead, then its three lists. Per output: f32 [nRows, cols], or the int8 values padded to whole words and the scales.
 void StepJob::writeResult() {
   const Program& program = executable_.program();
   const size_t nRows = static_cast<size_t>(step_.nRows);
@@ -212,7 +213,7 @@ void StepJob::writeResult() {
     return std::max(floatsOf(step_.heads[i]), heads_[i].count);
   };
   size_t total = 0;
-  for (size_t i = 0; i < step_.heads.size(); i++) total += 10 + heads_[i].count + nLogits(i) + static_cast<size_t>(step_.heads[i].nApart);
+  for (size_t i = 0; i < step_.heads.size(); i++) total += wordsOf<AnsweredHead> + heads_[i].count + nLogits(i) + static_cast<size_t>(step_.heads[i].nApart);
   for (int32_t i = 0; i < step_.nOutputs; i++) {
     const Buffer& buffer = program.buffer(step_.outputs[i]);
     const size_t values = nRows * static_cast<size_t>(buffer.cols);
@@ -231,13 +232,19 @@ void StepJob::writeResult() {
   for (size_t i = 0; i < step_.heads.size(); i++) {
     const HeadRequest& head = step_.heads[i];
     const HeadResult& result = heads_[i];
-    const int32_t flags = (head.logSumExp ? 1 : 0) | (head.want == Want::Mass ? 2 : 0) | (head.want == Want::State ? 4 : 0);
-    const int32_t counts[] = {static_cast<int32_t>(result.count), static_cast<int32_t>(nLogits(i)), head.nApart, flags};
-    put(counts, 4);
-    put(&result.restLow, 2);
-    put(&result.restHigh, 2);
-    put(&result.logSumExp, 1);
-    at++;
+    const AnsweredHead answer = {
+        .nIds = static_cast<int32_t>(result.count),
+        .nLogits = static_cast<int32_t>(nLogits(i)),
+        .nApart = head.nApart,
+        .hasLogSumExp = head.hasLogSumExp,
+        .hasRest = head.want == Want::Mass,
+        .isState = head.want == Want::State,
+        .restLow = result.restLow,
+        .restHigh = result.restHigh,
+        .logSumExp = result.logSumExp,
+        .unused = 0,
+    };
+    put(&answer, wordsOf<AnsweredHead>);
     for (size_t c = 0; c < result.count; c++) put(&result.candidates[c].id, 1);
     if (floatsOf(head) > 0) {
       put(result.logits, nLogits(i));

@@ -67,7 +67,7 @@ class StepJob : public Job {
   Failure failure_;
 
  private:
-  friend class Worker;
+  friend class HeadWorker;
 
   bool prepareHeads();
   bool isWorthScreening(const HeadRequest& head) const;
@@ -78,8 +78,8 @@ class StepJob : public Job {
   bool commitPages();
   void settle();
   void writeResult();
-  // Segments in which the requests of a panel are scanned: few requests are shared out among the threads.
-  int32_t segmentsOf(int32_t firstRequest) const;
+  // Segments in which the requests of this one's panel are scanned: few requests are shared out among the threads.
+  int32_t segmentsOf(int32_t request) const;
   SegmentResult& segmentResult(int32_t request, int32_t segment) {
     return segments_[static_cast<size_t>(request) * static_cast<size_t>(executable_.limits().threads) + static_cast<size_t>(segment)];
   }

@@ -10,28 +10,27 @@ namespace {
 
 class Decoder {
  public:
-  Decoder(const Program& program, StepLimits limits, Step& step, Failure& failure)
+  Decoder(const Program& program, const LoadLimits& limits, Step& step, Failure& failure)
       : program_(program), limits_(limits), step_(step), failure_(failure), words_(step.words.data(), step.words.size()) {}
 
   bool decode() {
-    step_.nRows = words_.next();
-    const int32_t nTables = words_.next();
-    step_.nCopies = words_.next();
-    const int32_t nHeads = words_.next();
-    const int32_t nInputs = words_.next();
-    step_.nOutputs = words_.next();
-    const bool hasAdapters = words_.next() != 0;
-    if (step_.nRows < 1 || step_.nRows > limits_.maxRows) return invalid("the number of rows is out of range", step_.nRows);
-    if (nHeads < 0 || nHeads > step_.nRows || (nHeads > 0 && !program_.hasHead)) return invalid("the number of head requests is out of range", nHeads);
+    StepCounts counts;
+    if (!read(counts)) return false;
+    step_.nRows = counts.nRows;
+    step_.nCopies = counts.nCopies;
+    step_.nOutputs = counts.nOutputs;
+    if (counts.nRows < 1 || counts.nRows > limits_.maxRows) return invalid("the number of rows is out of range", counts.nRows);
+    if (counts.nHeads > counts.nRows || (counts.nHeads > 0 && !program_.hasHead))
+      return invalid("the number of head requests is out of range", counts.nHeads);
     const int64_t nWords = static_cast<int64_t>(step_.words.size());
-    if (nTables < 0 || nTables > nWords || nInputs < 0 || nInputs > nWords) return invalid("the counts do not match the encoding", 0);
-    if (!step_.tables.allocate(static_cast<size_t>(nTables)) || !step_.heads.allocate(static_cast<size_t>(nHeads)) ||
-        !step_.inputs.allocate(static_cast<size_t>(nInputs)) || !step_.masks.allocate(static_cast<size_t>(nHeads) * maskWords()))
+    if (counts.nTables > nWords || counts.nInputs > nWords) return invalid("the counts do not match the encoding", 0);
+    if (!step_.tables.allocate(static_cast<size_t>(counts.nTables)) || !step_.heads.allocate(static_cast<size_t>(counts.nHeads)) ||
+        !step_.inputs.allocate(static_cast<size_t>(counts.nInputs)) || !step_.masks.allocate(static_cast<size_t>(counts.nHeads) * maskWords()))
       return failure_.set(Code::OutOfMemory, "no memory for the step");
     step_.tokens = words_.take(step_.nRows);
     step_.positions = words_.take(step_.nRows);
     step_.sequences = words_.take(step_.nRows);
-    if (hasAdapters) step_.adapters = words_.take(step_.nRows);
+    if (counts.hasAdapters) step_.adapters = words_.take(step_.nRows);
     for (PageTable& table : step_.tables) {
       table.nPages = words_.next();
       table.pages = words_.take(table.nPages);
@@ -51,6 +50,11 @@ class Decoder {
   }
 
  private:
+  template <class Record>
+  bool read(Record& record) {
+    return readRecord(words_.take(wordsOf<Record>), "step", record, failure_);
+  }
+
   size_t maskWords() const { return (static_cast<size_t>(program_.vocabSize) + 31) / 32; }
 
   bool invalid(const char* what, int32_t value) { return failure_.set(Code::InvalidArgument, "step: %s (%d)", what, value); }
@@ -78,62 +82,46 @@ class Decoder {
   }
 
   bool decodeHead(HeadRequest& head) {
-    head.row = words_.next();
-    const int32_t want = words_.next();
-    head.want = static_cast<Want>(want);
-    const int32_t parameter = words_.next();
-    head.k = parameter;
-    std::memcpy(&head.real, &parameter, sizeof head.real);
-    const int32_t word = words_.next();
-    head.noise.seed = static_cast<uint32_t>(word);
-    std::memcpy(&head.share, &word, sizeof head.share);
-    head.noise.choice = static_cast<uint32_t>(words_.next());
-    head.noise.index = static_cast<uint32_t>(words_.next());
-    head.logSumExp = words_.next() != 0;
-    const bool hasAllow = words_.next() != 0;
-    head.nApart = words_.next();
-    if (head.want == Want::Draw) takeDraw(head.draw);
+    if (!read<AskedHead>(head) || (head.want == Want::Draw && !read<DrawFilters>(head.draw))) return false;
     head.apart = words_.take(head.nApart);
     if (head.want == Want::Draw) {
       head.draw.counts = words_.take(head.nApart);
       head.draw.biases = reinterpret_cast<const float*>(words_.take(head.nApart));
     }
-    const int32_t* allow = hasAllow ? words_.take(static_cast<int64_t>(maskWords())) : nullptr;
+    const int32_t* allow = head.hasAllow ? words_.take(static_cast<int64_t>(maskWords())) : nullptr;
     if (!words_.complete()) return invalid("the encoding is too short", 0);
-    if (head.row < 0 || head.row >= step_.nRows) return invalid("a head's row is out of range", head.row);
-    if (want < 0 || static_cast<size_t>(want) >= wantKinds || (head.want == Want::Draw && !isDraw(head)) || (head.want == Want::Top && head.k < 1) || (head.want == Want::Mass && !isMass(head)) || (head.want == Want::State && !isState(head, hasAllow))) return invalid("a head's request is out of range", head.row);
+    if (head.row >= step_.nRows) return invalid("a head's row is out of range", head.row);
+    if (!isInRange(head)) return invalid("a head's request is out of range", head.row);
     for (int32_t i = 0; i < head.nApart; i++)
       if (head.apart[i] < 0 || head.apart[i] >= program_.vocabSize) return invalid("an apart id is out of range", head.apart[i]);
     setRanked(head, allow);
     return true;
   }
 
-  void takeDraw(DrawSettings& draw) {
-    draw.topK = words_.next();
-    draw.nBest = words_.next();
-    for (double* share : {&draw.typicalP, &draw.topP, &draw.minP}) {
-      const int32_t halves[2] = {words_.next(), words_.next()};
-      std::memcpy(share, halves, sizeof *share);
+  bool isInRange(const HeadRequest& head) const {
+    switch (head.want) {
+      case Want::Top: return head.k >= 1;
+      case Want::Mass: return isMass(head);
+      case Want::Draw: return isDraw(head);
+      // It is about no ids.
+      case Want::State: return head.nApart == 0 && !head.hasLogSumExp && !head.hasAllow;
+      case Want::Above:
+      case Want::Winner:
+      case Want::All: return true;
     }
-    for (float* penalty : {&draw.repeat, &draw.frequency, &draw.presence}) {
-      const int32_t word = words_.next();
-      std::memcpy(penalty, &word, sizeof *penalty);
-    }
+    return false;
   }
 
   bool isDraw(const HeadRequest& head) const {
     const DrawSettings& draw = head.draw;
-    return head.real >= 0 && head.real <= 0x1.fffffep127f && draw.topK >= 0 && draw.nBest >= 0 && draw.nBest <= program_.vocabSize &&
-           draw.typicalP > 0 && draw.typicalP <= 1 && draw.topP > 0 && draw.topP <= 1 && draw.minP >= 0 && draw.minP <= 1;
+    return head.real >= 0 && head.real <= 0x1.fffffep127f && draw.nBest <= program_.vocabSize && draw.typicalP > 0 && draw.typicalP <= 1 &&
+           draw.topP > 0 && draw.topP <= 1 && draw.minP >= 0 && draw.minP <= 1;
   }
 
   // The inverse of the temperature must be finite.
   static bool isMass(const HeadRequest& head) {
     return head.real >= 0x1p-126f && head.real <= 0x1.fffffep127f && head.share > 0 && head.share <= 1;
   }
-
-  // It is about no ids.
-  static bool isState(const HeadRequest& head, bool hasAllow) { return head.nApart == 0 && !head.logSumExp && !hasAllow; }
 
   // The allowed ids, without those that are answered apart unless the token is drawn here.
   void setRanked(HeadRequest& head, const int32_t* allow) {
@@ -166,7 +154,7 @@ class Decoder {
   }
 
   const Program& program_;
-  StepLimits limits_;
+  const LoadLimits& limits_;
   Step& step_;
   Failure& failure_;
   WordReader words_;
@@ -174,7 +162,7 @@ class Decoder {
 
 }  // namespace
 
-bool decodeStep(const int32_t* words, size_t nWords, const Program& program, StepLimits limits, Step& step, Failure& failure) {
+bool decodeStep(const int32_t* words, size_t nWords, const Program& program, const LoadLimits& limits, Step& step, Failure& failure) {
   if (!step.words.allocate(nWords)) return failure.set(Code::OutOfMemory, "no memory for a step of %zu words", nWords);
   if (nWords > 0) std::memcpy(step.words.data(), words, nWords * sizeof(int32_t));
   return Decoder(program, limits, step, failure).decode();

@@ -7,6 +7,7 @@
 #include "allocations.h"
 #include "failure.h"
 #include "program.h"
+#include "records.generated.h"
 
 namespace bitnet::engine {
 
@@ -16,30 +17,18 @@ struct PageTable {
   int32_t nNeeded;  // pages that the step's rows write or read
 };
 
-enum class Want : int32_t { Top = 0, Above = 1, Winner = 2, All = 3, Mass = 4, Draw = 5, State = 6 };
-constexpr size_t wantKinds = 7;
-
-// How a token is drawn (numerics: samplers).
-struct DrawSettings {
-  int32_t topK, nBest;  // topK 0: all
-  double typicalP, topP, minP;
-  float repeat, frequency, presence;
+struct DrawSettings : DrawFilters {
   const int32_t* counts;  // [nApart]
   const float* biases;    // [nApart]
 };
 
-struct HeadRequest {
-  int32_t row;
-  Want want;
-  int32_t k;          // top
-  float real;         // above: margin; winner, mass, draw: temperature
-  float share;        // mass
-  NoiseKey noise;     // winner, draw
+struct HeadRequest : AskedHead {
   DrawSettings draw;
-  bool logSumExp;
-  const int32_t* apart;
-  int32_t nApart;
+  const int32_t* apart;  // [nApart]
   const uint32_t* ranked;  // bit set of the ids that may be ranked, or drawn; null: all
+
+  // winner, draw: that of the ids from one on.
+  Perturbation perturbation(int32_t firstId) const { return {real, {seed, choice, index}, static_cast<uint32_t>(firstId)}; }
 };
 
 struct StepInput {
@@ -68,12 +57,7 @@ struct Step {
   const PageTable& tableOfRow(int32_t row) const { return tables[static_cast<size_t>(sequences[row])]; }
 };
 
-struct StepLimits {
-  int32_t maxRows;
-  int32_t nPages;
-};
-
 // Copies the words first: the caller's may change as soon as this returns.
-bool decodeStep(const int32_t* words, size_t nWords, const Program& program, StepLimits limits, Step& step, Failure& failure);
+bool decodeStep(const int32_t* words, size_t nWords, const Program& program, const LoadLimits& limits, Step& step, Failure& failure);
 
 }  // namespace bitnet::engine

@@ -14,12 +14,6 @@ class WordReader {
     const int32_t* word = take(1);
     return word ? *word : 0;
   }
-  float nextFloat() {
-    const int32_t word = next();
-    float value;
-    std::memcpy(&value, &word, sizeof value);
-    return value;
-  }
   // The next `count` words, or null where there are fewer (also for a negative count).
   const int32_t* take(int64_t count) {
     if (count < 0 || static_cast<uint64_t>(count) > left_) {

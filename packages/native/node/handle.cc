@@ -1,5 +1,5 @@
 // Executables as JavaScript sees them: opaque objects that wrap a Handle, made, filled, finished and disposed of here.
-#include <cmath>
+#include <cstring>
 
 #include "environment.h"
 #include "js-values.h"
@@ -65,14 +65,14 @@ bool readSources(napi_env env, napi_value list, napi_value sizes, Encoded& encod
   return true;
 }
 
-// { maxRows, nPages, f16 ? 1 : 0, threads, every step on all of them ? 1 : 0, screened head ? 1 : 0 }
 bool readLimits(napi_env env, napi_value value, LoadLimits& limits) {
   js::Bytes words;
   if (!js::readArray(env, value, napi_int32_array, &words)) return false;
-  if (words.length != 6) return js::rejectInvalid(env, "expected six limits");
-  const int32_t* word = static_cast<const int32_t*>(words.data);
-  limits = {word[0], word[1], word[2] == 1 ? KvType::F16 : KvType::F32, word[3], word[4] == 1, word[5] == 1};
-  return true;
+  Failure failure;
+  const bool isWhole = words.length == wordsOf<LoadLimits>;
+  if (readRecord(isWhole ? static_cast<const int32_t*>(words.data) : nullptr, "limits", limits, failure)) return true;
+  js::throwFailure(env, failure);
+  return false;
 }
 
 napi_value wrapExecutable(napi_env env, Executable* executable) {
@@ -245,22 +245,17 @@ napi_value releasePages(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// (handle) → [private bytes, mapped bytes, KV bytes per token, bytes of the screen, head requests screened, with the whole product, rows
-// computed for those screened]; also while a step runs
+// (handle) → the words of EngineNumbers; also while a step runs
 napi_value memoryOf(napi_env env, napi_callback_info info) {
   const js::Arguments<1> args(env, info);
   Handle* handle = handleOf(env, args[0]);
   if (!handle) return nullptr;
   if (!handle->executable || !handle->ready) return js::throwInvalid(env, "the executable is not loaded");
-  Executable& executable = *handle->executable;
-  const HeadCounts& counts = executable.headCounts();
-  const uint64_t numbers[] = {executable.privateBytes(), executable.mappedBytes(), executable.kvBytesPerToken(), executable.screen().bytes(),
-                              counts.screened.load(), counts.whole.load(), counts.candidates.load()};
-  napi_value list = nullptr;
-  napi_create_array(env, &list);
-  uint32_t at = 0;
-  for (const uint64_t number : numbers) napi_set_element(env, list, at++, js::number(env, static_cast<double>(number)));
-  return list;
+  const EngineNumbers numbers = handle->executable->numbers();
+  void* data = nullptr;
+  napi_value buffer = nullptr;
+  if (napi_create_arraybuffer(env, sizeof numbers, &data, &buffer) == napi_ok) std::memcpy(data, &numbers, sizeof numbers);
+  return buffer;
 }
 
 // (handle): frees everything now; a disposed handle stays so.

@@ -1,11 +1,11 @@
 /**
  * What the compiled addon exports, and the one of this process. Knows neither where it is found nor what is done with it.
  */
-import type { EngineFailure, EngineNumbers, RejectedVariant } from "@bitnet.ts/core";
+import type { EngineFailure, RejectedVariant } from "@bitnet.ts/core";
 import { type FoundBinding, findBinding } from "./find-binding.ts";
 
 /** Must equal `encodingVersion` in node/addon.cc: a binary of other sources would misread programs. */
-const encodingVersion = 5;
+const encodingVersion = 6;
 
 /** An executable of the addon; opaque. */
 export interface NativeHandle {
@@ -45,7 +45,8 @@ export interface NativeBinding {
   releasePages(handle: NativeHandle, pages: Int32Array): void;
   /** Bytes per second of a bare read, or 0 without memory for it. */
   readBandwidth(threads: number, bytes: number, repeats: number): Promise<number>;
-  memory(handle: NativeHandle): EngineNumbers;
+  /** The words of EngineNumbers. */
+  memory(handle: NativeHandle): ArrayBuffer;
   dispose(handle: NativeHandle): void;
 }
 

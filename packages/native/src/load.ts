@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { types } from "node:util";
 import {
   BitNetError,
+  decodeNumbers,
   EngineExecutable,
   type EngineOptions,
   type EnginePort,
@@ -60,7 +61,7 @@ function portOf(binding: NativeBinding, handle: NativeHandle): EnginePort {
   return {
     run: (words) => callNative(() => binding.run(handle, words)),
     releasePages: (pages) => callNative(() => binding.releasePages(handle, pages)),
-    numbers: () => callNative(() => binding.memory(handle)),
+    numbers: () => decodeNumbers(callNative(() => binding.memory(handle))),
     dispose: () => callNative(() => binding.dispose(handle)),
   };
 }

@@ -4,7 +4,7 @@
  */
 import type { EngineFailure } from "@bitnet.ts/core";
 import { createMemory, Engine, stackBytes } from "./engine.ts";
-import type { Answers, FilePart, FromWorker, Proofs, Request, ToWorker } from "./messages.ts";
+import type { Answers, FilePart, FromWorker, Proofs, Request, Shared, ToWorker } from "./messages.ts";
 
 export interface WorkerPort {
   post(message: FromWorker, transfer: ArrayBuffer[]): void;
@@ -72,7 +72,11 @@ class Coordinator {
     return this.#engine;
   }
 
-  async #help({ module, memory, index, stackTop }: Extract<ToWorker, { kind: "help" }>): Promise<void> {
+  async #help({ module, index, port }: Extract<ToWorker, { kind: "help" }>): Promise<void> {
+    const { memory, stackTop } = await new Promise<Shared>((resolve) => {
+      port.onmessage = ({ data }: MessageEvent<Shared>) => resolve(data);
+    });
+    port.close();
     const { call } = await Engine.open(module, memory, false);
     call.__stack_pointer.value = stackTop;
     this.#port.post({ kind: "ready" }, []);
@@ -115,9 +119,13 @@ class Coordinator {
       }
       case "prepareHelpers": {
         const { call, memory } = this.#live;
-        const stackTops = Array.from({ length: request.n }, () => call.bitnet_allocate(stackBytes));
-        if (stackTops.includes(0)) throw new RangeError("no memory for the stacks of threads");
-        return { memory, stackTops: stackTops.map((at) => at + stackBytes) };
+        const stacks = request.ports.map(() => call.bitnet_allocate(stackBytes));
+        if (stacks.includes(0)) throw new RangeError("no memory for the stacks of threads");
+        for (const [i, port] of request.ports.entries()) {
+          const shared: Shared = { memory, stackTop: (stacks[i] ?? 0) + stackBytes };
+          port.postMessage(shared);
+        }
+        return null;
       }
       case "setHelpers":
         this.#live.call.bitnet_set_helpers(request.n);

@@ -1,8 +1,8 @@
 /** One instance of the engine, as a worker holds it: its exports with types, and what lies in its memory. */
-import type { EngineFailure, EngineNumbers } from "@bitnet.ts/core";
+import type { EngineFailure } from "@bitnet.ts/core";
 
 /** Must equal what `bitnet_version` in native/engine/wasm/exports.cc returns. */
-const engineVersion = 2;
+const engineVersion = 3;
 export const pageBytes = 65536;
 /** What a memory begins with; the modules are linked for that. */
 export const initialPages = 64;
@@ -38,7 +38,8 @@ interface Exports {
   bitnet_source_room(executable: Pointer, source: number, offset: number, n: number): Pointer;
   bitnet_finish(executable: Pointer): number;
   bitnet_release_pages(executable: Pointer, pages: Pointer, n: number): void;
-  bitnet_memory(executable: Pointer, numbers: Pointer): void;
+  bitnet_numbers(executable: Pointer): Pointer;
+  bitnet_numbers_bytes(): number;
   bitnet_destroy(executable: Pointer): void;
   bitnet_run(executable: Pointer, words: Pointer, nWords: number): number;
   bitnet_result(): Pointer;
@@ -133,11 +134,9 @@ export class Engine {
     return { code, message, op: call.bitnet_failure_op(), row: call.bitnet_failure_row() };
   }
 
-  numbers(executable: Pointer): EngineNumbers {
-    return this.withCopies([new Float64Array(7)], (at) => {
-      this.call.bitnet_memory(executable, at);
-      return [...new Float64Array(this.copy(at, 56))] as unknown as EngineNumbers;
-    });
+  /** The words of EngineNumbers. */
+  numbers(executable: Pointer): ArrayBuffer {
+    return this.copy(this.call.bitnet_numbers(executable), this.call.bitnet_numbers_bytes());
   }
 }
 

@@ -4,9 +4,9 @@
  */
 import {
   BitNetError,
+  decodeNumbers,
   EngineExecutable,
   type EngineFailure,
-  type EngineNumbers,
   type EngineOptions,
   type EnginePort,
   encodeLimits,
@@ -151,7 +151,7 @@ async function partOf(
   throw new BitNetError("INVALID_ARGUMENT", `${from.path}: a browser cannot open files by their path`);
 }
 
-function portOf(machine: Machine, loaded: EngineNumbers, giveBack: () => Promise<void>): EnginePort {
+function portOf(machine: Machine, loaded: ArrayBuffer, giveBack: () => Promise<void>): EnginePort {
   let numbers = loaded;
   return {
     async run(words) {
@@ -161,7 +161,7 @@ function portOf(machine: Machine, loaded: EngineNumbers, giveBack: () => Promise
     },
     releasePages: (pages) => machine.tell({ kind: "releasePages", pages }),
     // As of the last step: the engine's memory is out of reach from here.
-    numbers: () => numbers,
+    numbers: () => decodeNumbers(numbers),
     dispose: giveBack,
   };
 }

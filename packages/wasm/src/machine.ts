@@ -54,7 +54,7 @@ export class Machine {
   /** @throws BitNetError BACKEND_FAILED when the machine breaks. */
   ask<K extends Request["kind"]>(
     request: Extract<Request, { kind: K }>,
-    transfer: ArrayBuffer[] = [],
+    transfer: (ArrayBuffer | MessagePort)[] = [],
   ): Promise<Answers[K]> {
     if (this.#broken !== null) return Promise.reject(this.#broken);
     const id = this.#nextId++;
@@ -75,13 +75,14 @@ export class Machine {
   }
 
   async #startHelpers(n: number): Promise<void> {
-    const { memory, stackTops } = await this.ask({ kind: "prepareHelpers", n });
-    const arrivals = stackTops.map((stackTop, i) => this.#startHelper(memory, i + 1, stackTop));
-    await Promise.all(arrivals);
+    const channels = Array.from({ length: n }, () => new MessageChannel());
+    const ports = channels.map(({ port1 }) => port1);
+    const arrivals = channels.map(({ port2 }, i) => this.#startHelper(i + 1, port2));
+    await Promise.all([this.ask({ kind: "prepareHelpers", ports }, ports), ...arrivals]);
     await this.ask({ kind: "setHelpers", n });
   }
 
-  #startHelper(memory: WebAssembly.Memory, index: number, stackTop: number): Promise<void> {
+  #startHelper(index: number, port: MessagePort): Promise<void> {
     return new Promise((resolve, reject) => {
       const id = this.#nextId++;
       this.#waiting.set(id, { resolve: () => resolve(), reject });
@@ -92,7 +93,7 @@ export class Machine {
       });
       helper.hold(true);
       this.#helpers.push(helper);
-      helper.post({ kind: "help", module: this.#module, memory, index, stackTop }, []);
+      helper.post({ kind: "help", module: this.#module, index, port }, [port]);
     });
   }
 

@@ -1,5 +1,5 @@
 /** What goes between the thread that uses the backend and its workers. Every request but the last two is answered, in order. */
-import type { EncodedProgram, EngineFailure, EngineNumbers } from "@bitnet.ts/core";
+import type { EncodedProgram, EngineFailure } from "@bitnet.ts/core";
 import type { PagesWanted } from "./engine.ts";
 
 /** A part of a local file, read by the worker itself. */
@@ -24,15 +24,24 @@ export type Request =
   | { kind: "finish" }
   | { kind: "run"; words: Int32Array }
   | { kind: "destroy" }
-  /** Room for the stacks of helpers, and the memory to share with them. */
-  | { kind: "prepareHelpers"; n: number }
+  /** Room for the stacks of helpers; each is told through its port where it is, and the memory to share. */
+  | { kind: "prepareHelpers"; ports: MessagePort[] }
   /** They have arrived. */
   | { kind: "setHelpers"; n: number };
 
 export type Command =
   | { kind: "releasePages"; pages: Int32Array }
   /** To a worker that is to be a helper: never answered but by `ready`, after which it belongs to the pool. */
-  | { kind: "help"; module: WebAssembly.Module; memory: WebAssembly.Memory; index: number; stackTop: number };
+  | { kind: "help"; module: WebAssembly.Module; index: number; port: MessagePort };
+
+/**
+ * What a helper works with. It goes from worker to worker: whoever asked for them would keep the whole memory until its own garbage is next collected,
+ * long after they have ended.
+ */
+export interface Shared {
+  memory: WebAssembly.Memory;
+  stackTop: number;
+}
 
 export interface Proofs {
   /** Bits: dot i32, dot i16, madd. */
@@ -51,10 +60,11 @@ export interface Answers {
   create: EngineFailure | null;
   /** False: nothing reads this source. */
   fill: EngineFailure | boolean;
-  finish: { failure: EngineFailure | null; numbers: EngineNumbers };
-  run: { outcome: ArrayBuffer | EngineFailure; numbers: EngineNumbers };
+  /** `numbers`: the words of EngineNumbers. */
+  finish: { failure: EngineFailure | null; numbers: ArrayBuffer };
+  run: { outcome: ArrayBuffer | EngineFailure; numbers: ArrayBuffer };
   destroy: { liveBytes: number; memoryBytes: number };
-  prepareHelpers: { memory: WebAssembly.Memory; stackTops: number[] };
+  prepareHelpers: null;
   setHelpers: null;
 }
 

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { setFlagsFromString } from "node:v8";
-import { Worker } from "node:worker_threads";
+import { type Transferable, Worker } from "node:worker_threads";
 import type { FromWorker } from "./messages.ts";
 import type { ModuleKind } from "./modules.ts";
 import type { Places, WorkerHandle } from "./platform.ts";
@@ -14,7 +14,8 @@ export function startWorker(_places: Places): WorkerHandle {
   const worker = new Worker(new URL("../dist/worker.node.js", import.meta.url));
   worker.unref();
   return {
-    post: (message, transfer) => worker.postMessage(message, transfer),
+    // Ports are those of Node, whatever the types of browsers call them.
+    post: (message, transfer) => worker.postMessage(message, transfer as Transferable[]),
     onMessage: (listener) => {
       worker.on("message", (message: FromWorker) => listener(message));
     },

@@ -4,7 +4,7 @@ import type { ModuleKind } from "./modules.ts";
 
 /** A worker as both sides have it. */
 export interface WorkerHandle {
-  post(message: ToWorker, transfer: ArrayBuffer[]): void;
+  post(message: ToWorker, transfer: (ArrayBuffer | MessagePort)[]): void;
   onMessage(listener: (message: FromWorker) => void): void;
   /** It failed to start, or ended by itself. */
   onEnd(listener: (reason: string) => void): void;

@@ -1,5 +1,6 @@
 /** Answers head requests from the logits of a row as the device gave them: ranking with the lower id first among equals, and what stands apart. */
 import {
+  answerDraw,
   BitNetError,
   type HeadRequest,
   type HeadResult,
@@ -8,7 +9,7 @@ import {
 } from "@bitnet.ts/core";
 
 /** The kinds of requests that are answered; samplers do the others from all logits. */
-export const answeredWants: readonly HeadWantKind[] = ["top", "all", "state"];
+export const answeredWants: readonly HeadWantKind[] = ["top", "all", "draw", "state"];
 
 /** Up to so many candidates are kept in order while the logits are gone through; more are sorted. */
 const mostKept = 64;
@@ -16,6 +17,7 @@ const mostKept = 64;
 /** @param logits [vocab] finite; kept by an answer of all. */
 export function answer(request: HeadRequest, logits: Float32Array): HeadResult {
   const { row, want, apart = new Int32Array() } = request;
+  if (want.kind === "draw") return answerDraw(request, want, logits);
   if (want.kind !== "top" && want.kind !== "all")
     throw new BitNetError("INVALID_ARGUMENT", `webgpu: head requests of kind "${want.kind}" are not offered`);
   const ids = want.kind === "top" ? highest(request, logits, want.k) : new Int32Array();

@@ -20,22 +20,37 @@ import {
 import { answeredWants } from "./answers.ts";
 import { type Device, usage } from "./device.ts";
 import type { ReadyDispatch } from "./dispatch.ts";
-import { mostPicks } from "./head-plan.ts";
-import { type Copy, givesToken, HeadRequests } from "./head-requests.ts";
+import { mostChained } from "./draw-plan.ts";
+import { type Copy, HeadRequests } from "./head-requests.ts";
 import type { DeviceMemory } from "./memory.ts";
 import { type AskedOutput, askedOutput } from "./outputs.ts";
 import { Pass } from "./pass.ts";
 import { type DevicePlan, mostSplitRows } from "./plan.ts";
+import { Readback, sizeOf } from "./readback.ts";
 import { noFailure, StepBuffers } from "./step-buffers.ts";
 import { advanced, blocksOf, snapshot } from "./step-data.ts";
-import { waitFor } from "./waiting.ts";
 
 export interface ReadyHead {
   states: ReadyDispatch;
   logits: readonly ReadyDispatch[];
   best: ReadyDispatch;
   pick: ReadyDispatch;
-  next: { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout; params: GPUBuffer };
+  next: ReadyNext;
+  /** Compiled when they are first asked for. */
+  draws(): Promise<ReadyDraws>;
+}
+
+export interface ReadyDraws {
+  scores: ReadyDispatch;
+  weights: ReadyDispatch;
+  next: ReadyNext;
+}
+
+/** Gives tokens to the rows of the next step, which are bound behind `buffers`: they move when they need more room. */
+export interface ReadyNext {
+  pipeline: GPUComputePipeline;
+  layout: GPUBindGroupLayout;
+  buffers: readonly GPUBuffer[];
 }
 
 interface Loaded {
@@ -49,8 +64,6 @@ interface Loaded {
 
 /** Of what comes back: the failure stands first. */
 const failureBytes = 16;
-/** Tokens that come with one readback: stop rules are looked at behind them. */
-const mostChained = 8;
 
 export class WebGpuExecutable implements Executable {
   readonly program: Program;
@@ -65,8 +78,9 @@ export class WebGpuExecutable implements Executable {
   readonly #windows: readonly number[];
   readonly #step: StepBuffers;
   readonly #copied: GPUBuffer | null;
-  #readback: GPUBuffer | null = null;
-  #next: { rows: GPUBuffer; group: GPUBindGroup } | null = null;
+  readonly #readback: Readback;
+  /** For the rows as they lie. */
+  readonly #nextGroups = new Map<ReadyNext, { rows: GPUBuffer; group: GPUBindGroup }>();
   /** Resolves when everything asked for so far is done. Never rejects. */
   #tail: Promise<unknown> = Promise.resolve();
   #disposal: Promise<void> | undefined;
@@ -83,6 +97,7 @@ export class WebGpuExecutable implements Executable {
     this.#windows = [...new Set(rows.flatMap(({ blocks }) => (blocks ? [blocks.window] : [])))];
     this.mostChained = head !== null && program.ops.some(({ op }) => op === "embed") ? mostChained : 1;
     this.#step = new StepBuffers(memory, maxRows);
+    this.#readback = new Readback(memory, program.name);
     const pageBytes = Math.max(0, ...plan.caches.map((cache) => cache.pageBytes));
     this.#copied =
       pageBytes === 0 ? null : memory.storage("copied page", pageBytes, usage.copyDst | usage.copySrc);
@@ -99,7 +114,7 @@ export class WebGpuExecutable implements Executable {
 
   runChain(step: Step, count: number): Promise<StepResult[]> {
     return this.#inTurn(step, async (kept) => {
-      const n = this.#isChained(kept) ? Math.min(count, this.mostChained) : 1;
+      const n = this.#mostSteps(kept, Math.min(count, this.mostChained));
       if (n > 1) validateStep(this.program, this.#options, advanced(kept, n - 1));
       const chained = n > 1 ? await this.#chain(kept, n) : null;
       // Where a step of the chain fails, what stands before it counts.
@@ -152,6 +167,7 @@ export class WebGpuExecutable implements Executable {
     const outputs: BufferOutput[] = [];
     for (let at = 0; at === 0 || at < step.heads.length; at += most) {
       const requests = this.#plan.head && new HeadRequests(this.#plan.head, step.heads.slice(at, at + most));
+      const draws = await this.#drawsOf(requests);
       const asked = this.#outputs(at === 0 ? step : { ...step, outputs: [] });
       const beforeOutputs = [this.#failureCopy, ...(requests?.copies() ?? [])];
       const copies = [...beforeOutputs, ...asked.flatMap((each) => each.copies)];
@@ -159,10 +175,10 @@ export class WebGpuExecutable implements Executable {
       if (at === 0) this.#write(step);
       requests?.write(this.#device.gpu.queue);
       const nRequests = Math.min(most, step.heads.length - at);
-      this.#submit(step, { requests, nRequests, runsRows: at === 0, copies, to: 0 });
-      const bytes = await this.#read(sizeOf(copies));
+      this.#submit(step, { requests, nRequests, draws, runsRows: at === 0, copies, to: 0 });
+      const bytes = await this.#readback.read(sizeOf(copies));
       if (at === 0) this.#assertFinite(bytes);
-      if (requests) heads.push(...requests.answers(bytes, failureBytes, (row) => this.#headNotFinite(row)));
+      if (requests) heads.push(...(await this.#answers(requests, bytes)));
       let place = sizeOf(beforeOutputs);
       for (const output of asked) {
         outputs.push(output.read(bytes, place));
@@ -172,44 +188,69 @@ export class WebGpuExecutable implements Executable {
     return { heads, outputs };
   }
 
-  /** Whether the ids that the step asks for can be those of the next step's rows, and nothing else is asked. */
-  #isChained({ tokens, heads, inputs = [], outputs = [] }: Step): boolean {
-    const { head } = this.#plan;
-    if (head === null || heads.length > head.most || inputs.length + outputs.length > 0) return false;
-    const nApart = heads.reduce((sum, { apart }) => sum + (apart?.length ?? 0), 0);
-    return heads.length === tokens.length && heads.every(givesToken) && nApart <= mostPicks;
+  async #drawsOf(requests: HeadRequests | null): Promise<ReadyDraws | null> {
+    return requests?.isDrawn && this.#head !== null ? this.#head.draws() : null;
   }
 
-  /** @returns Null where any step met NaN or infinity. */
+  /** Reads all logits of draws that the device has left open: they lie there until the next step. */
+  async #answers(requests: HeadRequests, bytes: ArrayBuffer): Promise<HeadResult[]> {
+    const open = requests.open(bytes, failureBytes);
+    const logits = new Map<number, Float32Array>();
+    if (open.length > 0) {
+      const { gpu } = this.#device;
+      const copies = open.map(({ copy }) => copy);
+      const encoder = gpu.createCommandEncoder();
+      this.#readback.encode(encoder, copies, { to: 0, total: sizeOf(copies) });
+      gpu.queue.submit([encoder.finish()]);
+      const found = await this.#readback.read(sizeOf(copies));
+      let at = 0;
+      for (const { request, copy } of open) {
+        logits.set(request, new Float32Array(found, at, copy.bytes / 4));
+        at += copy.bytes;
+      }
+    }
+    return requests.answers(bytes, failureBytes, { failureOf: (row) => this.#headNotFinite(row), logits });
+  }
+
+  /** Steps, at most `most`, whose tokens the device can hand from one to the next: nothing else may be asked for. */
+  #mostSteps({ tokens, heads, inputs = [], outputs = [] }: Step, most: number): number {
+    const { head } = this.#plan;
+    if (most < 2 || head === null || heads.length > head.most || inputs.length + outputs.length > 0) return 1;
+    return heads.length === tokens.length ? new HeadRequests(head, heads, true).mostSteps(most) : 1;
+  }
+
+  /** @returns The steps before the first that met NaN or infinity or left a draw open; null where that is the first. */
   async #chain(step: Step, count: number): Promise<StepResult[] | null> {
     const { head } = this.#plan;
     if (head === null) return null;
     this.#device.assertWell();
-    const requests = new HeadRequests(head, step.heads);
+    const requests = new HeadRequests(head, step.heads, true);
     const copies = requests.copies();
     const bytesOfOne = sizeOf(copies);
+    const draws = await this.#drawsOf(requests);
     this.#write(step);
     requests.write(this.#device.gpu.queue);
     for (let i = 0; i < count; i++) {
       this.#submit(i === 0 ? step : { ...advanced(step, i), pageCopies: new Int32Array() }, {
-        ...{ requests, nRequests: step.heads.length, runsRows: true, isFollowed: i + 1 < count },
+        ...{ requests, nRequests: step.heads.length, draws, runsRows: true, isFollowed: i + 1 < count },
         copies: i + 1 < count ? copies : [...copies, this.#failureCopy],
         to: i * bytesOfOne,
         total: count * bytesOfOne + failureBytes,
       });
     }
-    const bytes = await this.#read(count * bytesOfOne + failureBytes);
+    const bytes = await this.#readback.read(count * bytesOfOne + failureBytes);
     if (new Uint32Array(bytes, count * bytesOfOne, 1)[0] !== noFailure) return null;
     const results: StepResult[] = [];
-    for (let i = 0; i < count; i++) {
+    const failureOf = (row: number) => this.#headNotFinite(row);
+    for (let i = 0; i < count && requests.open(bytes, i * bytesOfOne).length === 0; i++) {
       try {
-        const heads = requests.answers(bytes, i * bytesOfOne, (row) => this.#headNotFinite(row));
+        const heads = requests.answers(bytes, i * bytesOfOne, { failureOf, logits: new Map() });
         results.push({ heads, outputs: [] });
       } catch {
-        return null;
+        break;
       }
     }
-    return results;
+    return results.length > 0 ? results : null;
   }
 
   /** Encodes and submits one pass, and the copies of what it gives to the readback, from `to` on. */
@@ -218,6 +259,7 @@ export class WebGpuExecutable implements Executable {
     work: {
       requests: HeadRequests | null;
       nRequests: number;
+      draws: ReadyDraws | null;
       runsRows: boolean;
       isFollowed?: boolean;
       copies: readonly Copy[];
@@ -226,7 +268,7 @@ export class WebGpuExecutable implements Executable {
     },
   ): void {
     const { gpu } = this.#device;
-    const { requests, nRequests, runsRows, copies } = work;
+    const { requests, nRequests, draws, runsRows, copies } = work;
     const nRows = step.tokens.length;
     const nSplits = this.#splitsOf(step);
     this.#step.writeNumbers({ nRows, nRequests, nSplits });
@@ -242,32 +284,30 @@ export class WebGpuExecutable implements Executable {
       pass.dispatch(states, extent);
       if (requests.hasLogits) for (const shard of logits) pass.dispatch(shard, extent);
       if (requests.isRanked) pass.dispatch(best, extent);
+      if (draws !== null) {
+        pass.dispatch(draws.scores, extent);
+        pass.dispatch(draws.weights, extent);
+      }
       if (requests.hasPicks) pass.dispatch(pick, extent);
     }
-    if (work.isFollowed) this.#takeTokens(computing, nRequests);
+    if (draws !== null) this.#takeTokens(computing, draws.next, nRequests);
+    else if (this.#head !== null && work.isFollowed) this.#takeTokens(computing, this.#head.next, nRequests);
     computing.end();
-    const readback = this.#readbackOf(work.total ?? sizeOf(copies));
-    let to = work.to;
-    for (const { buffer, from, bytes } of copies) {
-      encoder.copyBufferToBuffer(buffer, from, readback, to, bytes);
-      to += bytes;
-    }
+    this.#readback.encode(encoder, copies, { to: work.to, total: work.total ?? sizeOf(copies) });
     gpu.queue.submit([encoder.finish()]);
   }
 
-  /** The highest logits' ids become the tokens of their rows. */
-  #takeTokens(pass: GPUComputePassEncoder, nRequests: number): void {
-    const { head } = this.#plan;
-    if (head === null || this.#head === null) return;
-    const { pipeline, layout, params } = this.#head.next;
+  /** What was ranked first, or drawn, becomes the tokens of their rows. */
+  #takeTokens(pass: GPUComputePassEncoder, next: ReadyNext, nRequests: number): void {
     const { rows, countGroup } = this.#step;
-    if (this.#next?.rows !== rows) {
-      const buffers = [params, head.best, head.asked, rows];
-      const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
-      this.#next = { rows, group: this.#device.gpu.createBindGroup({ layout, entries }) };
+    let known = this.#nextGroups.get(next);
+    if (known?.rows !== rows) {
+      const entries = [...next.buffers, rows].map((buffer, binding) => ({ binding, resource: { buffer } }));
+      known = { rows, group: this.#device.gpu.createBindGroup({ layout: next.layout, entries }) };
+      this.#nextGroups.set(next, known);
     }
-    pass.setPipeline(pipeline);
-    pass.setBindGroup(0, this.#next.group);
+    pass.setPipeline(next.pipeline);
+    pass.setBindGroup(0, known.group);
     pass.setBindGroup(1, countGroup);
     pass.dispatchWorkgroups(1, nRequests);
   }
@@ -302,24 +342,6 @@ export class WebGpuExecutable implements Executable {
     });
   }
 
-  async #read(size: number): Promise<ArrayBuffer> {
-    const { gpu } = this.#device;
-    const readback = this.#readbackOf(size);
-    try {
-      await waitFor(gpu, readback.mapAsync(1, 0, size));
-    } catch (cause) {
-      // What the device reported says more.
-      await this.#device.settled();
-      this.#device.assertWell();
-      const text = `webgpu: ${this.program.name}: the results of a step cannot be read`;
-      throw new BitNetError("BACKEND_FAILED", text, { cause });
-    }
-    const bytes = readback.getMappedRange(0, size).slice(0);
-    readback.unmap();
-    this.#device.assertWell();
-    return bytes;
-  }
-
   /** Pairs of pages in order, by way of a page of its own: a buffer is not copied into itself. */
   #copyPages(encoder: GPUCommandEncoder, pairs: Int32Array): void {
     for (let i = 0; i < pairs.length && this.#copied !== null; i += 2) {
@@ -330,18 +352,6 @@ export class WebGpuExecutable implements Executable {
         }
       }
     }
-  }
-
-  #readbackOf(bytes: number): GPUBuffer {
-    if (this.#readback === null || this.#readback.size < bytes) {
-      this.#readback?.destroy();
-      this.#readback = this.#memory.buffer(
-        "readback",
-        Math.ceil(bytes / 1024) * 1024,
-        usage.mapRead | usage.copyDst,
-      );
-    }
-    return this.#readback;
   }
 
   #assertFinite(bytes: ArrayBuffer): void {
@@ -362,8 +372,4 @@ export class WebGpuExecutable implements Executable {
     if (this.#disposal !== undefined)
       throw new BitNetError("DISPOSED", `webgpu: ${this.program.name} was disposed; load it again`);
   }
-}
-
-function sizeOf(copies: readonly Copy[]): number {
-  return copies.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -2,6 +2,7 @@
 import type { OpOf } from "@bitnet.ts/core";
 import { usage } from "./device.ts";
 import type { Dispatch } from "./dispatch.ts";
+import { type DrawPlan, planDraws } from "./draw-plan.ts";
 import { askedWords, headLogits, headStates } from "./kernels/head.ts";
 import { bestWords, headBest, headNext, headPick, mostRanked, stretchOf } from "./kernels/head-best.ts";
 import type { DeviceMemory } from "./memory.ts";
@@ -27,10 +28,11 @@ export interface HeadPlan {
   dispatches: { states: Dispatch; logits: Dispatch[]; best: Dispatch; pick: Dispatch };
   /** Without the rows of a step, which it changes and which move when they need more room. */
   next: { kernel: ReturnType<typeof headNext>; nStretches: number };
+  draw: DrawPlan;
 }
 
 /** Of logits that are there at once. */
-const mostLogitBytes = 2 ** 26;
+const mostLogitBytes = 2 ** 25;
 /** Single logits that are answered at once. */
 export const mostPicks = 4096;
 
@@ -87,5 +89,6 @@ export function planHead(
     ...{ cols, vocabSize, most, nStretches, maskWords, asked, masks, states, logits, best, picks, picked },
     dispatches,
     next: { kernel: headNext(threads), nStretches },
+    draw: planDraws({ logits, asked, masks, best }, { vocabSize, maskWords, nStretches, most }, memory),
   };
 }

@@ -101,6 +101,54 @@ describe.skipIf(backend === null)("a loaded program", () => {
     });
   });
 
+  it("is brought in pieces, each on the device before the next is read, told of as they come", async () => {
+    const [vocabSize, cols, mebi] = [9000, 1024, 2 ** 20];
+    const size = 2 * vocabSize * cols;
+    const opened = await Device.open();
+    const log: string[] = [];
+    const write = opened.gpu.queue.writeBuffer.bind(opened.gpu.queue);
+    opened.gpu.queue.writeBuffer = (buffer, at, data, ...rest) => {
+      if (data.byteLength >= mebi) log.push(`write ${data.byteLength} at ${at}`);
+      write(buffer, at, data, ...rest);
+    };
+    const large: Program = {
+      ...{ name: "large", contextLength: 4, vocabSize },
+      sources: [
+        {
+          ...{ kind: "stream", name: "large", size },
+          read: async (offset, length) => {
+            log.push(`read ${length} at ${offset}`);
+            return new Uint8Array(length);
+          },
+        },
+      ],
+      buffers: [
+        { class: "activation", name: "x", type: "f32", cols },
+        {
+          class: "weight",
+          name: "table",
+          tensor: { kind: "dense", type: "f16", source: 0, offset: 0, rows: vocabSize, cols },
+        },
+      ],
+      ops: [{ op: "embed", table: 1, out: 0 }],
+    };
+    const fractions: number[] = [];
+    const executable = await loadExecutable(opened, large, {
+      ...options,
+      onProgress: (fraction) => void fractions.push(fraction),
+    });
+    const second = size - 16 * mebi;
+    expect(log).toEqual([
+      `read ${16 * mebi} at 0`,
+      `write ${16 * mebi} at 0`,
+      `read ${second} at ${16 * mebi}`,
+      `write ${second} at ${16 * mebi}`,
+    ]);
+    expect(fractions).toEqual([(16 * mebi) / size, 1]);
+    await executable.dispose();
+    opened.destroy();
+  });
+
   it("says that a source ended early", async () => {
     const short: Program = {
       ...head.program,

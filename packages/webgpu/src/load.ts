@@ -14,7 +14,8 @@ import {
 } from "@bitnet.ts/core";
 import { type Device, usage } from "./device.ts";
 import { makeReady } from "./dispatch.ts";
-import { type ReadyHead, WebGpuExecutable } from "./executable.ts";
+import type { DrawPlan } from "./draw-plan.ts";
+import { type ReadyDraws, type ReadyHead, WebGpuExecutable } from "./executable.ts";
 import type { HeadPlan } from "./head-plan.ts";
 import { DeviceMemory, upload, WeightReader } from "./memory.ts";
 import { type DevicePlan, planDispatches } from "./plan.ts";
@@ -53,8 +54,8 @@ export async function loadExecutable(
   }
 }
 
-async function readyHead(memory: DeviceMemory, { dispatches, next, most }: HeadPlan): Promise<ReadyHead> {
-  const { device } = memory;
+async function readyHead(memory: DeviceMemory, plan: HeadPlan): Promise<ReadyHead> {
+  const { dispatches, next, draw, most } = plan;
   const { states, logits, best, pick } = dispatches;
   const [readyStates, readyBest, readyPick, ...shards] = await makeReady(
     memory,
@@ -63,16 +64,44 @@ async function readyHead(memory: DeviceMemory, { dispatches, next, most }: HeadP
   );
   if (readyStates === undefined || readyBest === undefined || readyPick === undefined)
     throw new BitNetError("INTERNAL", "webgpu: the head is not ready");
-  const params = memory.buffer("parameters of the next token", 16, usage.uniform | usage.copyDst);
-  device.gpu.queue.writeBuffer(params, 0, Uint32Array.of(next.nStretches));
-  const { pipeline, operands: layout } = await device.compile(next.kernel);
+  let draws: Promise<ReadyDraws> | undefined;
+  const readyOnce = () => {
+    draws ??= readyDraws(memory, draw);
+    return draws;
+  };
+  // Before the first prompt has been read; but where compiling takes the processor from everything else, only once a token is drawn.
+  if (!memory.device.report.isFallback) void readyOnce().catch(() => {});
   return {
     states: readyStates,
     logits: shards,
     best: readyBest,
     pick: readyPick,
-    next: { pipeline, layout, params },
+    next: await readyNext(memory, {
+      kernel: next.kernel,
+      params: Uint32Array.of(next.nStretches),
+      buffers: [plan.best, plan.asked],
+    }),
+    draws: readyOnce,
   };
+}
+
+async function readyDraws(memory: DeviceMemory, { dispatches, next, most }: DrawPlan): Promise<ReadyDraws> {
+  const [scores, weights] = await makeReady(memory, [dispatches.scores, dispatches.weights], most);
+  if (scores === undefined || weights === undefined)
+    throw new BitNetError("INTERNAL", "webgpu: draws are not ready");
+  return { scores, weights, next: await readyNext(memory, next) };
+}
+
+/** What gives tokens to the rows of the next step, which are bound behind its buffers. */
+async function readyNext(
+  memory: DeviceMemory,
+  { kernel, params, buffers }: DrawPlan["next"],
+): Promise<ReadyHead["next"]> {
+  const { device } = memory;
+  const uniform = memory.buffer(`parameters of ${kernel.name}`, 16, usage.uniform | usage.copyDst);
+  device.gpu.queue.writeBuffer(uniform, 0, params);
+  const { pipeline, operands: layout } = await device.compile(kernel);
+  return { pipeline, layout, buffers: [uniform, ...buffers] };
 }
 
 async function bringWeights(
@@ -84,13 +113,17 @@ async function bringWeights(
   const reader = new WeightReader(program.sources, signal);
   const total = uploads.reduce((sum, { length }) => sum + length, 0);
   let done = 0;
+  const onPiece = (bytes: number) => {
+    done += bytes;
+    onProgress?.(done / total);
+  };
   try {
     for (const { tensor, buffer, at, from, length, isWidened } of uploads) {
-      if (isWidened && tensor.kind === "dense") await bringWidened(reader, tensor, device, buffer);
-      else await upload(reader, tensor, { device, buffer, at }, { from, length });
-      device.assertWell();
-      done += length;
-      onProgress?.(done / total);
+      if (isWidened && tensor.kind === "dense") {
+        await bringWidened(reader, tensor, device, buffer);
+        device.assertWell();
+        onPiece(length);
+      } else await upload(reader, tensor, { device, buffer, at }, { from, length, onPiece });
     }
   } finally {
     await reader.close();

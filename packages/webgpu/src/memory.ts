@@ -142,12 +142,12 @@ async function openSource(source: SourceRef | undefined): Promise<ByteSource> {
   return openFile(source.path);
 }
 
-/** Brings `length` bytes of a tensor, from `from` on, to a place in a buffer that is a multiple of 4. */
+/** Brings `length` bytes of a tensor, from `from` on, to a place in a buffer that is a multiple of 4, and tells of each piece. */
 export async function upload(
   reader: WeightReader,
   tensor: TernaryTensor | DenseTensor,
   target: { device: Device; buffer: GPUBuffer; at: number },
-  { from, length }: { from: number; length: number },
+  { from, length, onPiece }: { from: number; length: number; onPiece: (bytes: number) => void },
 ): Promise<void> {
   const { device, buffer, at } = target;
   for (let done = 0; done < length; done += pieceBytes) {
@@ -164,5 +164,7 @@ export async function upload(
     device.gpu.queue.writeBuffer(buffer, at + done, words);
     // Lets the device take what was brought before more is read.
     if (length > pieceBytes) await waitFor(device.gpu, device.gpu.queue.onSubmittedWorkDone());
+    device.assertWell();
+    onPiece(size);
   }
 }

@@ -305,14 +305,18 @@ class Planner {
     const one = { least: 1, tile: 1, x: nHeads };
     const given = [this.#f32(q), keys, values];
     const to = this.#f32(out);
-    const whole = { variants: [{ ...one, kernel: attention(kvType) }], params, operands: [...given, to] };
+    const whole = {
+      variants: [{ ...one, kernel: attention(kvType, headDim) }],
+      params,
+      operands: [...given, to],
+    };
     if (this.#splits === null) {
       this.#push(whole);
       return;
     }
     this.#push({ ...whole, blocks: { runs: "whole", window } });
     this.#push({
-      variants: [{ ...one, kernel: attentionOfBlocks(kvType) }],
+      variants: [{ ...one, kernel: attentionOfBlocks(kvType, headDim) }],
       params,
       operands: [...given, this.#splits],
       blocks: { runs: "blocks", window },

@@ -1,5 +1,5 @@
 /** What of a step the device reads, as words, and a copy of a step that its giver may change meanwhile. */
-import type { Step } from "@bitnet.ts/core";
+import type { HeadWant, Step } from "@bitnet.ts/core";
 import { blockPositions } from "./kernels/attention.ts";
 
 export interface StepData {
@@ -42,6 +42,17 @@ export function advanced(step: Step, later: number): Step {
   return { ...step, positions: step.positions.map((position) => position + later) };
 }
 
+function kept(want: HeadWant): HeadWant {
+  if (want.kind !== "draw") return want;
+  const { counts, biases, leaving, ...rest } = want;
+  return {
+    ...rest,
+    counts: counts.slice(),
+    biases: biases.slice(),
+    ...(leaving ? { leaving: leaving.slice() } : {}),
+  };
+}
+
 export function snapshot(step: Step): Step {
   const { tokens, positions, sequences, adapters, pageTables, pageCopies, heads, inputs, outputs } = step;
   return {
@@ -51,8 +62,9 @@ export function snapshot(step: Step): Step {
     ...(adapters ? { adapters: adapters.slice() } : {}),
     pageTables: pageTables.map((table) => table.slice()),
     ...(pageCopies ? { pageCopies: pageCopies.slice() } : {}),
-    heads: heads.map(({ apart, allow, ...rest }) => ({
+    heads: heads.map(({ apart, allow, want, ...rest }) => ({
       ...rest,
+      want: kept(want),
       ...(apart ? { apart: apart.slice() } : {}),
       ...(allow ? { allow: allow.slice() } : {}),
     })),

@@ -139,6 +139,38 @@ function trainPieces(name, ...options) {
     return [line.slice(0, tab), Number(line.slice(tab + 1))];
   });
 }
+/** Fields of a message of Protocol Buffers: numbers with what is behind them. */
+function* fieldsOf(bytes) {
+  let at = 0;
+  const varint = () => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = bytes[at++];
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const key = varint();
+    const field = Math.floor(key / 8);
+    if (key % 8 === 0) yield [field, varint()];
+    else {
+      const length = key % 8 === 2 ? varint() : key % 8 === 5 ? 4 : 8;
+      yield [field, bytes.subarray(at, (at += length))];
+    }
+  }
+}
+/** Pieces with scores in full, and the table of characters, of SentencePiece's model file (sentencepiece_model.proto). */
+function readModel(path) {
+  const vocab = [];
+  let characters = "";
+  for (const [field, message] of fieldsOf(readFileSync(path))) {
+    const inner = field === 1 || field === 3 ? new Map(fieldsOf(message)) : new Map();
+    if (field === 1) vocab.push([inner.get(1).toString(), inner.get(2).readFloatLE(0)]);
+    if (field === 3) characters = inner.get(2).toString("base64");
+  }
+  return { vocab, characters };
+}
 /** As the converters of published files do: every way to cut a token into two tokens, by the score of the token. */
 function mergesOf(vocab) {
   const rank = new Map(vocab.map(([piece], id) => [piece, id]));
@@ -182,6 +214,25 @@ const bpe = trainPieces("bpe", "--model_type=bpe", "--vocab_size=700", "--byte_f
 const bare = trainPieces("bare", "--model_type=bpe", "--vocab_size=450");
 const gemma = trainPieces("gemma", "--model_type=bpe", "--vocab_size=700", "--byte_fallback=true", "--add_dummy_prefix=false", "--user_defined_symbols=▁▁,▁▁▁▁");
 const unigram = trainPieces("unigram", "--model_type=unigram", "--vocab_size=400");
+// A table of characters with what NFKC makes of them, of some with their marks, and entries that others begin with.
+const marks = ["\u0301", "\u0323", "\u030a"];
+const letters = [...new Set([...units, ...corpus].join(""))].filter((letter) => letter.isWellFormed() && letter !== "\0");
+const rules = new Map([["①\u0301", "x"], ["a\u0301\u0323", "ab"], ["\r\n", "\n "], ["'", "’"], ["ß", "ss"], ["\u00ad", ""], ["\u200b", " "], ["٣", "3"]]);
+for (const letter of letters) {
+  const normal = letter.normalize("NFKC");
+  if (/[\t\n\v\r]|\p{Zs}/u.test(letter) && letter !== " ") rules.set(letter, " ");
+  else if (/\p{Cc}/u.test(letter)) rules.set(letter, "");
+  else if (normal !== letter) rules.set(letter, normal);
+  for (const mark of marks) {
+    const composed = (letter + mark).normalize("NFC");
+    if ([...composed].length === 1) rules.set(letter + mark, composed);
+  }
+}
+const hex = (text) => [...text].map((letter) => letter.codePointAt(0).toString(16)).join(" ");
+writeFileSync(join(folder, "rules.tsv"), [...rules].map(([from, to]) => `${hex(from)}\t${hex(to)}\n`).join(""));
+trainPieces("mapped", "--model_type=unigram", "--vocab_size=640", "--byte_fallback=true", "--remove_extra_whitespaces=true", `--normalization_rule_tsv=${join(folder, "rules.tsv")}`);
+const mapped = readModel(join(folder, "mapped.model"));
+
 const unigramBytes = trainPieces("unigram-bytes", "--model_type=unigram", "--vocab_size=640", "--byte_fallback=true");
 
 const files = {
@@ -202,6 +253,11 @@ const files = {
   "unigram-bytes": plainFile(unigramBytes, unigramModel(unigramBytes), { pre_tokenizer: metaspace("always", false), decoder: decoders(showSpace, fallback, { type: "Fuse" }, strip) }),
 };
 
+const precompiled = { type: "Precompiled", precompiled_charsmap: mapped.characters };
+const tidySpaces = [{ type: "Strip", strip_left: false, strip_right: true }, { type: "Replace", pattern: { Regex: " {2,}" }, content: "▁" }];
+files["characters-words"] = plainFile(mapped.vocab, unigramModel(mapped.vocab), { normalizer: precompiled, pre_tokenizer: sequence({ type: "WhitespaceSplit" }, metaspace("always", true)), decoder: metaspace("always", true) });
+files["characters-spaces"] = plainFile(mapped.vocab, unigramModel(mapped.vocab), { normalizer: { type: "Sequence", normalizers: [precompiled, ...tidySpaces] }, pre_tokenizer: metaspace("always", true), decoder: metaspace("always", true) });
+
 const pairs = { texts, kinds: {} };
 for (const [name, file] of Object.entries(files)) {
   const tokenizer = Tokenizer.fromString(JSON.stringify(file));
@@ -217,7 +273,7 @@ for (const [name, file] of Object.entries(files)) {
 
 // ---- SentencePiece's own answers, for GGUF ----------------------------------------------------------------------------
 // Types are those of the GGUF specification.
-const userDefined = { bpe: [], gemma: ["▁▁", "▁▁▁▁"], bare: [] };
+const userDefined = { bpe: [], gemma: ["▁▁", "▁▁▁▁"], bare: [], mapped: [] };
 const typeOf = (piece, id, defined) => (id === 0 ? 2 : id < 3 ? 3 : /^<0x..>$/.test(piece) ? 6 : defined.includes(piece) ? 4 : 1);
 const python = `
 import json, sys, sentencepiece
@@ -225,12 +281,13 @@ model, texts = json.load(sys.stdin)
 print(json.dumps(sentencepiece.SentencePieceProcessor(model_file=model).encode(texts)))`;
 const plainTexts = texts.filter((text) => text.isWellFormed() && !/[\0▁]/.test(text));
 const sentencePiece = {};
-for (const [name, vocab] of Object.entries({ bpe, gemma, bare })) {
+for (const [name, vocab] of Object.entries({ bpe, gemma, bare, mapped: mapped.vocab })) {
   const input = JSON.stringify([join(folder, `${name}.model`), plainTexts]);
   const answer = JSON.parse(execFileSync("/usr/bin/python3", ["-c", python], { input, maxBuffer: 2 ** 28 }));
   sentencePiece[name] = {
     tokens: vocab.map(([piece]) => piece), scores: vocab.map(([, score]) => score),
     types: vocab.map(([piece], id) => typeOf(piece, id, userDefined[name])), addSpacePrefix: name !== "gemma", ids: answer,
+    ...(name === "mapped" ? { characters: mapped.characters } : {}),
   };
 }
 pairs.sentencePiece = { texts: plainTexts, models: sentencePiece };

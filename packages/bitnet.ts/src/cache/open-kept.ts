@@ -15,7 +15,7 @@ import { hash as sha256 } from "@stablelib/sha256";
 import { type ChosenFiles, chooseFiles } from "../hub/choose-files.ts";
 import { checkToken, defaultEndpoint, parseEndpoint } from "../hub/hub-place.ts";
 import { Meter } from "../hub/meter.ts";
-import { fetchModelInfo, type HubFile, type HubModel } from "../hub/model-info.ts";
+import { fetchModelInfo, type HubFile, type HubModel, isHubModel } from "../hub/model-info.ts";
 import { isHubLocation, parseHubReference } from "../hub/reference.ts";
 import { PassingFailure } from "../hub/requests.ts";
 import type { HubSettings } from "../hub/settings.ts";
@@ -157,7 +157,11 @@ async function readListings(folder: Folder): Promise<Record<string, HubModel>> {
   try {
     const text = (await (await readFile(folder, listingsName))?.text()) ?? "{}";
     const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, HubModel>) : {};
+    return Object.fromEntries(
+      Object.entries(Object(value) as Record<string, unknown>).filter((entry): entry is [string, HubModel] =>
+        isHubModel(entry[1]),
+      ),
+    );
   } catch {
     return {};
   }

@@ -27,7 +27,9 @@ export async function openJournal(path: string, { size, pieceBytes }: JournalPla
   const done: boolean[] = new Array(nPieces).fill(false);
   const file = await open(path, "a+");
   try {
-    const bytes = await file.readFile();
+    // Each piece is written once, or twice by two processes that took each other for dead; whatever is longer is no journal.
+    const isJournal = (await file.stat()).size <= headerBytes + 8 * nPieces;
+    const bytes = isJournal ? await file.readFile() : Buffer.alloc(0);
     const header = headerOf(size, pieceBytes);
     if (bytes.length < headerBytes || !bytes.subarray(0, headerBytes).equals(header)) {
       await file.truncate(0);

@@ -82,8 +82,29 @@ function readFile(json: unknown): HubFile | null {
   return null;
 }
 
+/** Tables grow with a file's size before a byte of it has come: what no disk holds is no size. */
+const maxFileBytes = 2 ** 44;
+
 function isSize(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 && value <= maxFileBytes;
+}
+
+/** Whether that was read which `fetchModelInfo` once gave. */
+export function isHubModel(value: unknown): value is HubModel {
+  const { repo, commit, files } = record(value);
+  const isFile = (each: unknown) => {
+    const { path, size, hash, hashKind } = record(each);
+    const digits = hashKind === "sha256" ? 64 : 40;
+    const isKind = hashKind === "sha256" || hashKind === "git";
+    return typeof path === "string" && isHubPath(path) && isSize(size) && isKind && isHash(hash, digits);
+  };
+  return (
+    typeof repo === "string" &&
+    typeof commit === "string" &&
+    isCommit(commit) &&
+    Array.isArray(files) &&
+    files.every(isFile)
+  );
 }
 
 function isHash(value: unknown, digits: number): value is string {

@@ -23,7 +23,7 @@ const usualContext = 512;
 export function registerPerplexity(program: Command, session: Session): void {
   const command = program
     .command("perplexity")
-    .description("perplexity of a text; its cache is f32 unless --kv says otherwise")
+    .description("how well a model predicts a text")
     .addOption(option("-f, --file <path>", "the text").makeOptionMandatory())
     .addOption(
       option(
@@ -32,10 +32,7 @@ export function registerPerplexity(program: Command, session: Session): void {
       ).argParser(parseInteger(1)),
     )
     .addOption(jsonOption("the result"));
-  addModelOptions(command).action((flags: PerplexityFlags) => {
-    const kv = command.getOptionValueSource("kv") === "default" ? "f32" : flags.kv;
-    return run({ ...flags, kv }, session);
-  });
+  addModelOptions(command, { kv: "f32" }).action((flags: PerplexityFlags) => run(flags, session));
 }
 
 async function run(flags: PerplexityFlags, session: Session): Promise<void> {

@@ -169,7 +169,7 @@ export function registerServe(program: Command, version: string, session: Sessio
     "GGUF file",
     "repeatable, NAME=MODEL to give it a name; the first is loaded at the start: GGUF file",
   );
-  addModelOptions(command, model).action((given: AllFlags) => {
+  addModelOptions(command, { model }).action((given: AllFlags) => {
     const flags = applySecure(command, given);
     // A flag at its default has not been given, so that a profile may choose.
     return serve(flags, givenOf(command, flags), version, session);

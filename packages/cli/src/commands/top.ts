@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { formatCount, formatTable, printable } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
+import { movesCursor } from "../terminal.ts";
 import { parseNumberFrom } from "../values.ts";
 
 interface TopFlags {
@@ -64,7 +65,7 @@ export function registerTop(program: Command, session: Session): void {
 
 async function top(flags: TopFlags, session: Session): Promise<void> {
   let before: Live | null = null;
-  const isScreen = process.stdout.isTTY === true && flags.once !== true && flags.json !== true;
+  const isScreen = movesCursor(process.stdout) && flags.once !== true && flags.json !== true;
   for (;;) {
     const now = await look(flags, session.signal);
     if (flags.json) await session.write(`${JSON.stringify(now)}\n`);

@@ -69,9 +69,10 @@ export interface Executable {
   /** Steps that `runChain` runs at most; absent or 1: it is not offered. */
   readonly mostChained?: number;
   /**
-   * Runs a step, whose every row asks for its highest logit (`top` of 1, the same ids apart and allowed each time), and then up to `count` − 1 more,
-   * each with the ids of the one before as its tokens, one position on, in the same pages: what `run` would answer one by one, with one wait for all. A step
-   * of another kind is run alone.
+   * Runs a step, whose every row asks for its highest logit (`top` of 1, the same ids apart and allowed each time) or for a `draw` that says what leaves
+   * its window, and then up to `count` − 1 more, each with the ids of the one before as its tokens, one position on, in the same pages: what `run` would
+   * answer one by one, with one wait for all. A draw's `index` grows by one each time; the token drawn counts once more among its `counts`, at first with
+   * no bias, and the one that leaves once less. A step of another kind is run alone, and a chain may end early.
    * @param step Its page tables reach as far as all steps together.
    * @returns The results in order, at least one.
    * @throws BitNetError as `run`, for the first step.

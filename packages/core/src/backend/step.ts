@@ -70,6 +70,11 @@ export interface DrawWant {
   counts: Int32Array;
   /** [nApart] added last; −Infinity forbids the id. */
   biases: Float32Array;
+  /**
+   * For the steps that follow in a chain (`Executable.runChain`): the id that leaves the window of the penalties as each token that is drawn enters it,
+   * −1 for none; as many as are known. Without it nothing follows.
+   */
+  leaving?: Int32Array;
 }
 
 export type HeadWantKind = HeadWant["kind"];

@@ -165,6 +165,9 @@ function validateDraw(
   want.biases.forEach((bias) => {
     check("bias", bias, bias < Number.POSITIVE_INFINITY);
   });
+  want.leaving?.forEach((id) => {
+    check("leaving id", id, id >= -1 && id < vocabSize);
+  });
 }
 
 function validateActivations(

@@ -60,31 +60,30 @@ function fileSource(handle: FileHandle, name: string, path: string, size: number
     size,
     path,
     async read(offset, length) {
-      checkRange(name, size, offset, length);
+      checkRange(name, size, offset, length); // before as much is allocated
       const bytes = new Uint8Array(length);
-      let done = 0;
-      while (done < length) {
-        const { bytesRead } = await handle.read(
-          bytes,
-          done,
-          Math.min(length - done, maxReadBytes),
-          offset + done,
-        );
-        if (bytesRead === 0) {
-          throw new BitNetError(
-            "FORMAT_TRUNCATED",
-            `${name}: ended at byte ${offset + done} while it was being read`,
-            {
-              details: { path, offset: offset + done },
-            },
-          );
-        }
-        done += bytesRead;
-      }
+      await readInto(offset, bytes);
       return bytes;
     },
+    readInto,
     async close() {
       await handle.close();
     },
   };
+
+  async function readInto(offset: number, target: Uint8Array): Promise<void> {
+    const { length } = target;
+    checkRange(name, size, offset, length);
+    for (let done = 0; done < length; ) {
+      const count = Math.min(length - done, maxReadBytes);
+      const { bytesRead } = await handle.read(target, done, count, offset + done);
+      if (bytesRead === 0)
+        throw new BitNetError(
+          "FORMAT_TRUNCATED",
+          `${name}: ended at byte ${offset + done} while it was being read`,
+          { details: { path, offset: offset + done } },
+        );
+      done += bytesRead;
+    }
+  }
 }

@@ -16,6 +16,8 @@ export interface ByteSource {
    * @throws BitNetError FORMAT_TRUNCATED when the range leaves the source, IO_FAILED when reading fails.
    */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** Like `read`, but fills memory of the caller's; where the bytes have to be copied anyway. */
+  readInto?(offset: number, target: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }
 

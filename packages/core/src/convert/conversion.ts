@@ -14,7 +14,7 @@ export interface ConversionOptions {
 export interface ConversionFile {
   /** Name in the folder; null for the one file. */
   name: string | null;
-  /** To be consumed in order. A piece is overwritten once the next one is asked for. */
+  /** To be consumed in order. A piece is the consumer's: it stays what it is when others are asked for. */
   pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 

@@ -268,6 +268,19 @@ describe("scales for groups", () => {
 });
 
 describe("what cannot be", () => {
+  test("a tensor of a folder that nothing reads is refused by name, before anything is written", async () => {
+    const files = new Map(await convert(tiny, "hf-packed"));
+    const weights = await openAny(files);
+    const bias = { name: "model.layers.0.self_attn.q_proj.bias", shape: [4], type: "f32" } as const;
+    if (weights.kind !== "hf") throw new Error("no folder");
+    const tensors = new Map([
+      ...weights.tensors,
+      [bias.name, { ...bias, source: bytesSource(new Uint8Array(16), "bias"), offset: 0, byteLength: 16 }],
+    ]);
+    const error = await errorOf(() => planConversion({ ...weights, tensors }, "source", "i2_s"));
+    expect(error).toMatchObject({ code: "MODEL_INVALID", details: { tensors: [bias.name], count: 1 } });
+  });
+
   test("columns that do not fill blocks are refused by name", async () => {
     const shape = { rows: 4, cols: 384 };
     const file = await groupFile("pq2_0", new Int8Array(4 * 384), shape, { kind: "tensor", value: 1 });

@@ -8,6 +8,7 @@ import { familyOf } from "../model/families.ts";
 import { isRopeTensor, readDivisors, ropeTensorsOf } from "../model/rope-tensors.ts";
 import { isGroupPacking } from "../packing/registry.ts";
 import type { ConversionOptions, PlannedConversion } from "./conversion.ts";
+import { readingAhead } from "./read-ahead.ts";
 import { roundsRotations as roundsRotationsOf, ruleOfDivisors } from "./rope-facts.ts";
 import { type ConversionSource, describeSource, type SourceWeight } from "./source.ts";
 import { type ConversionTarget, isGgufTarget } from "./targets.ts";
@@ -51,7 +52,15 @@ export async function planConversion(
     throw new BitNetError("MODEL_UNSUPPORTED", `${name}: holds no ternary weights that could be converted`);
   const isGguf = isGgufTarget(target);
   const described = isGguf ? source : await withRopeRule(source);
-  const plan = await (isGguf ? toGguf(described, target, options) : toHf(described, target, options));
+  const ternary = described.weights.filter(({ kind }) => kind === "ternary");
+  const ahead = {
+    ...described,
+    weightFiles: readingAhead(
+      described.weightFiles,
+      ternary.map(({ tensor }) => tensor),
+    ),
+  };
+  const plan = await (isGguf ? toGguf(ahead, target, options) : toHf(ahead, target, options));
   const isWeightOnly = source.config !== null && familyOf(source.config).isWeightOnly;
   const isGrouped = isWeightOnly || (isGgufTarget(target) && isGroupPacking(target));
   const wasGrouped = source.config === null ? isGrouped : source.config.activationGroup !== null;

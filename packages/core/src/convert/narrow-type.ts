@@ -1,7 +1,9 @@
 /** The narrowest float type that holds every value of some weights exactly. */
 import { BitNetError } from "../base/errors.ts";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import { patternValues } from "../packing/dense.ts";
 import type { StoredDenseType } from "../packing/packing.ts";
+import { isLookedUp, storedWords } from "./pattern-tables.ts";
 import type { SourceWeight } from "./source.ts";
 import { denseTypeOf, widenedSlices } from "./weights.ts";
 
@@ -36,9 +38,17 @@ async function holdsAll(
   if (round === undefined) return false;
   for (const weight of weights) {
     const shift = shiftOf(weight);
-    if (denseTypeOf(weight.tensor) === type && shift === 0) continue;
+    const stored = denseTypeOf(weight.tensor);
+    if (stored === type && shift === 0) continue;
+    const isExact = (value: number) => round(value - shift) === value - shift;
+    if (isLookedUp(stored, weight)) {
+      const areExact = Uint8Array.from(patternValues(stored), (value) => Number(isExact(value)));
+      for await (const words of storedWords(weight.tensor))
+        for (let i = 0; i < words.length; i++) if (areExact[words[i] ?? 0] === 0) return false;
+      continue;
+    }
     for await (const values of widenedSlices(weight.tensor, weight))
-      for (const value of values) if (round(value - shift) !== value - shift) return false;
+      for (const value of values) if (!isExact(value)) return false;
   }
   return true;
 }

@@ -7,15 +7,17 @@ import { readEmbeddingModules } from "../model/embedding-modules.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelDescription } from "../model/load-model.ts";
 import { isRotated, reorderRows, reorderScales, rowOrder } from "../model/row-order.ts";
-import { isComputeLayout } from "../packing/compute-layout.ts";
+import { computeRowBytes, isComputeLayout } from "../packing/compute-layout.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import { i2sTailBytes, writeI2sScale } from "../packing/i2-s.ts";
 import type { StoredDenseType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
+import { tq2FromComputeRows } from "../packing/tq2-0.ts";
 import type { Conversion, ConversionOptions } from "./conversion.ts";
 import { f16RoundingOf, fitScale } from "./fit-scale.ts";
 import { ggufConfig, repackedMetadata } from "./model-facts.ts";
 import { isNorm, narrowestExact } from "./narrow-type.ts";
+import { encodedSlices } from "./pattern-tables.ts";
 import { divisorTensors } from "./rope-facts.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { fileTypes, type GgufTarget, groupSizes } from "./targets.ts";
@@ -135,8 +137,13 @@ async function* encoded(
 ): AsyncGenerator<Uint8Array> {
   if (type === "q5_k")
     throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
-  for await (const values of widenedSlices(weight.tensor, weight))
-    yield encodeDense(type, shift === 0 ? values : values.map((value) => value + shift));
+  if (shift === 0) yield* encodedSlices(weight, type);
+  else
+    for await (const values of widenedSlices(weight.tensor, weight))
+      yield encodeDense(
+        type,
+        values.map((value) => value + shift),
+      );
 }
 
 async function packed(
@@ -154,9 +161,14 @@ async function packed(
   };
   try {
     const rows = await readComputeRows(source.weightFiles, weight.name, weight, options.signal);
-    if (target === "i2_s" && isAsComputed(source, weight, rows)) return withTail(rows);
-    const read = tritsOf(rows, source.weightFiles.fileName(weight.name), weight);
-    const { trits, scale } = inGgufOrder(source, weight, read);
+    const order = ggufOrder(source, weight);
+    if ((target === "i2_s" || target === "tq2_0") && isAsComputed(weight, rows)) {
+      const bytes = order === null ? rows.bytes : computeRowsInOrder(rows.bytes, weight, order);
+      if (target === "i2_s") return withTail(bytes, rows.scale);
+      options.onRounded?.(weight.ggufName, f16RoundingOf(rows.scale));
+      return tq2FromComputeRows(bytes, weight, rows.scale.value);
+    }
+    const { trits, scale } = inOrder(tritsOf(rows, source.weightFiles.fileName(weight.name), weight), order);
     const fitted = fitScale(scale, trits, weight, { size: groupSizes[target], format: target });
     if (target !== "i2_s") options.onRounded?.(weight.ggufName, f16RoundingOf(fitted));
     return packings[target].pack(trits, weight, fitted);
@@ -165,43 +177,46 @@ async function packed(
   }
 }
 
-/** Whether rows as they are computed with are those of an I2_S tensor: whole blocks, one scale, in the same order, and no code but −1, 0, +1. */
-function isAsComputed(
-  source: ConversionSource,
-  weight: SourceWeight,
-  { bytes, scale }: ComputeRows,
-): boolean {
-  if (scale.kind !== "tensor" || !isComputeLayout("i2_s", weight) || isReordered(source, weight))
-    return false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i] ?? 0;
-    if ((byte & (byte >> 1) & 0x55) !== 0) return false;
+type WithOneScale = ComputeRows & { scale: { kind: "tensor" } };
+
+/** Whether rows as they are computed with hold the blocks of I2_S: whole ones, with one scale, and no code but −1, 0, +1. */
+function isAsComputed(weight: SourceWeight, rows: ComputeRows): rows is WithOneScale {
+  const { bytes, scale } = rows;
+  if (scale.kind !== "tensor" || !isComputeLayout("i2_s", weight)) return false;
+  const aligned = bytes.byteOffset % 4 === 0 ? bytes : Uint8Array.from(bytes);
+  const words = new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? 0;
+    if ((word & (word >>> 1) & 0x55555555) !== 0) return false;
   }
   return true;
 }
 
-function withTail({ bytes, scale }: ComputeRows): Uint8Array {
+function withTail(bytes: Uint8Array, { value }: WithOneScale["scale"]): Uint8Array {
   const tensor = new Uint8Array(bytes.length + i2sTailBytes);
   tensor.set(bytes);
-  writeI2sScale(tensor, scale.kind === "tensor" ? scale.value : Number.NaN);
+  writeI2sScale(tensor, value);
   return tensor;
 }
 
-function isReordered({ config, files }: ConversionSource, { name }: SourceWeight): boolean {
-  return (
-    config !== null &&
-    files.kind === "hf" &&
-    isRotated(name) &&
-    familyOf(config).ggufPairing !== config.pairing
-  );
+/** For each row as GGUF files of the family have it, the row of the source; null where they have the same order. */
+function ggufOrder({ config, files }: ConversionSource, { name, rows }: SourceWeight): Int32Array | null {
+  if (config === null || files.kind !== "hf" || !isRotated(name)) return null;
+  const { ggufPairing } = familyOf(config);
+  return ggufPairing === config.pairing ? null : rowOrder(rows, config.headDim, config.pairing, ggufPairing);
 }
 
-/** Rows of q and k as GGUF files of the family have them. */
-function inGgufOrder(source: ConversionSource, weight: SourceWeight, read: TernaryWeights): TernaryWeights {
-  const { config } = source;
-  if (config === null || !isReordered(source, weight)) return read;
-  const { ggufPairing } = familyOf(config);
-  const order = rowOrder(read.rows, config.headDim, config.pairing, ggufPairing);
+function computeRowsInOrder(bytes: Uint8Array, { cols }: SourceWeight, order: Int32Array): Uint8Array {
+  const rowBytes = computeRowBytes(cols);
+  const out = new Uint8Array(bytes.length);
+  order.forEach((from, row) => {
+    out.set(bytes.subarray(from * rowBytes, (from + 1) * rowBytes), row * rowBytes);
+  });
+  return out;
+}
+
+function inOrder(read: TernaryWeights, order: Int32Array | null): TernaryWeights {
+  if (order === null) return read;
   return {
     ...read,
     trits: reorderRows(read.trits, read.cols, order),

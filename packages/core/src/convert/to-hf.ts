@@ -15,6 +15,7 @@ import { fitScale } from "./fit-scale.ts";
 import { masterWeights } from "./master-weights.ts";
 import { hfConfig, hfNormShift, hfQuantization } from "./model-facts.ts";
 import { isNorm, narrowestExact } from "./narrow-type.ts";
+import { encodedSlices } from "./pattern-tables.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
 import { hfTokenizer } from "./tokenizer-files.ts";
 import { denseTypeOf, readTernary, storedSlices, widenedSlices } from "./weights.ts";
@@ -155,10 +156,14 @@ function tensorValue(scale: Scale): number {
 }
 
 async function* encoded(weight: SourceWeight, type: DenseType, shift: number): AsyncGenerator<Uint8Array> {
-  if (denseTypeOf(weight.tensor) === type && shift === 0) yield* storedSlices(weight.tensor);
-  else
+  if (shift !== 0)
     for await (const values of widenedSlices(weight.tensor, weight))
-      yield encodeDense(type, shift === 0 ? values : named(weight, () => lessened(values, shift)));
+      yield encodeDense(
+        type,
+        named(weight, () => lessened(values, shift)),
+      );
+  else if (denseTypeOf(weight.tensor) === type) yield* storedSlices(weight.tensor);
+  else yield* encodedSlices(weight, type);
 }
 
 /** @throws BitNetError FORMAT_UNSUPPORTED where adding `shift` again would give another f32. */
@@ -170,6 +175,28 @@ function lessened(values: Float32Array, shift: number): Float32Array {
     "FORMAT_UNSUPPORTED",
     `a folder of this family holds norms less ${shift}, and f32 has no number that gives ${values[lost]}`,
   );
+}
+
+type Json = Record<string, unknown>;
+
+/** A folder's configuration with what has changed; the type has another name in newer ones. */
+function refolded(
+  own: Json,
+  { float, mode }: { float: FloatType; mode: "offline" | "online" },
+): Record<string, unknown> {
+  const { quantization_config: quantization, torch_dtype: older, ...rest } = own;
+  const { use_rms_norm, rms_norm_eps } = (quantization ?? {}) as Json;
+  const isNewer = rest.dtype !== undefined && older === undefined;
+  return {
+    ...rest,
+    ...(rest.dtype === undefined ? {} : { dtype: torchTypes[float] }),
+    ...(isNewer ? {} : { torch_dtype: torchTypes[float] }),
+    quantization_config: {
+      ...hfQuantization(mode),
+      ...(use_rms_norm === undefined ? {} : { use_rms_norm }),
+      ...(rms_norm_eps === undefined ? {} : { rms_norm_eps }),
+    },
+  };
 }
 
 async function jsonFiles(
@@ -186,11 +213,7 @@ async function jsonFiles(
   if (files.kind === "hf") {
     const { config: own, tokenizerJson, tokenizerConfig, generationConfig } = files;
     return [
-      json("config.json", {
-        ...(own as object),
-        torch_dtype: torchTypes[float],
-        quantization_config: hfQuantization(mode),
-      }),
+      json("config.json", refolded(own as Json, { float, mode })),
       json("tokenizer.json", tokenizerJson),
       ...(tokenizerConfig === undefined ? [] : [json("tokenizer_config.json", tokenizerConfig)]),
       ...(generationConfig === undefined ? [] : [json("generation_config.json", generationConfig)]),

@@ -45,13 +45,28 @@ export function unigramFields(json: Json, count: number): Map<string, GgufValue>
     ["tokenizer.ggml.unknown_token_id", { type: "u32", value: unknownId }],
     ["tokenizer.ggml.add_space_prefix", { type: "bool", value: prefixesSpace(json) }],
     ["tokenizer.ggml.remove_extra_whitespaces", { type: "bool", value: removesSpaces(json) }],
+    ...characterMapOf(json),
     ["tokenizer.ggml.add_eos_token", { type: "bool", value: false }], // said, since readers would take it for true
   ]);
 }
 
 function removesSpaces(json: Json): boolean {
-  const patterns = spaceSteps(json).map(({ pattern }) => (pattern as Json | undefined)?.Regex);
-  return patterns.includes(manySpaces);
+  const steps = spaceSteps(json);
+  const patterns = steps.map(({ pattern }) => (pattern as Json | undefined)?.Regex);
+  return patterns.includes(manySpaces) || steps.some(({ type }) => type === "WhitespaceSplit");
+}
+
+function characterMapOf(json: Json): [string, GgufValue][] {
+  const table = spaceSteps(json).find(({ type }) => type === "Precompiled")?.precompiled_charsmap;
+  if (typeof table !== "string") return [];
+  const value = Uint8Array.from(atob(table), (letter) => letter.charCodeAt(0));
+  return [["tokenizer.ggml.precompiled_charsmap", { type: "array", of: "u8", value }]];
+}
+
+function inBase64(bytes: Uint8Array): string {
+  const letters: string[] = [];
+  for (const byte of bytes) letters.push(String.fromCharCode(byte));
+  return btoa(letters.join(""));
 }
 
 /** `normalizer`, `decoder` and `model` of tokenizer.json. */
@@ -77,7 +92,11 @@ export function unigramJson(
   }
   const visible = "\u2581";
   const replace = (pattern: Json, content: string) => ({ type: "Replace", pattern, content });
+  const { characterMap } = fields;
   const steps = [
+    ...(characterMap === undefined
+      ? []
+      : [{ type: "Precompiled", precompiled_charsmap: inBase64(characterMap) }]),
     ...(removeExtraSpaces ? [replace({ Regex: outerSpaces }, ""), replace({ Regex: manySpaces }, " ")] : []),
     ...(addSpacePrefix ? [{ type: "Prepend", prepend: visible }] : []),
     replace({ String: " " }, visible),

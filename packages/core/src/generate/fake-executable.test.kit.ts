@@ -60,6 +60,32 @@ export function peak(id: number, vocabSize: number): Float32Array {
   return new Float32Array(vocabSize).fill(-40).fill(40, id, id + 1);
 }
 
+/** Steps that may follow on a request, itself included, as the contract has it. */
+function chainOf({ want }: HeadRequest): number {
+  if (want.kind === "top" && want.k === 1) return Number.POSITIVE_INFINITY;
+  return want.kind === "draw" ? 1 + (want.leaving?.length ?? 0) : 1;
+}
+
+/** What is asked of the next step of a chain, once a token was drawn. */
+function following(head: HeadRequest, token: number): HeadRequest {
+  const { want, apart = new Int32Array() } = head;
+  if (want.kind !== "draw") return head;
+  const counts = new Map([...apart].map((id, i) => [id, want.counts[i] ?? 0]));
+  const biases = new Map([...apart].map((id, i) => [id, want.biases[i] ?? 0]));
+  const [leaves = -1] = want.leaving ?? [];
+  counts.set(token, (counts.get(token) ?? 0) + 1);
+  if (leaves >= 0) counts.set(leaves, (counts.get(leaves) ?? 0) - 1);
+  const ids = Int32Array.from(counts.keys());
+  const next = {
+    ...want,
+    index: want.index + 1,
+    counts: ids.map((id) => counts.get(id) ?? 0),
+    biases: Float32Array.from(ids, (id) => biases.get(id) ?? 0),
+    leaving: want.leaving?.slice(1) ?? new Int32Array(),
+  };
+  return { ...head, want: next, apart: ids };
+}
+
 export class FakeExecutable implements Executable {
   readonly program: Program;
   readonly wants: readonly HeadWantKind[];
@@ -142,7 +168,8 @@ export class FakeExecutable implements Executable {
     const last = { ...step, positions: step.positions.map((position) => position + count - 1) };
     validateStep(this.program, { kvType: "f16", nPages, maxRows }, last);
     const results: StepResult[] = [];
-    for (let next = step; results.length < Math.min(count, this.mostChained); ) {
+    const most = step.heads.reduce((least, head) => Math.min(least, chainOf(head)), this.mostChained);
+    for (let next = step; results.length < Math.min(count, most); ) {
       const result = await this.run(next).catch((error: unknown) => {
         if (results.length === 0) throw error;
       });
@@ -153,6 +180,7 @@ export class FakeExecutable implements Executable {
         ...rest,
         tokens: Int32Array.from(result.heads, ({ ids }) => ids[0] ?? -1),
         positions: next.positions.map((position) => position + 1),
+        heads: next.heads.map((head, i) => following(head, result.heads[i]?.ids[0] ?? -1)),
       };
     }
     return results;

@@ -34,9 +34,26 @@ export class Penalties {
       repeatLastN < 0 ? null : new Int32Array(this.#isOn ? Math.min(repeatLastN, contextLength) : 0);
   }
 
-  /** Whether which logits change, and how, depends on the tokens so far. */
-  get dependOnText(): boolean {
-    return this.#isOn || this.#dry !== null;
+  get hasDry(): boolean {
+    return this.#dry !== null;
+  }
+
+  /** Whether logits change otherwise than by tokens that are forbidden always. */
+  get addToLogits(): boolean {
+    const biases = [...this.#settings.logitBias.values()];
+    return this.#isOn || this.hasDry || biases.some((bias) => bias !== Number.NEGATIVE_INFINITY);
+  }
+
+  /**
+   * The tokens that leave the window as each of the next `most` enters it; −1: none. As many as are known before those have been chosen.
+   */
+  leaving(most: number): Int32Array {
+    const ring = this.#ring;
+    if (!this.#isOn || ring === null) return new Int32Array(most).fill(-1);
+    const room = ring.length - this.#filled;
+    return Int32Array.from({ length: Math.min(most, ring.length) }, (_, i) =>
+      i < room ? -1 : (ring[(this.#oldest + i - room) % ring.length] ?? -1),
+    );
   }
 
   /** Takes the next token of the context into the window. */
@@ -73,8 +90,11 @@ export class Penalties {
   /** What `apply` does, as data; `ids` from `touched`. */
   describe(ids: Int32Array): Pick<DrawWant, "penalties" | "counts" | "biases"> {
     const { repeatPenalty, frequencyPenalty, presencePenalty } = this.#settings;
+    const penalties = this.#isOn
+      ? { repeat: repeatPenalty, frequency: frequencyPenalty, presence: presencePenalty }
+      : { repeat: 1, frequency: 0, presence: 0 };
     return {
-      penalties: { repeat: repeatPenalty, frequency: frequencyPenalty, presence: presencePenalty },
+      penalties,
       counts: ids.map((id) => this.#counts.get(id) ?? 0),
       biases: Float32Array.from(ids, (id) => this.#bias(id)),
     };

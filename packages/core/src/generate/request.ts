@@ -108,9 +108,9 @@ export class ActiveRequest implements ScheduledRequest {
   get nForeseen(): number {
     const { maxTokens, mask, thinkingBudget } = this.settings;
     // A mask, or a mark that comes when a budget is used up, depends on every token before it.
-    if (!this.#sampler.isPlain || mask !== null || thinkingBudget !== null || this.#forced.length > 0)
-      return 1;
-    return Math.min(maxTokens - this.#nGenerated, this.#limits.contextLength - this.tokens.length);
+    if (mask !== null || thinkingBudget !== null || this.#forced.length > 0) return 1;
+    const room = Math.min(maxTokens - this.#nGenerated, this.#limits.contextLength - this.tokens.length);
+    return Math.min(room, this.#sampler.nForeseen);
   }
 
   /** Rows that the cache may supply: all but the last, whose logits are needed, and those whose log-probabilities are known. */

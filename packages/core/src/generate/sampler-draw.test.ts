@@ -50,11 +50,16 @@ describe.each(Object.entries(samplers))("%s", (_, options) => {
         for (const mask of [null, allowed])
           for (let seed = 0; seed < 6; seed++) {
             const settings = settingsOf({ ...options, seed }, vocabSize);
-            const kinds = [["top", "all"], ["top", "all", "draw"], undefined] as const;
-            const answers = kinds.map((wants) => {
+            const kinds = [
+              [["top", "all"], 1],
+              [["top", "all", "draw"], 1],
+              [["top", "all", "draw"], 8],
+              [undefined, 1],
+            ] as const;
+            const answers = kinds.map(([wants, mostChained]) => {
               const sampler = new Sampler(
                 settings,
-                { vocabSize, contextLength, ...(wants ? { wants } : {}) },
+                { vocabSize, contextLength, mostChained, ...(wants ? { wants } : {}) },
                 nReported,
               );
               const texts: unknown[] = [];
@@ -66,8 +71,7 @@ describe.each(Object.entries(samplers))("%s", (_, options) => {
               }
               return texts;
             });
-            expect(answers[1]).toEqual(answers[0]);
-            expect(answers[2]).toEqual(answers[0]);
+            for (const each of answers) expect(each).toEqual(answers[0]);
           }
     },
   );

@@ -7,8 +7,9 @@ import type { HeadRequest, HeadResult, HeadWant, HeadWantKind } from "../backend
 import { logF32 } from "../base/elementary.ts";
 import { BitNetError } from "../base/errors.ts";
 import { showValue } from "../base/show-value.ts";
+import { beginningOf, drawFromAll, drawFromRanking } from "./draw-here.ts";
 import { noBreakers, type SequenceBreakers } from "./dry-breakers.ts";
-import { Draw, minP, rankAll, topP, topPOfAll, typicalP, type Window, xtc, xtcActs } from "./filters.ts";
+import { Draw, xtcActs } from "./filters.ts";
 import { isAllowed } from "./mask.ts";
 import { drawNucleus } from "./nucleus.ts";
 import type { SamplingSettings } from "./options.ts";
@@ -20,6 +21,8 @@ export interface SamplerLimits {
   contextLength: number;
   /** What the head is good for; default: everything. */
   wants?: readonly HeadWantKind[];
+  /** Tokens that may be found without asking in between; default 1. */
+  mostChained?: number;
 }
 
 /** The most candidates that are filtered here where the head can do it. */
@@ -68,13 +71,19 @@ export class Sampler {
   }
 
   /**
-   * Whether every token is the highest logit of the same ids, whatever the tokens before it, and nothing is reported of it: then
-   * `request` asks for the highest one each time, leaving out the same ids.
+   * How many tokens may follow from the next `request` without another: those of a chain (backend.ts), which finds the highest logit of the same ids each
+   * time, or draws with the same settings. 1 where something has to be seen of every token.
    */
-  get isPlain(): boolean {
-    const { temperature, logitBias } = this.#settings;
-    if (temperature !== 0 || this.#nReported !== null || this.#penalties.dependOnText) return false;
-    return [...logitBias.values()].every((bias) => bias === Number.NEGATIVE_INFINITY);
+  get nForeseen(): number {
+    const { mostChained = 1 } = this.#limits;
+    const { temperature, xtcProbability } = this.#settings;
+    if (this.#nReported !== null || this.#penalties.hasDry || xtcProbability > 0) return 1;
+    if (temperature === 0 && !this.#penalties.addToLogits) return mostChained;
+    return this.#drawsChains ? 1 + this.#penalties.leaving(mostChained - 1).length : 1;
+  }
+
+  get #drawsChains(): boolean {
+    return (this.#limits.mostChained ?? 1) > 1 && this.#offers("draw");
   }
 
   /**
@@ -103,20 +112,15 @@ export class Sampler {
    */
   choose(result: HeadResult, index: number): number | null {
     const { temperature, seed, choice } = this.#settings;
-    if (this.#asked === "draw") {
-      this.#isOpen = false;
-      return this.#checked(result.ids[0] ?? -1);
-    }
-    if (temperature === 0 && this.#asked === "all")
-      return this.#checked(rankAll(this.#changed(result.logits)).ids[0] ?? -1);
+    this.#isOpen = false;
+    if (this.#asked === "draw") return this.#checked(result.ids[0] ?? -1);
+    if (this.#asked === "all") return this.#checked(this.#draw(result, index));
     if (temperature === 0) return this.#checked(this.#best(result));
+    if (this.#asked !== "mass") return this.#checked(this.#draw(result, index));
     const draw = new Draw(temperature, { seed, choice, index });
-    if (this.#asked === "mass") {
-      this.#isOpen = !this.#drawFromMass(result, draw);
-      this.#notePatience();
-      if (this.#isOpen) return null;
-    } else this.#isOpen = false;
-    return this.#checked(this.#asked === "mass" ? draw.id : this.#draw(result, draw));
+    this.#isOpen = !this.#drawFromMass(result, draw);
+    this.#notePatience();
+    return this.#isOpen ? null : this.#checked(draw.id);
   }
 
   /** A copy of what a mask gave. */
@@ -146,9 +150,12 @@ export class Sampler {
     const top = (k: number): HeadWant => ({ kind: "top", k: Math.min(Math.max(k, nReported), vocabSize) });
     // The best tokens are reported whether they are allowed or not.
     if (this.#allowed !== null && nReported > 0) return this.#whole(index);
-    if (temperature === 0) return top(1);
-    if (topK > 0 && topK < vocabSize)
-      return topK > mostCandidates && this.#offers("draw") ? this.#whole(index) : top(topK);
+    if (temperature === 0)
+      return this.#drawsChains && this.#penalties.addToLogits ? this.#whole(index) : top(1);
+    if (topK > 0 && topK < vocabSize) {
+      const isWhole = this.#drawsChains || (topK > mostCandidates && this.#offers("draw"));
+      return isWhole ? this.#whole(index) : top(topK);
+    }
     if (typicalP < 1 || nReported > 0 || this.#isXtc) return this.#whole(index);
     if (topP < 1 || (minP > 0 && this.#offers("draw"))) {
       if (!this.#offers("mass") || this.#asksAll()) return this.#whole(index);
@@ -170,11 +177,13 @@ export class Sampler {
   #whole(index: number): HeadWant {
     if (this.#isXtc || !this.#offers("draw")) return { kind: "all" };
     const { temperature, topK, topP, minP, typicalP, seed, choice } = this.#settings;
+    const { mostChained = 1 } = this.#limits;
     return {
       kind: "draw",
       ...{ temperature, topK, typicalP, topP, minP, seed, choice, index },
       nBest: Math.min(this.#nReported ?? 0, this.#limits.vocabSize),
       ...this.#penalties.describe(this.#touched),
+      ...(this.nForeseen > 1 ? { leaving: this.#penalties.leaving(mostChained - 1) } : {}),
     };
   }
 
@@ -220,31 +229,15 @@ export class Sampler {
     return ids[0] ?? -1;
   }
 
-  #draw(result: HeadResult, draw: Draw): number {
-    const { temperature, topK, topP: p, typicalP: typical, minP: min } = this.#settings;
-    if (this.#asked === "all") {
-      const logits = this.#changed(result.logits);
-      if (topK > 0 && topK < logits.length)
-        return this.#drawRanked(beginningOf(rankAll(logits), topK), draw, "all");
-      if (typical === 1 && p === 1 && min === 0 && !this.#isXtc) return drawFromAll(logits, draw);
-      if (typical === 1 && p < 1)
-        return this.#drawRanked(topPOfAll(logits, temperature, p), draw, "afterTopP");
-      return this.#drawRanked(rankAll(logits), draw, "all");
-    }
+  #draw(result: HeadResult, index: number): number {
+    const { temperature, topK, topP, minP, typicalP, xtcThreshold, seed, choice } = this.#settings;
+    const noise = { seed, choice, index };
+    const filters = { topK, topP, minP, typicalP, xtcThreshold: this.#isXtc ? xtcThreshold : null };
+    if (this.#asked === "all")
+      return drawFromAll(this.#changed(result.logits), { temperature, ...filters }, noise);
     const candidates = this.#candidates(result);
-    return this.#drawRanked(topK > 0 ? beginningOf(candidates, topK) : candidates, draw, "all");
-  }
-
-  #drawRanked(ranking: Ranking, draw: Draw, remaining: "all" | "afterTopP"): number {
-    const { temperature, topP: p, typicalP: typical, minP: min } = this.#settings;
-    let window: Window = { start: 0, end: ranking.ids.length };
-    if (window.end === 0) return -1;
-    if (remaining === "all" && typical < 1) window = typicalP(ranking, window, temperature, typical);
-    if (remaining === "all" && p < 1) window = topP(ranking, window, temperature, p);
-    if (min > 0) window = minP(ranking, window, temperature, min);
-    if (this.#isXtc) window = xtc(ranking, window, this.#settings.xtcThreshold);
-    for (let i = window.start; i < window.end; i++) draw.offer(ranking.ids[i] ?? 0, ranking.logits[i] ?? 0);
-    return draw.id;
+    const kept = topK > 0 ? beginningOf(candidates, topK) : candidates;
+    return drawFromRanking(kept, { temperature, ...filters }, noise);
   }
 
   /** All logits after penalties and biases; the answer itself stays as it is, log-probabilities are taken from it. */
@@ -270,18 +263,6 @@ export class Sampler {
     });
     return builder.finish();
   }
-}
-
-function beginningOf({ ids, logits }: Ranking, n: number): Ranking {
-  return { ids: ids.subarray(0, n), logits: logits.subarray(0, n) };
-}
-
-function drawFromAll(logits: Float32Array, draw: Draw): number {
-  for (let id = 0; id < logits.length; id++) {
-    const logit = logits[id] ?? 0;
-    if (logit > Number.NEGATIVE_INFINITY) draw.offer(id, logit);
-  }
-  return draw.id;
 }
 
 /**

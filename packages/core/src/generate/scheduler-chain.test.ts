@@ -95,31 +95,64 @@ describe("foreseen tokens", () => {
     expect(stopReason).toBe("context");
   });
 
-  test("are not for requests that look at every token", async () => {
-    for (const options of [
-      { temperature: 0.7, repeatPenalty: 1 },
-      { temperature: 0, repeatPenalty: 1.1 },
-      { ...greedy, logprobs: 2 },
-      { ...greedy, logitBias: { 3: 1.5 } },
-      { ...greedy, dryMultiplier: 1 },
-    ]) {
+  test.each<[string, GenerateOptions]>([
+    ["the default sampler", {}],
+    ["without a window", { repeatPenalty: 1 }],
+    ["greedy, with penalties", { temperature: 0, frequencyPenalty: 0.7, repeatLastN: 6 }],
+    ["greedy, with a bias", { ...greedy, logitBias: { 3: 4, 5: Number.NEGATIVE_INFINITY } }],
+    ["a window that fills and moves on", { frequencyPenalty: 2, presencePenalty: 1, repeatLastN: 9 }],
+    ["a window shorter than a chain", { frequencyPenalty: 2, repeatLastN: 3 }],
+    ["a window over everything", { frequencyPenalty: 0.4, repeatLastN: -1 }],
+    ["top-k", { topK: 5, topP: 1 }],
+    ["min-p and typical-p", { minP: 0.05, typicalP: 0.9, temperature: 1.5 }],
+  ])("are drawn as the plain loop draws them: %s", async (_, options) => {
+    for (const seed of [1, 2]) {
       const { fake, scheduler } = setUp({ nPages: 8 });
-      await scheduler.generate(prompt, { maxTokens: 10, seed: 1, ...options }).result;
+      const wanted = { maxTokens: 40, seed, ...options };
+      expect([...(await scheduler.generate(prompt, wanted).result).ids]).toEqual(alone(wanted));
+      expect(fake.chains[0]).toBe(options.repeatLastN === 3 ? 4 : options.repeatLastN === 6 ? 7 : 8);
+      expect(fake.chains.length).toBeLessThan(40);
+    }
+  });
+
+  test("are not for requests that look at every token, nor drawn where the backend does not draw", async () => {
+    for (const [options, wants] of [
+      [{ ...greedy, logprobs: 2 }],
+      [{ ...greedy, dryMultiplier: 1 }],
+      [{ xtcProbability: 0.5 }],
+      [{ temperature: 0.7, repeatPenalty: 1 }, ["top", "all"]],
+      [{ temperature: 0, repeatPenalty: 1.1 }, ["top", "all"]],
+      [{ ...greedy, logitBias: { 3: 1.5 } }, ["top", "all"]],
+    ] as const) {
+      const { fake, scheduler } = setUp({ nPages: 8, ...(wants ? { wants } : {}) });
+      const wanted = { maxTokens: 10, seed: 1, ...options };
+      expect([...(await scheduler.generate(prompt, wanted).result).ids]).toEqual(alone(wanted));
       expect(fake.chains).toEqual([]);
     }
   });
 
-  test("are not taken while another request's prompt is to be read, nor beside one that samples", async () => {
+  test("are not taken while another request's prompt is to be read, nor beside one that looks at every token", async () => {
     const { fake, scheduler } = setUp({ nPages: 16 });
-    const sampled = { seed: 3, maxTokens: 12 };
+    const reported = { seed: 3, maxTokens: 12, logprobs: 1 };
     const results = await Promise.all(
-      [{ ...greedy, maxTokens: 40 }, sampled].map((options) => scheduler.generate(prompt, options).result),
+      [{ ...greedy, maxTokens: 40 }, reported].map((options) => scheduler.generate(prompt, options).result),
     );
     expect([...(results[0]?.ids ?? [])]).toEqual(alone({ ...greedy, maxTokens: 40 }));
-    expect([...(results[1]?.ids ?? [])]).toEqual(alone(sampled));
+    expect([...(results[1]?.ids ?? [])]).toEqual(alone(reported));
     // As long as both run, step by step.
     expect(fake.chains[0]).toBe(8);
     expect(fake.chains.length).toBeLessThanOrEqual(4);
+  });
+
+  test("of greedy requests beside drawn ones are those of each alone", async () => {
+    const { fake, scheduler } = setUp({ nPages: 16 });
+    const wanted = [
+      { ...greedy, maxTokens: 30 },
+      { seed: 3, maxTokens: 30 },
+    ];
+    const results = await Promise.all(wanted.map((options) => scheduler.generate(prompt, options).result));
+    for (const [i, { ids }] of results.entries()) expect([...ids]).toEqual(alone(wanted[i] ?? {}));
+    expect(fake.chains[0]).toBe(8);
   });
 
   test("go as far as the pages do", async () => {

@@ -105,7 +105,7 @@ export class Scheduler {
       prompt: promptIds,
       settings,
       adapter: adapterNumber(this.#adapters, settings.adapter),
-      limits: { vocabSize, contextLength: this.contextLength, wants: this.#executable.wants },
+      limits: { vocabSize, contextLength: this.contextLength, ...this.#offers },
       text: this.#tokenizer,
       stream,
     });
@@ -166,6 +166,12 @@ export class Scheduler {
     for (const request of this.#roster.requests) this.#end(request, "abort");
     await this.#pumping;
     await this.#executable.dispose();
+  }
+
+  /** What samplers may count on. */
+  get #offers() {
+    const { wants, mostChained = 1 } = this.#executable;
+    return { wants, mostChained };
   }
 
   #checkAlive(): void {

@@ -65,9 +65,10 @@ export class FieldReader {
     return value;
   }
 
-  /** The head dimension where the file gives it, else what the heads divide the hidden size into. */
-  headDim(name: string, hiddenSize: number, nHeads: number): number {
+  /** The head dimension where the file gives it, else the usual one of the family, else what the heads divide the hidden size into. */
+  headDim(name: string, hiddenSize: number, nHeads: number, usual?: number): number {
     if (this.find(name) !== undefined) return this.integer(name, limits.headDim);
+    if (usual !== undefined) return usual;
     if (hiddenSize % nHeads > 0) {
       this.problems.push(
         `${this.label(name)} is missing, and ${nHeads} heads do not divide a hidden size of ${hiddenSize}`,

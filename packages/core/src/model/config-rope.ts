@@ -19,7 +19,8 @@ export interface Rope {
 
 /** θ stands in the configuration itself or, in newer ones, in `rope_parameters`, which took over from `rope_scaling`. */
 export function readHfRope(json: Record<string, unknown>, usualTheta: number, problems: string[]): Rope {
-  const { rope_scaling: scaling, rope_parameters: parameters } = json;
+  const { rope_scaling: scaling } = json;
+  const { parameters, name: place } = parametersOf(json);
   checkWholeRotation(json, "", problems);
   const outer = new FieldReader((name) => json[name] ?? undefined, undefined, problems);
   const found: RopeScaling[] = [];
@@ -32,17 +33,35 @@ export function readHfRope(json: Record<string, unknown>, usualTheta: number, pr
   if ((parameters ?? null) === null)
     return { theta: outer.number("rope_theta", thetaRange, usualTheta), scaling: found[0] ?? null };
   if (!isRecord(parameters)) {
-    problems.push(`rope_parameters is ${show(parameters)}, expected an object`);
+    problems.push(`${place} is ${show(parameters)}, expected an object`);
     return { theta: Number.NaN, scaling: null };
   }
-  read(parameters, "rope_parameters");
-  const inner = readerOf(parameters, "rope_parameters", problems);
+  read(parameters, place);
+  const inner = readerOf(parameters, place, problems);
   const older = outer.number("rope_theta", thetaRange, Number.NaN);
-  // Without a θ at either place, the parameters are kept per kind of layer.
   const theta = inner.number("rope_theta", thetaRange, Number.isNaN(older) ? undefined : older);
   if (Math.abs(theta - older) > 0)
-    problems.push(`rope_theta is ${older}, but rope_parameters.rope_theta is ${theta}`);
+    problems.push(`rope_theta is ${older}, but ${place}.rope_theta is ${theta}`);
   return { theta, scaling: found[0] ?? null };
+}
+
+/** Models with two kinds of layers have parameters of each kind; these are those of layers that see everything. */
+function parametersOf(json: Record<string, unknown>): { parameters: unknown; name: string } {
+  const { rope_parameters: parameters } = json;
+  return isRecord(parameters) && "full_attention" in parameters && "sliding_attention" in parameters
+    ? { parameters: parameters.full_attention, name: "rope_parameters.full_attention" }
+    : { parameters, name: "rope_parameters" };
+}
+
+/** θ of layers with a window, where it is kept per kind of layer. */
+export function readSlidingTheta(parameters: unknown, usual: number, problems: string[]): number {
+  const sliding = isRecord(parameters) ? parameters.sliding_attention : undefined;
+  if (!isRecord(sliding)) return usual;
+  const reader = readerOf(sliding, "rope_parameters.sliding_attention", problems);
+  const type = sliding.rope_type ?? "default";
+  if (type !== "default")
+    problems.push(`rope_parameters.sliding_attention of type ${show(type)} is not supported`);
+  return reader.number("rope_theta", thetaRange, usual);
 }
 
 function readHfScaling(

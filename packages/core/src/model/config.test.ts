@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { BitNetError } from "../base/errors.ts";
 import { parseGgufConfig, parseHfConfig } from "./config.ts";
+import { familyOf, knownArchitectures } from "./families.ts";
 import type { ModelConfig } from "./model-config.ts";
 
 /** What an invalid configuration is refused with. */
@@ -609,13 +610,24 @@ describe("the Llama shape", () => {
     });
   });
 
-  it("does not take full-precision weights for masters unless the file says so", () => {
-    const config = hf({ architectures: ["LlamaForCausalLM"], quantization_config: undefined });
-    expect(config.floatsAreMasters).toBe(false);
-  });
-
   it("has no biases", () => {
     const changes = { architectures: ["LlamaForCausalLM"], mlp_bias: true };
     expect(problemsOf(() => hf(changes))).toEqual(["mlp_bias is not supported"]);
+  });
+});
+
+describe("an architecture that ordinary models have, too", () => {
+  // Of Gemma 3, which the others do not read.
+  const more = { sliding_window: 512, hidden_act: undefined };
+
+  it.each(knownArchitectures.hf)("is %s, unless it is BitNet's own", (architecture) => {
+    const parsed = (quantization: unknown) =>
+      hf({ ...more, architectures: [architecture], quantization_config: quantization });
+    const isBitNet = /bitnet/i.test(architecture);
+    // Nobody trained the weights of an ordinary model to be ternary, nor any but BitNet b1.58 2B-4T to answer in its turns.
+    expect(parsed(undefined).floatsAreMasters).toBe(isBitNet);
+    const usual = architecture === "BitNetForCausalLM" ? "bitnet" : null;
+    expect(familyOf(parsed(undefined)).chatTemplate).toBe(usual);
+    expect(parsed({ quant_method: "bitnet" }).floatsAreMasters).toBe(true);
   });
 });

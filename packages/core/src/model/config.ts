@@ -98,7 +98,7 @@ export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
   for (const name of ["attention_bias", "mlp_bias"])
     if (json[name] === true) problems.push(`${name} is not supported`);
   const nLayers = reader.integer("num_hidden_layers", limits.nLayers);
-  const headDim = reader.headDim("head_dim", hiddenSize, nHeads);
+  const headDim = reader.headDim("head_dim", hiddenSize, nHeads, family.defaults.hf.headDim);
   const normEps = reader.number("rms_norm_eps", epsRange, family.defaults.hf.normEps);
   const rope = readHfRope(json, family.defaults.hf.ropeTheta, problems);
   const quantization = isRecord(json.quantization_config) ? json.quantization_config : {};

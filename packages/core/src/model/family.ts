@@ -14,6 +14,8 @@ export type Pooling = "mean" | "last" | "cls";
 interface Defaults {
   normEps?: number;
   ropeTheta: number;
+  /** Without it, heads make up the hidden size. */
+  headDim?: number;
 }
 
 /** Numbers that only some families have. */

@@ -3,6 +3,7 @@
  * one without. "Gemma 3 Technical Report" (2025), section 2; BitNet-embedding-270M is of this shape.
  */
 import { limits } from "./config-fields.ts";
+import { readSlidingTheta } from "./config-rope.ts";
 import { type Extras, type ExtrasContext, type Family, llamaNames } from "./family.ts";
 
 const usualPattern = 6;
@@ -28,7 +29,7 @@ export const gemma3: Family = {
   name: "gemma3",
   gguf: ["gemma3"],
   hf: ["Gemma3ForCausalLM", "Gemma3TextModel"],
-  defaults: { gguf: { ropeTheta: 1e6 }, hf: { normEps: 1e-6, ropeTheta: 1e6 } },
+  defaults: { gguf: { ropeTheta: 1e6 }, hf: { normEps: 1e-6, ropeTheta: 1e6, headDim: 256 } },
   activation: "gelu",
   isTied: true,
   ggufPairing: "half",
@@ -59,7 +60,8 @@ export const gemma3: Family = {
       if (context.find("use_bidirectional_attention") === true)
         reader.problems.push("use_bidirectional_attention is not supported");
       const size = reader.integer("sliding_window", limits.contextLength);
-      const ropeTheta = reader.number("rope_local_base_freq", thetaText, 10000);
+      const older = reader.number("rope_local_base_freq", thetaText, 10000);
+      const ropeTheta = readSlidingTheta(context.find("rope_parameters"), older, reader.problems);
       const scalar = reader.number("query_pre_attn_scalar", positive, context.headDim);
       return {
         embeddingScale: embeddingScale(context),

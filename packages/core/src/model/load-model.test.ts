@@ -128,6 +128,23 @@ it("every weight that is missing is named", async () => {
   }
 });
 
+it.each(["blk.0.attn_q.bias", "blk.0.attn_q_norm.weight", "blk.0.ffn_up.scale2"])(
+  "%s, which no operation reads, is refused by name; what says nothing is not",
+  async (name) => {
+    const described = describedBy(ggufWeightName, true);
+    const source = bytesSource(new Uint8Array(32), name);
+    const extra = { name, shape: [8], type: "f32", source, offset: 0, byteLength: 32 } as const;
+    const bindingOf = (extraName: string) => {
+      const tensors = new Map([...described.tensors, [extraName, { ...extra, name: extraName }]]);
+      return bindModel({ ...described, tensors }, { ...config, isTied: false });
+    };
+    const error = await errorOf(() => bindingOf(name));
+    expect(error).toMatchObject({ code: "MODEL_INVALID", details: { tensors: [name], count: 1 } });
+    expect(error.message).toContain(JSON.stringify(name));
+    await bindingOf("model.layers.0.self_attn.rotary_emb.inv_freq");
+  },
+);
+
 it("a shorter context has a shorter RoPE table", async () => {
   const program = await bindModel(describedBy(ggufWeightName, false), { ...config, contextLength: 5 });
   const table = program.buffers.find(({ name }) => name === "rope_table");

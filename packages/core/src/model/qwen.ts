@@ -35,7 +35,7 @@ export const qwen3: Family = {
   name: "qwen3",
   gguf: ["qwen3"],
   hf: ["Qwen3ForCausalLM", "Qwen3Model"],
-  defaults: { gguf: { ropeTheta: 10000 }, hf: { normEps: 1e-6, ropeTheta: 10000 } },
+  defaults: { gguf: { ropeTheta: 10000 }, hf: { normEps: 1e-6, ropeTheta: 10000, headDim: 128 } },
   layerNames: {
     ...llamaNames,
     attn_q_norm: "self_attn.q_norm.weight",

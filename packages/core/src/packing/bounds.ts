@@ -61,11 +61,9 @@ export function checkTrits(id: PackingId, trits: Int8Array, shape: TernaryShape)
       `${id}: expected ${shape.rows * shape.cols} trits for [${shape.rows}, ${shape.cols}], found ${trits.length}`,
     );
   }
-  const wrong = trits.findIndex((trit) => trit < -1 || trit > 1);
-  if (wrong >= 0) {
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `${id}: element ${wrong} is ${trits[wrong]}, expected −1, 0 or 1`,
-    );
+  for (let i = 0; i < trits.length; i++) {
+    const trit = trits[i] ?? 0;
+    if (trit === 0 || trit === 1 || trit === -1) continue;
+    throw new BitNetError("INVALID_ARGUMENT", `${id}: element ${i} is ${trit}, expected −1, 0 or 1`);
   }
 }

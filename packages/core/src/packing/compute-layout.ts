@@ -130,6 +130,13 @@ function writerOfTrits(unpackRows: RowUnpacker, shape: TernaryShape): RowWriter 
   const trits = new Int8Array(rowsPerSlice(shape) * cols);
   const lastBlock = new Int8Array(128); // the end of a row, then zeros
   const inLastBlock = cols % 128;
+  if (inLastBlock === 0) {
+    const words = new Uint32Array(trits.buffer);
+    return (first, count, out) => {
+      unpackRows(first, count, trits);
+      packWords(words, new Uint32Array(out.buffer, out.byteOffset, out.length / 4));
+    };
+  }
   return (first, count, out) => {
     unpackRows(first, count, trits);
     for (let r = 0; r < count; r++) {
@@ -137,12 +144,26 @@ function writerOfTrits(unpackRows: RowUnpacker, shape: TernaryShape): RowWriter 
       const to = r * rowBytes;
       const wholeBlocks = (cols - inLastBlock) / 128;
       for (let b = 0; b < wholeBlocks; b++) packBlock(trits, from + 128 * b, out, to + 32 * b);
-      if (inLastBlock > 0) {
-        lastBlock.set(trits.subarray(from + 128 * wholeBlocks, from + cols));
-        packBlock(lastBlock, 0, out, to + 32 * wholeBlocks);
-      }
+      lastBlock.set(trits.subarray(from + 128 * wholeBlocks, from + cols));
+      packBlock(lastBlock, 0, out, to + 32 * wholeBlocks);
     }
   };
+}
+
+/** Whole blocks, four weights at a time: `out` is full once as many blocks of `trits` are packed as it has room for. */
+function packWords(trits: Uint32Array, out: Uint32Array): void {
+  for (let to = 0, from = 0; to < out.length; to += 8, from += 32) {
+    for (let p = 0; p < 8; p++) {
+      const high = (codesOf(trits[from + p] ?? 0) << 6) | (codesOf(trits[from + p + 8] ?? 0) << 4);
+      const low = (codesOf(trits[from + p + 16] ?? 0) << 2) | codesOf(trits[from + p + 24] ?? 0);
+      out[to + p] = high | low;
+    }
+  }
+}
+
+/** Of −1, 0, +1, +2 in four bytes, each more by one. */
+function codesOf(trits: number): number {
+  return ((trits & 0x03030303) + 0x01010101) & 0x03030303;
 }
 
 function packBlock(trits: Int8Array, from: number, out: Uint8Array, to: number): void {

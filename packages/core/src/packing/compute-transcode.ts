@@ -6,6 +6,7 @@ import { base3Digits } from "./base-three.ts";
 import type { PackingId, TernaryShape } from "./packing.ts";
 import { tq1BlockBytes } from "./tq1-0.ts";
 import { tq2BlockBytes } from "./tq2-0.ts";
+import { reversedFields } from "./two-bit.ts";
 
 type Transcoder = (first: number, count: number, out: Uint8Array) => void;
 
@@ -16,12 +17,6 @@ export function fastTranscoder(id: PackingId, bytes: Uint8Array, shape: TernaryS
   if (id === "hf_u8") return transcodeHfU8(bytes, shape);
   return null;
 }
-
-/** The four two-bit fields of a byte in reverse order: low bits first ↔ high bits first. */
-const reversedFields = Uint8Array.from(
-  { length: 256 },
-  (_, byte) => ((byte & 3) << 6) | ((byte & 12) << 2) | ((byte >> 2) & 12) | (byte >> 6),
-);
 
 function transcodeTq2(bytes: Uint8Array, shape: TernaryShape): Transcoder {
   const perRow = shape.cols / 256;

@@ -4,8 +4,9 @@
  */
 
 import { BitNetError } from "../base/errors.ts";
-import { f16ToF32 } from "../base/float16.ts";
+import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
 import { checkRows } from "./bounds.ts";
+import { halfWords, nPatterns } from "./half-words.ts";
 import type { StoredDenseType } from "./packing.ts";
 
 /** Elements and bytes of one block; plain types have blocks of one element. */
@@ -63,6 +64,11 @@ export function widenRows(
   widen[type](rows, out.subarray(0, nRows * cols));
 }
 
+/** What every pattern of a 16-bit type stands for. Not to be modified. */
+export function patternValues(type: "f16" | "bf16"): Float32Array {
+  return type === "f16" ? f16Table() : Float32Array.from({ length: nPatterns }, (_, bits) => bf16ToF32(bits));
+}
+
 /** Widens all of `bytes` into all of `out`. */
 type Widen = (bytes: Uint8Array, out: Float32Array) => void;
 
@@ -91,22 +97,20 @@ let f16Values: Float32Array | undefined;
 
 /** The value of every f16 pattern, built at first use: a look-up is several times faster than the conversion. */
 function f16Table(): Float32Array {
-  f16Values ??= Float32Array.from({ length: 0x10000 }, (_, bits) => f16ToF32(bits));
+  f16Values ??= Float32Array.from({ length: nPatterns }, (_, bits) => f16ToF32(bits));
   return f16Values;
 }
 
 function widenF16(bytes: Uint8Array, out: Float32Array): void {
   const table = f16Table();
-  for (let i = 0; i < out.length; i++) {
-    out[i] = table[(bytes[2 * i] ?? 0) | ((bytes[2 * i + 1] ?? 0) << 8)] ?? 0;
-  }
+  const words = halfWords(bytes, 0, out.length);
+  for (let i = 0; i < words.length; i++) out[i] = table[words[i] ?? 0] ?? 0;
 }
 
 function widenBf16(bytes: Uint8Array, out: Float32Array): void {
   const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
-  for (let i = 0; i < bits.length; i++) {
-    bits[i] = ((bytes[2 * i] ?? 0) << 16) | ((bytes[2 * i + 1] ?? 0) << 24);
-  }
+  const words = halfWords(bytes, 0, out.length);
+  for (let i = 0; i < words.length; i++) bits[i] = (words[i] ?? 0) << 16;
 }
 
 function widenQ8(bytes: Uint8Array, out: Float32Array): void {

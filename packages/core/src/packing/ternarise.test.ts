@@ -132,6 +132,29 @@ test.each(["f16", "bf16"] as const)("large tensors in %s give what small ones gi
       return x > 0.5 ? 1 : x < -0.5 ? -1 : 0;
     });
     expect(out).toEqual(expected);
+    // Off their alignment the same bytes are read another way.
+    const moved = new Uint8Array(2 * weights.length + 1);
+    moved.set(bytesOf(type, weights), 1);
+    const unaligned = ternarise(type, moved.subarray(1), { rows: 300, cols }, options);
+    const again = new Int8Array(7 * cols);
+    unaligned.unpackRows(113, 7, again);
+    expect([unaligned.scale, again]).toEqual([whole.scale, out]);
+    // The sum in four chains over runs of 2^18, as small tensors and f32 have it.
+    const widened = ternarise("f32", bytesOf("f32", all), { rows: 300, cols }, options);
+    const rounded = (value: number) =>
+      type === "bf16" ? bf16ToF32(f32ToBf16(value)) : f16ToF32(f32ToF16(value));
+    expect(tensorValue(whole.scale)).toBe(rounded(tensorValue(widened.scale)));
+  }
+});
+
+test.each(["f16", "bf16"] as const)("the last weights of a large tensor in %s count", (type) => {
+  for (const rows of [257, 259, 261, 263]) {
+    const cols = 301;
+    const weights = new Float32Array(rows * cols);
+    for (let last = 1; last <= 4; last++) weights[weights.length - last] = 1024 * last;
+    const { scale } = ternarise(type, bytesOf(type, weights), { rows, cols });
+    const mean = Math.fround(10240 / (rows * cols));
+    expect(tensorValue(scale)).toBe(type === "bf16" ? bf16ToF32(f32ToBf16(mean)) : f16ToF32(f32ToF16(mean)));
   }
 });
 

@@ -10,7 +10,8 @@ import { BitNetError } from "../base/errors.ts";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
 import { checkRows } from "./bounds.ts";
 import type { RowUnpacker } from "./compute-layout.ts";
-import { denseByteLength, widenRows } from "./dense.ts";
+import { denseByteLength, patternValues, widenRows } from "./dense.ts";
+import { halfWords, nPatterns } from "./half-words.ts";
 import type { Scale, TernaryShape } from "./packing.ts";
 import { productScale } from "./products.ts";
 
@@ -34,8 +35,12 @@ export interface TernariseOptions {
 
 /** Elements widened at a time. */
 const sliceElements = 2 ** 18;
-/** Patterns of a 16-bit type: tensors with more elements are looked up. */
-const tableElements = 2 ** 16;
+/** A type of 16 bits, whose large tensors are looked up by their patterns. */
+type HalfType = "f16" | "bf16";
+
+function isLookedUp(type: MasterType, nElements: number): type is HalfType {
+  return type !== "f32" && nElements > nPatterns;
+}
 
 /**
  * Finds the scale of a master tensor [rows, cols] in one pass over its bytes; its trits are made when rows are asked for,
@@ -71,10 +76,10 @@ export function ternarise(
     unpackRows(first, count, out) {
       checkRows(type, shape, first, count, out.length);
       const start = first * shape.cols;
-      if (type !== "f32" && nElements > tableElements) {
-        table ??= tableOf(type, tritOf);
-        for (let i = 0, at = 2 * start; i < count * shape.cols; i++, at += 2)
-          out[i] = table[(bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8)] ?? 0;
+      if (isLookedUp(type, nElements)) {
+        table ??= Int8Array.from(patternValues(type), tritOf);
+        const words = halfWords(bytes, start, count * shape.cols);
+        for (let i = 0; i < words.length; i++) out[i] = table[words[i] ?? 0] ?? 0;
         return;
       }
       forEachSlice(type, bytes, start, start + count * shape.cols, scratch, (weights, at) => {
@@ -84,20 +89,18 @@ export function ternarise(
   };
 }
 
-/** Of a 16-bit type, the trit of every pattern. */
-function tableOf(type: "f16" | "bf16", tritOf: (weight: number) => number): Int8Array {
-  const patterns = Uint16Array.from({ length: tableElements }, (_, bits) => bits);
-  const values = new Float32Array(tableElements);
-  widenRows(type, new Uint8Array(patterns.buffer), tableElements, 0, 1, values);
-  return Int8Array.from(values, tritOf);
-}
-
 function meanMagnitude(type: MasterType, bytes: Uint8Array, nElements: number): number {
   let sum = 0;
-  const scratch = new Float32Array(Math.min(sliceElements, nElements));
-  forEachSlice(type, bytes, 0, nElements, scratch, (weights) => {
-    sum += sumMagnitudes(weights);
-  });
+  if (isLookedUp(type, nElements)) {
+    const magnitudes = patternValues(type); // of patterns without the sign
+    for (let at = 0; at < nElements; at += sliceElements)
+      sum += sumPatterns(halfWords(bytes, at, Math.min(sliceElements, nElements - at)), magnitudes);
+  } else {
+    const scratch = new Float32Array(Math.min(sliceElements, nElements));
+    forEachSlice(type, bytes, 0, nElements, scratch, (weights) => {
+      sum += sumMagnitudes(weights);
+    });
+  }
   if (!Number.isFinite(sum)) {
     throw new BitNetError(
       "NUMERIC_FAILURE",
@@ -134,6 +137,26 @@ function sumMagnitudes(weights: Float32Array): number {
     c += Math.abs(weights[i + 2] ?? 0);
     d += Math.abs(weights[i + 3] ?? 0);
   }
+  return a + b + (c + d);
+}
+
+/** The same sum in the same order, by patterns. */
+function sumPatterns(words: Uint16Array, magnitudes: Float32Array): number {
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
+  const whole = words.length - (words.length % 4);
+  const at = (i: number) => (i < words.length ? (magnitudes[(words[i] ?? 0) & 0x7fff] ?? 0) : 0);
+  for (let i = 0; i < whole; i += 4) {
+    a += magnitudes[(words[i] ?? 0) & 0x7fff] ?? 0;
+    b += magnitudes[(words[i + 1] ?? 0) & 0x7fff] ?? 0;
+    c += magnitudes[(words[i + 2] ?? 0) & 0x7fff] ?? 0;
+    d += magnitudes[(words[i + 3] ?? 0) & 0x7fff] ?? 0;
+  }
+  a += at(whole);
+  b += at(whole + 1);
+  c += at(whole + 2);
   return a + b + (c + d);
 }
 

@@ -4,9 +4,9 @@
  */
 import { f16ToF32 } from "../base/float16.ts";
 import { checkBytes, checkRows, checkTrits, elementCount, refuseShape } from "./bounds.ts";
-import type { Packing } from "./packing.ts";
+import type { Packing, TernaryShape } from "./packing.ts";
 import { groupScale, scalePerGroup, scaleToF16 } from "./scales.ts";
-import { packTwoBit, type TwoBitLayout, unpackTwoBit } from "./two-bit.ts";
+import { packTwoBit, reversedFields, type TwoBitLayout, unpackTwoBit } from "./two-bit.ts";
 
 const id = "tq2_0";
 const blockWeights = 256;
@@ -59,3 +59,18 @@ export const tq2: Packing = {
     return bytes;
   },
 };
+
+/**
+ * A tensor with one scale from its rows in the compute layout, whose blocks have their fields in the reverse order, without its trits in between.
+ * @throws BitNetError FORMAT_UNSUPPORTED as `pack`.
+ */
+export function tq2FromComputeRows(rows: Uint8Array, shape: TernaryShape, scale: number): Uint8Array {
+  const bytes = new Uint8Array(tq2.byteLength(shape));
+  const view = new DataView(bytes.buffer);
+  const bits = scaleToF16(id, scale);
+  for (let from = 0, to = 0; to < bytes.length; from += scaleByte, to += tq2BlockBytes) {
+    for (let p = 0; p < scaleByte; p++) bytes[to + p] = reversedFields[rows[from + p] ?? 0] ?? 0;
+    view.setUint16(to + scaleByte, bits, true);
+  }
+  return bytes;
+}

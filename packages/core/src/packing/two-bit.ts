@@ -11,6 +11,12 @@ export interface TwoBitLayout {
   highFirst: boolean;
 }
 
+/** The four two-bit fields of a byte in reverse order: low bits first ↔ high bits first. */
+export const reversedFields = Uint8Array.from(
+  { length: 256 },
+  (_, byte) => ((byte & 3) << 6) | ((byte & 12) << 2) | ((byte >> 2) & 12) | (byte >> 6),
+);
+
 /** Calls `visit` for each run of consecutive elements that lie in consecutive bytes at one bit position. */
 function forEachRun(
   layout: TwoBitLayout,

@@ -65,12 +65,16 @@ describe("chat templates of models", () => {
     expect(ggufTemplateSource(new Map([["tokenizer.chat_template", ""]]))).toBeNull();
   });
 
-  it("are BitNet's only where the vocabulary has its tokens", () => {
+  it("are BitNet's only in its family, and where the vocabulary has its tokens", () => {
     const bare = { idOf: () => null };
     expect(() => chatTemplateFor(null, "x.gguf", "bitnet", bare)).toThrowError(
       /needs the token "<\|eot_id\|>"/,
     );
     expect(chatTemplateFor(null, "x.gguf", "bitnet", tokenizer).source).toBe(bitnetChatTemplate);
+    // Of another family it is not used whatever the vocabulary has.
+    expect(() => chatTemplateFor(null, "x.gguf", null, tokenizer)).toThrowError(
+      /its family has no usual one/,
+    );
   });
 
   it("are BitNet's where there is none, and where the file's is known to be wrong", () => {

@@ -12,6 +12,7 @@ import {
 } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
 import { type AddedToken, maxAddedTokens } from "./added-tokens.ts";
+import { byLongestEntry, readCharacterMap } from "./character-map.ts";
 import { isControlName, turnEndsByName } from "./control-names.ts";
 import { asArray, asFlag, asId, asString, isAbsent, type Located, mismatch } from "./json-value.ts";
 import { inOrder, prepend, replaceAll, toNormalForm, visibleSpace, withoutOuterSpaces } from "./normalise.ts";
@@ -38,8 +39,8 @@ export interface GgufTokenizerFields {
   readonly addEos?: boolean | undefined; // add_eos_token
   readonly addSpacePrefix?: boolean | undefined; // add_space_prefix
   readonly removeExtraSpaces?: boolean | undefined; // remove_extra_whitespaces
-  /** A table by which SentencePiece changes characters; not read yet. */
-  readonly hasCharacterMap?: boolean | undefined; // precompiled_charsmap
+  /** A table by which SentencePiece changes characters. */
+  readonly characterMap?: Uint8Array | undefined; // precompiled_charsmap
 }
 
 /** llama.cpp's names of split rules. */
@@ -116,12 +117,17 @@ export function ggufTokenizerFields(metadata: { get(key: string): unknown }): Gg
     addEos: flag("add_eos_token"),
     addSpacePrefix: flag("add_space_prefix"),
     removeExtraSpaces: flag("remove_extra_whitespaces"),
-    hasCharacterMap: hasElements(field("precompiled_charsmap").value),
+    characterMap: asBytes(field("precompiled_charsmap")),
   };
 }
 
-function hasElements(value: unknown): boolean {
-  return ArrayBuffer.isView(value) ? value.byteLength > 0 : Array.isArray(value) && value.length > 0;
+/** Bytes as converters write them, of either sign; undefined for none. */
+function asBytes(located: Located): Uint8Array | undefined {
+  const { value } = located;
+  if (isAbsent(located)) return undefined;
+  if (!(value instanceof Uint8Array || value instanceof Int8Array))
+    return mismatch(located, "a list of bytes");
+  return value.length === 0 ? undefined : new Uint8Array(value.buffer, value.byteOffset, value.length);
 }
 
 function asByteStrings(located: Located): ByteStrings {
@@ -214,13 +220,7 @@ function readSentencePiece(fields: GgufTokenizerFields, kinds: Uint8Array, prefi
 }
 
 function readUnigram(fields: GgufTokenizerFields, kinds: Uint8Array): VariantParts {
-  if (fields.hasCharacterMap === true) {
-    throw new BitNetError(
-      "FORMAT_UNSUPPORTED",
-      "gguf: tokenizer.ggml.precompiled_charsmap: changes of characters by a table are not supported, and without them the tokens would be others",
-    );
-  }
-  const { addBos = false, addSpacePrefix = false, removeExtraSpaces = false } = fields;
+  const { characterMap, addBos = false, addSpacePrefix = false, removeExtraSpaces = false } = fields;
   const scores = readScores(fields);
   const unknownId = readUnknown(fields, kinds);
   if (unknownId === null) {
@@ -232,6 +232,10 @@ function readUnigram(fields: GgufTokenizerFields, kinds: Uint8Array): VariantPar
   const changes = [replaceAll(" ", visibleSpace)];
   if (addSpacePrefix) changes.unshift(prepend(" "));
   if (removeExtraSpaces) changes.unshift(withoutOuterSpaces, (text) => text.replace(/ {2,}/g, " "));
+  if (characterMap !== undefined)
+    changes.unshift(
+      byLongestEntry(readCharacterMap(characterMap, "gguf: tokenizer.ggml.precompiled_charsmap")),
+    );
   // The unlikeliest token that text can become says how unlikely unknown characters are; others have no say.
   const reachable = Float64Array.from(kinds, (kind, id) =>
     kind === tokenKind.ordinary ? (scores[id] ?? Number.NaN) : 0,

@@ -3,6 +3,7 @@
  * ids or the text and are not known here are refused by name.
  * Source: the serialised forms of the tokenizers library.
  */
+import { byGraphemes, readCharacterMap } from "./character-map.ts";
 import { prependScheme, readPreTokenizer, unsupported } from "./json-steps.ts";
 import {
   asFlag,
@@ -64,10 +65,24 @@ function readNormalizer(step: Located): TextChange {
       return readReplace(step);
     case "Strip":
       return strip(asFlag(member(step, "strip_left")), asFlag(member(step, "strip_right")));
+    case "Precompiled": {
+      const table = member(step, "precompiled_charsmap");
+      return byGraphemes(readCharacterMap(asBytes(table), table.where));
+    }
     case "Lowercase":
       return (text) => Array.from(text, (character) => character.toLowerCase()).join("");
     default:
       return unsupported(step, "the normalizer");
+  }
+}
+
+/** Written in base64. */
+function asBytes(located: Located): Uint8Array {
+  const text = asString(located);
+  try {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  } catch {
+    return mismatch(located, "bytes in base64");
   }
 }
 

@@ -73,12 +73,24 @@ export function readPreTokenizer(list: readonly Located[]): PreTokenizer {
         if (isByteLevel) unsupported(step, "after ByteLevel, the step");
         steps.push(stepScanner(matchRun(isPunctuationMark, 1), readBehavior(step, "Isolated")));
         break;
-      case "Metaspace":
-        if (index > 0) unsupported(step, "after other steps, the step");
-        prepare = readMetaspace(step);
-        if (isAbsent(member(step, "split")) || asFlag(member(step, "split")))
-          steps.push(stepScanner(matchLiteral(replacementOf(step)), "MergedWithNext"));
+      case "WhitespaceSplit":
+        if (index > 0 || member(list[1] ?? step, "type").value !== "Metaspace")
+          unsupported(step, "unless Metaspace follows, and nothing stands before it, the step");
         break;
+      case "Metaspace": {
+        const isOfWords = index === 1 && member(list[0] ?? step, "type").value === "WhitespaceSplit";
+        if (index > 0 && !isOfWords) unsupported(step, "after other steps, the step");
+        const splits = isAbsent(member(step, "split")) || asFlag(member(step, "split"));
+        prepare = isOfWords ? ofWords(readMetaspace(step)) : readMetaspace(step);
+        // Words that run together in what `prepare` gives are told apart by the space in front of each.
+        if (isOfWords && (!splits || prependScheme(step) !== "always"))
+          unsupported(
+            step,
+            "behind WhitespaceSplit, but not splitting and putting spaces in front, the step",
+          );
+        if (splits) steps.push(stepScanner(matchLiteral(replacementOf(step)), "MergedWithNext"));
+        break;
+      }
       default:
         unsupported(step, "the pre_tokenizer");
     }
@@ -144,7 +156,7 @@ function replacementOf(step: Located): string {
 }
 
 /** Spaces become the replacement, and a text that does not begin with one gets one in front. */
-function readMetaspace(step: Located): Pipeline["prepare"] {
+function readMetaspace(step: Located): NonNullable<Pipeline["prepare"]> {
   const replacement = replacementOf(step);
   const scheme = prependScheme(step);
   return (text, isFirst) => {
@@ -152,6 +164,15 @@ function readMetaspace(step: Located): Pipeline["prepare"] {
     const wants = scheme === "always" || (scheme === "first" && isFirst);
     return wants && replaced !== "" && !replaced.startsWith(replacement) ? replacement + replaced : replaced;
   };
+}
+
+/** WhitespaceSplit, then `prepare` on each word. */
+function ofWords(prepare: NonNullable<Pipeline["prepare"]>): NonNullable<Pipeline["prepare"]> {
+  return (text, isFirst) =>
+    text
+      .split(/\p{White_Space}+/u)
+      .map((word) => prepare(word, isFirst))
+      .join("");
 }
 
 /** Where Metaspace puts a space in front; older files know only yes and no. */

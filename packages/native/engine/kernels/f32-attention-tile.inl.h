@@ -11,21 +11,30 @@ namespace {
 // does not unroll the loops over them before it looks, hence the pragmas.
 inline constexpr int tileSide = registerVectors >= 32 ? 4 : 2;
 
+// Keys or values of a head by position.
+template <class Elements>
+using Cached = Matrix<const typename Elements::Type>;
+
+template <class Elements>
+Cached<Elements> rowsOf(const CachedHead& head) {
+  return {static_cast<const typename Elements::Type*>(head.data), static_cast<size_t>(head.headDim), head.nKeys, head.headDim};
+}
+
 // out[a][b] = dot(query a, key b)
 template <class Elements, int nQ, int nK>
-void dotTile(const float* q, size_t qStride, const typename Elements::Type* keys, int headDim, float* out, size_t outStride) {
+void dotTile(const ConstF32Matrix& queries, const Cached<Elements>& keys, const F32Matrix& out) {
+  const int headDim = queries.cols;
   F32x16 chains[nQ * nK];
 #pragma GCC unroll 16
   for (F32x16& chain : chains) chain = splat(0.0f);
-  const auto key = [&](int b) { return keys + static_cast<size_t>(b) * headDim; };
   int i = 0;
   for (; i + lanes <= headDim; i += lanes) {
     F32x16 k[nK];
 #pragma GCC unroll 16
-    for (int b = 0; b < nK; b++) k[b] = Elements::get(key(b) + i);
+    for (int b = 0; b < nK; b++) k[b] = Elements::get(keys.row(b) + i);
 #pragma GCC unroll 16
     for (int a = 0; a < nQ; a++) {
-      const F32x16 v = load(q + a * qStride + i);
+      const F32x16 v = load(queries.row(a) + i);
 #pragma GCC unroll 16
       for (int b = 0; b < nK; b++) chains[a * nK + b] = mulAdd(v, k[b], chains[a * nK + b]);
     }
@@ -33,53 +42,49 @@ void dotTile(const float* q, size_t qStride, const typename Elements::Type* keys
   if (i < headDim) {
     F32x16 k[nK];
 #pragma GCC unroll 16
-    for (int b = 0; b < nK; b++) k[b] = Elements::getSome(key(b) + i, headDim - i);
+    for (int b = 0; b < nK; b++) k[b] = Elements::getSome(keys.row(b) + i, headDim - i);
 #pragma GCC unroll 16
     for (int a = 0; a < nQ; a++) {
-      const F32x16 v = loadSome(q + a * qStride + i, headDim - i, 0.0f);
+      const F32x16 v = loadSome(queries.row(a) + i, headDim - i, 0.0f);
 #pragma GCC unroll 16
       for (int b = 0; b < nK; b++) chains[a * nK + b] = mulAdd(v, k[b], chains[a * nK + b]);
     }
   }
   if constexpr (nQ == 4 && nK == 4) {
-    fold16(chains, out, outStride);
+    fold16(chains, out.data, out.stride);
   } else if constexpr (nQ * nK == 4) {
     alignas(16) float sums[4];
     fold4(chains[0], chains[1], chains[2], chains[3], sums);
 #pragma GCC unroll 16
-    for (int a = 0; a < nQ; a++) std::memcpy(out + a * outStride, sums + a * nK, nK * sizeof(float));
+    for (int a = 0; a < nQ; a++) std::memcpy(out.row(a), sums + a * nK, nK * sizeof(float));
   } else {
 #pragma GCC unroll 16
     for (int a = 0; a < nQ; a++)
 #pragma GCC unroll 16
-      for (int b = 0; b < nK; b++) out[a * outStride + b] = fold(chains[a * nK + b]);
+      for (int b = 0; b < nK; b++) out.row(a)[b] = fold(chains[a * nK + b]);
   }
 }
 
 // All keys for nQ queries.
 template <class Elements, int nQ>
-void scoreQueries(const float* q, size_t qStride, const typename Elements::Type* keys, int nKeys, int headDim, float* scores,
-                  size_t scoreStride) {
+void scoreQueries(const ConstF32Matrix& queries, const Cached<Elements>& keys, const F32Matrix& scores) {
   constexpr int nK = nQ == 1 ? 4 : tileSide;
-  const auto key = [&](int j) { return keys + static_cast<size_t>(j) * headDim; };
   int j = 0;
-  for (; j + nK <= nKeys; j += nK) dotTile<Elements, nQ, nK>(q, qStride, key(j), headDim, scores + j, scoreStride);
-  for (; j < nKeys; j++) dotTile<Elements, nQ, 1>(q, qStride, key(j), headDim, scores + j, scoreStride);
+  for (; j + nK <= keys.rows; j += nK) dotTile<Elements, nQ, nK>(queries, keys.part(j, nK), {scores.data + j, scores.stride, nQ, nK});
+  for (; j < keys.rows; j++) dotTile<Elements, nQ, 1>(queries, keys.part(j, 1), {scores.data + j, scores.stride, nQ, 1});
 }
 
 template <class Elements>
-void scoreElements(const float* q, size_t qStride, int nQ, const void* first, int nKeys, int headDim, float* scores, size_t scoreStride) {
-  const auto* keys = static_cast<const typename Elements::Type*>(first);
+void scoreElements(const ConstF32Matrix& queries, const Cached<Elements>& keys, const F32Matrix& scores) {
   int a = 0;
-  for (; a + tileSide <= nQ; a += tileSide)
-    scoreQueries<Elements, tileSide>(q + a * qStride, qStride, keys, nKeys, headDim, scores + a * scoreStride, scoreStride);
-  for (; a < nQ; a++) scoreQueries<Elements, 1>(q + a * qStride, qStride, keys, nKeys, headDim, scores + a * scoreStride, scoreStride);
+  for (; a + tileSide <= queries.rows; a += tileSide)
+    scoreQueries<Elements, tileSide>(queries.part(a, tileSide), keys, scores.part(a, tileSide));
+  for (; a < queries.rows; a++) scoreQueries<Elements, 1>(queries.part(a, 1), keys, scores.part(a, 1));
 }
 
-void scores(KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
-            size_t scoreStride) {
-  if (type == KvType::F16) return scoreElements<F16Elements>(q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
-  return scoreElements<F32Elements>(q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
+void scores(const ConstF32Matrix& queries, const CachedHead& keys, const F32Matrix& scores) {
+  if (keys.type == KvType::F16) return scoreElements<F16Elements>(queries, rowsOf<F16Elements>(keys), scores);
+  return scoreElements<F32Elements>(queries, rowsOf<F32Elements>(keys), scores);
 }
 
 // The sums of query i from element d on.
@@ -88,27 +93,32 @@ inline ValueSums sumsFrom(const ValueSums& sums, int i, int d) {
   return {sums.acc + at, sums.stride, sums.isFirst, sums.total ? sums.total + at : nullptr};
 }
 
+// The weights for the queries from i on.
+inline KeyWeights weightsFrom(const KeyWeights& weights, int i, int n) { return {weights.data + i * weights.queryStride, weights.queryStride, weights.keyStride, n}; }
+
 // `blocks` vectors of nQ accumulators stay in registers while all keys pass.
 template <class Elements, int nQ, int blocks>
-void accumulateBlocks(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim,
-                      ValueSums of) {
+void accumulateBlocks(const KeyWeights& weights, const Cached<Elements>& values, const ValueSums& of) {
+  const float* p = weights.data;
+  const auto* value = values.data;
   F32x16 sums[nQ * blocks];
 #pragma GCC unroll 32
   for (int a = 0; a < nQ; a++)
 #pragma GCC unroll 32
     for (int b = 0; b < blocks; b++) sums[a * blocks + b] = of.isFirst ? splat(0.0f) : load(of.acc + a * of.stride + lanes * b);
 #pragma GCC unroll 2
-  for (int j = 0; j < nKeys; j++) {
+  for (int j = 0; j < values.rows; j++) {
     F32x16 v[blocks];
 #pragma GCC unroll 32
-    for (int b = 0; b < blocks; b++) v[b] = Elements::get(values + lanes * b);
+    for (int b = 0; b < blocks; b++) v[b] = Elements::get(value + lanes * b);
 #pragma GCC unroll 32
     for (int a = 0; a < nQ; a++) {
-      const F32x16 weight = splat(p[a * pStride]);
+      const F32x16 weight = splat(p[a * weights.queryStride]);
 #pragma GCC unroll 32
       for (int b = 0; b < blocks; b++) sums[a * blocks + b] = mulAdd(weight, v[b], sums[a * blocks + b]);
     }
-    values += headDim, p += pStep;
+    value += values.stride;
+    p += weights.keyStride;
   }
   float* to = of.total ? of.total : of.acc;
 #pragma GCC unroll 32
@@ -122,10 +132,10 @@ void accumulateBlocks(const float* p, size_t pStride, size_t pStep, const typena
 
 // The last headDim mod 16 elements.
 template <class Elements>
-void accumulateRest(const float* p, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim, int rest, const ValueSums& of) {
+void accumulateRest(const KeyWeights& weights, const Cached<Elements>& values, const ValueSums& of) {
+  const int rest = values.cols;
   F32x16 sum = of.isFirst ? splat(0.0f) : loadSome(of.acc, rest, 0.0f);
-  for (int j = 0; j < nKeys; j++)
-    sum = mulAdd(splat(p[j * pStep]), Elements::getSome(values + static_cast<size_t>(j) * headDim, rest), sum);
+  for (int j = 0; j < values.rows; j++) sum = mulAdd(splat(weights.data[j * weights.keyStride]), Elements::getSome(values.row(j), rest), sum);
   if (of.total) {
     storeSome(of.total, rest, add(loadSome(of.total, rest, 0.0f), sum));
   } else {
@@ -134,12 +144,13 @@ void accumulateRest(const float* p, size_t pStep, const typename Elements::Type*
 }
 
 template <class Elements, int nQ>
-void accumulateQueries(const float* p, size_t pStride, size_t pStep, const typename Elements::Type* values, int nKeys, int headDim,
-                       const ValueSums& of) {
+void accumulateQueries(const KeyWeights& weights, const Cached<Elements>& values, const ValueSums& of) {
+  const int headDim = values.cols;
   int d = 0;
+  const auto from = [&](int first) { return Cached<Elements>{values.data + first, values.stride, values.rows, headDim - first}; };
   const auto take = [&]<int blocks>() {
     for (; d + blocks * lanes <= headDim; d += blocks * lanes)
-      accumulateBlocks<Elements, nQ, blocks>(p, pStride, pStep, values + d, nKeys, headDim, sumsFrom(of, 0, d));
+      accumulateBlocks<Elements, nQ, blocks>(weights, from(d), sumsFrom(of, 0, d));
   };
   // A single query has no other sums between two steps of one; they hide the latency.
   if constexpr (nQ == 1) take.template operator()<2 * tileSide>();
@@ -147,15 +158,15 @@ void accumulateQueries(const float* p, size_t pStride, size_t pStep, const typen
   if constexpr (nQ == 1 && tileSide > 2) take.template operator()<2>();
   take.template operator()<1>();
   for (int a = 0; d < headDim && a < nQ; a++)
-    accumulateRest<Elements>(p + a * pStride, pStep, values + d, nKeys, headDim, headDim - d, sumsFrom(of, a, d));
+    accumulateRest<Elements>(weightsFrom(weights, a, 1), from(d), sumsFrom(of, a, d));
 }
 
 template <class Elements>
-void accumulateElements(const float* p, size_t pStride, size_t pStep, int nQ, const void* first, int nKeys, int headDim, const ValueSums& of) {
-  const auto* values = static_cast<const typename Elements::Type*>(first);
+void accumulateElements(const KeyWeights& weights, const Cached<Elements>& values, const ValueSums& of) {
+  const int nQ = weights.nQueries;
   int a = 0;
   const auto take = [&]<int n>() {
-    accumulateQueries<Elements, n>(p + a * pStride, pStride, pStep, values, nKeys, headDim, sumsFrom(of, a, 0));
+    accumulateQueries<Elements, n>(weightsFrom(weights, a, n), values, sumsFrom(of, a, 0));
     a += n;
   };
   // Any even number but 2 is made of sixes and fours.
@@ -169,10 +180,9 @@ void accumulateElements(const float* p, size_t pStride, size_t pStep, int nQ, co
   while (a < nQ) take.template operator()<1>();
 }
 
-void accumulateValues(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
-                      const ValueSums& sums) {
-  if (type == KvType::F16) return accumulateElements<F16Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, sums);
-  return accumulateElements<F32Elements>(p, pStride, pStep, nQ, values, nKeys, headDim, sums);
+void accumulateValues(const KeyWeights& weights, const CachedHead& values, const ValueSums& sums) {
+  if (values.type == KvType::F16) return accumulateElements<F16Elements>(weights, rowsOf<F16Elements>(values), sums);
+  return accumulateElements<F32Elements>(weights, rowsOf<F32Elements>(values), sums);
 }
 
 }  // namespace

@@ -50,19 +50,20 @@ I32x16 threefry(NoiseKey key, I32x16 tokens) {
   I32x16 x0 = word(key.index + keys[0]);
   I32x16 x1 = addInt(tokens, word(keys[1]));
   for (uint32_t injection = 1; injection <= 5; injection++) {
-    const auto mix = [&](I32x16 rotated) {
-      x1 = xorInt(rotated, x0);
+    const auto mix = [&]<int bits>() {
+      x0 = addInt(x0, x1);
+      x1 = xorInt(rotateLeft<bits>(x1), x0);
     };
     if (injection % 2 == 1) {
-      x0 = addInt(x0, x1), mix(rotateLeft<13>(x1));
-      x0 = addInt(x0, x1), mix(rotateLeft<15>(x1));
-      x0 = addInt(x0, x1), mix(rotateLeft<26>(x1));
-      x0 = addInt(x0, x1), mix(rotateLeft<6>(x1));
+      mix.template operator()<13>();
+      mix.template operator()<15>();
+      mix.template operator()<26>();
+      mix.template operator()<6>();
     } else {
-      x0 = addInt(x0, x1), mix(rotateLeft<17>(x1));
-      x0 = addInt(x0, x1), mix(rotateLeft<29>(x1));
-      x0 = addInt(x0, x1), mix(rotateLeft<16>(x1));
-      x0 = addInt(x0, x1), mix(rotateLeft<24>(x1));
+      mix.template operator()<17>();
+      mix.template operator()<29>();
+      mix.template operator()<16>();
+      mix.template operator()<24>();
     }
     x0 = addInt(x0, word(keys[injection % 3]));
     x1 = addInt(x1, word(keys[(injection + 1) % 3] + injection));
@@ -76,12 +77,12 @@ F32x16 gumbelLanes(NoiseKey key, I32x16 tokens) {
   return negate(logLanes(negate(logLanes(u))));
 }
 
-void perturb(const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out) {
-  const F32x16 divisor = splat(temperature);
+void perturb(const float* logits, int n, const Perturbation& by, float* out) {
+  const F32x16 divisor = splat(by.temperature);
   for (int i = 0; i < n; i += lanes) {
-    const I32x16 ids = addInt(splatInt(static_cast<int32_t>(firstId + static_cast<uint32_t>(i))), laneIds());
+    const I32x16 ids = addInt(splatInt(static_cast<int32_t>(by.firstId + static_cast<uint32_t>(i))), laneIds());
     const F32x16 scaled = divide(loadUpTo(logits + i, n - i), divisor);
-    storeUpTo(out + i, n - i, add(scaled, gumbelLanes(key, ids)));
+    storeUpTo(out + i, n - i, add(scaled, gumbelLanes(by.key, ids)));
   }
 }
 

@@ -15,31 +15,32 @@ inline constexpr int foldLevels = 4;
 
 // `count` queries, whose number the compiler knows.
 template <int count>
-void arrangeSome(const float* q, size_t qStride, int headDim, float* arranged, size_t stride) {
+void arrangeSome(const ConstF32Matrix& queries, float* arranged, size_t stride) {
   for (const int chain : foldOrder) {
-    for (int d = chain; d < headDim; d += lanes, arranged += stride) {
+    for (int d = chain; d < queries.cols; d += lanes, arranged += stride) {
       float elements[count];
 #pragma GCC unroll 4
-      for (int i = 0; i < count; i++) elements[i] = q[i * qStride + d];
+      for (int i = 0; i < count; i++) elements[i] = queries.row(i)[d];
       std::memcpy(arranged, elements, sizeof elements);
     }
   }
 }
 
 // Elements of a query follow each other chain by chain.
-void arrangeQueries(const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride) {
+void arrangeQueries(const ConstF32Matrix& queries, const F32Matrix& arranged) {
   int i = 0;
-  for (; i + 4 <= nQ; i += 4) arrangeSome<4>(q + i * qStride, qStride, headDim, arranged + i, stride);
-  for (; i < nQ; i++) arrangeSome<1>(q + i * qStride, qStride, headDim, arranged + i, stride);
+  for (; i + 4 <= queries.rows; i += 4) arrangeSome<4>(queries.part(i, 4), arranged.data + i, arranged.stride);
+  for (; i < queries.rows; i++) arrangeSome<1>(queries.part(i, 1), arranged.data + i, arranged.stride);
 }
 
 // nG vectors of queries against nK keys. `steps`: headDim is this many vectors, and there are no other queries; or 0. Where another hardware
 // thread has half of the core, instructions count as much as products: hence steps that are written out, with addresses the compiler knows,
 // and first products that are not added to a zero. (That can change the sign of a zero only, which the last addition takes away.)
 template <int nG, int nK, int steps>
-void laneTile(const float* arranged, size_t anyStride, const float* keys, int anyHeadDim, float* scores) {
-  const size_t stride = steps > 0 ? nG * lanes : anyStride;
-  const int headDim = steps > 0 ? steps * lanes : anyHeadDim;
+void laneTile(const ConstF32Matrix& queries, const ConstF32Matrix& keys, float* scores) {
+  const size_t stride = steps > 0 ? nG * lanes : queries.stride;
+  const int headDim = steps > 0 ? steps * lanes : keys.cols;
+  const float* arranged = queries.data;
   // Sums whose other half is still to come, by level of the fold.
   alignas(64) float waiting[foldLevels][nG * nK * lanes];
   F32x16 sums[nG * nK];
@@ -58,7 +59,7 @@ void laneTile(const float* arranged, size_t anyStride, const float* keys, int an
     }
   };
   for (int n = 0; n < lanes; n++) {
-    const float* const key = keys + foldOrder[n];
+    const float* const key = keys.data + foldOrder[n];
     if constexpr (steps > 0) {
       addStep.template operator()<true>(key, arranged);
 #pragma GCC unroll 8
@@ -67,7 +68,7 @@ void laneTile(const float* arranged, size_t anyStride, const float* keys, int an
     } else {
 #pragma GCC unroll 32
       for (F32x16& sum : sums) sum = splat(0.0f);
-      for (int d = foldOrder[n]; d < headDim; d += lanes, arranged += stride) addStep.template operator()<false>(keys + d, arranged);
+      for (int d = foldOrder[n]; d < headDim; d += lanes, arranged += stride) addStep.template operator()<false>(keys.data + d, arranged);
     }
     int level = 0;
     for (; n >> level & 1; level++) {
@@ -87,10 +88,11 @@ void laneTile(const float* arranged, size_t anyStride, const float* keys, int an
 
 // Most keys nK at a time, the last ones nRest at a time, then one by one: as few of these as there can be.
 template <int nG, int nK, int nRest, int steps>
-void laneKeys(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
+void laneKeys(const ConstF32Matrix& queries, const ConstF32Matrix& keys, const F32Matrix& scores) {
+  const int nKeys = keys.rows;
   int j = 0;
   const auto take = [&]<int n>() {
-    laneTile<nG, n, steps>(arranged, stride, keys + static_cast<size_t>(j) * headDim, headDim, scores + j * stride);
+    laneTile<nG, n, steps>(queries, keys.part(j, n), scores.row(j));
     j += n;
   };
   const auto leavesFew = [&](int rest) { return rest > 1 && rest < nRest; };
@@ -99,26 +101,32 @@ void laneKeys(const float* arranged, size_t stride, const float* keys, int nKeys
   while (j < nKeys) take.template operator()<1>();
 }
 
-void laneScores(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
-  const int nQ = static_cast<int>(stride);
+void laneScores(const ConstF32Matrix& arranged, const ConstF32Matrix& keys, const F32Matrix& scores) {
+  const int nQ = arranged.cols, headDim = keys.cols;
   int i = 0;
+  // The next nG vectors of lanes.
+  const auto take = [&]<int nG, int nK, int nRest>() {
+    constexpr int n = nG * lanes;
+    laneKeys<nG, nK, nRest, 0>({arranged.data + i, arranged.stride, headDim, n}, keys, {scores.data + i, scores.stride, keys.rows, n});
+    i += n;
+  };
   if constexpr (registerVectors >= 32) {
-    if (nQ == 4 * lanes && headDim == 8 * lanes) return laneKeys<4, 6, 4, 8>(arranged, stride, keys, nKeys, headDim, scores);
-    if (nQ == 4 * lanes && headDim == 4 * lanes) return laneKeys<4, 6, 4, 4>(arranged, stride, keys, nKeys, headDim, scores);
-    for (; i + 4 * lanes <= nQ; i += 4 * lanes) laneKeys<4, 6, 4, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
-    for (; i + 2 * lanes <= nQ; i += 2 * lanes) laneKeys<2, 8, 1, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
-    for (; i < nQ; i += lanes) laneKeys<1, 8, 1, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
+    if (nQ == 4 * lanes && headDim == 8 * lanes) return laneKeys<4, 6, 4, 8>(arranged, keys, scores);
+    if (nQ == 4 * lanes && headDim == 4 * lanes) return laneKeys<4, 6, 4, 4>(arranged, keys, scores);
+    while (i + 4 * lanes <= nQ) take.template operator()<4, 6, 4>();
+    while (i + 2 * lanes <= nQ) take.template operator()<2, 8, 1>();
+    while (i < nQ) take.template operator()<1, 8, 1>();
   } else {
-    for (; i < nQ; i += lanes) laneKeys<1, 4, 1, 0>(arranged + i, stride, keys, nKeys, headDim, scores + i);
+    while (i < nQ) take.template operator()<1, 4, 1>();
   }
 }
 
 // scores → exp(score · factor + offset), added to the chains of the denominators. isBounded: none of the exponents is above expHighest.
 template <int nG, bool isBounded>
-void expOfScores(float* scores, size_t stride, int nKeys, F32x16 factor, const F32x16* offset, float (*chains)[nG * lanes]) {
-  for (int j = 0; j < nKeys; j++) {
+void expOfScores(const F32Matrix& scores, F32x16 factor, const F32x16* offset, float (*chains)[nG * lanes]) {
+  for (int j = 0; j < scores.rows; j++) {
     for (int g = 0; g < nG; g++) {
-      float* x = scores + j * stride + lanes * g;
+      float* x = scores.row(j) + lanes * g;
       float* chain = chains[j % lanes] + lanes * g;
       const F32x16 exponent = mulAdd(load(x), factor, offset[g]);
       const F32x16 p = isBounded ? expOfBounded(exponent) : expLanes(exponent);
@@ -130,11 +138,11 @@ void expOfScores(float* scores, size_t stride, int nKeys, F32x16 factor, const F
 
 // nG vectors of lanes.
 template <int nG>
-void softmaxLanes(float* scores, size_t stride, int nKeys, float scale, float* denominators) {
+void softmaxLanes(const F32Matrix& scores, float scale, float* denominators) {
   F32x16 offset[nG];
-  for (int g = 0; g < nG; g++) offset[g] = load(scores + lanes * g);
-  for (int j = 1; j < nKeys; j++) {
-    for (int g = 0; g < nG; g++) offset[g] = maximum(offset[g], load(scores + j * stride + lanes * g));
+  for (int g = 0; g < nG; g++) offset[g] = load(scores.data + lanes * g);
+  for (int j = 1; j < scores.rows; j++) {
+    for (int g = 0; g < nG; g++) offset[g] = maximum(offset[g], load(scores.row(j) + lanes * g));
   }
   const F32x16 factor = splat(scale);
   // + 0.0f so that the sign of a zero does not depend on the order.
@@ -145,9 +153,9 @@ void softmaxLanes(float* scores, size_t stride, int nKeys, float scale, float* d
   for (int g = 1; g < nG; g++) farthest = floatOf(maxInt(bitsOf(farthest), magnitudeBits(offset[g])));
   alignas(64) float chains[lanes][nG * lanes] = {};
   if (maxOfInts(bitsOf(farthest)) < floatBits(0x1p23f)) {
-    expOfScores<nG, true>(scores, stride, nKeys, factor, offset, chains);
+    expOfScores<nG, true>(scores, factor, offset, chains);
   } else {
-    expOfScores<nG, false>(scores, stride, nKeys, factor, offset, chains);
+    expOfScores<nG, false>(scores, factor, offset, chains);
   }
   for (int half = lanes / 2; half >= 1; half /= 2) {
     for (int j = 0; j < half; j++) {
@@ -157,10 +165,11 @@ void softmaxLanes(float* scores, size_t stride, int nKeys, float scale, float* d
   for (int i = 0; i < nG * lanes; i += lanes) store(denominators + i, add(load(chains[0] + i), splat(0.0f)));
 }
 
-void laneSoftmax(float* scores, size_t stride, int nKeys, float scale, float* denominators) {
-  size_t i = 0;
-  for (; i + 4 * lanes <= stride; i += 4 * lanes) softmaxLanes<4>(scores + i, stride, nKeys, scale, denominators + i);
-  for (; i < stride; i += lanes) softmaxLanes<1>(scores + i, stride, nKeys, scale, denominators + i);
+void laneSoftmax(const F32Matrix& scores, float scale, float* denominators) {
+  const auto from = [&](int first) { return F32Matrix{scores.data + first, scores.stride, scores.rows, scores.cols - first}; };
+  int i = 0;
+  for (; i + 4 * lanes <= scores.cols; i += 4 * lanes) softmaxLanes<4>(from(i), scale, denominators + i);
+  for (; i < scores.cols; i += lanes) softmaxLanes<1>(from(i), scale, denominators + i);
 }
 
 }  // namespace

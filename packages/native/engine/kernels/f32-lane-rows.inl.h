@@ -30,25 +30,28 @@ void laneSquares(const float* x, int n, float* sums) {
   store(sums, add(chains[0], splat(0.0f)));
 }
 
-void laneMagnitudes(const float* x, const float* r, const float* w, int n, uint32_t* most) {
-  const F32x16 factors = load(r);
+// Column k.
+inline F32x16 normalised(const LaneNorm& y, int k, F32x16 factors) { return multiply(multiply(load(y.x + lanes * k), factors), splat(y.weight[k])); }
+
+void laneMagnitudes(const LaneNorm& y, uint32_t* most) {
+  const F32x16 factors = load(y.factors);
   I32x16 largest[4] = {splatInt(0), splatInt(0), splatInt(0), splatInt(0)};
-  const auto take = [&](I32x16& of, int k) { of = maxInt(of, magnitudeBits(multiply(multiply(load(x + lanes * k), factors), splat(w[k])))); };
+  const auto take = [&](I32x16& of, int k) { of = maxInt(of, magnitudeBits(normalised(y, k, factors))); };
   int k = 0;
-  for (; k + 4 <= n; k += 4) {
+  for (; k + 4 <= y.n; k += 4) {
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) take(largest[j], k + j);
   }
-  for (; k < n; k++) take(largest[0], k);
+  for (; k < y.n; k++) take(largest[0], k);
   const I32x16 all = maxInt(maxInt(largest[0], largest[1]), maxInt(largest[2], largest[3]));
   store(reinterpret_cast<float*>(most), floatOf(all));
 }
 
-void laneQuantise(const float* x, const float* r, const float* w, const float* s, int n, int nPadded, int8_t* strip, int32_t* sums) {
-  const F32x16 factors = load(r), scales = load(s);
+void laneQuantise(const LaneNorm& y, const float* s, const QuantisedLanes& to) {
+  const F32x16 factors = load(y.factors), scales = load(s);
   I32x16 total = splatInt(0);
   const auto column = [&](int k) {
-    const I32x16 q = quantiseLanes(multiply(multiply(load(x + lanes * k), factors), splat(w[k])), scales);
+    const I32x16 q = quantiseLanes(normalised(y, k, factors), scales);
     total = addInt(total, q);
     return q;
   };
@@ -56,16 +59,20 @@ void laneQuantise(const float* x, const float* r, const float* w, const float* s
   const auto put = [&](int k, I32x16 a, I32x16 b, I32x16 c, I32x16 d) {
     const I32x16 low = addInt(a, shiftLeft<8>(b)), high = addInt(c, shiftLeft<8>(d));
     const I32x16 biased = addInt(addInt(low, shiftLeft<16>(high)), splatInt(static_cast<int32_t>(0x80808080u)));
-    store(reinterpret_cast<float*>(strip + lanes * k), floatOf(xorInt(biased, splatInt(static_cast<int32_t>(0x80808080u)))));
+    store(reinterpret_cast<float*>(to.strip + lanes * k), floatOf(xorInt(biased, splatInt(static_cast<int32_t>(0x80808080u)))));
   };
   int k = 0;
-  for (; k + 4 <= n; k += 4) {
+  for (; k + 4 <= y.n; k += 4) {
     const I32x16 a = column(k), b = column(k + 1), c = column(k + 2), d = column(k + 3);
     put(k, a, b, c, d);
   }
   const I32x16 zero = splatInt(0);
-  for (; k < nPadded; k += 4) put(k, k < n ? column(k) : zero, k + 1 < n ? column(k + 1) : zero, k + 2 < n ? column(k + 2) : zero, zero);
-  store(reinterpret_cast<float*>(sums), floatOf(total));
+  const auto upTo = [&](int i) { return i < y.n ? column(i) : zero; };
+  for (; k < to.nPadded; k += 4) {
+    const I32x16 a = upTo(k), b = upTo(k + 1), c = upTo(k + 2);
+    put(k, a, b, c, zero);
+  }
+  store(reinterpret_cast<float*>(to.sums), floatOf(total));
 }
 
 constexpr LaneKernels laneTable(int from, decltype(LaneKernels::ternary) ternary) {

@@ -31,15 +31,48 @@ using DenseMatrix = Matrix<const uint8_t>;
 // What a product gives: of row i of activations with row r of weights at row(i)[r], so that its rows are those of activations.
 using SumMatrix = Matrix<int32_t>;
 using F32Matrix = Matrix<float>;
+using ConstF32Matrix = Matrix<const float>;
 
 struct NoiseKey {
   uint32_t seed, choice, index;
+};
+
+// How logits of consecutive ids are perturbed.
+struct Perturbation {
+  float temperature;
+  NoiseKey key;
+  uint32_t firstId;
 };
 
 // What a row x ≈ unit · step · (256 · high + low) of the head contributes to the bounds of its logits. The factors of a table row's loss, norm and
 // scale are of x / unit, rounded up; unit is a power of two that brings the largest value of x to 1 … 2.
 struct ScreenFactors {
   float unit, step, byLoss, byNorm, byScale;
+};
+
+// Rows of the head's copy: what each was multiplied by, and bounds of what it lost and of its norm.
+struct CopiedRows {
+  const float *scales, *losses, *norms;
+  int n;
+};
+
+// Of the products of such rows with the two digits of x.
+struct DigitSums {
+  const int32_t *high, *low;
+};
+
+// Keys or values of one head in the cache, headDim elements apart.
+struct CachedHead {
+  KvType type;
+  const void* data;
+  int nKeys, headDim;
+};
+
+// What keys weigh: key j for query i at data[i · queryStride + j · keyStride].
+struct KeyWeights {
+  const float* data;
+  size_t queryStride, keyStride;
+  int nQueries;
 };
 
 // Weighted sums of values on their way over the keys; those of query i lie at i · stride.
@@ -73,6 +106,18 @@ struct ScaledRows {
   size_t aheadStride;
 };
 
+// (x · factor of the lane) · weight of the column, for n columns of a block of lanes.
+struct LaneNorm {
+  const float *x, *factors, *weight;
+  int n;
+};
+
+struct QuantisedLanes {
+  int8_t* strip;
+  int nPadded;    // columns, a multiple of 64
+  int32_t* sums;  // [16] of each lane
+};
+
 // Rows of activations in lanes: element k of row i lies at 16 · k + i mod 16 in the block of 16 rows that it belongs to. So tiles leave their
 // sums, and strips follow from them, without anything being turned. Lanes beyond the last row hold anything.
 struct LaneKernels {
@@ -80,11 +125,12 @@ struct LaneKernels {
   int from;
   // As ternaryScaled, but to.out holds lanes: a block of 16 rows is 16 · to.stride further than the one before. to.ahead likewise.
   void (*ternary)(const PackedMatrix& weights, const StripMatrix& x, const int32_t* xSums, const ScaledRows& to);
-  // The next three take a block of n elements. sumSquares and the largest bits & 0x7fffffff of (x · r) · w, lane by lane.
+  // sumSquares of a block of n elements, lane by lane
   void (*squares)(const float* x, int n, float sums[16]);
-  void (*magnitudes)(const float* x, const float r[16], const float* w, int n, uint32_t most[16]);
-  // clamp(rne(((x · r) · w) · s), −128, 127), zeros from n to nPadded, a multiple of 64, to a strip; sums[i] = Σ of lane i
-  void (*quantise)(const float* x, const float r[16], const float* w, const float s[16], int n, int nPadded, int8_t* strip, int32_t sums[16]);
+  // The largest bits & 0x7fffffff of each lane
+  void (*magnitudes)(const LaneNorm& y, uint32_t most[16]);
+  // clamp(rne(y · s), −128, 127), s being that of the lane; zeros from n to nPadded
+  void (*quantise)(const LaneNorm& y, const float s[16], const QuantisedLanes& to);
 };
 
 struct TileKernels {
@@ -170,37 +216,34 @@ struct Kernels {
   // acc.row(i)[r] = Σ_k table[r][k] · x[i][k]; values of the table lie in −127 … 127; xSums[i] = Σ_k x[i][k]. The columns are a multiple of 64, at
   // most 2¹⁶.
   void (*screenDots)(const Int8Matrix& table, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc);
-  // upper[r] ≥ what row r's logit can be, for r < n, given the sums of its high and low digits (docs/kernels.md)
-  void (*screenBounds)(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
-                       const int32_t* low, int n, float* upper);
+  // upper[r] ≥ what row r's logit can be, given the sums of its high and low digits (docs/kernels.md)
+  void (*screenBounds)(const ScreenFactors& x, const CopiedRows& rows, const DigitSums& sums, float* upper);
   // sum of e·e in stripes, e = fma(−s, q[i], w[i])
   float (*residualSquares)(const float* w, const int8_t* q, float s, int n);
 
-  // ---- attention; keys and values of one head lie headDim elements apart ----
-  // scores[i · scoreStride + j] = dot(q_i, key_j) for i < nQ, j < nKeys; q_i begins at q[i · qStride]
-  void (*scores)(KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
-                 size_t scoreStride);
+  // ---- attention; rows of queries are headDim wide ----
+  // scores.row(i)[j] = dot(q_i, key_j)
+  void (*scores)(const ConstF32Matrix& queries, const CachedHead& keys, const F32Matrix& scores);
   // Largest of n ≥ 1 values
   float (*maximum)(const float* x, int n);
   // x[j] = exp(fma(x[j], scale, −m)), and stripes[j mod 16] += x[j]; x[0] belongs to stripe 0
   void (*expStripes)(float* x, int n, float scale, float m, float stripes[16]);
-  // acc_i[d] = fma(p_i[j], value_j[d], acc_i[d]) in ascending j for i < nQ; p_i[j] lies at p[i · pStride + j · pStep]
-  void (*accumulateValues)(KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
-                           const ValueSums& sums);
-  // The next three are for many queries at once, one in each of `stride` lanes, a multiple of 16. The first writes the lanes i < nQ of
-  // arranged[headDim][stride], in an order of its own.
-  void (*arrangeQueries)(const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride);
-  // scores[j · stride + i] = dot(q_i, key_j) for j < nKeys and all lanes i
-  void (*laneScores)(const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores);
-  // For every lane i: x_j = scores[j · stride + i] becomes exp(fma(x_j, scale, −m)), m = max(x_j) · scale, j < nKeys, nKeys ≥ 1;
+  // acc_i[d] = fma(weight of key j for query i, value_j[d], acc_i[d]) in ascending j
+  void (*accumulateValues)(const KeyWeights& weights, const CachedHead& values, const ValueSums& sums);
+  // The next three are for many queries at once, one in each lane: rows of a multiple of 16 lanes, as many as their stride. The first writes
+  // the first queries.rows lanes of headDim rows, whose order is its own.
+  void (*arrangeQueries)(const ConstF32Matrix& queries, const F32Matrix& arranged);
+  // scores.row(j)[i] = dot(q_i, key_j) for all lanes i
+  void (*laneScores)(const ConstF32Matrix& arranged, const ConstF32Matrix& keys, const F32Matrix& scores);
+  // For every lane i: x_j = scores.row(j)[i] becomes exp(fma(x_j, scale, −m)), m = max(x_j) · scale, over one row or more;
   // denominators[i] = their sum in stripes, x_0 in stripe 0
-  void (*laneSoftmax)(float* scores, size_t stride, int nKeys, float scale, float* denominators);
+  void (*laneSoftmax)(const F32Matrix& scores, float scale, float* denominators);
   // out[d] = total[d] / denominator
   void (*divide)(const float* total, int n, float denominator, float* out);
 
   // ---- sampling ----
   // out[i] = float(logits[i] / temperature) + gumbel(key, firstId + i)
-  void (*perturb)(const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out);
+  void (*perturb)(const float* logits, int n, const Perturbation& by, float* out);
 };
 
 // Fold of the 16 chains, then + 0.0f. Static, like every function in a header here: an inline one would be merged across objects

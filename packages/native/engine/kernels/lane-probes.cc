@@ -79,7 +79,7 @@ void probeLaneMagnitudes(const Kernels& k, const Samples& s, int n, int shift, u
     rows.gather(i, row);
     most[i] = k.normalise(row, r[i], w, n, row);
   }
-  if (k.tiles && k.tiles->lanes) k.tiles->lanes->magnitudes(rows.lanes, r, w, n, most);
+  if (k.tiles && k.tiles->lanes) k.tiles->lanes->magnitudes({rows.lanes, r, w, n}, most);
   std::memcpy(out + 4 * shift, most, sizeof most);
 }
 
@@ -92,7 +92,7 @@ void probeLaneQuantise(const Kernels& k, const Samples& s, int n, int shift, uin
   for (int i = 0; i < stripRows; i++) scales[i] = i % 2 == 0 ? 0.5f : 41.7f + static_cast<float>(i);
   auto* strip = reinterpret_cast<int8_t*>(out) + 64 * shift;
   auto* sums = reinterpret_cast<int32_t*>(strip + stripRows * nPadded);
-  if (k.tiles && k.tiles->lanes) return k.tiles->lanes->quantise(rows.lanes, r, w, scales, n, nPadded, strip, sums);
+  if (k.tiles && k.tiles->lanes) return k.tiles->lanes->quantise({rows.lanes, r, w, n}, scales, {strip, nPadded, sums});
   for (int i = 0; i < stripRows; i++) {
     float row[mostProbed];
     int8_t q[mostProbed];

@@ -198,13 +198,14 @@ void probeWiden(const Kernels& k, const Samples& s, int n, int shift, uint8_t* o
   }
   for (const DenseType type : {DenseType::Q8_0, DenseType::Q4_0, DenseType::Q6_K, DenseType::Trits, DenseType::Q4_K}) {
     const bool isLarge = type == DenseType::Q6_K || type == DenseType::Q4_K;
-    const int elements = roundUp(n, isLarge ? 256 : type == DenseType::Trits ? 128 : 32);
+    const int ofSmall = type == DenseType::Trits ? 128 : 32, block = isLarge ? 256 : ofSmall;
+    const int elements = roundUp(n, block);
     // Random bytes, with finite scales written into every block.
     alignas(2) uint8_t blocks[2048];
     const int used = elements < 512 ? elements : 512;
     const size_t bytes = denseRowBytes(type, used);
     std::memcpy(blocks + shift, s.bytes, bytes);
-    const size_t blockBytes = denseRowBytes(type, isLarge ? 256 : type == DenseType::Trits ? 128 : 32);
+    const size_t blockBytes = denseRowBytes(type, block);
     for (size_t at = 0; at < bytes; at += blockBytes) {
       std::memcpy(blocks + shift + at + (type == DenseType::Q6_K ? 208 : 0), s.halves + at, 2);
       if (type == DenseType::Q4_K) std::memcpy(blocks + shift + at + 2, s.halves + at + 2, 2);
@@ -262,7 +263,7 @@ void probeScreenTiles(const Kernels& k, const Samples& s, int n, int shift, uint
 
 void probeScreenBounds(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   const ScreenFactors x = {0.25f, 0.013f, 3.5f, 0x1p-12f, 1.75f};
-  k.screenBounds(x, s.a + shift, s.b, s.a, s.ints + shift, s.ints, n, floats(out, shift));
+  k.screenBounds(x, {s.a + shift, s.b, s.a, n}, {s.ints + shift, s.ints}, floats(out, shift));
 }
 
 void probeResidualSquares(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
@@ -276,10 +277,10 @@ void probeScores(const Kernels& k, const Samples& s, int n, int shift, uint8_t* 
   for (const int nQ : {1, 2, 5, 9}) {
     for (const int nKeys : {1, 6, 13}) {
       const size_t stride = static_cast<size_t>(nKeys) + 2;
-      k.scores(KvType::F32, s.a + shift, 11, nQ, s.b, nKeys, n, to, stride);
-      to += nQ * stride;
-      k.scores(KvType::F16, s.a + shift, 11, nQ, s.halves, nKeys, n, to, stride);
-      to += nQ * stride;
+      for (const CachedHead& keys : {CachedHead{KvType::F32, s.b, nKeys, n}, CachedHead{KvType::F16, s.halves, nKeys, n}}) {
+        k.scores({s.a + shift, 11, nQ, n}, keys, {to, stride, nQ, nKeys});
+        to += nQ * stride;
+      }
     }
   }
 }
@@ -309,7 +310,7 @@ void probeAccumulateValues(const Kernels& k, const Samples& s, int n, int shift,
       const bool isTotal = nQ == 2, isFirst = nQ > 2;
       float* total = isTotal ? to + nQ * stride : nullptr;
       for (int i = 0; i < 2 * nQ; i++) std::memcpy(to + i * stride, s.b + i, n * sizeof(float));
-      k.accumulateValues(type, s.a + shift, 7, 1, nQ, values, 9, n, {to, stride, isFirst, total});
+      k.accumulateValues({s.a + shift, 7, 1, nQ}, {type, values, 9, n}, {to, stride, isFirst, total});
       // What is left where a total was asked for is up to the kernel.
       if (isTotal) std::memset(to, 0, nQ * stride * sizeof(float));
       to += 2 * nQ * stride;
@@ -319,20 +320,21 @@ void probeAccumulateValues(const Kernels& k, const Samples& s, int n, int shift,
 
 // Lanes that no query fills stay as they are.
 void probeArrangeQueries(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
-  constexpr size_t stride = 16;
+  constexpr int stride = 16;
   float* to = floats(out, 0);
   for (const int nQ : {1, 16}) {
-    k.arrangeQueries(s.a + shift, 3, nQ, n, to, stride);
+    k.arrangeQueries({s.a + shift, 3, nQ, n}, {to, stride, n, stride});
     to += n * stride;
   }
 }
 
 void probeLaneScores(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   float* to = floats(out, 0);
-  for (const size_t stride : {size_t{16}, size_t{64}}) {
+  for (const int lanes : {16, 64}) {
+    const size_t stride = static_cast<size_t>(lanes);
     // Any f32 do for arranged queries.
     for (const int nKeys : {1, 9}) {
-      k.laneScores(s.a + shift, stride, s.b + shift, nKeys, n, to);
+      k.laneScores({s.a + shift, stride, n, lanes}, {s.b + shift, static_cast<size_t>(n), nKeys, n}, {to, stride, nKeys, lanes});
       to += nKeys * stride;
     }
   }
@@ -340,9 +342,10 @@ void probeLaneScores(const Kernels& k, const Samples& s, int n, int shift, uint8
 
 void probeLaneSoftmax(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   float* to = floats(out, 0);
-  for (const size_t stride : {size_t{16}, size_t{48}}) {
+  for (const int lanes : {16, 48}) {
+    const size_t stride = static_cast<size_t>(lanes);
     std::memcpy(to, s.a + shift, n * stride * sizeof(float));
-    k.laneSoftmax(to, stride, n, 0.7f, to + n * stride);
+    k.laneSoftmax({to, stride, n, lanes}, 0.7f, to + n * stride);
     to += (n + 1) * stride;
   }
 }
@@ -353,7 +356,7 @@ void probeDivide(const Kernels& k, const Samples& s, int n, int shift, uint8_t* 
 
 void probePerturb(const Kernels& k, const Samples& s, int n, int shift, uint8_t* out) {
   const NoiseKey key = {0xdeadbeef, 3, static_cast<uint32_t>(n)};
-  k.perturb(s.a + shift, n, 128000u + static_cast<uint32_t>(shift), 0.7f, key, floats(out, shift));
+  k.perturb(s.a + shift, n, {0.7f, key, 128000u + static_cast<uint32_t>(shift)}, floats(out, shift));
 }
 
 constexpr Probe probes[] = {

@@ -35,18 +35,17 @@ F32x16 boundLanes(const ScreenFactors& x, F32x16 scale, F32x16 loss, F32x16 norm
   return mulAdd(bound, splat(x.unit), tiny);
 }
 
-void screenBounds(const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
-                  const int32_t* low, int n, float* upper) {
+void screenBounds(const ScreenFactors& x, const CopiedRows& rows, const DigitSums& sums, float* upper) {
   int r = 0;
-  for (; r + lanes <= n; r += lanes) {
-    const F32x16 h = toFloat(loadInt(high + r)), l = toFloat(loadInt(low + r));
-    store(upper + r, boundLanes(x, load(scales + r), load(losses + r), load(norms + r), h, l));
+  for (; r + lanes <= rows.n; r += lanes) {
+    const F32x16 high = toFloat(loadInt(sums.high + r)), low = toFloat(loadInt(sums.low + r));
+    store(upper + r, boundLanes(x, load(rows.scales + r), load(rows.losses + r), load(rows.norms + r), high, low));
   }
-  if (r == n) return;
-  const int rest = n - r;
+  if (r == rows.n) return;
+  const int rest = rows.n - r;
   const auto some = [&](const float* values) { return loadSome(values + r, rest, 0.0f); };
-  const F32x16 h = toFloat(loadIntSome(high + r, rest)), l = toFloat(loadIntSome(low + r, rest));
-  storeSome(upper + r, rest, boundLanes(x, some(scales), some(losses), some(norms), h, l));
+  const F32x16 high = toFloat(loadIntSome(sums.high + r, rest)), low = toFloat(loadIntSome(sums.low + r, rest));
+  storeSome(upper + r, rest, boundLanes(x, some(rows.scales), some(rows.losses), some(rows.norms), high, low));
 }
 
 }  // namespace

@@ -84,7 +84,8 @@ void streamDots(Streams streams, int nStreams, const int8_t* x, size_t xStride, 
             addPlane.template operator()<3>();
           }
         }
-        block += 32, xBlock += 128;
+        block += 32;
+        xBlock += 128;
       };
       // Two blocks share a line.
       int at = 0;

@@ -21,22 +21,37 @@ struct StepShape {
   int32_t nRows, firstPosition;
 };
 
+template <class Record>
+void put(std::vector<int32_t>& words, const Record& record) {
+  words.resize(words.size() + wordsOf<Record>);
+  std::memcpy(words.data() + words.size() - wordsOf<Record>, &record, sizeof record);
+}
+
 // Rows of one sequence, and for the last of them all logits, for the one before it the best five, then a winner under noise.
 std::vector<int32_t> stepWords(StepShape shape) {
   const auto [nRows, first] = shape;
   const int32_t nHeads = std::min(nRows, 3);
-  std::vector<int32_t> words = {nRows, 1, 0, nHeads, 0, 0, 0};
+  std::vector<int32_t> words;
+  put(words, StepCounts{.nRows = nRows, .nTables = 1, .nCopies = 0, .nHeads = nHeads, .nInputs = 0, .nOutputs = 0, .hasAdapters = 0});
   for (int32_t i = 0; i < nRows; i++) words.push_back((17 * (first + i) + 3) % SmallModel::vocab);
   for (int32_t i = 0; i < nRows; i++) words.push_back(first + i);
   words.insert(words.end(), static_cast<size_t>(nRows), 0);
   words.insert(words.end(), {4, 5, 2, 7, 0});
-  float temperature = 0.8f;
-  int32_t temperatureBits;
-  std::memcpy(&temperatureBits, &temperature, sizeof temperature);
-  const int32_t parameters[3][2] = {{static_cast<int32_t>(Want::All), 0}, {static_cast<int32_t>(Want::Top), 5}, {static_cast<int32_t>(Want::Winner), temperatureBits}};
-  for (int32_t i = 0; i < nHeads; i++) {
-    const int32_t seed = 3, choice = 1, isLogSumExp = i == 0;
-    words.insert(words.end(), {nRows - 1 - i, parameters[i][0], parameters[i][1], seed, choice, first, isLogSumExp, 0, 0});
+  AskedHead all = {}, best = {}, winner = {};
+  all.want = Want::All;
+  all.hasLogSumExp = 1;
+  best.want = Want::Top;
+  best.k = 5;
+  winner.want = Want::Winner;
+  winner.real = 0.8f;
+  winner.seed = 3;
+  winner.choice = 1;
+  winner.index = static_cast<uint32_t>(first);
+  int32_t row = nRows;
+  for (AskedHead head : {all, best, winner}) {
+    if (row == nRows - nHeads) break;
+    head.row = --row;
+    put(words, head);
   }
   return words;
 }
@@ -52,7 +67,7 @@ struct Way {
 
 // The words of all results, one step after the other; empty when something failed.
 std::vector<int32_t> answersOf(const SmallModel& model, Way way, Report& report) {
-  Executable* executable = model.load(way.kernels, {maxRows, nPages, way.kvType, way.threads, true, true});
+  Executable* executable = model.load(way.kernels, {maxRows, nPages, way.kvType, way.threads, 1, 1});
   report.check(executable != nullptr, way.kernels->isa, "loads");
   if (!executable) return {};
   std::vector<int32_t> all;
@@ -85,7 +100,7 @@ void testModel(const std::vector<const Kernels*>& tables, const char* name, Mode
 
 void testRefusals(Report& report) {
   SmallModel model({ScaleKind::Tensor, DenseType::F16});
-  Executable* executable = model.load(scalarKernels(), {maxRows, nPages, KvType::F16, 1, true, true});
+  Executable* executable = model.load(scalarKernels(), {maxRows, nPages, KvType::F16, 1, 1, 1});
   if (executable) {
     std::vector<int32_t> words = stepWords({4, 0});
     Array<int32_t> result;

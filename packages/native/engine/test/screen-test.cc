@@ -72,7 +72,7 @@ void testCase(const Kernels& kernels, const Case& made, Report& report) {
   const int stride = static_cast<int>(screen.stride());
   kernels.screenDots({screen.row(0), screen.stride(), 1, stride}, {high, screen.stride(), 2, stride}, sums, {dots, 1, 2, 1});
   float bound, logit;
-  screen.upperBounds(kernels, row, 0, 1, dots, dots + 1, &bound);
+  screen.upperBounds(kernels, row, {0, 1}, {dots, dots + 1}, &bound);
   const auto* weights = reinterpret_cast<const uint8_t*>(made.weights.data());
   kernels.denseDots(DenseType::F32, {weights, cols * sizeof(float), 1, cols}, made.x.data(), &logit);
   report.check(logit <= bound, kernels.isa, made.name);

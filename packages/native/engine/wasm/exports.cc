@@ -35,7 +35,7 @@ const Variant* variantAt(int index) {
 }  // namespace
 
 // Must equal `engineVersion` in packages/wasm/src/engine.ts: a module of other sources would misread programs.
-BITNET_EXPORT("bitnet_version") int32_t version() { return 2; }
+BITNET_EXPORT("bitnet_version") int32_t version() { return 3; }
 
 // Once for a memory, before anything else. (Called by name, because the linker would otherwise do it in every export.)
 extern "C" void __wasm_call_ctors();
@@ -76,14 +76,15 @@ BITNET_EXPORT("bitnet_check_variant") const char* checkVariant(int index) {
 
 // ---- executables ----
 
-// `limits`: as in node/handle.cc. Null after a failure.
+// `limits`: the words of LoadLimits. Null after a failure.
 BITNET_EXPORT("bitnet_create")
 Executable* createExecutable(int variant, const int32_t* words, size_t nWords, const double* reals, size_t nReals, const ScaleValues* scales,
                              size_t nScales, const double* sizes, size_t nSources, const int32_t* limits) {
   lastFailure = {};
   Array<SourceDecl> sources;
   Array<uint64_t> sourceSizes;
-  const LoadLimits loadLimits = {limits[0], limits[1], limits[2] == 1 ? KvType::F16 : KvType::F32, limits[3], limits[4] == 1, limits[5] == 1};
+  LoadLimits loadLimits;
+  if (!readRecord(limits, "limits", loadLimits, lastFailure)) return nullptr;
   auto* executable = create<Executable>(variantAt(variant)->kernels(), loadLimits);
   if (executable && sources.allocate(nSources) && sourceSizes.allocate(nSources)) {
     for (size_t i = 0; i < nSources; i++) sources[i].size = sourceSizes[i] = static_cast<uint64_t>(sizes[i]);
@@ -114,13 +115,13 @@ BITNET_EXPORT("bitnet_release_pages") void releasePages(Executable* executable, 
     if (pages[i] >= 0 && pages[i] < executable->limits().nPages) executable->arena().release(pages[i]);
 }
 
-// numbers[7]: as in node/handle.cc
-BITNET_EXPORT("bitnet_memory") void memoryOf(Executable* executable, double* numbers) {
-  const HeadCounts& counts = executable->headCounts();
-  const uint64_t all[] = {executable->privateBytes(), executable->mappedBytes(), executable->kvBytesPerToken(), executable->screen().bytes(),
-                          counts.screened.load(),     counts.whole.load(),       counts.candidates.load()};
-  for (const uint64_t number : all) *numbers++ = static_cast<double>(number);
+// Of the last call.
+BITNET_EXPORT("bitnet_numbers") const EngineNumbers* numbersOf(Executable* executable) {
+  static EngineNumbers numbers;
+  numbers = executable->numbers();
+  return &numbers;
 }
+BITNET_EXPORT("bitnet_numbers_bytes") size_t numbersBytes() { return sizeof(EngineNumbers); }
 
 BITNET_EXPORT("bitnet_destroy") void destroyExecutable(Executable* executable) { destroy(executable); }
 

@@ -52,10 +52,13 @@ extern "C" int vsnprintf(char* to, size_t size, const char* format, va_list args
     if (*at == 's') writer.put(va_arg(args, const char*), most);
     else if (*at == 'd') writer.put(va_arg(args, int32_t));
     else if (*at == 'u') writer.put(uint64_t{va_arg(args, uint32_t)});
-    else if (*at == 'z') at++, writer.put(uint64_t{va_arg(args, size_t)});
-    else if (*at == 'l') at += 2, writer.put(va_arg(args, unsigned long long));
+    else if (*at == 'z') writer.put(uint64_t{va_arg(args, size_t)});
+    else if (*at == 'l') writer.put(va_arg(args, unsigned long long));
     else if (*at == '%') writer.put('%');
     else __builtin_trap();
+    // zu and llu
+    if (*at == 'z') at++;
+    if (*at == 'l') at += 2;
   }
   return writer.finish();
 }

@@ -47,7 +47,7 @@ export function customIdOf(line: string): string | null {
 export function addUsage(sum: BatchUsage, body: unknown): void {
   if (!isObject(body) || !isObject(body.usage)) return;
   const { usage } = body;
-  const number = (value: unknown) => (typeof value === "number" ? value : 0);
+  const number = (value: unknown) => (Number.isSafeInteger(value) ? (value as number) : 0);
   const details = usage.prompt_tokens_details ?? usage.input_tokens_details;
   sum.input_tokens += number(usage.prompt_tokens ?? usage.input_tokens);
   sum.output_tokens += number(usage.completion_tokens ?? usage.output_tokens);

@@ -1,4 +1,6 @@
 /** A batch: what is kept of it, and how OpenAI's API shows it. */
+import { isObject } from "../fields.ts";
+import { isRecordId } from "../store/records.ts";
 
 export const batchEndpoints = [
   "/v1/chat/completions",
@@ -8,15 +10,27 @@ export const batchEndpoints = [
 ] as const;
 export type BatchEndpoint = (typeof batchEndpoints)[number];
 
-type BatchStatus =
-  | "validating"
-  | "failed"
-  | "in_progress"
-  | "finalizing"
-  | "completed"
-  | "expired"
-  | "cancelling"
-  | "cancelled";
+const statuses = [
+  "validating",
+  "failed",
+  "in_progress",
+  "finalizing",
+  "completed",
+  "expired",
+  "cancelling",
+  "cancelled",
+] as const;
+type BatchStatus = (typeof statuses)[number];
+
+const times = [
+  "in_progress_at",
+  "finalizing_at",
+  "completed_at",
+  "failed_at",
+  "expired_at",
+  "cancelling_at",
+  "cancelled_at",
+] as const;
 
 export interface BatchProblem {
   readonly code: string;
@@ -64,6 +78,31 @@ export interface BatchRecord {
   files: { output: boolean; error: boolean };
 }
 
+/** Whether that was read which a server has written; names of files become paths. */
+export function isBatchRecord(value: unknown): value is BatchRecord {
+  if (!isObject(value)) return false;
+  const { metadata, errors, counts, usage, files } = value;
+  const texts = [value.id, value.tenant, value.input_file_id, value.completion_window];
+  const numbers = [value.created_at, value.expires_at, value.output_expires_after ?? 0, value.tokens];
+  const told = times.map((name) => value[name]).filter((time) => time !== undefined);
+  return (
+    texts.every((text) => typeof text === "string") &&
+    [...numbers, ...told].every(Number.isFinite) &&
+    [value.output_file_id, value.error_file_id].every((id) => typeof id === "string" && isRecordId(id)) &&
+    batchEndpoints.some((endpoint) => endpoint === value.endpoint) &&
+    statuses.some((status) => status === value.status) &&
+    (metadata === null || isObject(metadata)) &&
+    Array.isArray(errors) &&
+    errors.every(isObject) &&
+    isObject(counts) &&
+    [counts.total, counts.completed, counts.failed].every(Number.isSafeInteger) &&
+    isObject(usage) &&
+    [usage.input_tokens, usage.output_tokens, usage.cached_tokens].every(Number.isSafeInteger) &&
+    isObject(files) &&
+    [files.output, files.error].every((isThere) => typeof isThere === "boolean")
+  );
+}
+
 export function isEnded({ status }: BatchRecord): boolean {
   return ["failed", "completed", "expired", "cancelled"].includes(status);
 }
@@ -75,15 +114,6 @@ export function showBatch(record: BatchRecord, isCancelled: boolean): object {
     isCancelled && (record.status === "in_progress" || record.status === "validating")
       ? "cancelling"
       : record.status;
-  const times = [
-    "in_progress_at",
-    "finalizing_at",
-    "completed_at",
-    "failed_at",
-    "expired_at",
-    "cancelling_at",
-    "cancelled_at",
-  ] as const;
   return {
     id: record.id,
     object: "batch",

@@ -2,6 +2,8 @@ import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { tenantFolder } from "../store/records.ts";
+import { runningBatch } from "./batch-record.test.kit.ts";
 import type { BatchRecord } from "./batch-record.ts";
 import { BatchStore } from "./batch-store.ts";
 
@@ -13,7 +15,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const record = (id: string) => ({ id, tenant: "t" }) as BatchRecord;
+const record = (id: string) => runningBatch(id, "t");
+const pathOf = (id: string, ending: string) => join(folder, "batches", tenantFolder("t"), `${id}.${ending}`);
 
 it.each(["", '"t', "7"])(
   "a marker that another request is just writing, %j so far, hides no other batch",
@@ -36,6 +39,35 @@ it("a batch of a file that is gone by now leaves nothing", async () => {
   expect(await readdir(join(folder, "active"))).toEqual([]);
   for (const each of await readdir(join(folder, "batches")))
     expect(await readdir(join(folder, "batches", each))).toEqual([]);
+});
+
+it.each(["null", "3", "{}", '{"id":1}', JSON.stringify(runningBatch("batch_0", "t"))])(
+  "a record that is %s is none",
+  async (text) => {
+    const id = store.newId();
+    await store.save(record(id));
+    expect(await store.find("t", id)).toMatchObject({ id });
+    await writeFile(pathOf(id, "json"), text);
+    expect(await store.find("t", id)).toBeNull();
+  },
+);
+
+it("names of files that lead elsewhere are none of a record", async () => {
+  const id = store.newId();
+  await writeFile(join(folder, "x"), "");
+  await store.save(record(id));
+  await writeFile(pathOf(id, "json"), JSON.stringify({ ...record(id), output_file_id: "../../x" }));
+  expect(await store.find("t", id)).toBeNull();
+  const journals = { output: "../../x", error: null };
+  await writeFile(pathOf(id, "decided"), JSON.stringify({ id, tenant: "t", record: record(id), journals }));
+  expect(await store.decided(record(id))).toBeNull();
+});
+
+it("an end whose record is damaged is decided again", async () => {
+  const id = store.newId();
+  await store.save(record(id));
+  await writeFile(pathOf(id, "decided"), '{"id":');
+  expect(await store.decide(record(id), { output: null, error: null })).toMatchObject({ id });
 });
 
 const day = 24 * 3600 * 1000;

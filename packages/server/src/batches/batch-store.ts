@@ -6,8 +6,9 @@
 import { createHash, randomBytes } from "node:crypto";
 import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isObject } from "../fields.ts";
 import { isOlder, isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
-import { type BatchRecord, isEnded } from "./batch-record.ts";
+import { type BatchRecord, isBatchRecord, isEnded } from "./batch-record.ts";
 
 const journalKinds = ["output", "error"] as const;
 type JournalKind = (typeof journalKinds)[number];
@@ -19,6 +20,14 @@ export interface BatchEnd {
   readonly record: BatchRecord;
   /** Names of what its files will be made of, beside the record; null: there is no such file. */
   readonly journals: Readonly<Record<JournalKind, string | null>>;
+}
+
+function isBatchEnd(value: unknown): value is BatchEnd {
+  if (!isObject(value) || !isBatchRecord(value.record) || !isObject(value.journals)) return false;
+  const { id, tenant, record, journals } = value;
+  const isOwn = (name: unknown) =>
+    name === null || (typeof name === "string" && /^\w+\.(output|error)-\w+$/.test(name));
+  return record.id === id && record.tenant === tenant && journalKinds.every((kind) => isOwn(journals[kind]));
 }
 
 /** What stands under an idempotency key. */
@@ -43,9 +52,9 @@ export class BatchStore {
   readonly #now: () => number;
 
   private constructor(folder: string, now: () => number) {
-    this.#records = new Records(join(folder, "batches"));
-    this.#decided = new Records(join(folder, "batches"), ".decided");
-    this.#ended = new Records(join(folder, "batches"), ".ended");
+    this.#records = new Records(join(folder, "batches"), isBatchRecord);
+    this.#decided = new Records(join(folder, "batches"), isBatchEnd, ".decided");
+    this.#ended = new Records(join(folder, "batches"), isBatchRecord, ".ended");
     this.#active = join(folder, "active");
     this.#claims = join(folder, "claims");
     this.#now = now;

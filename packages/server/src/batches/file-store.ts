@@ -2,6 +2,7 @@
 import type { ReadStream } from "node:fs";
 import { link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { isObject } from "../fields.ts";
 import { newRecordId, Records } from "../store/records.ts";
 
 export interface FileRecord {
@@ -15,6 +16,19 @@ export interface FileRecord {
   readonly expires_at: number | null;
 }
 
+const purposes: readonly unknown[] = ["batch", "batch_output"] satisfies FileRecord["purpose"][];
+
+function isFileRecord(value: unknown): value is FileRecord {
+  if (!isObject(value)) return false;
+  const { id, tenant, bytes, filename, purpose, created_at, expires_at } = value;
+  return (
+    [id, tenant, filename].every((field) => typeof field === "string") &&
+    [bytes, created_at, expires_at ?? 0].every(Number.isFinite) &&
+    expires_at !== undefined &&
+    purposes.includes(purpose)
+  );
+}
+
 /** Remainders of uploads that a crash cut off go after this time; younger ones may be another server's. */
 const spoolMs = 24 * 3600 * 1000;
 
@@ -25,7 +39,7 @@ export class FileStore {
   #bytes = 0;
 
   private constructor(folder: string, now: () => number) {
-    this.#records = new Records(join(folder, "files"));
+    this.#records = new Records(join(folder, "files"), isFileRecord);
     this.#spool = join(folder, "spool");
     this.#now = now;
   }

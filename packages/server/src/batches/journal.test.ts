@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -85,4 +85,17 @@ it("two that fence the same file at the same time never write into one", async (
     await Promise.all(journals.map((journal) => journal.close()));
     expect(await readFile(shared, "utf8")).toBe("a\n");
   }
+});
+
+it("a file of zeros without end is no journal, and is not read to its end", async () => {
+  const before = 2 ** 40; // a hole: nothing of it lies on the disk
+  await writeFile(path, "");
+  await truncate(path, before);
+  const named = Journal.open(path, { idOf: customIdOf, begins: '{"custom_id"' });
+  await expect(named).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  expect((await stat(path)).size).toBe(before);
+  const journal = await open();
+  await journal.append("a", line("a"));
+  await journal.close();
+  expect(await text()).toBe(`${line("a")}\n`);
 });

@@ -7,6 +7,8 @@ import { BitNetError } from "@bitnet.ts/core";
 
 const syncMs = 200;
 const chunkBytes = 1 << 20;
+/** Longer ones are no lines of answers. */
+const maxLineBytes = 1 << 26;
 
 export interface JournalOptions {
   /** The id of a line; null for what is no line of this kind. */
@@ -141,16 +143,21 @@ async function checkRest(handle: FileHandle, from: number, begins: string, path:
 /** @returns Where the last line ends that was whole and accepted by `onLine`. */
 async function readWholeLines(handle: FileHandle, onLine: (line: string) => boolean): Promise<number> {
   let end = 0;
-  let rest = Buffer.alloc(0);
+  /** Of the line that is not whole yet. */
+  let pieces: Buffer[] = [];
   for (let at = 0; ; ) {
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(chunkBytes), 0, chunkBytes, at);
     if (bytesRead === 0) return end;
     at += bytesRead;
-    rest = Buffer.concat([rest, buffer.subarray(0, bytesRead)]);
+    let rest = buffer.subarray(0, bytesRead);
     for (let feed = rest.indexOf(10); feed >= 0; feed = rest.indexOf(10)) {
-      if (!onLine(rest.toString("utf8", 0, feed))) return end;
-      end += feed + 1;
+      const line = Buffer.concat([...pieces, rest.subarray(0, feed)]);
+      if (!onLine(line.toString("utf8"))) return end;
+      end += line.length + 1;
+      pieces = [];
       rest = rest.subarray(feed + 1);
     }
+    pieces.push(rest);
+    if (at - end > maxLineBytes) return end;
   }
 }

@@ -2,6 +2,7 @@
  * Alerts: begin when a value passes its threshold and end when it has come back by a tenth, so that one that hovers there does not
  * raise a new alert every minute. Kept for six hours after their end. Knows nothing of clocks or networks.
  */
+import { isObject } from "../fields.ts";
 import type { Snapshot } from "./snapshot.ts";
 
 const alertNames = ["memory", "cpu", "idle_cpu", "errors", "first_token", "latency", "throughput"] as const;
@@ -21,6 +22,19 @@ export interface Alert {
   end: number | null;
   /** The worst so far. */
   peak: number;
+}
+
+/** Whether that was read which a server has written. */
+export function isAlert(value: unknown): value is Alert {
+  if (!isObject(value)) return false;
+  const { type, severity, message, threshold, start, end, peak } = value;
+  return (
+    alertNames.some((name) => name === type) &&
+    (severity === "warning" || severity === "critical") &&
+    typeof message === "string" &&
+    [threshold, start, end ?? 0, peak].every(Number.isFinite) &&
+    end !== undefined
+  );
 }
 
 export const keptMs = 6 * 3600 * 1000;
@@ -124,7 +138,7 @@ export class Alerts {
   /** @param kept Of an earlier run. */
   constructor(thresholds: Thresholds, kept: readonly Alert[] = []) {
     this.#thresholds = thresholds;
-    this.#alerts = kept.map((alert) => ({ ...alert }));
+    this.#alerts = kept.slice(-maxAlerts).map((alert) => ({ ...alert }));
   }
 
   get active(): readonly Alert[] {

@@ -4,7 +4,7 @@
  */
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { type Alert, Alerts, type Thresholds } from "./alerts.ts";
+import { type Alert, Alerts, isAlert, type Thresholds } from "./alerts.ts";
 import { History } from "./history.ts";
 import { type Reading, type Snapshot, takeSnapshot } from "./snapshot.ts";
 import { type Summary, summarise } from "./summary.ts";
@@ -121,7 +121,7 @@ async function readAlerts(folder: string | null): Promise<Alert[]> {
   if (folder === null) return [];
   try {
     const value: unknown = JSON.parse(await readFile(join(folder, "alerts.json"), "utf8"));
-    return Array.isArray(value) ? (value as Alert[]).filter((alert) => typeof alert?.start === "number") : [];
+    return Array.isArray(value) ? value.filter(isAlert) : [];
   } catch {
     return [];
   }

@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 let lastStamp = 0;
 
@@ -27,11 +27,16 @@ export function tenantFolder(tenant: string): string {
 
 export class Records<T extends { readonly id: string; readonly tenant: string }> {
   readonly #path: string;
+  readonly #isRecord: (value: unknown) => value is T;
   readonly #ending: string;
 
-  /** @param ending Of the files' names: several kinds of records of one thing lie beside each other. */
-  constructor(path: string, ending = ".json") {
+  /**
+   * @param isRecord What is no such record counts as none, as does one that lies in the place of another.
+   * @param ending Of the files' names: several kinds of records of one thing lie beside each other.
+   */
+  constructor(path: string, isRecord: (value: unknown) => value is T, ending = ".json") {
     this.#path = path;
+    this.#isRecord = isRecord;
     this.#ending = ending;
   }
 
@@ -42,8 +47,7 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
 
   async read(tenant: string, id: string): Promise<T | null> {
     if (!isRecordId(id)) return null;
-    const value = await readJson(this.#pathOfRecord(tenant, id));
-    return value === null ? null : (value as T);
+    return this.#readIn(join(this.#path, tenantFolder(tenant)), id);
   }
 
   async write(record: T): Promise<void> {
@@ -58,8 +62,10 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
       await link(part, this.#pathOfRecord(record.tenant, record.id));
       return true;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-      throw error;
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      if ((await this.read(record.tenant, record.id)) !== null) return false;
+      await rename(part, this.#pathOfRecord(record.tenant, record.id)); // a damaged one counts as none
+      return true;
     } finally {
       await rm(part, { force: true });
     }
@@ -101,9 +107,15 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   async *all(): AsyncGenerator<T> {
     for (const folder of await this.folders())
       for (const id of this.#idsIn(await readdir(folder).catch(() => []))) {
-        const value = await readJson(join(folder, `${id}${this.#ending}`));
-        if (value !== null) yield value as T;
+        const record = await this.#readIn(folder, id);
+        if (record !== null) yield record;
       }
+  }
+
+  async #readIn(folder: string, id: string): Promise<T | null> {
+    const value = await readJson(join(folder, `${id}${this.#ending}`));
+    if (!this.#isRecord(value)) return null;
+    return value.id === id && tenantFolder(value.tenant) === basename(folder) ? value : null;
   }
 
   #pathOfRecord(tenant: string, id: string): string {
@@ -132,9 +144,9 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   }
 }
 
-async function readJson(path: string): Promise<object | null> {
+async function readJson(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, "utf8")) as object;
+    return JSON.parse(await readFile(path, "utf8"));
   } catch (error) {
     if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === "ENOENT") return null;
     throw error;

@@ -1,6 +1,7 @@
 /** Answers that clients may refer to, kept in Redis for a day so that any server finds them. Those that are too large stay where they are. */
 import { createHash } from "node:crypto";
 import type { SharedAnswers, StoredAnswer } from "../answer-store.ts";
+import { isObject } from "../fields.ts";
 import type { RedisLink } from "./redis.ts";
 
 const maxCharacters = 1 << 20;
@@ -24,13 +25,32 @@ export function createSharedAnswers(link: RedisLink): SharedAnswers {
         const owner = await redis.get(itemKey(id, tenant));
         return redis.get(answerKey(owner ?? id, tenant));
       });
-      return typeof text === "string" ? (JSON.parse(text) as StoredAnswer) : text;
+      return typeof text === "string" ? parseAnswer(text) : text;
     },
     delete(answer) {
       const items = answer.response.output.map((item) => itemKey(item.id, answer.tenant));
       void link.ask((redis) => redis.del(answerKey(answer.id, answer.tenant), ...items));
     },
   };
+}
+
+/** Null for what no server has written. */
+export function parseAnswer(text: string): StoredAnswer | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return null;
+  }
+  if (!isObject(value) || !isObject(value.response)) return null;
+  const { id, tenant, response, items, input } = value;
+  const isGood =
+    [id, tenant].every((each) => typeof each === "string") &&
+    [items, input, response.output].every(Array.isArray) &&
+    (response.output as unknown[]).every(
+      (item) => isObject(item) && typeof item.id === "string" && typeof item.type === "string",
+    );
+  return isGood ? (value as unknown as StoredAnswer) : null;
 }
 
 /** Ids come from clients and may be of any length. */

@@ -3,17 +3,16 @@
  * the first weights. The same recipe, seed and data give the same run.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { BitNetError, chatTemplateFor, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
 import { cutExample, type EncodedExample, type Example, encodeExample } from "../data/example.ts";
 import { openExamples } from "../data/file-examples.ts";
 import { type ExampleSource, Mixture } from "../data/mixture.ts";
-import { writeJson } from "../export/write-file.ts";
 import { Executor } from "../graph/executor.ts";
 import { recordTransformer, type TransformerShape } from "../graph/transformer.ts";
 import type { Kernels } from "../kernels/kernels.ts";
+import { readVocabulary, storeVocabulary } from "../tokenizer/stored-vocabulary.ts";
 import { chatTemplate, controlTokens, tokenizerJson } from "../tokenizer/tokenizer-files.ts";
 import { type BpeVocabulary, PieceCounter, trainBpe } from "../tokenizer/train-bpe.ts";
 import { initialise } from "../train/initialise.ts";
@@ -248,7 +247,7 @@ async function vocabularyOf(
   const key = createHash("sha256")
     .update(JSON.stringify([recipe.tokenizer, shares, recipe.seed, sources.map(({ identity }) => identity)]))
     .digest("hex");
-  const stored = readStored(path, key);
+  const stored = readVocabulary(path, key);
   if (stored !== null) return stored;
   onNotice(`tokenizer: training ${vocabSize} tokens on ${samples} examples`);
   const counter = new PieceCounter();
@@ -269,35 +268,10 @@ async function vocabularyOf(
     );
   }
   const vocabulary = trainBpe(counter.counts, { vocabSize, specialTokens: [...controlTokens], required });
-  const { tokens, merges, specialTokens, splitRule } = vocabulary;
-  await writeJson(path, {
-    key,
-    tokens: tokens.map((bytes) => Buffer.from(bytes).toString("hex")),
-    merges,
-    specialTokens,
-    splitRule,
-  });
+  await storeVocabulary(path, key, vocabulary);
   return vocabulary;
 }
 
 function capital(role: string): string {
   return role.slice(0, 1).toUpperCase() + role.slice(1);
-}
-
-function readStored(path: string, key: string): BpeVocabulary | null {
-  if (!existsSync(path)) return null;
-  try {
-    const {
-      key: found,
-      tokens,
-      ...rest
-    } = JSON.parse(readFileSync(path, "utf8")) as Omit<BpeVocabulary, "tokens"> & {
-      key: string;
-      tokens: string[];
-    };
-    if (found !== key) return null;
-    return { ...rest, tokens: tokens.map((hex) => Uint8Array.from(Buffer.from(hex, "hex"))) };
-  } catch {
-    return null; // it is made anew
-  }
 }

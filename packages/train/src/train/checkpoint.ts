@@ -3,9 +3,18 @@
  * and renamed when whole, with a hash that is checked before it is used. The newest ones are kept, and the best one.
  */
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, readdirSync, readFileSync } from "node:fs";
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+} from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
 import type { MixtureState } from "../data/mixture.ts";
 import { writeJson, writeWhole } from "../export/write-file.ts";
@@ -29,6 +38,8 @@ const version = 1;
 const tensorFile = "tensors.safetensors";
 const stateFile = "state.json";
 const namePattern = /^step-(\d{8})$/;
+/** Node reads no more at once than a 32-bit integer counts. */
+const maxReadBytes = 2 ** 30;
 
 export interface CheckpointOptions {
   /** Newest checkpoints that stay; the best stays as well. */
@@ -139,7 +150,12 @@ export async function restoreStep(
         "to which nothing but extensions at its end may be added",
     );
   }
-  readTensors(join(path, tensorFile), tensorsOf(executor, optimizer));
+  const tensors = tensorsOf(executor, optimizer);
+  if (!haveSize(join(path, tensorFile), tensors)) {
+    onDamaged(`${path}: is damaged and left out: its tensors are not those of this run`);
+    return null;
+  }
+  readTensors(join(path, tensorFile), tensors);
   executor.formWeights();
   return state;
 }
@@ -150,11 +166,11 @@ async function readState(path: string, onDamaged: (message: string) => void): Pr
       version: found,
       sha256,
       ...state
-    } = JSON.parse(readFileSync(join(path, stateFile), "utf8")) as TrainingState & {
-      version: number;
-      sha256: string;
-    };
-    if (found !== version) throw new Error(`is of version ${found}, expected ${version}`);
+    } = Object(JSON.parse(readFileSync(join(path, stateFile), "utf8"))) as Record<string, unknown>;
+    if (typeof found === "number" && found !== version)
+      throw new Error(`is of version ${found}, expected ${version}`);
+    if (found !== version || !isState(state) || path !== join(dirname(path), nameOf(state.step)))
+      throw new Error(`its ${stateFile} is not one that was written here`);
     if ((await hashOf(join(path, tensorFile))) !== sha256)
       throw new Error("its tensors do not have the hash that was noted");
     return state;
@@ -162,6 +178,20 @@ async function readState(path: string, onDamaged: (message: string) => void): Pr
     onDamaged(`${path}: is damaged and left out: ${(error as Error).message}`);
     return null;
   }
+}
+
+function isState(value: object): value is TrainingState {
+  const { step, tokens, data, best, recipe } = value as Record<string, unknown>;
+  const isCount = (each: unknown) => Number.isSafeInteger(each) && (each as number) >= 0;
+  const { taken, tokens: given } = Object(data) as Record<string, unknown>;
+  const areCounts = [taken, given].every((list) => Array.isArray(list) && list.every(Number.isFinite));
+  const { loss, step: bestStep } = Object(best) as Record<string, unknown>;
+  return (
+    [step, tokens].every(isCount) &&
+    areCounts &&
+    (best === null || (Number.isFinite(loss) && isCount(bestStep))) &&
+    typeof recipe === "string"
+  );
 }
 
 async function hashOf(path: string): Promise<string> {
@@ -184,14 +214,39 @@ function tensorsOf(executor: Executor, optimizer: Optimizer): (SafetensorsInput 
   );
 }
 
-/** The file has the hash of one that was written here for the same recipe, so that names, shapes and order are known. */
+/** Length of the header, eight bytes, and whatever it says; then the tensors. */
+function dataStart(file: number): number {
+  const prefix = Buffer.alloc(8);
+  readSync(file, prefix, 0, 8, 0);
+  return 8 + Number(prefix.readBigUInt64LE());
+}
+
+function haveSize(path: string, tensors: readonly { floats: Floats }[]): boolean {
+  const file = openSync(path, "r");
+  try {
+    const nBytes = tensors.reduce((sum, { floats }) => sum + floats.byteLength, 0);
+    return fstatSync(file).size === dataStart(file) + nBytes;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The file has the hash and the size of one that was written here for the same recipe, so that names, shapes and order are known. */
 function readTensors(path: string, tensors: readonly { floats: Floats }[]): void {
-  const bytes = readFileSync(path);
-  let at = 8 + Number(bytes.readBigUInt64LE(0));
-  for (const { floats } of tensors) {
-    new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength).set(
-      bytes.subarray(at, at + floats.byteLength),
-    );
-    at += floats.byteLength;
+  const file = openSync(path, "r");
+  try {
+    let at = dataStart(file);
+    for (const { floats } of tensors) {
+      const bytes = new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength);
+      for (let done = 0; done < bytes.length; ) {
+        const length = Math.min(bytes.length - done, maxReadBytes);
+        const nRead = readSync(file, bytes, done, length, at + done);
+        if (nRead === 0) throw new BitNetError("IO_FAILED", `${path}: has become shorter while it was read`);
+        done += nRead;
+      }
+      at += floats.byteLength;
+    }
+  } finally {
+    closeSync(file);
   }
 }

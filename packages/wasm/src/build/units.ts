@@ -62,7 +62,7 @@ const shared: readonly WasmUnit[] = [
   { name: "dots-plain", files: ["kernels/wasm/dots-plain.cc"], flags: [] },
 ];
 
-const relaxedFiles = ["dots-i32", "dots-i16", "f32-madd", "proof"];
+const relaxedFiles = ["dots-i32", "dots-i16", "f32-madd", "groups-i32", "groups-i16", "proof"];
 
 const byKind: Readonly<Record<ModuleKind, readonly WasmUnit[]>> = {
   relaxed: relaxedFiles.map((name) => ({ name, files: [`kernels/wasm/${name}.cc`], flags: relaxed })),

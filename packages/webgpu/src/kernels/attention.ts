@@ -6,7 +6,7 @@
 import type { KvType } from "@bitnet.ts/core";
 import { pageTokens } from "@bitnet.ts/core";
 import { expFunction, fromF16Function } from "./elementary.ts";
-import { type Kernel, kernel } from "./kernel.ts";
+import { type Access, type Kernel, kernel } from "./kernel.ts";
 
 export const mostHeadDim = 256;
 /** Positions of a block; a multiple of 64. */
@@ -34,14 +34,40 @@ fn firstOfWindow(position: u32) -> u32 {
 }
 `;
 
-function blockFunctions(kvType: KvType): string {
+/** Keys of f16 are read 16 bytes at a time where heads are so many whole vectors: threads stand far apart in them. */
+function isVectors(kvType: KvType, headDim: number): boolean {
+  return kvType === "f16" && headDim % 8 === 0;
+}
+
+function nameOf(kvType: KvType, headDim: number): string {
+  return `${kvType}${isVectors(kvType, headDim) ? " in vectors" : ""}`;
+}
+
+function operandsOf(kvType: KvType, headDim: number): readonly (readonly [Access, string])[] {
+  return [
+    ["read", "q: f32"],
+    ["read", isVectors(kvType, headDim) ? "keys: vec4<u32>" : "keys: u32"],
+    ["read", "values: u32"],
+  ];
+}
+
+function blockFunctions(kvType: KvType, headDim: number): string {
   const element = (name: string) =>
     kvType === "f16"
       ? `fn ${name}At(i: u32) -> f32 { let word = ${name}s[i >> 1u]; return fromF16(select(word & 0xffffu, word >> 16u, (i & 1u) == 1u)); }`
       : `fn ${name}At(i: u32) -> f32 { return bitcast<f32>(${name}s[i]); }`;
   // Heads of an even number of elements, as all are that are rotated, begin at whole words.
-  const dot =
-    kvType === "f16"
+  const dot = isVectors(kvType, headDim)
+    ? `for (var d = 0u; d < params.headDim; d += 8u) {
+        let words = keys[(at + d) >> 3u];
+        ${[0, 1, 2, 3]
+          .map(
+            (i) => `score = fma(query[d + ${2 * i}u], fromF16(words[${i}] & 0xffffu), score);
+        score = fma(query[d + ${2 * i + 1}u], fromF16(words[${i}] >> 16u), score);`,
+          )
+          .join("\n        ")}
+      }`
+    : kvType === "f16"
       ? `for (var d = 0u; d < params.headDim; d += 2u) {
         let word = keys[(at + d) >> 1u];
         score = fma(query[d], fromF16(word & 0xffffu), score);
@@ -109,18 +135,13 @@ fn give(base: u32, t: u32, sum: Sums) {
 }
 `;
 
-export function attention(kvType: KvType): Kernel {
-  return kernel(`attention ${kvType}`, {
+export function attention(kvType: KvType, headDim: number): Kernel {
+  return kernel(`attention ${nameOf(kvType, headDim)}`, {
     params,
-    buffers: [
-      ["read", "q: f32"],
-      ["read", "keys: u32"],
-      ["read", "values: u32"],
-      ["write", "out: f32"],
-    ],
+    buffers: [...operandsOf(kvType, headDim), ["write", "out: f32"]],
     usesRows: true,
     threads,
-    declarations: `${blockFunctions(kvType)}${output}`,
+    declarations: `${blockFunctions(kvType, headDim)}${output}`,
     body: `
   let head = group.x;
   let row = group.y;
@@ -142,18 +163,13 @@ fn placeOfSplit(row: u32, head: u32, split: u32) -> u32 {
 }
 `;
 
-export function attentionOfBlocks(kvType: KvType): Kernel {
-  return kernel(`attention of blocks ${kvType}`, {
+export function attentionOfBlocks(kvType: KvType, headDim: number): Kernel {
+  return kernel(`attention of blocks ${nameOf(kvType, headDim)}`, {
     params,
-    buffers: [
-      ["read", "q: f32"],
-      ["read", "keys: u32"],
-      ["read", "values: u32"],
-      ["write", "splits: f32"],
-    ],
+    buffers: [...operandsOf(kvType, headDim), ["write", "splits: f32"]],
     usesRows: true,
     threads,
-    declarations: `${blockFunctions(kvType)}${placeOfSplit}`,
+    declarations: `${blockFunctions(kvType, headDim)}${placeOfSplit}`,
     body: `
   let head = group.x;
   let row = group.y;

@@ -1,6 +1,6 @@
 /**
- * bitLinear: up to three ternary matrices, one below the other, times int8 activations, exact in int32. Eight lanes share a row of weights, each takes
- * 16 bytes (64 weights) at a time; word j of a block of 32, shifted by 6 − 2f, meets activations 32f + 4j … + 3. What many rows take is in bit-linear-tile.ts.
+ * bitLinear: up to three ternary matrices, one below the other, times int8 activations, exact in int32. Lanes that share a row of weights take
+ * 16 bytes (64 weights) each at a time; word j of a block of 32, shifted by 6 − 2f, meets activations 32f + 4j … + 3. What many rows take is in bit-linear-tile.ts.
  */
 import { type Access, type Kernel, kernel } from "./kernel.ts";
 
@@ -77,41 +77,53 @@ export function bitLinearName({ isGrouped, hasDot4 }: BitLinearVariant): string 
   return `${isGrouped ? "grouped" : "whole"}${hasDot4 ? " dot4" : ""}`;
 }
 
-/** @param tile Rows of activations that share one reading of the weights. */
+/**
+ * Sixteen lanes share two rows of weights, so that each has two readings under way and activations are read half as often; where sums are floats, whose
+ * order counts, eight share one. A workgroup of 64 has eight rows either way.
+ * @param tile Rows of activations that share one reading of the weights.
+ */
 export function bitLinear(tile: 1 | 4, variant: BitLinearVariant): Kernel {
-  const type = variant.isGrouped ? "f32" : "i32";
+  const { isGrouped } = variant;
+  const type = isGrouped ? "f32" : "i32";
+  const [lanes, nRows] = isGrouped ? [8, 1] : [16, 2];
+  const sums = nRows * tile;
+  const perRow = (text: (j: number) => string) =>
+    Array.from({ length: nRows }, (_, j) => text(j)).join("\n    ");
+  const product = (j: number) => [0, 1, 2, 3].map((f) => `products(w${j}_${f}, a${f})`).join(" + ");
   return kernel(`bitLinear ${tile} ${bitLinearName(variant)}`, {
     params: bitLinearParams,
     buffers: bitLinearBuffers,
     threads: 64,
     declarations: `${bitLinearFunctions(variant)}
-var<workgroup> partial: array<${type}, ${64 * tile}>;`,
+var<workgroup> partial: array<${type}, ${64 * sums}>;`,
     body: `
-  let lane = t & 7u;
-  let r = group.x * 8u + (t >> 3u);
-  let own = min(r, params.nOut - 1u);
+  let lane = t % ${lanes}u;
+  let begin = t - lane;
+  let r = group.x * 8u + (t / ${lanes}u) * ${nRows}u;
   let first = group.y * ${tile}u;
-  let begin = own * params.blocks * 2u;
-  var acc: array<${type}, ${tile}>;
-  for (var v = lane; v < params.blocks * 2u; v += 8u) {
-    let codes = weights[begin + v];
-    let w0 = trits(codes >> vec4(6u));
-    let w1 = trits(codes >> vec4(4u));
-    let w2 = trits(codes >> vec4(2u));
-    let w3 = trits(codes);
+  ${perRow((j) => `let own${j} = min(r + ${j}u, params.nOut - 1u);`)}
+  var acc: array<${type}, ${sums}>;
+  for (var v = lane; v < params.blocks * 2u; v += ${lanes}u) {
+    ${perRow((j) => `let codes${j} = weights[own${j} * params.blocks * 2u + v];`)}
+    ${perRow((j) => [6, 4, 2, 0].map((shift, f) => `let w${j}_${f} = trits(codes${j} >> vec4(${shift}u));`).join(" "))}
     for (var i = 0u; i < ${tile}u; i++) {
       let row = ${tile === 1 ? "first" : "min(first + i, step.nRows - 1u)"};
       let at = (row * params.blocks + (v >> 1u)) * 8u + (v & 1u);
-      let sum = products(w0, x[at]) + products(w1, x[at + 2u]) + products(w2, x[at + 4u]) + products(w3, x[at + 6u]);
-      acc[i] += ${variant.isGrouped ? "f32(sum) * (weightScale(own, v >> 1u) * activationScale(row, v >> 1u))" : "sum"};
+      ${[0, 1, 2, 3].map((f) => `let a${f} = x[at + ${2 * f}u];`).join(" ")}
+      ${perRow((j) =>
+        isGrouped
+          ? `acc[i] += f32(${product(j)}) * (weightScale(own${j}, v >> 1u) * activationScale(row, v >> 1u));`
+          : `acc[${nRows}u * i + ${j}u] += ${product(j)};`,
+      )}
     }
   }
-  for (var i = 0u; i < ${tile}u; i++) { partial[t * ${tile}u + i] = acc[i]; }
+  for (var i = 0u; i < ${sums}u; i++) { partial[t * ${sums}u + i] = acc[i]; }
   workgroupBarrier();
-  let row = first + lane;
-  if (lane >= ${tile}u || row >= step.nRows || r >= params.nOut) { return; }
-  var sum = partial[(t & ~7u) * ${tile}u + lane];
-  for (var i = 1u; i < 8u; i++) { sum += partial[((t & ~7u) + i) * ${tile}u + lane]; }
-  give(sum, row, r);`,
+  let row = first + lane / ${nRows}u;
+  let out = r + lane % ${nRows}u;
+  if (lane >= ${sums}u || row >= step.nRows || out >= params.nOut) { return; }
+  var sum = partial[begin * ${sums}u + lane];
+  for (var i = 1u; i < ${lanes}u; i++) { sum += partial[(begin + i) * ${sums}u + lane]; }
+  give(sum, row, out);`,
   });
 }

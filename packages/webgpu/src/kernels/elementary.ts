@@ -1,8 +1,10 @@
 /** exp and f16 in WGSL of our own: what the language offers is less exact, or rounds as the driver likes. */
 import { elementaryConstants } from "@bitnet.ts/core";
 
-const { log2e, ln2High, ln2Low, expLowest, expHighest, expPolynomial } = elementaryConstants;
+const { log2e, ln2High, ln2Low, expLowest, expHighest, expPolynomial, logPolynomial, sqrtHalfBits } =
+  elementaryConstants;
 const [horner0, ...horner] = expPolynomial.toReversed().map(literal);
+const [logHorner0, ...logHorner] = logPolynomial.toReversed().map(literal);
 
 /** A constant that reads back as the same f32. */
 export function literal(value: number): string {
@@ -24,6 +26,23 @@ fn expOf(x: f32) -> f32 {
 }
 // Not a constant, which the language would refuse.
 fn infinityBits() -> u32 { return select(0x7f800000u, 0u, step.nRows == 0xffffffffu); }
+`;
+
+/** As base/elementary.ts, but for what is fused. Of positive normal values; relative to the larger of result and ln 2 within 8 units of the last place. */
+export const logFunction = `
+fn logOf(x: f32) -> f32 {
+  let shifted = bitcast<i32>(x) - ${sqrtHalfBits};
+  let exponent = f32(shifted >> 23u);
+  let f = bitcast<f32>((shifted & 0x007fffff) + ${sqrtHalfBits}) - 1.0;
+  var q = ${logHorner0};
+  ${logHorner.map((coefficient) => `q = fma(q, f, ${coefficient});`).join("\n  ")}
+  let z = f * f;
+  var y = (f * z) * q;
+  y = fma(exponent, ${literal(ln2Low)}, y);
+  y = fma(-0.5, z, y);
+  y = f + y;
+  return fma(exponent, ${literal(ln2High)}, y);
+}
 `;
 
 /** Nearest, ties to even, saturating at ±65504, and back; subnormals are kept whatever the device does with those of f32. */

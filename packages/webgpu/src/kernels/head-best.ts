@@ -7,7 +7,7 @@ import { type Kernel, kernel } from "./kernel.ts";
 import { firstOfFunction, mostOfFunction } from "./reductions.ts";
 
 /** Logits of a stretch for each thread of its workgroup. */
-const perThread = 8;
+export const perThread = 8;
 /** The most that a stretch ranks. */
 export const mostRanked = 64;
 
@@ -27,6 +27,32 @@ export function logitOfKey(key: number): number {
   return new Float32Array(word.buffer)[0] ?? 0;
 }
 
+/** A key for each logit, in the order of the ranking; 0 stands for none: no finite logit has it. */
+export const keyFunctions = `
+fn keyOf(bits: u32) -> u32 {
+  // −0 ranks as +0.
+  if (bits == 0x80000000u) { return bits; }
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+fn valueOf(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7fffffffu, key >= 0x80000000u)); }
+`;
+
+/** Gives the `nRanked` highest `keys` of a stretch, which begins at token `begin`, from word `at` of `best` on. */
+export const rankKeys = `
+  for (var round = 0u; round < nRanked; round++) {
+    var own = vec2(0u, 0xffffffffu);
+    for (var i = 0u; i < ${perThread}u; i++) {
+      let candidate = vec2(keys[i], begin + i * threads + t);
+      if (ranksBefore(candidate, own)) { own = candidate; }
+    }
+    let first = firstOf(own, t);
+    if (t == 0u) {
+      best[at + 1u + 2u * round] = first.x;
+      best[at + 2u + 2u * round] = first.y;
+    }
+    if (first.x != 0u && (first.y - begin) % threads == t) { keys[(first.y - begin) / threads] = 0u; }
+  }`;
+
 export const headBest = (threads: number): Kernel =>
   kernel("head best", {
     params: ["vocabSize: u32", "maskWords: u32"],
@@ -37,13 +63,9 @@ export const headBest = (threads: number): Kernel =>
       ["write", "best: u32"],
     ],
     threads,
-    declarations: `${firstOfFunction}${mostOfFunction}
-fn keyOf(bits: u32) -> u32 {
-  // −0 ranks as +0.
-  if (bits == 0x80000000u) { return bits; }
-  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}`,
+    declarations: `${firstOfFunction}${mostOfFunction}${keyFunctions}`,
     body: `
+  if (asked[${askedWords}u * group.y + 4u] == 1u) { return; }
   let begin = group.x * ${perThread}u * threads;
   let nRanked = asked[${askedWords}u * group.y + 1u];
   let isMasked = asked[${askedWords}u * group.y + 2u] == 1u;
@@ -60,20 +82,7 @@ fn keyOf(bits: u32) -> u32 {
   }
   let most = mostOf(magnitude, t, threads);
   if (t == 0u) { best[at] = most; }
-  for (var round = 0u; round < nRanked; round++) {
-    var own = vec2(0u, 0xffffffffu);
-    for (var i = 0u; i < ${perThread}u; i++) {
-      let candidate = vec2(keys[i], begin + i * threads + t);
-      if (ranksBefore(candidate, own)) { own = candidate; }
-    }
-    let first = firstOf(own, t);
-    if (t == 0u) {
-      best[at + 1u + 2u * round] = first.x;
-      best[at + 2u + 2u * round] = first.y;
-    }
-    // Key 0 stands for none; no finite logit has it.
-    if (first.x != 0u && (first.y - begin) % threads == t) { keys[(first.y - begin) / threads] = 0u; }
-  }`,
+${rankKeys}`,
   });
 
 /** A workgroup for each request, each for a row of its own: the highest becomes its token, one position on. */

@@ -5,8 +5,8 @@ import { fromF16Function } from "./elementary.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import { sumOfFunction } from "./reductions.ts";
 
-/** Words of what is asked of a row: the row, how many of the highest logits, whether there is a mask, how many at most of any row. */
-export const askedWords = 4;
+/** Words of what is asked of a row: the row, how many are to be ranked, whether there is a mask, how many at most of any row, whether a token is drawn. */
+export const askedWords = 5;
 
 /** A workgroup for each request. */
 export const headStates = (threads: number): Kernel =>

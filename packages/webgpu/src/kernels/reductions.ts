@@ -17,6 +17,22 @@ fn sumOf(own: f32, t: u32, lanes: u32) -> f32 {
 }
 `;
 
+/** `sumOf4(x, t)` of four numbers at once, over all threads. */
+export const sumOf4Function = `
+var<workgroup> sums4: array<vec4<f32>, threads>;
+fn sumOf4(own: vec4<f32>, t: u32) -> vec4<f32> {
+  sums4[t] = own;
+  workgroupBarrier();
+  for (var half = threads >> 1u; half > 0u; half >>= 1u) {
+    if (t < half) { sums4[t] += sums4[t + half]; }
+    workgroupBarrier();
+  }
+  let sum = sums4[0];
+  workgroupBarrier();
+  return sum;
+}
+`;
+
 /** `mostOf(x, t, lanes)` likewise. */
 export const mostOfFunction = `
 var<workgroup> mosts: array<u32, threads>;

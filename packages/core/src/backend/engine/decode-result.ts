@@ -4,24 +4,26 @@
  */
 import type { BufferId, Program } from "../program.ts";
 import type { BufferOutput, HeadResult, Step, StepResult } from "../step.ts";
+import { engineRecords } from "./engine-records.ts";
+import { type EngineRecord, type RecordValues, readRecord, wordsOf } from "./word-record.ts";
 
 /** Reads words and floats from one buffer in order. */
 class Reader {
+  readonly #buffer: ArrayBuffer;
   readonly #ints: Int32Array;
   readonly #floats: Float32Array;
   #at = 0; // words
 
   constructor(buffer: ArrayBuffer) {
+    this.#buffer = buffer;
     this.#ints = new Int32Array(buffer);
     this.#floats = new Float32Array(buffer);
   }
 
-  int(): number {
-    return this.#ints[this.#at++] ?? 0;
-  }
-
-  float(): number {
-    return this.#floats[this.#at++] ?? 0;
+  record<R extends EngineRecord>(record: R): RecordValues<R> {
+    const values = readRecord(this.#buffer, this.#at, record);
+    this.#at += wordsOf(record);
+    return values;
   }
 
   ints(n: number): Int32Array {
@@ -34,18 +36,9 @@ class Reader {
     return this.#floats.slice(this.#at - n, this.#at);
   }
 
-  /** A double, which need not lie at a multiple of its size. */
-  double(): number {
-    return new Float64Array(this.ints(2).buffer)[0] ?? 0;
-  }
-
   /** `n` bytes, after which the reader stands at the next whole word. */
   bytes(n: number): Int8Array {
     return new Int8Array(this.ints(Math.ceil(n / 4)).buffer).slice(0, n);
-  }
-
-  passOver(nWords: number): void {
-    this.#at += nWords;
   }
 }
 
@@ -74,23 +67,14 @@ export function decodeResult(buffer: ArrayBuffer, program: Program, asked: Asked
 }
 
 function readHead(reader: Reader, row: number): HeadResult {
-  const nIds = reader.int();
-  const nLogits = reader.int();
-  const nApart = reader.int();
-  const flags = reader.int();
-  const hasRest = (flags & 2) !== 0;
-  const rest = hasRest ? { low: reader.double(), high: reader.double() } : undefined;
-  if (!hasRest) reader.passOver(4);
-  const logSumExp = reader.float();
-  reader.passOver(1); // fills up a pair of words
-  const ids = reader.ints(nIds);
-  const values = reader.floats(nLogits);
-  const apartLogits = reader.floats(nApart);
-  const isState = (flags & 4) !== 0;
-  const result: HeadResult = { row, ids, logits: isState ? new Float32Array() : values, apartLogits };
-  if (isState) result.state = values;
-  if ((flags & 1) !== 0) result.logSumExp = logSumExp;
-  if (rest) result.rest = rest;
+  const head = reader.record(engineRecords.answeredHead);
+  const ids = reader.ints(head.nIds);
+  const values = reader.floats(head.nLogits);
+  const apartLogits = reader.floats(head.nApart);
+  const result: HeadResult = { row, ids, logits: head.isState ? new Float32Array() : values, apartLogits };
+  if (head.isState) result.state = values;
+  if (head.hasLogSumExp) result.logSumExp = head.logSumExp;
+  if (head.hasRest) result.rest = { low: head.restLow, high: head.restHigh };
   return result;
 }
 

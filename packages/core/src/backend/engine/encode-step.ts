@@ -3,38 +3,34 @@
  * the step's arrays may change as soon as it has been handed over.
  */
 import type { DrawWant, HeadRequest, HeadWant, HeadWantKind, Step } from "../step.ts";
+import { engineRecords } from "./engine-records.ts";
+import { type RecordValues, wordsOf, writeRecord } from "./word-record.ts";
 
-const headWords = 9;
-const wants: Readonly<Record<HeadWantKind, number>> = {
-  top: 0,
-  above: 1,
-  winner: 2,
-  all: 3,
-  mass: 4,
-  draw: 5,
-  state: 6,
-};
-const drawWords = 11;
+const { stepCounts, askedHead, drawFilters } = engineRecords;
+const countWordsOfStep = wordsOf(stepCounts);
+const headWords = wordsOf(askedHead);
+const drawWords = wordsOf(drawFilters);
 
 /** The kinds of head requests that the engine answers. */
-export const headWants = Object.keys(wants) as readonly HeadWantKind[];
+export const headWants: readonly HeadWantKind[] = askedHead.fields.want.of;
 
 /** Encodes a step that `validateStep` accepts. */
 export function encodeStep(step: Step): Int32Array {
   const { tokens, positions, sequences, adapters, pageTables, pageCopies, heads, inputs, outputs } = step;
   const words = new Int32Array(countWords(step));
-  let at = 0;
+  let at = writeRecord(words, 0, stepCounts, {
+    nRows: tokens.length,
+    nTables: pageTables.length,
+    nCopies: (pageCopies?.length ?? 0) / 2,
+    nHeads: heads.length,
+    nInputs: inputs?.length ?? 0,
+    nOutputs: outputs?.length ?? 0,
+    hasAdapters: adapters !== undefined,
+  });
   const put = (array: ArrayLike<number>) => {
     words.set(array, at);
     at += array.length;
   };
-  words[at++] = tokens.length;
-  words[at++] = pageTables.length;
-  words[at++] = (pageCopies?.length ?? 0) / 2;
-  words[at++] = heads.length;
-  words[at++] = inputs?.length ?? 0;
-  words[at++] = outputs?.length ?? 0;
-  words[at++] = adapters === undefined ? 0 : 1;
   put(tokens);
   put(positions);
   put(sequences);
@@ -45,8 +41,8 @@ export function encodeStep(step: Step): Int32Array {
   }
   if (pageCopies) put(pageCopies);
   for (const head of heads) {
-    at = putHead(words, at, head);
-    if (head.want.kind === "draw") put(drawSettings(head.want));
+    at = writeRecord(words, at, askedHead, askedOf(head));
+    if (head.want.kind === "draw") at = writeRecord(words, at, drawFilters, filtersOf(head.want));
     if (head.apart) put(head.apart);
     if (head.want.kind === "draw") {
       put(head.want.counts);
@@ -65,7 +61,11 @@ export function encodeStep(step: Step): Int32Array {
 
 function countWords(step: Step): number {
   const perRow = step.adapters === undefined ? 3 : 4;
-  let n = 7 + perRow * step.tokens.length + (step.pageCopies?.length ?? 0) + (step.outputs?.length ?? 0);
+  let n =
+    countWordsOfStep +
+    perRow * step.tokens.length +
+    (step.pageCopies?.length ?? 0) +
+    (step.outputs?.length ?? 0);
   for (const table of step.pageTables) n += 1 + table.length;
   for (const { want, apart, allow } of step.heads) {
     n += headWords + (apart?.length ?? 0) + (allow?.length ?? 0);
@@ -75,49 +75,34 @@ function countWords(step: Step): number {
   return n;
 }
 
-/**
- * Row, want, its number, noise key (`mass`: its share and nothing), flags, length of `apart`.
- * @returns The place after them.
- */
-function putHead(words: Int32Array, at: number, { row, want, logSumExp, allow, apart }: HeadRequest): number {
-  words[at] = row;
-  words[at + 1] = wants[want.kind];
-  words[at + 2] = numberOf(want);
-  if (want.kind === "winner" || want.kind === "draw") {
-    words[at + 3] = want.seed;
-    words[at + 4] = want.choice;
-    words[at + 5] = want.index;
-  }
-  if (want.kind === "mass") words[at + 3] = bitsOf(leastShare(want.share));
-  words[at + 6] = logSumExp ? 1 : 0;
-  words[at + 7] = allow ? 1 : 0;
-  words[at + 8] = apart?.length ?? 0;
-  return at + headWords;
+function askedOf({ row, want, logSumExp, allow, apart }: HeadRequest): RecordValues<typeof askedHead> {
+  const noise = want.kind === "winner" || want.kind === "draw" ? want : { seed: 0, choice: 0, index: 0 };
+  return {
+    row,
+    want: want.kind,
+    k: want.kind === "top" ? Math.min(want.k, 2 ** 31 - 1) : 0,
+    real: realOf(want),
+    share: want.kind === "mass" ? leastShare(want.share) : 0,
+    seed: noise.seed,
+    choice: noise.choice,
+    index: noise.index,
+    hasLogSumExp: logSumExp === true,
+    hasAllow: allow !== undefined,
+    nApart: apart?.length ?? 0,
+  };
 }
 
-function numberOf(want: HeadWant): number {
-  if (want.kind === "top") return Math.min(want.k, 2 ** 31 - 1);
-  if (want.kind === "above") return bitsOf(want.margin);
-  return want.kind === "all" || want.kind === "state" ? 0 : bitsOf(want.temperature);
+function realOf(want: HeadWant): number {
+  if (want.kind === "above") return want.margin;
+  return "temperature" in want ? want.temperature : 0;
 }
 
-/** `topK`, `nBest`, the three shares as f64, the three penalties as f32. */
-function drawSettings({ topK, nBest, typicalP, topP, minP, penalties }: DrawWant): Int32Array {
-  const shares = new Int32Array(Float64Array.of(typicalP, topP, minP).buffer);
-  const { repeat, frequency, presence } = penalties;
-  return Int32Array.of(
-    Math.min(topK, 2 ** 31 - 1),
-    nBest,
-    ...shares,
-    ...[repeat, frequency, presence].map(bitsOf),
-  );
+function filtersOf({ penalties, ...want }: DrawWant): RecordValues<typeof drawFilters> {
+  const { topK, nBest, typicalP, topP, minP } = want;
+  return { topK: Math.min(topK, 2 ** 31 - 1), nBest, typicalP, topP, minP, ...penalties };
 }
 
 /** A share that f32 would round to 0 is still one. */
 function leastShare(share: number): number {
   return Math.max(share, 2 ** -126);
-}
-
-function bitsOf(value: number): number {
-  return new Int32Array(Float32Array.of(value).buffer)[0] ?? 0;
 }

@@ -10,17 +10,16 @@ import { validateStep } from "../validate.ts";
 import { askedOf, decodeResult } from "./decode-result.ts";
 import { encodeStep, headWants } from "./encode-step.ts";
 import { type EngineFailure, engineError } from "./engine-failure.ts";
+import { engineRecords } from "./engine-records.ts";
 import type { ScreeningReport } from "./screening.ts";
+import { type RecordValues, readRecord } from "./word-record.ts";
 
-export type EngineNumbers = readonly [
-  privateBytes: number,
-  mappedBytes: number,
-  kvBytesPerToken: number,
-  screenBytes: number,
-  headsScreened: number,
-  headsFull: number,
-  headCandidates: number,
-];
+export type EngineNumbers = RecordValues<typeof engineRecords.engineNumbers>;
+
+/** From the words that the engine writes them in. */
+export function decodeNumbers(words: ArrayBuffer): EngineNumbers {
+  return readRecord(words, 0, engineRecords.engineNumbers);
+}
 
 /** A loaded program of the engine. Never asked for two runs at once, nor for anything after `dispose`. May throw BitNetErrors. */
 export interface EnginePort {
@@ -84,14 +83,21 @@ export class EngineExecutable implements Executable {
 
   memory(): MemoryReport {
     this.#assertLive();
-    const [privateBytes, mappedBytes, kvBytesPerToken] = this.#port.numbers();
+    const { privateBytes, mappedBytes, kvBytesPerToken } = this.#port.numbers();
     return { privateBytes, mappedBytes, kvBytesPerToken };
   }
 
   reports(): { screening: ScreeningReport } {
     this.#assertLive();
-    const [, , , bytes, screened, full, candidates] = this.#port.numbers();
-    return { screening: { bytes, screened, full, candidates } };
+    const { screenBytes, headsScreened, headsWhole, headCandidates } = this.#port.numbers();
+    return {
+      screening: {
+        bytes: screenBytes,
+        screened: headsScreened,
+        full: headsWhole,
+        candidates: headCandidates,
+      },
+    };
   }
 
   dispose(): Promise<void> {

@@ -1,7 +1,9 @@
-/** What the C++ engine is told when it loads a program (native/engine/executable.h, LoadLimits). */
+/** What the C++ engine is told when it loads a program. */
 import type { LoadOptions } from "../backend.ts";
 import { validateLoadOptions } from "../validate.ts";
+import { engineRecords } from "./engine-records.ts";
 import type { ScreeningOption } from "./screening.ts";
+import { wordsOf, writeRecord } from "./word-record.ts";
 
 /** The engine's own options, beside those that every backend has. */
 export interface EngineOptions extends ScreeningOption {
@@ -17,6 +19,8 @@ export function encodeLimits(
 ): Int32Array {
   validateLoadOptions(options);
   const { maxRows, nPages, kvType } = options;
-  const flags = [allThreads, screening].map(Number);
-  return Int32Array.of(maxRows, nPages, kvType === "f16" ? 1 : 0, threads, ...flags);
+  const words = new Int32Array(wordsOf(engineRecords.loadLimits));
+  const limits = { maxRows, nPages, kvType, threads, allThreads, screening };
+  writeRecord(words, 0, engineRecords.loadLimits, limits);
+  return words;
 }

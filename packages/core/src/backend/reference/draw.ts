@@ -14,16 +14,27 @@ interface Token {
   logit: number;
 }
 
-/** @returns The id; −1 when every token is forbidden. */
-export function draw(want: DrawWant, { apart, allow }: HeadRequest, logits: Float32Array): number {
+/** [vocab] logits after penalties and biases; −Infinity: forbidden. */
+export function changedLogits(
+  { counts, biases, penalties }: DrawWant,
+  { apart, allow }: HeadRequest,
+  logits: Float32Array,
+): Float32Array {
   const changed = logits.slice();
   apart?.forEach((id, i) => {
-    changed[id] = change(logits[id] ?? 0, want.counts[i] ?? 0, want.biases[i] ?? 0, want.penalties);
+    changed[id] = change(logits[id] ?? 0, counts[i] ?? 0, biases[i] ?? 0, penalties);
   });
-  const isAllowed = (id: number) => !allow || (((allow[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1;
+  if (allow === undefined) return changed;
+  return changed.map((logit, id) =>
+    (((allow[id >> 5] ?? 0) >>> (id & 31)) & 1) === 1 ? logit : Number.NEGATIVE_INFINITY,
+  );
+}
+
+/** @returns The id; −1 when every token is forbidden. */
+export function draw(want: DrawWant, request: HeadRequest, logits: Float32Array): number {
   let tokens: Token[] = [];
-  changed.forEach((logit, id) => {
-    if (logit > Number.NEGATIVE_INFINITY && isAllowed(id)) tokens.push({ id, logit });
+  changedLogits(want, request, logits).forEach((logit, id) => {
+    if (logit > Number.NEGATIVE_INFINITY) tokens.push({ id, logit });
   });
   tokens.sort((a, b) => b.logit - a.logit || a.id - b.id);
   const temperature = f32(want.temperature);

@@ -174,6 +174,17 @@ describe("folders", () => {
     expect(closed()).toEqual([1]);
   });
 
+  test("a single file beside an index is the whole model", async () => {
+    const { open, closed } = folder({
+      "model.safetensors": shard("a"),
+      "model.safetensors.index.json": index({ b: "gone.safetensors" }),
+    });
+    const { tensors, close } = await openSafetensors(open);
+    expect([...tensors.keys()]).toEqual(["a"]);
+    await close();
+    expect(closed()).toEqual([1, 0]);
+  });
+
   test("shards by index", async () => {
     const { open, closed } = folder({
       "model.safetensors.index.json": index({ a: "1.safetensors", b: "2.safetensors" }),

@@ -49,7 +49,9 @@ struct Asking {
   [[gnu::always_inline]] void line() {
     __builtin_prefetch(row + at, 0, 2);
     at += lineBytes;
-    if (at >= usedBytes) at = 0, row += rowBytes;
+    if (at < usedBytes) return;
+    at = 0;
+    row += rowBytes;
   }
 };
 

@@ -66,7 +66,8 @@ void groupTile(const GroupRow (&rows)[nW], const GroupedRows& x, int firstX, int
         sums[w][i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), spreadPair(&factors[w][i][g]), sums[w][i]);
       }
     }
-    arranged += 256, offsets += 16;
+    arranged += 256;
+    offsets += 16;
   };
   for (int first = 0; first < x.nGroups; first += groupsAtOnce) {
     const int n = x.nGroups - first < groupsAtOnce ? x.nGroups - first : groupsAtOnce;
@@ -103,7 +104,9 @@ void groupTile(const GroupRow (&rows)[nW], const GroupedRows& x, int firstX, int
 
 // How many rows of weights go together with so many of activations: what fits the registers beside the codes and a row of activations.
 template <int nX>
-inline constexpr int weightsWith = nX <= 2 ? 4 : nX == 3 ? 3 : 2;
+inline constexpr int weightsWith = nX <= 2 ? 4 : 2;
+template <>
+inline constexpr int weightsWith<3> = 3;
 inline constexpr int mostActivations = 4;
 
 template <int nX>

@@ -172,12 +172,12 @@ void benchAttention(const Kernels& k, const Buffers& b) {
     const double products = 1.0 * nQ * nKeys * headDim;
     const double score = bestSeconds(200, [&, type = type, nQ = nQ, nKeys = nKeys] {
       // Any order of the queries takes the same time.
-      if (inLanes) return k.laneScores(queries, mostQueries, static_cast<const float*>(cache), nKeys, headDim, scores);
-      k.scores(type, queries, headDim, nQ, cache, nKeys, headDim, scores, stride);
+      if (inLanes) return k.laneScores({queries, mostQueries, headDim, mostQueries}, {static_cast<const float*>(cache), headDim, nKeys, headDim}, {scores, mostQueries, nKeys, mostQueries});
+      k.scores({queries, headDim, nQ, headDim}, {type, cache, nKeys, headDim}, {scores, stride, nQ, nKeys});
     });
     for (size_t i = 0; i < nQ * stride; i++) scores[i] = 0.001f * static_cast<float>(i % 999);
     const double values = bestSeconds(200, [&, type = type, nQ = nQ, nKeys = nKeys] {
-      k.accumulateValues(type, scores, inLanes ? 1 : stride, inLanes ? mostQueries : 1, nQ, cache, nKeys, headDim, {sums, headDim, false, nullptr});
+      k.accumulateValues({scores, inLanes ? 1 : stride, inLanes ? size_t{mostQueries} : 1, nQ}, {type, cache, nKeys, headDim}, {sums, headDim, false, nullptr});
     });
     std::printf("%-11s %2d queries, %4d keys of %d (%s): scores %6.1f GFMA/s, values %6.1f GFMA/s\n", k.isa, nQ, nKeys, headDim, name,
                 products / score * 1e-9, products / values * 1e-9);
@@ -201,7 +201,7 @@ void benchRows(const Kernels& k, const Buffers& b) {
   time("relu2", [&] { k.gate(GateFn::Relu2, x, x + ffn, ffn, out); });
   time("silu", [&] { k.gate(GateFn::Silu, x, x + ffn, ffn, out); });
   time("scaleTensor", [&] { k.scaleTensor(reinterpret_cast<const int32_t*>(x), ffn, 0.1f, out); });
-  time("perturb", [&] { k.perturb(x, ffn, 0, 0.7f, {1, 2, 3}, out); });
+  time("perturb", [&] { k.perturb(x, ffn, {0.7f, {1, 2, 3}, 0}, out); });
   time("q6_k", [&] { k.widen(DenseType::Q6_K, b.weights, ffn, out); });
   std::printf("\n");
 }

@@ -112,7 +112,7 @@ void runScreen(Run& run, const std::string& kernel) {
     const int n = run.number(0);
     const ScreenFactors x = {run.real(1), run.real(2), run.real(3), run.real(4), run.real(5)};
     Guarded<float> upper(n);
-    run.k.screenBounds(x, scales.data(), losses.data(), norms.data(), high.data(), low.data(), n, upper.data());
+    run.k.screenBounds(x, {scales.data(), losses.data(), norms.data(), n}, {high.data(), low.data()}, upper.data());
     return run.answer(5, upper.data());
   }
   const int nRows = run.number(0), nX = run.number(1), cols = run.number(2);
@@ -203,7 +203,7 @@ void runRow(Run& run, const std::string& kernel) {
     run.answer(3, stripes.data());
   } else if (kernel == "perturb") {
     const NoiseKey key = {run.word(3), run.word(4), run.word(5)};
-    run.k.perturb(x.data(), n, run.word(1), run.real(2), key, out.data());
+    run.k.perturb(x.data(), n, {run.real(2), key, run.word(1)}, out.data());
     run.answer(1, out.data());
   }
 }
@@ -233,17 +233,18 @@ void runAttention(Run& run, const std::string& kernel) {
   const size_t gap = static_cast<size_t>(run.number(4)), wide = static_cast<size_t>(headDim) + gap, narrow = static_cast<size_t>(nKeys) + gap;
   const auto type = static_cast<KvType>(run.number(1));
   auto x = run.array<float>(0);
-  auto cached = run.array<uint8_t>(1);
+  auto bytes = run.array<uint8_t>(1);
+  const CachedHead cached = {type, bytes.data(), nKeys, headDim};
   auto out = run.array<float>(2);
   if (kernel == "scores") {
-    run.k.scores(type, x.data(), wide, nQ, cached.data(), nKeys, headDim, out.data(), narrow);
+    run.k.scores({x.data(), wide, nQ, headDim}, cached, {out.data(), narrow, nQ, nKeys});
   } else {
     const bool byLane = run.number(5) != 0;
     const int kind = run.number(6);
     Guarded<float> acc(static_cast<int>(wide) * nQ);
     for (size_t i = 0; i < wide * static_cast<size_t>(nQ); i++) acc.data()[i] = NAN;
     const ValueSums sums = kind == 2 ? ValueSums{acc.data(), wide, true, out.data()} : ValueSums{out.data(), wide, kind == 1, nullptr};
-    run.k.accumulateValues(type, x.data(), byLane ? 1 : narrow, byLane ? static_cast<size_t>(nQ) : 1, nQ, cached.data(), nKeys, headDim, sums);
+    run.k.accumulateValues({x.data(), byLane ? 1 : narrow, byLane ? static_cast<size_t>(nQ) : 1, nQ}, cached, sums);
   }
   run.answer(3, out.data());
 }
@@ -251,16 +252,17 @@ void runAttention(Run& run, const std::string& kernel) {
 // The order of arranged queries is the kernels' own, so that the first two are checked together. Lanes without a query hold 0.
 void runLaneScores(Run& run) {
   const int headDim = run.number(0), nKeys = run.number(1), nQ = run.number(2);
-  const size_t stride = static_cast<size_t>(nQ + 15) / 16 * 16;
+  const int lanes = (nQ + 15) / 16 * 16;
+  const size_t stride = static_cast<size_t>(lanes), width = static_cast<size_t>(headDim);
   auto q = run.array<float>(0);
   auto keys = run.array<float>(1);
-  Guarded<float> arranged(headDim * static_cast<int>(stride)), scores(nKeys * static_cast<int>(stride));
-  std::memset(arranged.data(), 0, headDim * stride * sizeof(float));
+  Guarded<float> arranged(headDim * lanes), scores(nKeys * lanes);
+  std::memset(arranged.data(), 0, width * stride * sizeof(float));
   // In two parts, as the rows of a tile come.
   const int first = nQ / 3;
-  run.k.arrangeQueries(q.data(), headDim, first, headDim, arranged.data(), stride);
-  run.k.arrangeQueries(q.data() + first * headDim, headDim, nQ - first, headDim, arranged.data() + first, stride);
-  run.k.laneScores(arranged.data(), stride, keys.data(), nKeys, headDim, scores.data());
+  run.k.arrangeQueries({q.data(), width, first, headDim}, {arranged.data(), stride, headDim, lanes});
+  run.k.arrangeQueries({q.data() + first * headDim, width, nQ - first, headDim}, {arranged.data() + first, stride, headDim, lanes - first});
+  run.k.laneScores({arranged.data(), stride, headDim, lanes}, {keys.data(), width, nKeys, headDim}, {scores.data(), stride, nKeys, lanes});
   run.answer(2, scores.data());
 }
 
@@ -268,7 +270,7 @@ void runLaneSoftmax(Run& run) {
   const int stride = run.number(0), nKeys = run.number(1);
   auto scores = run.array<float>(0);
   Guarded<float> denominators(stride);
-  run.k.laneSoftmax(scores.data(), static_cast<size_t>(stride), nKeys, run.real(2), denominators.data());
+  run.k.laneSoftmax({scores.data(), static_cast<size_t>(stride), nKeys, stride}, run.real(2), denominators.data());
   run.answer(1, scores.data());
   run.answer(2, denominators.data());
 }

@@ -69,20 +69,20 @@ void laneSquares(const float* x, int n, float* sums) {
   for (int i = 0; i < stripRows; i++) sums[i] = right.sumSquares(rowOf(x, i, n).data(), n);
 }
 
-void laneMagnitudes(const float* x, const float* r, const float* w, int n, uint32_t* most) {
+void laneMagnitudes(const LaneNorm& y, uint32_t* most) {
   for (int i = 0; i < stripRows; i++) {
-    std::vector<float> row = rowOf(x, i, n);
-    most[i] = right.normalise(row.data(), r[i], w, n, row.data());
+    std::vector<float> row = rowOf(y.x, i, y.n);
+    most[i] = right.normalise(row.data(), y.factors[i], y.weight, y.n, row.data());
   }
 }
 
-void laneQuantise(const float* x, const float* r, const float* w, const float* s, int n, int nPadded, int8_t* strip, int32_t* sums) {
-  std::vector<int8_t> q(nPadded);
+void laneQuantise(const LaneNorm& y, const float* s, const QuantisedLanes& to) {
+  std::vector<int8_t> q(to.nPadded);
   for (int i = 0; i < stripRows; i++) {
-    std::vector<float> row = rowOf(x, i, n);
-    right.normalise(row.data(), r[i], w, n, row.data());
-    sums[i] = right.quantise(row.data(), s[i], n, nPadded, q.data());
-    for (int j = 0; j < nPadded; j++) strip[j / 4 * 64 + 4 * i + j % 4] = q[j];
+    std::vector<float> row = rowOf(y.x, i, y.n);
+    right.normalise(row.data(), y.factors[i], y.weight, y.n, row.data());
+    to.sums[i] = right.quantise(row.data(), s[i], y.n, to.nPadded, q.data());
+    for (int j = 0; j < to.nPadded; j++) to.strip[j / 4 * 64 + 4 * i + j % 4] = q[j];
   }
 }
 
@@ -143,7 +143,8 @@ constexpr Fault faults[] = {
        k.groupDots = [](const PackedMatrix& weights, const GroupedRows& x, const GroupScales& scales, const F32Matrix& out) {
          const std::vector<int32_t> none(static_cast<size_t>(x.nGroups + 1) / 2 * 16);
          GroupedRows unshifted = x;
-         unshifted.offsets = none.data(), unshifted.offsetStride = 0;
+         unshifted.offsets = none.data();
+         unshifted.offsetStride = 0;
          right.groupDots(weights, unshifted, scales, out);
        };
      }},
@@ -181,9 +182,10 @@ constexpr Fault faults[] = {
     {"quantise",  // one place in the first value
      [](Kernels& k) {
       k.quantise = [](const float* y, float s, int n, int nPadded, int8_t* q) {
-        int32_t sum = right.quantise(y, s, n, nPadded, q);
-        if (q[0] != 0) q[0] = static_cast<int8_t>(q[0] ^ 1), sum ^= 1;
-        return sum;
+        const int32_t sum = right.quantise(y, s, n, nPadded, q);
+        if (q[0] == 0) return sum;
+        q[0] = static_cast<int8_t>(q[0] ^ 1);
+        return sum ^ 1;
       };
      }},
     {"absMaxBits",  // the second half is missing
@@ -236,12 +238,11 @@ constexpr Fault faults[] = {
      }},
     {"screenBounds",  // without the low digits of the last row
      [](Kernels& k) {
-      k.screenBounds = [](const ScreenFactors& x, const float* scales, const float* losses, const float* norms, const int32_t* high,
-                          const int32_t* low, int n, float* upper) {
-        right.screenBounds(x, scales, losses, norms, high, low, n, upper);
+      k.screenBounds = [](const ScreenFactors& x, const CopiedRows& rows, const DigitSums& sums, float* upper) {
+        right.screenBounds(x, rows, sums, upper);
         const int32_t none = 0;
-        const int last = n - 1;
-        right.screenBounds(x, scales + last, losses + last, norms + last, high + last, &none, 1, upper + last);
+        const int last = rows.n - 1;
+        right.screenBounds(x, {rows.scales + last, rows.losses + last, rows.norms + last, 1}, {sums.high + last, &none}, upper + last);
       };
      }},
     {"residualSquares",  // one place more
@@ -250,11 +251,10 @@ constexpr Fault faults[] = {
      }},
     {"scores",  // the last key again, for the last of several queries
      [](Kernels& k) {
-      k.scores = [](KvType type, const float* q, size_t qStride, int nQ, const void* keys, int nKeys, int headDim, float* scores,
-                    size_t scoreStride) {
-        right.scores(type, q, qStride, nQ, keys, nKeys, headDim, scores, scoreStride);
-        float* last = scores + (nQ - 1) * scoreStride;
-        if (nQ > 4 && nKeys > 1) last[nKeys - 1] = last[nKeys - 2];
+      k.scores = [](const ConstF32Matrix& queries, const CachedHead& keys, const F32Matrix& scores) {
+        right.scores(queries, keys, scores);
+        float* last = scores.row(queries.rows - 1);
+        if (queries.rows > 4 && keys.nKeys > 1) last[keys.nKeys - 1] = last[keys.nKeys - 2];
       };
      }},
     {"maximum",  // never below zero
@@ -274,35 +274,38 @@ constexpr Fault faults[] = {
      }},
     {"accumulateValues",  // the last key is missing for the last of several queries
      [](Kernels& k) {
-      k.accumulateValues = [](KvType type, const float* p, size_t pStride, size_t pStep, int nQ, const void* values, int nKeys, int headDim,
-                              const ValueSums& sums) {
-        if (nQ == 1) return right.accumulateValues(type, p, pStride, pStep, 1, values, nKeys, headDim, sums);
-        const int last = nQ - 1;
+      k.accumulateValues = [](const KeyWeights& weights, const CachedHead& values, const ValueSums& sums) {
+        if (weights.nQueries == 1) return right.accumulateValues(weights, values, sums);
+        const int last = weights.nQueries - 1;
         const size_t at = last * sums.stride;
-        right.accumulateValues(type, p, pStride, pStep, last, values, nKeys, headDim, sums);
-        right.accumulateValues(type, p + last * pStride, pStride, pStep, 1, values, nKeys - 1, headDim,
+        KeyWeights others = weights, ofLast = weights;
+        others.nQueries = last;
+        ofLast.data += last * weights.queryStride;
+        ofLast.nQueries = 1;
+        right.accumulateValues(others, values, sums);
+        right.accumulateValues(ofLast, {values.type, values.data, values.nKeys - 1, values.headDim},
                                {sums.acc + at, sums.stride, sums.isFirst, sums.total ? sums.total + at : nullptr});
       };
      }},
     {"arrangeQueries",  // the last element of every query is missing
      [](Kernels& k) {
-      k.arrangeQueries = [](const float* q, size_t qStride, int nQ, int headDim, float* arranged, size_t stride) {
-        right.arrangeQueries(q, qStride, nQ, headDim - 1, arranged, stride);
+      k.arrangeQueries = [](const ConstF32Matrix& queries, const F32Matrix& arranged) {
+        right.arrangeQueries({queries.data, queries.stride, queries.rows, queries.cols - 1}, arranged);
       };
      }},
     {"laneScores",  // one wrong lane in the last key of several
      [](Kernels& k) {
-      k.laneScores = [](const float* arranged, size_t stride, const float* keys, int nKeys, int headDim, float* scores) {
-        right.laneScores(arranged, stride, keys, nKeys, headDim, scores);
-        float* last = scores + (nKeys - 1) * stride;
-        if (nKeys > 1) last[stride - 1] = last[stride - 2];
+      k.laneScores = [](const ConstF32Matrix& arranged, const ConstF32Matrix& keys, const F32Matrix& scores) {
+        right.laneScores(arranged, keys, scores);
+        float* last = scores.row(keys.rows - 1);
+        if (keys.rows > 1) last[scores.cols - 1] = last[scores.cols - 2];
       };
      }},
     {"laneSoftmax",  // the denominators of the first half again
      [](Kernels& k) {
-      k.laneSoftmax = [](float* scores, size_t stride, int nKeys, float scale, float* denominators) {
-        right.laneSoftmax(scores, stride, nKeys, scale, denominators);
-        for (size_t i = stride / 2; i < stride; i++) denominators[i] = denominators[i - stride / 2];
+      k.laneSoftmax = [](const F32Matrix& scores, float scale, float* denominators) {
+        right.laneSoftmax(scores, scale, denominators);
+        for (int i = scores.cols / 2; i < scores.cols; i++) denominators[i] = denominators[i - scores.cols / 2];
       };
      }},
     {"divide",  // multiplies by the inverse
@@ -314,9 +317,10 @@ constexpr Fault faults[] = {
      }},
     {"perturb",  // another counter
      [](Kernels& k) {
-      k.perturb = [](const float* logits, int n, uint32_t firstId, float temperature, NoiseKey key, float* out) {
-        key.index ^= 1;
-        right.perturb(logits, n, firstId, temperature, key, out);
+      k.perturb = [](const float* logits, int n, const Perturbation& by, float* out) {
+        Perturbation other = by;
+        other.key.index ^= 1;
+        right.perturb(logits, n, other, out);
       };
      }},
     {"ternaryTiles",  // one wrong sum in the last row of the second strip
@@ -374,18 +378,18 @@ constexpr Fault faults[] = {
     {"laneMagnitudes",  // all but the last element
      [](Kernels& k) {
       static LaneKernels wrong = rightLanes;
-      wrong.magnitudes = [](const float* x, const float* r, const float* w, int n, uint32_t* most) { laneMagnitudes(x, r, w, n - 1, most); };
+      wrong.magnitudes = [](const LaneNorm& y, uint32_t* most) { laneMagnitudes({y.x, y.factors, y.weight, y.n - 1}, most); };
       static const TileKernels tiles = withLanes(wrong);
       k.tiles = &tiles;
      }},
     {"laneQuantise",  // two columns of the first lane exchanged
      [](Kernels& k) {
       static LaneKernels wrong = rightLanes;
-      wrong.quantise = [](const float* x, const float* r, const float* w, const float* s, int n, int nPadded, int8_t* strip, int32_t* sums) {
-        laneQuantise(x, r, w, s, n, nPadded, strip, sums);
-        const int8_t first = strip[0];
-        strip[0] = strip[1];
-        strip[1] = first;
+      wrong.quantise = [](const LaneNorm& y, const float* s, const QuantisedLanes& to) {
+        laneQuantise(y, s, to);
+        const int8_t first = to.strip[0];
+        to.strip[0] = to.strip[1];
+        to.strip[1] = first;
       };
       static const TileKernels tiles = withLanes(wrong);
       k.tiles = &tiles;

@@ -13,8 +13,9 @@ inline v128_t dotAdd(v128_t x, v128_t codes, v128_t sums) { return wasm_i16x8_ad
 constexpr int int16Blocks = 5;
 static_assert(int16Blocks * 8 * 2 * 3 * 128 <= INT16_MAX);
 
-using TileCodes = v128_t;
-inline TileCodes tileCodes(v128_t codes) { return codes; }
+inline constexpr int tileColumns = 16;
+inline void putTileCodes(v128_t codes, v128_t* to) { *to = codes; }
+inline v128_t loadTileX(const int8_t* x) { return wasm_v128_load(x); }
 
 struct TileSums {
   static constexpr int safeBlocks = int16Blocks;
@@ -23,9 +24,6 @@ struct TileSums {
   void add(v128_t codes, v128_t x) { sums = dotAdd(x, codes, sums); }
   v128_t flush() const { return wasm_i32x4_extadd_pairwise_i16x8(sums); }
 };
-using TileX = v128_t;
-inline TileX loadTileX(const int8_t* x) { return wasm_v128_load(x); }
-
 struct RowX {
   v128_t planes[4];
 };

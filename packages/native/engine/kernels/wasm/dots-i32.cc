@@ -36,17 +36,15 @@ struct RowSums {
   v128_t flush() const { return wasm_i32x4_add(wasm_i32x4_add(ones, wasm_i32x4_shr(fours, 2)), wasm_i32x4_shr(sixteens, 4)); }
 };
 
-using TileX = v128_t;
-inline TileX loadTileX(const int8_t* x) { return wasm_v128_load(x); }
-
-using TileCodes = v128_t;
-inline TileCodes tileCodes(v128_t codes) { return codes; }
+inline constexpr int tileColumns = 16;
+inline void putTileCodes(v128_t codes, v128_t* to) { *to = codes; }
+inline v128_t loadTileX(const int8_t* x) { return wasm_v128_load(x); }
 
 struct TileSums {
   static constexpr int safeBlocks = 1 << 15;
   v128_t sums;
   static TileSums zero() { return {wasm_i32x4_const_splat(0)}; }
-  void add(v128_t codes, TileX x) { sums = dotAdd(x, codes, sums); }
+  void add(v128_t codes, v128_t x) { sums = dotAdd(x, codes, sums); }
   v128_t flush() const { return sums; }
 };
 

@@ -43,23 +43,19 @@ struct RowSums {
   v128_t flush() const { return wasm_i32x4_shr(sums, 2); }
 };
 
-// 16 of them as int16, in order.
-struct TileCodes {
-  v128_t low, high;
-};
-inline TileCodes tileCodes(v128_t codes) { return {wasm_u16x8_extend_low_u8x16(codes), wasm_u16x8_extend_high_u8x16(codes)}; }
-
-using TileX = TileCodes;
-inline TileX loadTileX(const int8_t* x) { return {wasm_i16x8_load8x8(x), wasm_i16x8_load8x8(x + 8)}; }
+// As int16, in order.
+inline constexpr int tileColumns = 8;
+inline void putTileCodes(v128_t codes, v128_t* to) {
+  to[0] = wasm_u16x8_extend_low_u8x16(codes);
+  to[4] = wasm_u16x8_extend_high_u8x16(codes);
+}
+inline v128_t loadTileX(const int8_t* x) { return wasm_i16x8_load8x8(x); }
 
 struct TileSums {
   static constexpr int safeBlocks = 1 << 15;
   v128_t sums;
   static TileSums zero() { return {wasm_i32x4_const_splat(0)}; }
-  void add(const TileCodes& codes, const TileX& x) {
-    sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(codes.low, x.low));
-    sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(codes.high, x.high));
-  }
+  void add(v128_t codes, v128_t x) { sums = wasm_i32x4_add(sums, wasm_i32x4_dot_i16x8(codes, x)); }
   v128_t flush() const { return sums; }
 };
 

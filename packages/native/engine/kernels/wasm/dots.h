@@ -9,10 +9,19 @@ struct WasmDots {
   decltype(Kernels::screenDots) screenDots;
 };
 
+// Products of activations in groups, which end in multiply-adds.
+struct WasmGroups {
+  decltype(Kernels::groupDots) groupDots;
+  decltype(Kernels::groupOffsets) groupOffsets;
+};
+
 // Null where the module was built without relaxed instructions.
 const WasmDots* wasmDotsI32();
 const WasmDots* wasmDotsI16();
 const WasmDots* wasmDotsPlain();
+// With relaxed_madd; the tables of f32 kernels have those with plain dots.
+const WasmGroups* wasmGroupsI32();
+const WasmGroups* wasmGroupsI16();
 
 // Tables of f32 kernels, without dots, by how they multiply and add; null as above.
 const Kernels* wasmF32Madd();

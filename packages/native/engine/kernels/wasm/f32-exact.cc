@@ -3,6 +3,7 @@
 #include "lanes.h"
 
 #include "../f32-kernels.inl.h"
+#include "words-plain.h"
 #include "group-pairs.h"
 
 #include "../group-dots.inl.h"

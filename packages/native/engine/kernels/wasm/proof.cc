@@ -28,14 +28,18 @@ int8_t signedByte() {
 float number() {
   const uint32_t word = next();
   const float x = static_cast<float>(static_cast<int32_t>(word << 8)) * 0x1p-24f;
-  return (word & 3) == 0 ? x * 0x1p-24f : (word & 3) == 1 ? 1 + x * 0x1p-20f : x;
+  if ((word & 3) == 0) return x * 0x1p-24f;
+  return (word & 3) == 1 ? 1 + x * 0x1p-20f : x;
 }
 
 uint32_t tryOnce() {
   alignas(16) int8_t x[16], codes[16];
   alignas(16) int32_t start[4], dots[4];
   alignas(16) int16_t pairs[8];
-  for (int i = 0; i < 16; i++) x[i] = signedByte(), codes[i] = static_cast<int8_t>(next() % 49);
+  for (int i = 0; i < 16; i++) {
+    x[i] = signedByte();
+    codes[i] = static_cast<int8_t>(next() % 49);
+  }
   for (int i = 0; i < 4; i++) start[i] = static_cast<int32_t>(next()) - (1 << 23);
   const v128_t a = wasm_v128_load(x), b = wasm_v128_load(codes);
   wasm_v128_store(dots, wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, b, wasm_v128_load(start)));
@@ -50,7 +54,8 @@ uint32_t tryOnce() {
     if (x[2 * i] * codes[2 * i] + x[2 * i + 1] * codes[2 * i + 1] != pairs[i]) wrong |= proofDotI16;
   alignas(16) float p[4], q[4], r[4], sums[4];
   for (int i = 0; i < 4; i++) {
-    p[i] = number(), q[i] = number();
+    p[i] = number();
+    q[i] = number();
     // Where the product all but cancels, a rounded one shows.
     r[i] = (next() & 1) == 0 ? number() : -(p[i] * q[i]);
   }

@@ -1,11 +1,12 @@
 // The ternary product in WebAssembly: one row of activations against four rows of weights at a time, which lie far apart, so that four
-// long streams are read beside each other (there is no prefetch); several rows of activations in tiles of two rows of weights, which are
-// unpacked once for all of them.
+// long streams are read beside each other (there is no prefetch); several rows of activations in tiles with four rows of weights, whose codes
+// are unpacked once for all of them.
 //
 // Include after a header that defines in an anonymous namespace: RowSums, what one row of weights has added up, with zero(), add(16 bytes of weights, the
 // activations they meet) and safeBlocks, the blocks that it may take before `flush`, which returns the sums in int32 lanes and starts anew;
-// RowX and loadRowX(x), the activations that 16 bytes meet (32 columns between those of a plane and the next); TileSums with zero(), add(codes, x) and
-// flush() likewise, its safeBlocks; TileCodes and tileCodes(16 codes), TileX and loadTileX(x).
+// RowX and loadRowX(x), the activations that 16 bytes meet (32 columns between those of a plane and the next); TileSums with sums, zero(), add(codes, x)
+// and flush() likewise, its safeBlocks; tileColumns, the columns of a vector of codes and of one of activations in tiles; putTileCodes(16 codes, to), those
+// vectors, tileRows from one to the next; and loadTileX(x).
 #pragma once
 #include <wasm_simd128.h>
 
@@ -45,7 +46,11 @@ inline v128_t fourRows(const uint8_t* a, const uint8_t* b, const uint8_t* c, con
     // One half of each block after the other: with both at once some engines run out of registers.
 #pragma clang loop unroll(disable)
     for (int half = 0; half < 32; half += 16) addHalves<0>(a + half, b + half, c + half, d + half, x + half, span, sums);
-    a += 32 * span, b += 32 * span, c += 32 * span, d += 32 * span, x += 128 * span;
+    a += 32 * span;
+    b += 32 * span;
+    c += 32 * span;
+    d += 32 * span;
+    x += 128 * span;
     for (int r = 0; r < 4; r++) totals[r] = wasm_i32x4_add(totals[r], sums[r].flush());
   }
   return sumLanes(totals[0], totals[1], totals[2], totals[3]);
@@ -69,86 +74,141 @@ void oneActivation(const PackedMatrix& weights, const int8_t* x, int32_t xSum, i
     acc[r] = wasm_i32x4_extract_lane(fourRows(row, row, row, row, x, nBlocks), 0) - xSum;
 }
 
-// Blocks that two rows of weights are unpacked for at a time, to meet all rows of activations.
-constexpr int spanBlocks = TileSums::safeBlocks < 16 ? TileSums::safeBlocks : 16;
-constexpr int mostActivations = 128;
+// A tile is the sums of four rows of weights with two rows of activations, 8 of 16 registers; the codes of a span, all that a row of
+// activations meets before the next one comes, lie in the first-level cache (20 KiB).
+constexpr int tileRows = 4, tileActivations = 2;
+constexpr int spanRows = 16;
+constexpr int spanBlocks = 10 * tileColumns / 16;
+constexpr int blockSteps = 128 / tileColumns;
 
-// The codes of two rows, 16 of either in turn, in the order of the activations that they meet.
-void unpackTwo(const uint8_t* a, const uint8_t* b, int nBlocks, TileCodes* span) {
+// The codes of four rows, a vector of each in turn, in the order of the activations that they meet.
+void unpackFour(const uint8_t* const rows[tileRows], int nBlocks, v128_t* span) {
   const v128_t three = wasm_i8x16_const_splat(3);
-  for (; nBlocks > 0; nBlocks--, a += 32, b += 32, span += 16) {
+  for (size_t at = 0; at < 32 * static_cast<size_t>(nBlocks); at += 32, span += tileRows * blockSteps) {
+    for (int r = 0; r < tileRows; r++) {
 #pragma clang loop unroll(full)
-    for (int half = 0; half < 2; half++) {
-      const v128_t packed[2] = {wasm_v128_load(a + 16 * half), wasm_v128_load(b + 16 * half)};
+      for (int half = 0; half < 2; half++) {
+        const v128_t packed = wasm_v128_load(rows[r] + at + 16 * half);
 #pragma clang loop unroll(full)
-      for (int plane = 0; plane < 4; plane++) {
-        TileCodes* const to = span + 4 * plane + 2 * half;
-        to[0] = tileCodes(wasm_v128_and(wasm_u16x8_shr(packed[0], 6 - 2 * plane), three));
-        to[1] = tileCodes(wasm_v128_and(wasm_u16x8_shr(packed[1], 6 - 2 * plane), three));
+        for (int plane = 0; plane < 4; plane++)
+          putTileCodes(wasm_v128_and(wasm_u16x8_shr(packed, 6 - 2 * plane), three), span + tileRows * (2 * plane + half) * (16 / tileColumns) + r);
       }
     }
   }
 }
 
-// totals[i][r] += of two rows of weights with nX rows of activations. The loop is short on purpose: of a longer one the compiler makes a chain
-// for each sum, one after another, and keeps what they share on the stack.
+// What lies before is computed before. Left to itself clang makes one chain after another of the sums of several steps, and what they share is kept on
+// the stack.
+inline void stayInOrder(v128_t& sums) { __asm__ volatile("" : "+r"(sums)); }
+
+// Addresses are made of this pointer alone and constants, which instructions hold; clang would rather make one pointer from another, by additions.
+template <class T>
+inline void keepApart(T*& pointer) {
+  __asm__ volatile("" : "+r"(pointer));
+}
+
+// Four rows of weights with nX of activations: sums[i] are those of row i.
 template <int nX>
-void addTile(const TileCodes* span, const int8_t* x, size_t xStride, int nBlocks, v128_t totals[][2]) {
-  TileSums running[nX][2];
+[[gnu::noinline]] void multiplyTile(const v128_t* span, const int8_t* x, size_t xStride, int nBlocks, v128_t sums[nX]) {
+  // Steps a turn. Without a sign, so that the compiler knows that no address wraps around and puts it into the instruction.
+  constexpr unsigned steps = 4;
   const int8_t* rows[nX];
-  for (int i = 0; i < nX; i++) {
-    running[i][0] = running[i][1] = TileSums::zero();
-    rows[i] = x + static_cast<size_t>(i) * xStride;
-  }
+  for (int i = 0; i < nX; i++) rows[i] = x + static_cast<size_t>(i) * xStride;
+  // In memory: registers are for the running sums.
+  v128_t room[nX * tileRows];
+  v128_t* totals = room;
+  keepApart(totals);
+  for (int left = nBlocks; left > 0; left -= TileSums::safeBlocks) {
+    TileSums running[nX][tileRows];
+    for (auto& ofRow : running) {
+      for (TileSums& each : ofRow) each = TileSums::zero();
+    }
+    const int some = left < TileSums::safeBlocks ? left : TileSums::safeBlocks;
 #pragma clang loop unroll(disable)
-  for (int n = 8 * nBlocks; n > 0; n--, span += 2) {
-    const TileCodes first = span[0], second = span[1];
+    for (unsigned n = blockSteps / steps * static_cast<unsigned>(some); n > 0; n--, span += steps * tileRows) {
+      keepApart(span);
+      for (int i = 0; i < nX; i++) keepApart(rows[i]);
 #pragma clang loop unroll(full)
-    for (int i = 0; i < nX; i++) {
-      const TileX values = loadTileX(rows[i]);
-      running[i][0].add(first, values);
-      running[i][1].add(second, values);
-      rows[i] += 16;
+      for (unsigned step = 0; step < steps; step++) {
+        v128_t values[nX];
+        for (int i = 0; i < nX; i++) values[i] = loadTileX(rows[i] + tileColumns * step);
+#pragma clang loop unroll(full)
+        for (unsigned r = 0; r < tileRows; r++) {
+          const v128_t codes = span[tileRows * step + r];
+          for (int i = 0; i < nX; i++) {
+            running[i][r].add(codes, values[i]);
+            stayInOrder(running[i][r].sums);
+          }
+        }
+      }
+      for (int i = 0; i < nX; i++) rows[i] += tileColumns * steps;
+    }
+    const bool isFirst = left == nBlocks;
+#pragma clang loop unroll(full)
+    for (unsigned i = 0; i < nX * tileRows; i++) {
+      const v128_t flushed = running[i / tileRows][i % tileRows].flush();
+      totals[i] = isFirst ? flushed : wasm_i32x4_add(totals[i], flushed);
     }
   }
   for (int i = 0; i < nX; i++) {
-    totals[i][0] = wasm_i32x4_add(totals[i][0], running[i][0].flush());
-    totals[i][1] = wasm_i32x4_add(totals[i][1], running[i][1].flush());
+    const v128_t* const of = totals + tileRows * i;
+    sums[i] = sumLanes(of[0], of[1], of[2], of[3]);
   }
 }
 
-using AddTile = void (*)(const TileCodes*, const int8_t*, size_t, int, v128_t[][2]);
-constexpr AddTile addTileBySize[] = {nullptr, addTile<1>, addTile<2>, addTile<3>, addTile<4>};
+inline v128_t loadSums(const int32_t* sums, int n) {
+  if (n == tileRows) return wasm_v128_load(sums);
+  int32_t copy[tileRows] = {};
+  for (int r = 0; r < n; r++) copy[r] = sums[r];
+  return wasm_v128_load(copy);
+}
 
-// Two rows of weights, which may be the same one, with nX ≤ mostActivations rows of activations.
-void twoRows(const uint8_t* a, const uint8_t* b, const int8_t* x, size_t xStride, int nX, int nBlocks, v128_t totals[][2]) {
-  TileCodes span[16 * spanBlocks];
-  for (int i = 0; i < nX; i++) totals[i][0] = totals[i][1] = wasm_i32x4_const_splat(0);
-  for (int first = 0; first < nBlocks; first += spanBlocks) {
-    const int n = nBlocks - first < spanBlocks ? nBlocks - first : spanBlocks;
-    unpackTwo(a + 32 * static_cast<size_t>(first), b + 32 * static_cast<size_t>(first), n, span);
-    const int8_t* part = x + 128 * static_cast<size_t>(first);
-    for (int i = 0; i < nX; i += 4, part += 4 * xStride) addTileBySize[nX - i < 4 ? nX - i : 4](span, part, xStride, n, totals + i);
+inline void storeSums(int32_t* to, int n, v128_t sums) {
+  if (n == tileRows) return wasm_v128_store(to, sums);
+  int32_t copy[tileRows];
+  wasm_v128_store(copy, sums);
+  for (int r = 0; r < n; r++) to[r] = copy[r];
+}
+
+// Columns [first, first + nBlocks) · 128 of at most spanRows rows of weights, from the row `row` on. The sums begin with −xSums in the first columns.
+void addSpan(const PackedMatrix& weights, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc, int row, int first, int nBlocks) {
+  v128_t span[spanRows * blockSteps * spanBlocks];
+  const int nRows = weights.rows - row < spanRows ? weights.rows - row : spanRows;
+  const int quadSize = tileRows * blockSteps * nBlocks;
+  for (int r = 0; r < nRows; r += tileRows) {
+    const uint8_t* rows[tileRows];
+    for (int j = 0; j < tileRows; j++) rows[j] = weights.row(row + (r + j < nRows ? r + j : nRows - 1)) + 32 * static_cast<size_t>(first);
+    unpackFour(rows, nBlocks, span + r / tileRows * quadSize);
+  }
+  for (int i = 0; i < x.rows; i += tileActivations) {
+    const int nX = x.rows - i < tileActivations ? 1 : tileActivations;
+    for (int r = 0; r < nRows; r += tileRows) {
+      v128_t sums[tileActivations];
+      const v128_t* const codes = span + r / tileRows * quadSize;
+      const int8_t* const values = x.row(i) + 128 * static_cast<size_t>(first);
+      if (nX == 1) multiplyTile<1>(codes, values, x.stride, nBlocks, sums);
+      else multiplyTile<2>(codes, values, x.stride, nBlocks, sums);
+      const int n = nRows - r < tileRows ? nRows - r : tileRows;
+      for (int k = 0; k < nX; k++) {
+        int32_t* const out = acc.row(i + k) + row + r;
+        const v128_t before = first == 0 ? wasm_i32x4_splat(-xSums[i + k]) : loadSums(out, n);
+        storeSums(out, n, wasm_i32x4_add(before, sums[k]));
+      }
+    }
+  }
+}
+
+void manyActivations(const PackedMatrix& weights, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc) {
+  const int nBlocks = x.cols / 128, nSpans = (nBlocks + spanBlocks - 1) / spanBlocks;
+  const int most = (nBlocks + nSpans - 1) / nSpans;
+  for (int row = 0; row < weights.rows; row += spanRows) {
+    for (int first = 0; first < nBlocks; first += most) addSpan(weights, x, xSums, acc, row, first, nBlocks - first < most ? nBlocks - first : most);
   }
 }
 
 void ternaryMatmul(const PackedMatrix& weights, const Int8Matrix& x, const int32_t* xSums, const SumMatrix& acc) {
   if (x.rows == 1) return oneActivation(weights, x.data, xSums[0], x.cols / 128, acc.data);
-  for (int first = 0; first < x.rows; first += mostActivations) {
-    const int some = x.rows - first < mostActivations ? x.rows - first : mostActivations;
-    v128_t totals[mostActivations][2];
-    const uint8_t* row = weights.data;
-    for (int r = 0; r < weights.rows; r += 2, row += 2 * weights.stride) {
-      const bool hasSecond = r + 1 < weights.rows;
-      twoRows(row, hasSecond ? row + weights.stride : row, x.row(first), x.stride, some, x.cols / 128, totals);
-      for (int i = 0; i < some; i++) {
-        const v128_t sums = sumLanes(totals[i][0], totals[i][1], totals[i][0], totals[i][1]);
-        int32_t* const out = acc.row(first + i) + r;
-        out[0] = wasm_i32x4_extract_lane(sums, 0) - xSums[first + i];
-        if (hasSecond) out[1] = wasm_i32x4_extract_lane(sums, 1) - xSums[first + i];
-      }
-    }
-  }
+  manyActivations(weights, x, xSums, acc);
 }
 
 }  // namespace

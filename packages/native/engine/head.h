@@ -1,5 +1,7 @@
-// One thread's part of the head (head.cc, screened-head.cc, head-mass.cc). Functions that meet barriers return true when the step is to stop.
+// One thread's part of the head (head.cc, head-draw.cc, head-mass.cc, screened-head.cc). Functions that meet barriers return true when the step is to stop.
 #pragma once
+#include <algorithm>
+
 #include "row-operations.h"
 
 namespace bitnet::engine {
@@ -30,30 +32,36 @@ struct HeadPanel {
 // Whether kernels multiply a type as it is; rows of others are widened first.
 inline bool isPlain(DenseType type) { return type == DenseType::F32 || type == DenseType::F16 || type == DenseType::BF16; }
 
-class Worker {
+// Ids [first, end) of a segment of the vocabulary.
+struct IdRange {
+  int32_t first, end;
+  int32_t n() const { return end - first; }
+};
+
+class HeadWorker : private StepContext {
  public:
-  explicit Worker(const StepContext& c)
-      : c_(c), job_(c.job), exe_(c.executable), program_(c.program), step_(c.step), k_(c.kernels), team_(c.team), thread_(c.thread), scratch_(c.scratch) {}
+  explicit HeadWorker(const StepContext& c) : StepContext(c) {}
   bool head(const HeadOp& op, int32_t opIndex, WorkCounter* counters);
 
  private:
-  bool inLanes(int32_t buffer) const { return c_.inLanes(buffer); }
-  void normalise(const float* x, const float* weight, int32_t cols, float eps, float* out, uint32_t* absMax) {
-    engine::normalise(c_, x, weight, cols, eps, out, absMax);
+  const HeadRequest& requestOf(const HeadPanel& panel, int32_t slot) const { return step.heads[static_cast<size_t>(panel.first + slot)]; }
+  HeadResult& resultOf(const HeadPanel& panel, int32_t slot) const { return job.heads_[static_cast<size_t>(panel.first + slot)]; }
+  SegmentResult& partOf(const HeadPanel& panel, int32_t slot, int32_t segment) const { return job.segmentResult(panel.first + slot, segment); }
+  IdRange idsOf(const HeadPanel& panel, int32_t segment) const {
+    const int64_t first = static_cast<int64_t>(segment) * panel.segmentLength, end = first + panel.segmentLength;
+    return {static_cast<int32_t>(std::min<int64_t>(first, program.vocabSize)), static_cast<int32_t>(std::min<int64_t>(end, program.vocabSize))};
   }
 
   // Rows of the table that were widened to the scratch.
   DenseMatrix widened(int32_t n, int32_t cols) const {
-    return {reinterpret_cast<const uint8_t*>(scratch_.widened), (static_cast<size_t>(cols) + 15) / 16 * 16 * sizeof(float), n, cols};
+    return {reinterpret_cast<const uint8_t*>(scratch.widened), (static_cast<size_t>(cols) + 15) / 16 * 16 * sizeof(float), n, cols};
   }
 
   // head.cc
   bool headOfPanel(HeadPanel panel, WorkCounter* counters);
   bool redoWhole(const HeadPanel& panel, WorkCounter* counters);
   HeadPanel panelFrom(const HeadOp& op, int32_t opIndex, int32_t first) const;
-  bool isOfStates(int32_t first) const;
-  bool isState(const HeadPanel& panel, int32_t slot) const { return step_.heads[static_cast<size_t>(panel.first + slot)].want == Want::State; }
-  void statesOfPanel(const HeadPanel& panel, WorkCounter& counter);
+  bool isState(const HeadPanel& panel, int32_t slot) const { return requestOf(panel, slot).want == Want::State; }
   void divide(HeadPanel& panel) const;
   void prepareRow(const HeadPanel& panel, int32_t slot);
   void headDots(const HeadPanel& panel, const SlotList& slots, bool fillsScreen, WorkCounter& counter);
@@ -68,9 +76,9 @@ class Worker {
   // head-draw.cc
   void addDrawn(const HeadPanel& panel, int32_t slot);
   int32_t draw(const HeadPanel& panel, int32_t slot, const float* logits);
-  struct DrawScratch;
-  size_t rankAll(const HeadRequest& head, const float* logits, DrawScratch& scratch);
-  void weigh(const HeadRequest& head, const DrawScratch& scratch, size_t start, size_t end);
+  struct RankRoom;
+  size_t rankAll(const HeadRequest& head, const float* logits, RankRoom& room);
+  void weigh(const HeadRequest& head, const RankRoom& room, size_t start, size_t end);
   int32_t drawWindow(const HeadRequest& head, const float* logits, const uint64_t* keys, size_t start, size_t end);
   int32_t drawAll(const HeadRequest& head, const float* logits, uint64_t first, uint64_t last);
 
@@ -80,8 +88,8 @@ class Worker {
   void collectSegment(const HeadPanel& panel, int32_t slot, int32_t segment);
   float barOf(const HeadPanel& panel, int32_t slot);
   bool collectRows(const HeadPanel& panel, int32_t slot, int32_t segment, float bar);
-  void exactValues(const HeadPanel& panel, int32_t slot, const int32_t* ids, int32_t n, float* values);
-  void exactLogit(const HeadPanel& panel, int32_t slot, int32_t id, int32_t next, float* logit);
+  float exactValue(const HeadPanel& panel, int32_t slot, int32_t id);
+  float exactLogit(const HeadPanel& panel, int32_t slot, int32_t id);
   void answerFromCandidates(const HeadPanel& panel, int32_t slot);
 
   // head-mass.cc
@@ -89,16 +97,6 @@ class Worker {
   float barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment);
   size_t countToShare(const HeadRequest& head, const Candidate* candidates, size_t n, double total, const float* logits, float* apart);
   void listMass(const HeadPanel& panel, int32_t slot, size_t found, bool isWhole);
-
-  const StepContext& c_;
-  StepJob& job_;
-  Executable& exe_;
-  const Program& program_;
-  const Step& step_;
-  const Kernels& k_;
-  Team& team_;
-  const int thread_;
-  const Scratch& scratch_;
 };
 
 }  // namespace bitnet::engine
