@@ -1,9 +1,24 @@
 import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AuditLog } from "./audit-log.ts";
 import { SecurityCounters } from "./security-counters.ts";
+
+/** A disk on which others have time to look between the making of a file and the writing into it. */
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof import("node:fs/promises")>();
+  const open: typeof real.open = async (...args) => {
+    const handle = await real.open(...args);
+    const write = handle.writeFile.bind(handle);
+    handle.writeFile = async (...all) => {
+      for (let turn = 0; turn < 50; turn++) await real.stat(tmpdir());
+      return write(...all);
+    };
+    return handle;
+  };
+  return { ...real, open };
+});
 
 const settings = { secret: "0123456789abcdef", withTexts: false, maxBytes: 1000, maxFiles: 2 };
 const never = (line: string) => {
