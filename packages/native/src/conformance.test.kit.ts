@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { createNativeBackend, nativeStatus } from "./index.ts";
 
 const { variants, reason } = nativeStatus();
-export const configurations = variants
+const configurations = variants
   .filter(({ rejected }) => rejected === null)
   .flatMap(({ isa }) => [1, 2].map((threads) => [isa, threads] as const));
 
