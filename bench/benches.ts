@@ -43,7 +43,8 @@ export const benches: readonly BenchEntry[] = [
   },
   {
     name: "browsers",
-    question: "How fast is a page in Chromium and Firefox, and how much faster than wllama's?",
+    question:
+      "How fast is a page in Chromium and Firefox, and how much faster than wllama's and Transformers.js'?",
     sampler: "greedy",
   },
   { name: "load", question: "How long is it from opening the file to the first token?", sampler: "greedy" },

@@ -1,19 +1,17 @@
 /**
- * The same model on pages of Chromium and Firefox, beside the native backend and WebAssembly in Node, in turn; and a model of the same sizes (TQ2_0) in
- * wllama, which is llama.cpp in WebAssembly. Transformers.js opens ONNX alone, in which there is no ternary model of these sizes.
+ * The same model on pages of Chromium and Firefox, beside the native backend and WebAssembly in Node, in turn; and in Chromium a model of the same sizes
+ * (TQ2_0) in wllama, which is llama.cpp in WebAssembly, and one of the same widths and bytes in Transformers.js, which opens ONNX alone, where
+ * weights take four bits at least.
  */
-import { join } from "node:path";
 import { median, RandomBits, randomPrompt, runOnce } from "@bitnet.ts/cli/measuring";
 import type { BitNet } from "bitnet.ts";
 import { BrowserModel, type BrowserName, browsers, type PageRates } from "./harness/browser-model.ts";
-import { installFromNpm } from "./harness/install-from-npm.ts";
 import { processTree } from "./harness/machine.ts";
-import { cacheFolder, ensureDummy } from "./harness/models.ts";
+import { type PageGiven, peers } from "./harness/page-peers.ts";
 import type { Row, Verdict } from "./harness/result.ts";
-import { type BenchContext, runBench } from "./harness/run-bench.ts";
+import { runBench } from "./harness/run-bench.ts";
 
 const seed = 7;
-const wllamaVersion = "3.13.0";
 
 interface Engine {
   name: string;
@@ -35,16 +33,15 @@ await runBench("browsers", async (context) => {
       models.push(await context.load(path, { ...sizes, backend, ...(backend === "native" ? { isa } : {}) }));
     const [native] = models as [BitNet];
     const promptOf = (run: number) => [...randomPrompt(native, nPrompt, new RandomBits(seed, run))];
-    const open = async (
-      name: BrowserName,
-      label: string,
-      given: { model: string; script: "own" | "wllama" },
-    ) => {
-      const folders = { wllama: wllamaFolder() };
-      const page = await BrowserModel.start(name, { ...sizes, ...given, folders });
+    const notes = [
+      "wllama rounds activations per block and computes the head whole; multiply-adds and bytes of the body are the same",
+    ];
+    const open = async (browser: BrowserName, name: string, given: PageGiven): Promise<Engine> => {
+      context.say(`loading: ${name}`);
+      const page = await BrowserModel.start(browser, { ...sizes, ...given });
       pages.push(page);
       const { isa: found, loadMs } = page.info;
-      return { name: label, isa: found, loadMs, sample: (run: number) => page.run(promptOf(run), nGen) };
+      return { name, isa: found, loadMs, sample: (run) => page.run(promptOf(run), nGen) };
     };
     const engines: Engine[] = models.map((model) => ({
       name: model.info.backend === "native" ? "native" : "Node",
@@ -54,8 +51,17 @@ await runBench("browsers", async (context) => {
     }));
     for (const name of options.isQuick ? browsers.slice(0, 1) : browsers)
       engines.push(await open(name, name, { model: path, script: "own" }));
-    if (!options.isQuick && browsers.includes("chromium"))
-      engines.push(await open("chromium", `wllama ${wllamaVersion} in chromium`, peerModel(context)));
+    for (const peer of !options.isQuick && browsers.includes("chromium") ? peers : []) {
+      try {
+        const engine = await open("chromium", peer.name, peer.prepare(context, path, notes));
+        // One that loads and then fails is left out as well.
+        await engine.sample(0);
+        engines.push(engine);
+      } catch (error) {
+        notes.push(`${peer.name} could not be measured: ${error instanceof Error ? error.message : error}`);
+      }
+    }
+    context.say("measuring");
     const pids = pages.flatMap(({ pid }) => processTree(pid));
     const { samples, disturbance } = await context.sample(engines, 3, pids);
     const middle = (i: number, key: keyof PageRates) => median((samples[i] ?? []).map((each) => each[key]));
@@ -80,28 +86,13 @@ await runBench("browsers", async (context) => {
         { key: "load", label: "load", unit: "ms" },
       ],
       verdicts: verdictsOf(rows),
-      notes: [
-        "wllama rounds activations per block and computes the head whole; multiply-adds and bytes of the body are the same",
-      ],
+      notes,
     };
   } finally {
     for (const page of pages) await page.close();
     for (const model of models) await model.dispose();
   }
 });
-
-function wllamaFolder(): string {
-  return join(cacheFolder(), `wllama-${wllamaVersion}`, "node_modules", "@wllama", "wllama");
-}
-
-/** llama.cpp opens the architecture `bitnet` only, and these sizes in TQ2_0. */
-function peerModel({ options, say }: BenchContext): { model: string; script: "wllama" } {
-  const folder = join(cacheFolder(), `wllama-${wllamaVersion}`);
-  const entry = join(wllamaFolder(), "esm", "index.js");
-  installFromNpm({ folder, packages: [`@wllama/wllama@${wllamaVersion}`], entry }, say);
-  const model = ensureDummy({ shape: options.shape, packing: "tq2_0", architecture: "bitnet" });
-  return { model, script: "wllama" };
-}
 
 /** Of a small machine with all cores, as in Node (wasm.ts); of the peer, that it is slower. */
 function verdictsOf(rows: readonly Row[]): Verdict[] {
@@ -119,15 +110,17 @@ function verdictsOf(rows: readonly Row[]): Verdict[] {
     bound: "least",
     ...(measured === null ? { remark: "not on this machine" } : {}),
   });
-  const ratio = (key: string) => {
-    const [own, peer] = [of("chromium", key), of(`wllama ${wllamaVersion} in chromium`, key)];
-    return own === null || peer === null ? null : own / peer;
+  const ratio = (key: string, peer: string) => {
+    const [own, other] = [of("chromium", key), of(peer, key)];
+    return own === null || other === null ? null : own / other;
   };
   return [
     ...(["chromium", "firefox"] as const).map((name) =>
       verdict(`decode in ${name}`, of(name, "decode"), "tok/s", 12),
     ),
-    verdict("decode in chromium against wllama", ratio("decode"), "×", 1),
-    verdict("prefill in chromium against wllama", ratio("prefill"), "×", 1),
+    ...peers.flatMap(({ name }) => [
+      verdict(`decode in chromium against ${name}`, ratio("decode", name), "×", 1),
+      verdict(`prefill in chromium against ${name}`, ratio("prefill", name), "×", 1),
+    ]),
   ];
 }

@@ -2,7 +2,7 @@
  * The WebGPU backend on a page, in the worker, on Chromium's software adapter: it answers, a lost device is told with its code, the chat page
  * goes on without it, and without a GPU of its own the library takes WebAssembly. Needs the built package and Debian's chromium.
  */
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { writeSite } from "@bitnet.ts/web";
@@ -42,6 +42,7 @@ const script = `
 `;
 
 const isMissing = isBrowserMissing();
+const lavapipe = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
 let server: LibraryPage;
 let browser: Browser;
 let page: Page;
@@ -99,47 +100,68 @@ describe.skipIf(isMissing)("WebGPU on a page", { timeout: 240_000 }, () => {
     await page.evaluate("end()");
   });
 
-  test("the chat page goes on without a GPU that was lost", async () => {
-    const folder = join(mkdtempSync(join(tmpdir(), "bitnet-site-")), "site");
-    await writeSite(folder);
-    renameSync(join(folder, "worker.js"), join(folder, "engine.js"));
-    // The page takes WebGPU by itself, but not an adapter that says that it computes in software.
-    const unsaid = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { value: false });`;
-    writeFileSync(join(folder, "worker.js"), losable.replace("/worker/worker.js", "./engine.js") + unsaid);
-    const host = await hostFolder(folder, null);
-    const chat = await openPage(browser);
-    const { ask, set, texts, isAnswered } = personAt(() => chat.page);
-    const loaded = async (backend: string) => {
-      await chat.page.click("#pick-tiny");
-      await chat.page.waitForFunction(
-        (wanted) => document.getElementById("about")?.textContent?.startsWith(wanted),
-        {},
-        `tiny: ${backend}`,
-      );
-    };
-    try {
-      await chat.page.goto(host.url, { waitUntil: "networkidle0" });
-      await loaded("webgpu");
-      await set("max_tokens", "2");
-      await ask("Hi");
-      await isAnswered();
-      await chat.page.evaluate(`new BroadcastChannel("lose").postMessage(0)`);
-      await ask("Are you there?");
-      await chat.page.waitForFunction(() => /lost/.test(document.getElementById("state")?.textContent ?? ""));
-      await chat.page.click("#model");
-      await loaded("wasm");
-      await ask("And now?");
-      await isAnswered();
-      expect((await texts("article.assistant .body")).at(-1)).not.toBe("");
-      expect(chat.problems).toEqual([]);
-    } finally {
-      await chat.page.close();
-      host.close();
-      rmSync(dirname(folder), { recursive: true, force: true });
-    }
-  });
+  test("the chat page goes on without a GPU that was lost", () => loseTheGpuOfAChat(browser));
 
   test("nothing went wrong behind the page", () => {
     expect(problems).toEqual([]);
   });
 });
+
+/** Firefox computes on Debian's lavapipe (mesa-vulkan-drivers), which it has behind preferences. */
+test.skipIf(isBrowserMissing("firefox") || !existsSync(lavapipe))(
+  "the chat page in Firefox goes on without a GPU that was lost",
+  async () => {
+    const firefox = await startBrowser("firefox", {
+      preferences: {
+        ...{ "dom.webgpu.enabled": true, "dom.webgpu.workers.enabled": true },
+        "gfx.webgpu.ignore-blocklist": true,
+      },
+    });
+    try {
+      await loseTheGpuOfAChat(firefox);
+    } finally {
+      await firefox.close();
+    }
+  },
+  240_000,
+);
+
+async function loseTheGpuOfAChat(browser: Browser): Promise<void> {
+  const folder = join(mkdtempSync(join(tmpdir(), "bitnet-site-")), "site");
+  await writeSite(folder);
+  renameSync(join(folder, "worker.js"), join(folder, "engine.js"));
+  // The page takes WebGPU by itself, but not an adapter that says that it computes in software.
+  const unsaid = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { value: false });`;
+  writeFileSync(join(folder, "worker.js"), losable.replace("/worker/worker.js", "./engine.js") + unsaid);
+  const host = await hostFolder(folder, null);
+  const chat = await openPage(browser);
+  const { ask, set, texts, isAnswered } = personAt(() => chat.page);
+  const loaded = async (backend: string) => {
+    await chat.page.click("#pick-tiny");
+    await chat.page.waitForFunction(
+      (wanted) => document.getElementById("about")?.textContent?.startsWith(wanted),
+      {},
+      `tiny: ${backend}`,
+    );
+  };
+  try {
+    await chat.page.goto(host.url, { waitUntil: "networkidle0" });
+    await loaded("webgpu");
+    await set("max_tokens", "2");
+    await ask("Hi");
+    await isAnswered();
+    await chat.page.evaluate(`new BroadcastChannel("lose").postMessage(0)`);
+    await ask("Are you there?");
+    await chat.page.waitForFunction(() => /lost/.test(document.getElementById("state")?.textContent ?? ""));
+    await chat.page.click("#model");
+    await loaded("wasm");
+    await ask("And now?");
+    await isAnswered();
+    expect((await texts("article.assistant .body")).at(-1)).not.toBe("");
+    expect(chat.problems).toEqual([]);
+  } finally {
+    await chat.page.close();
+    host.close();
+    rmSync(dirname(folder), { recursive: true, force: true });
+  }
+}

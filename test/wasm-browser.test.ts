@@ -7,8 +7,9 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Browser } from "puppeteer-core";
+import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { residentBytes } from "./resident-memory.ts";
 import { golden } from "./tiny-model.ts";
 import type { Found } from "./wasm-browser-page.ts";
 import { browserNames, isBrowserMissing, startBrowser } from "./web-page.ts";
@@ -108,9 +109,23 @@ describe.each(browserNames)("%s", (name) => {
       for (const [i, { expected }] of prompts.entries())
         expect(ids[i]?.slice(0, expected.length)).toEqual(expected);
       expect(prompts.some(({ expected }) => expected.length > 4)).toBe(true);
+      if (path === "isolated") expect(await grownBy(tab, 8)).toBeLessThan(4);
       expect(problems).toEqual([]);
       await tab.close();
     },
     240_000,
   );
+
+  /** How many times the bytes of a program the browser has more after so many were loaded and let go. */
+  async function grownBy(tab: Page, times: number): Promise<number> {
+    const pid = browser.process()?.pid ?? 0;
+    const load = (n: number) =>
+      tab.evaluate(
+        `import("/build/test/wasm-browser-page.js").then((page) => page.loadOften(${n}).then(() => page.tableBytes))`,
+      );
+    await load(2);
+    const before = residentBytes(pid);
+    const bytes = Number(await load(times));
+    return (residentBytes(pid) - before) / bytes;
+  }
 });

@@ -1,6 +1,6 @@
 /** The chat page that runs its model in the browser, in real ones. Needs Debian's chromium and firefox-esr, and the built page. */
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { siteFolder, startWebServer, type WebServer } from "@bitnet.ts/web";
 import { BitNet } from "bitnet.ts";
@@ -280,34 +280,68 @@ describe.each(browserNames)("the chat page in %s", (name) => {
     await shot("offline");
   });
 
-  test("a host that sends no headers gets them from the service worker", async () => {
-    const types: Record<string, string> = {
-      ...{ html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" },
-      ...{ webmanifest: "application/manifest+json", png: "image/png", gguf: "application/octet-stream" },
-    };
-    const folder = siteFolder();
-    const plain = createServer((request, response) => {
-      const name = (request.url ?? "").replace(/^\/chat\//, "") || "index.html";
-      response.setHeader("content-type", types[name.replace(/^.*\./, "")] ?? "text/plain");
-      response.end(readFileSync(`${folder}/${name}`));
+  describe("at a host that sends no headers", () => {
+    let host: Server;
+    let url = "";
+    beforeAll(async () => {
+      const types: Record<string, string> = {
+        ...{ html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" },
+        ...{ webmanifest: "application/manifest+json", png: "image/png", gguf: "application/octet-stream" },
+      };
+      const folder = siteFolder();
+      host = createServer((request, response) => {
+        const name = (request.url ?? "").replace(/^\/chat\//, "") || "index.html";
+        response.setHeader("content-type", types[name.replace(/^.*\./, "")] ?? "text/plain");
+        response.end(readFileSync(`${folder}/${name}`));
+      });
+      await new Promise<void>((resolve) => host.listen(0, "127.0.0.1", resolve));
+      url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/chat/`;
     });
-    await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
-    const other = await openPage(browser);
-    try {
-      const { port } = plain.address() as AddressInfo;
-      await other.page.goto(`http://127.0.0.1:${port}/chat/`);
-      await other.page.waitForFunction(() => crossOriginIsolated);
-      await other.page.waitForSelector("#pick-tiny", { visible: true });
-      await other.page.click("#pick-tiny");
-      await other.page.waitForFunction(() =>
-        document.getElementById("about")?.textContent?.startsWith("tiny"),
-      );
-      expect(other.problems).toEqual([]);
-    } finally {
-      await other.page.close();
-      plain.closeAllConnections();
-      plain.close();
+    afterAll(() => {
+      host.closeAllConnections();
+      host.close();
+    });
+
+    /** What the page says of the tiny model, which answers. */
+    async function aboutTiny(
+      isIsolated: boolean,
+      prepare?: (other: Page) => Promise<unknown>,
+    ): Promise<string> {
+      const other = await openPage(browser);
+      const person = personAt(() => other.page);
+      try {
+        await prepare?.(other.page);
+        await other.page.goto(url);
+        await other.page.waitForFunction((wanted) => crossOriginIsolated === wanted, {}, isIsolated);
+        await other.page.waitForSelector("#pick-tiny", { visible: true });
+        await other.page.click("#pick-tiny");
+        await other.page.waitForFunction(() =>
+          document.getElementById("about")?.textContent?.startsWith("tiny"),
+        );
+        await person.set("max_tokens", "4");
+        await person.ask("Hi");
+        await person.isAnswered();
+        expect((await person.texts("article.assistant .body")).at(-1)).not.toBe("");
+        expect(other.problems).toEqual([]);
+        return await other.page.$eval("#about", (each) => each.textContent ?? "");
+      } finally {
+        await other.page.close();
+      }
     }
+
+    test("without a service worker one thread computes", async () => {
+      // As in private windows of Firefox.
+      const about = await aboutTiny(false, (other) =>
+        other.evaluateOnNewDocument(() => {
+          Reflect.deleteProperty(Navigator.prototype, "serviceWorker");
+        }),
+      );
+      expect(about).toMatch(/^tiny: wasm, one thread/);
+    });
+
+    test("the service worker adds them", async () => {
+      expect(await aboutTiny(true)).toMatch(/^tiny: wasm, /);
+    });
   });
 
   test("every control has a name, and nothing went wrong behind the page", async () => {

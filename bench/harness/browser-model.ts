@@ -2,7 +2,7 @@
  * A model on a page of Debian's Chromium or Firefox, isolated as a page with threads is: the library's, or that of another one in WebAssembly. The page, its
  * scripts and the model come from this process on loopback.
  */
-import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -30,9 +30,10 @@ export interface PageRates {
 }
 
 export interface BrowserModelOptions extends PageOptions {
+  /** What `/model.gguf` is. */
   model: string;
   /** Of bench/pages. */
-  script: "own" | "wllama";
+  script: "own" | "wllama" | "transformers";
   /** Further folders that the page may read, by the first part of the address. */
   folders?: Readonly<Record<string, string>>;
 }
@@ -40,8 +41,10 @@ export interface BrowserModelOptions extends PageOptions {
 const html = '<!doctype html><link rel="icon" href="data:,"><script type="module" src="/page.js"></script>';
 const types: Readonly<Record<string, string>> = {
   js: "text/javascript",
+  mjs: "text/javascript",
   wasm: "application/wasm",
   html: "text/html",
+  json: "application/json",
 };
 
 export class BrowserModel {
@@ -108,7 +111,7 @@ async function serve({ model, script, folders = {} }: BrowserModelOptions): Prom
   const { outputFiles } = await build({
     entryPoints: [join(repository, "bench", "pages", `${script}.js`)],
     ...{ bundle: true, format: "esm", write: false, logLevel: "error" },
-    external: ["/wllama/*"],
+    external: ["/wllama/*", "/transformers/*"],
   });
   const page = outputFiles[0]?.contents ?? new Uint8Array();
   const roots = { worker: join(repository, "packages", "bitnet.ts", "worker"), ...folders };
@@ -123,7 +126,6 @@ async function serve({ model, script, folders = {} }: BrowserModelOptions): Prom
     const root = (roots as Readonly<Record<string, string>>)[first];
     const path = url === "/model.gguf" ? model : root === undefined ? null : join(root, rest);
     if (path === null || !existsSync(path)) return response.writeHead(404).end();
-    if (path !== model) return response.end(readFileSync(path));
     const { size } = statSync(path);
     const [, from = "0", to = ""] = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? "") ?? [];
     const [start, end] = [Number(from), to === "" ? size - 1 : Number(to)];

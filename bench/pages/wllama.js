@@ -17,7 +17,9 @@ globalThis.load = async ({ threads, contextLength }) => {
   return { isa: "wllama", threads: engine.getNumThreads(), loadMs: performance.now() - began };
 };
 
-globalThis.run = async (prompt, nGen) => {
+/** Prompts are texts there: of a letter for each id, which it may read as fewer tokens; rates are of those that it counts. */
+globalThis.run = async (ids, nGen) => {
+  const prompt = String.fromCharCode(...ids.map((id) => 97 + (id % 26)));
   const { timings } = await engine.createCompletion({
     ...{ prompt, max_tokens: nGen + 1, temperature: 0, ignore_eos: true, cache_prompt: false },
   });

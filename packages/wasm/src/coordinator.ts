@@ -46,6 +46,8 @@ class Coordinator {
   readonly #port: WorkerPort;
   #engine: Engine | null = null;
   #executable = 0;
+  /** By helper. */
+  #shared: Shared[] = [];
 
   constructor(port: WorkerPort) {
     this.#port = port;
@@ -72,11 +74,10 @@ class Coordinator {
     return this.#engine;
   }
 
-  async #help({ module, index, port }: Extract<ToWorker, { kind: "help" }>): Promise<void> {
-    const { memory, stackTop } = await new Promise<Shared>((resolve) => {
-      port.onmessage = ({ data }: MessageEvent<Shared>) => resolve(data);
-    });
-    port.close();
+  async #help({ module, index, from }: Extract<ToWorker, { kind: "help" }>): Promise<void> {
+    const shared = "memory" in from ? from : await sharedThrough(from);
+    if (shared === null) return this.#port.post({ kind: "unread" }, []);
+    const { memory, stackTop } = shared;
     const { call } = await Engine.open(module, memory, false);
     call.__stack_pointer.value = stackTop;
     this.#port.post({ kind: "ready" }, []);
@@ -121,11 +122,14 @@ class Coordinator {
         const { call, memory } = this.#live;
         const stacks = request.ports.map(() => call.bitnet_allocate(stackBytes));
         if (stacks.includes(0)) throw new RangeError("no memory for the stacks of threads");
-        for (const [i, port] of request.ports.entries()) {
-          const shared: Shared = { memory, stackTop: (stacks[i] ?? 0) + stackBytes };
-          port.postMessage(shared);
-        }
+        this.#shared = stacks.map((at) => ({ memory, stackTop: at + stackBytes }));
+        for (const [i, port] of request.ports.entries()) port.postMessage(this.#shared[i]);
         return null;
+      }
+      case "share": {
+        const shared = this.#shared[request.index - 1];
+        if (shared === undefined) throw new RangeError(`there is no helper ${request.index}`);
+        return shared;
       }
       case "setHelpers":
         this.#live.call.bitnet_set_helpers(request.n);
@@ -209,6 +213,14 @@ class Coordinator {
     const dotMs = { i32: times[0] ?? 1, i16: times[1] ?? 1 };
     return { proved, variants, dotMs };
   }
+}
+
+/** Null when it cannot be read. */
+function sharedThrough(port: MessagePort): Promise<Shared | null> {
+  return new Promise<Shared | null>((resolve) => {
+    port.onmessage = ({ data }: MessageEvent<Shared>) => resolve(data);
+    port.onmessageerror = () => resolve(null);
+  }).finally(() => port.close());
 }
 
 /**

@@ -88,13 +88,24 @@ export class Machine {
       this.#waiting.set(id, { resolve: () => resolve(), reject });
       const helper = this.#start((message) => {
         if (message.kind === "broken") return this.#break(message.message);
+        if (message.kind === "unread") return void this.#share(helper, index);
         helper.hold(false);
         this.#settle(id, null);
       });
       helper.hold(true);
       this.#helpers.push(helper);
-      helper.post({ kind: "help", module: this.#module, index, port }, [port]);
+      helper.post({ kind: "help", module: this.#module, index, from: port }, [port]);
     });
+  }
+
+  /** By way of this thread. */
+  async #share(helper: WorkerHandle, index: number): Promise<void> {
+    try {
+      const from = await this.ask({ kind: "share", index });
+      helper.post({ kind: "help", module: this.#module, index, from }, []);
+    } catch {
+      // The machine is broken, and whoever waits has been told.
+    }
   }
 
   #start(onMessage: (message: FromWorker) => void): WorkerHandle {

@@ -26,17 +26,19 @@ export type Request =
   | { kind: "destroy" }
   /** Room for the stacks of helpers; each is told through its port where it is, and the memory to share. */
   | { kind: "prepareHelpers"; ports: MessagePort[] }
+  /** The same for one that could not read what came through its port. */
+  | { kind: "share"; index: number }
   /** They have arrived. */
   | { kind: "setHelpers"; n: number };
 
 export type Command =
   | { kind: "releasePages"; pages: Int32Array }
-  /** To a worker that is to be a helper: never answered but by `ready`, after which it belongs to the pool. */
-  | { kind: "help"; module: WebAssembly.Module; index: number; port: MessagePort };
+  /** To a worker that is to be a helper: never answered but by `ready`, after which it belongs to the pool, or by `unread`. */
+  | { kind: "help"; module: WebAssembly.Module; index: number; from: MessagePort | Shared };
 
 /**
- * What a helper works with. It goes from worker to worker: whoever asked for them would keep the whole memory until its own garbage is next collected,
- * long after they have ended.
+ * What a helper works with. It goes from worker to worker where it can: whoever asked for them would keep the whole memory until its own garbage is next
+ * collected, long after they have ended.
  */
 export interface Shared {
   memory: WebAssembly.Memory;
@@ -65,6 +67,7 @@ export interface Answers {
   run: { outcome: ArrayBuffer | EngineFailure; numbers: ArrayBuffer };
   destroy: { liveBytes: number; memoryBytes: number };
   prepareHelpers: null;
+  share: Shared;
   setHelpers: null;
 }
 
@@ -75,4 +78,6 @@ export type FromWorker =
   | { kind: "answer"; id: number; answer: unknown }
   /** The engine is in no state to go on. */
   | { kind: "broken"; message: string }
-  | { kind: "ready" };
+  | { kind: "ready" }
+  /** What came through the port could not be read, as happens in Firefox 153. */
+  | { kind: "unread" };
