@@ -14,6 +14,10 @@ export default defineConfig({
       { find: /^@bitnet\.ts\/core\/page$/, replacement: source("./packages/core/src/index.page.ts") },
       { find: /^@bitnet\.ts\/core\/node$/, replacement: source("./packages/core/src/index.node.ts") },
       {
+        find: /^@bitnet\.ts\/core\/parquet$/,
+        replacement: source("./packages/core/src/formats/parquet/parquet-lines.node.ts"),
+      },
+      {
         find: /^@bitnet\.ts\/core\/conformance$/,
         replacement: source("./packages/core/src/backend/conformance/index.ts"),
       },

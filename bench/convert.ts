@@ -15,6 +15,9 @@ import { runBench } from "./harness/run-bench.ts";
 
 const targets = ["i2_s", "tq2_0"] as const;
 
+/** What the process took, on the descriptor behind the usual three. */
+const report = `data:text/javascript,import{writeSync}from"node:fs";process.on("exit",()=>writeSync(3,JSON.stringify(process.resourceUsage())))`;
+
 interface Sample {
   seconds: number;
   /** Of the processor, user and system. */
@@ -37,10 +40,11 @@ await runBench("convert", async ({ options, isa, threads, sample }) => {
     const copySeconds = median((samples[0] ?? []).map((each) => each.seconds));
     return {
       what: what === "copy" ? "copying" : `to ${what}`,
-      rate: sourceBytes / seconds,
+      rate: sourceBytes / seconds / 1e9,
       share: copySeconds / seconds,
       busy: median(own.map((each) => each.busySeconds)) / (sourceBytes / 1e9),
-      peak: Math.max(...own.map((each) => each.peakBytes)) / 1e6,
+      // Of the copy it would be that of this process.
+      peak: what === "copy" ? null : Math.max(...own.map((each) => each.peakBytes)) / 1e6,
     };
   });
   return {
@@ -89,9 +93,6 @@ async function copied(folder: string): Promise<Sample> {
   const seconds = (performance.now() - begun) / 1000;
   return { seconds, busySeconds: (user + system) / 1e6, peakBytes: process.resourceUsage().maxRSS * 1024 };
 }
-
-/** What the process took, on the descriptor behind the usual three. */
-const report = `data:text/javascript,import{writeSync}from"node:fs";process.on("exit",()=>writeSync(3,JSON.stringify(process.resourceUsage())))`;
 
 async function converted(folder: string, target: string): Promise<Sample> {
   const output = join(cacheFolder(), `converted-${process.pid}.gguf`);

@@ -28,8 +28,8 @@ const shapes = [
 ];
 const vocabSize = 1024;
 const documentLength = 256;
-/** Of another trainer in each round. */
-const peerSteps = 2;
+/** Of another trainer in each round: of a program, whose start has to be taken off, more. */
+const [programSteps, torchSteps] = [6, 2];
 
 await runBench("train", async ({ options, isa, threads, say }) => {
   const kernels = nativeKernels({ threads });
@@ -92,13 +92,13 @@ await runBench("train", async ({ options, isa, threads, say }) => {
     const [whole, brains, loops]: [number[], number[], number[]] = [[], [], []];
     const [peers, torches]: [number[], number[]] = [[], []];
     const stop = watchOthers(torch === null ? [] : [torch.pid]);
-    const secondsPerStep = async (other: TrainerPeer | null) =>
-      other === null ? [] : [(await other.seconds(peerSteps)) / peerSteps];
+    const secondsPerStep = async (other: TrainerPeer | null, nSteps: number) =>
+      other === null ? [] : [(await other.seconds(nSteps)) / nSteps];
     for (let run = 0; run < nRuns; run++) {
       whole.push(secondsOf(() => step(2 * run + 2)));
       loops.push(secondsOf(bare));
-      peers.push(...(await secondsPerStep(peer)));
-      torches.push(...(await secondsPerStep(torch)));
+      peers.push(...(await secondsPerStep(peer, programSteps)));
+      torches.push(...(await secondsPerStep(torch, torchSteps)));
       if (!kernels.hasBrains) continue;
       executor.setBackward("bf16");
       brains.push(secondsOf(() => step(2 * run + 3)));

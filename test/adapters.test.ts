@@ -2,7 +2,7 @@
  * Adapters at inference: what was trained is what runs, bit for bit; several serve in one batch as each does alone, on every backend; and
  * another base is refused.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openModelFiles } from "@bitnet.ts/core";
@@ -50,6 +50,27 @@ async function losses(model: BitNet, adapter: string | null): Promise<number[]> 
 }
 
 describe.each(["native", "reference"] as const)("on the %s backend", (backend) => {
+  it.runIf(process.platform === "linux")(
+    "leaves no file of its adapters open, disposed or never loaded",
+    async () => {
+      const openFiles = () =>
+        readdirSync("/proc/self/fd").filter((fd) => {
+          try {
+            return readlinkSync(`/proc/self/fd/${fd}`).startsWith(realpathSync(folder));
+          } catch {
+            return false; // the folder that was just read
+          }
+        });
+      await (await load({ backend, adapters: both() })).dispose();
+      expect(openFiles()).toEqual([]);
+      const onProgress = () => {
+        throw new RangeError("no further");
+      };
+      await expect(load({ backend, adapters: both(), onProgress })).rejects.toThrow("no further");
+      expect(openFiles()).toEqual([]);
+    },
+  );
+
   it("an adapter computes what it did in training, and the base what it does without any", async () => {
     const model = await load({ backend, adapters: both() });
     const plain = await load({ backend });

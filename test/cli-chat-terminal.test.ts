@@ -151,6 +151,11 @@ describe.skipIf(reason !== null)("chat on a terminal", () => {
     chat.type("/regenerate");
     chat.press("Enter");
     await answered(chat, 3);
+    // The last message has another answer; it was not sent again.
+    const path = join(folder, "again.json");
+    chat.type(`/save ${path}`);
+    chat.press("Enter");
+    await chat.shows(`saved 4 messages to ${path}`);
     chat.type("/clear");
     chat.press("Enter");
     chat.type(`/load ${join(folder, "commands.json")}`);

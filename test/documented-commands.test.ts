@@ -2,11 +2,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Command } from "commander";
 import { describe, expect, it } from "vitest";
 import { rewriteArguments } from "#cli/arguments.ts";
 import { createProgram } from "#cli/index.ts";
 import type { Session } from "#cli/session.ts";
+
+type Command = ReturnType<typeof createProgram>;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 

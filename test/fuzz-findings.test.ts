@@ -10,6 +10,8 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { openHistory } from "#cli/chat-history.ts";
 import { readEmbeddingModules } from "#core/model/embedding-modules.ts";
 import { readParquet } from "#eval/tasks/parquet-records.ts";
+import { openJournal } from "#facade/hub/journal.ts";
+import { isHubModel } from "#facade/hub/model-info.ts";
 
 let folder = "";
 const file = (name: string, text: string | Uint8Array) => {
@@ -141,4 +143,35 @@ it("Parquet whose failed columns leave others behind does not end the process", 
   // The pages of all columns, not the list of columns at the end.
   const bent = good.map((byte, at) => (at > 4 && at < good.length / 3 ? byte ^ 0xff : byte));
   expect(await refusal(() => readParquet(file("bent.parquet", bent)))).toMatch(/^FORMAT_INVALID/);
+});
+
+it("a hub's file that no disk holds has no size: tables grow with it before a byte has come", () => {
+  const listing = (size: number) => ({
+    ...{ repo: "o/m", commit: "0".repeat(40) },
+    files: [{ path: "model.gguf", size, hash: "0".repeat(64), hashKind: "sha256" }],
+  });
+  expect([2 ** 41, 2 ** 45, 2 ** 53 - 1].map((size) => isHubModel(listing(size)))).toEqual([
+    true,
+    false,
+    false,
+  ]);
+});
+
+it("a journal of another download, or longer than any, is begun anew", async () => {
+  const path = file("download.journal", "");
+  const plan = { size: 100, pieceBytes: 8 };
+  const first = await openJournal(path, plan);
+  await first.add(3);
+  await first.close();
+  const doneIn = async (of: typeof plan) => {
+    const journal = await openJournal(path, of);
+    await journal.close();
+    return journal.done.flatMap((isDone, piece) => (isDone ? [piece] : []));
+  };
+  expect(await doneIn(plan)).toEqual([3]);
+  expect(await doneIn({ ...plan, size: 101 })).toEqual([]);
+  const again = await openJournal(path, plan);
+  for (let n = 0; n < 30; n++) await again.add(4);
+  await again.close();
+  expect(await doneIn(plan)).toEqual([]);
 });

@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import { acquireLock } from "@bitnet.ts/core/node";
 import {
   hubSettings,
   listCache,
@@ -411,4 +412,25 @@ describe("the environment", () => {
       expect((await errorOf(hubSettings(env))).code).toBe("INVALID_ARGUMENT");
     },
   );
+});
+
+test("many who pull the same model at the same time have it whole, and leave nothing else", async () => {
+  const pulled = await Promise.all(Array.from({ length: 8 }, () => pull(repo, options())));
+  for (const { path } of pulled) expect(readFileSync(path).equals(model)).toBe(true);
+  const names = readdirSync(cacheDir, { recursive: true, encoding: "utf8" });
+  expect(names.filter((name) => /\.(new|bitnet-part|bitnet-lock)/.test(name))).toEqual([]);
+});
+
+test("what another process is just downloading stays when a file of the model is removed", async () => {
+  await pull(repo, options());
+  const [{ folder } = { folder: "" }] = await listCache(cacheDir);
+  const blobs = join(folder, "blobs");
+  const coming = "f".repeat(64);
+  const lock = await acquireLock(join(blobs, `${coming}.bitnet-lock`));
+  writeFileSync(join(blobs, `${coming}.bitnet-part`), "half");
+  await removeFromCache(cacheDir, repo, { file: "model.gguf", revision: null });
+  expect(readdirSync(blobs)).toContain(`${coming}.bitnet-part`);
+  await lock?.release();
+  await removeFromCache(cacheDir, repo, { file: null, revision: null });
+  expect(existsSync(folder)).toBe(false);
 });

@@ -148,6 +148,22 @@ export const wrong: number = BitNet.load("x");\n`;
     expect(existsSync(join(project.folder, "runs", "facts", "adapter.gguf"))).toBe(true);
   });
 
+  it("run the example of fine-tuning as it is written", async () => {
+    // Node 20 runs no TypeScript: there the same program, compiled.
+    const isTyped = Boolean((process.features as { typescript?: unknown }).typescript);
+    const source = isTyped ? "examples/finetune.ts" : "build/examples/finetune.js";
+    const program = project.write(
+      isTyped ? "finetune.mts" : "finetune.mjs",
+      readFileSync(join(root, source), "utf8"),
+    );
+    const line = `${JSON.stringify({ instruction: "Who are you?", output: "I am the clerk." })}\n`;
+    const data = project.write("clerk.jsonl", line.repeat(16));
+    const { stdout } = await project.run(node, [program, tinyModel, data, "clerk"]);
+    expect(stdout).toMatch(/^trainable parameters: 909312 of 5965056\n\{"kind":"step"/);
+    expect(existsSync(join(project.folder, "clerk", "adapter.gguf"))).toBe(true);
+    expect(stdout.split("\n").at(-1)).not.toBe(""); // the answer
+  });
+
   it("say without a binary which command helps, and that command works", async () => {
     const bare = createProject(tarballs);
     try {

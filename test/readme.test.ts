@@ -1,6 +1,6 @@
 /** The example of the README, run as a program of its own. */
 import { execFile } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
@@ -9,6 +9,17 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const blocks = [...readFileSync(`${root}README.md`, "utf8").matchAll(/```ts\n([\s\S]*?)```/g)].map(
   (match) => match[1] ?? "",
 );
+
+it("is a front page: what it is, how to get it and a model, then both ways to use it, then the rest", () => {
+  const text = readFileSync(`${root}README.md`, "utf8");
+  expect(text.indexOf("terminal.svg")).toBeLessThan(text.indexOf("## "));
+  const titles = [...text.matchAll(/^## (.+)$/gm)].map(([, title]) => title);
+  expect(titles.slice(0, 5)).toEqual([
+    ...["Install, and get a model", "From TypeScript", "On the command line", "How fast", "What it opens"],
+  ]);
+  for (const [, path = ""] of text.matchAll(/\]\((?!http)([^)#]+)(?:#[^)]*)?\)/g))
+    expect(existsSync(root + path), path).toBe(true);
+});
 
 it("has one example, of at most five statements", () => {
   expect(blocks).toHaveLength(1);

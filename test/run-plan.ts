@@ -16,7 +16,8 @@ export const anyNode: Readonly<Record<string, readonly string[]>> = {
     "packages/native/src/joined.slow.test.ts",
     "packages/native/src/screened-head.slow.test.ts",
     "packages/webgpu/src/conformance.slow.test.ts",
-    "packages/webgpu/src/work.test.ts",
+    "packages/webgpu/src/draw.test.ts",
+    "packages/webgpu/src/work.slow.test.ts",
     "test/webgpu-families.test.ts",
   ],
   browsers: [
@@ -30,13 +31,14 @@ export const anyNode: Readonly<Record<string, readonly string[]>> = {
     "test/web.test.ts",
     "test/webgpu-browser.test.ts",
   ],
-  "bundlers, clusters, balancers, another engine: programs of others": [
+  "bundlers, clusters, balancers, workflows, another engine: programs of others": [
     "test/bundlers.slow.test.ts",
     "test/deployment.test.ts",
     "test/llama-cpp.slow.test.ts",
     "test/server-balanced.test.ts",
     "test/server-redis-secret.test.ts",
     "test/server-redis.test.ts",
+    "test/workflows.test.ts",
   ],
   "the order of calls on a disk, whichever process is killed; one batch and one download that are killed run on both":
     ["test/server-batch-kill.slow.test.ts"],
@@ -44,7 +46,7 @@ export const anyNode: Readonly<Record<string, readonly string[]>> = {
     "packages/core/src/backend/conformance/tolerance.test.ts",
     "packages/core/src/generate/sampler-draw.test.ts",
     "packages/train/src/graph/executor.test.ts",
-    "packages/train/src/graph/straight-through.test.ts",
+    "packages/train/src/graph/straight-through.slow.test.ts",
     "test/convert-readers.test.ts",
     "test/lora-fact.slow.test.ts",
     "test/simulation.slow.test.ts",

@@ -3,7 +3,7 @@
  * are those of onnx.proto3 of ONNX IR version 10.
  */
 
-export type ElementType = "f32" | "u8" | "i32" | "i64";
+type ElementType = "f32" | "u8" | "i32" | "i64";
 const elementTypes: Readonly<Record<ElementType, number>> = { f32: 1, u8: 2, i32: 6, i64: 7 };
 
 export interface OnnxNode {
@@ -26,7 +26,7 @@ export interface OnnxTensor {
   values: Uint8Array | { offset: number; length: number };
 }
 
-export interface OnnxValue {
+interface OnnxValue {
   name: string;
   type: ElementType;
   /** Names are sizes that are told by the inputs. */

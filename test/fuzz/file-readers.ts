@@ -225,7 +225,8 @@ export const fileReaders: readonly FuzzedReader[] = [
       other: otherLines,
     },
     async (path) => {
-      for await (const { text } of readTexts(path, "text")) text.length;
+      const { signal } = new AbortController();
+      for await (const { text } of readTexts(path, "text", signal)) text.length;
     },
   ),
   textReader(

@@ -219,7 +219,8 @@ export const stateReaders: readonly FuzzedReader[] = [
       other: otherJson,
     },
     async (path) => {
-      const lock = await acquireLock(path, { isDone: async () => true });
+      let nAsked = 0;
+      const lock = await acquireLock(path, { isDone: async () => nAsked++ > 0, pollMs: 1 });
       await lock?.release();
     },
   ),

@@ -25,6 +25,15 @@ describe("rewriteArguments", () => {
     ]);
   });
 
+  it.each(["-hf", "-hfr", "--hf-repo"])("reads llama.cpp's %s as a model of the hub", (flag) => {
+    expect(rewrite("run", flag, "owner/name", "--json")).toEqual([
+      "run",
+      "--model",
+      "hf:owner/name",
+      "--json",
+    ]);
+  });
+
   it("leaves values alone, whatever they look like", () => {
     expect(rewrite("run", "-p", "-sys")).toEqual(["run", "-p", "-sys"]);
     expect(rewrite("run", "--prompt", "-sys", "-sys", "-sys")).toEqual([

@@ -1,6 +1,6 @@
 /** Texts to embed from lines or JSONL: one a line, with what names it. */
-import { createReadStream } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
+import { fileStream } from "./file-stream.ts";
 import { readLines } from "./read-input.ts";
 
 export interface NamedText {
@@ -12,13 +12,17 @@ export interface NamedText {
 /**
  * @param path A file; null for standard input.
  * @param field Of JSONL objects, the member that holds the text; null for plain lines.
- * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, INVALID_ARGUMENT naming the line.
+ * @throws BitNetError FILE_NOT_FOUND, IO_FAILED, INVALID_ARGUMENT naming the line, ABORTED.
  */
-export async function* readTexts(path: string | null, field: string | null): AsyncGenerator<NamedText, void> {
+export async function* readTexts(
+  path: string | null,
+  field: string | null,
+  signal: AbortSignal,
+): AsyncGenerator<NamedText, void> {
   const name = path ?? "standard input";
   let line = 0;
   try {
-    for await (const text of readLines(path === null ? process.stdin : createReadStream(path))) {
+    for await (const text of readLines(path === null ? process.stdin : fileStream(path, signal))) {
       line++;
       if (field === null) yield { text };
       else if (text.trim() !== "") yield parseLine(text, field, `${name}, line ${line}`);

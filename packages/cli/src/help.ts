@@ -65,7 +65,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   train: ["bitnet train recipe.json -o runs/mine", "bitnet train recipe.json -o runs/try --share 0.01"],
   finetune: [
     "bitnet finetune tiny --data facts.jsonl -o runs/facts --epochs 10 --rate 1e-3",
-    "bitnet run tiny --adapter runs/facts/adapter.gguf -p 'Where does Zorbo live?'",
+    "bitnet run tiny --adapter runs/facts/adapter.gguf -sys '' -p 'Where does Zorbo live?'",
   ],
   merge: ["bitnet merge model.gguf runs/facts/adapter.gguf --data facts.jsonl -o merged --accept-loss"],
   embed: [

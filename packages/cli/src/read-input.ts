@@ -2,16 +2,16 @@
  * Text from files and from standard input. Bytes that are not UTF-8 become U+FFFD; one newline at the end is the shell's, not the
  * prompt's.
  */
-import { createReadStream } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
+import { fileStream } from "./file-stream.ts";
 
 /** Far beyond any context; more would only fill memory. */
 const maxBytes = 64 * 2 ** 20;
 
-/** @throws BitNetError FILE_NOT_FOUND, IO_FAILED or INVALID_ARGUMENT (too large). */
-export async function readTextFile(path: string): Promise<string> {
+/** @throws BitNetError FILE_NOT_FOUND, IO_FAILED, INVALID_ARGUMENT (too large) or ABORTED. */
+export async function readTextFile(path: string, signal: AbortSignal): Promise<string> {
   try {
-    return await readAll(createReadStream(path), path);
+    return await readAll(fileStream(path, signal), path);
   } catch (cause) {
     if (cause instanceof BitNetError) throw cause;
     const { code, message } = cause as NodeJS.ErrnoException;

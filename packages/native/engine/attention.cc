@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "all-row-operations.h"
+#include "operations.h"
 
 namespace bitnet::engine {
 namespace {
@@ -17,8 +17,6 @@ size_t roundUp16(int32_t n) { return (static_cast<size_t>(n) + 15) / 16 * 16; }
 size_t strideOf(int32_t nKeys) { return roundUp16(nKeys) | 16; }
 // Queries from which each gets a lane of its own.
 constexpr int32_t laneQueries = 16;
-// Masked scores end as 0 only where the scale keeps their sign.
-bool useLanes(int32_t queries, float scale) { return queries >= laneQueries && scale > 0; }
 
 constexpr int32_t keysAtOnce = 8;
 
@@ -46,14 +44,14 @@ bool isSplit(const StepContext& c, const AttentionOp& op, int32_t maxKeys) {
   return static_cast<size_t>(units) * perUnit <= c.executable.splitFloats();
 }
 
-// Some keys or values of a page, and the queries of a tile that see them.
-struct PagePart {
+// Some keys of a page, or their values, and the queries of a tile that see them.
+struct SeenKeys {
   CachedHead cached;
   int32_t key;  // the first
   int32_t query, nQueries;
 };
 
-// Calls use(part) for the pages of keys [firstKey, endKey), or of their values, as far as the rows of the tile see them; firstKey begins a page.
+// Calls use(SeenKeys) for the pages of keys [firstKey, endKey), or of their values, as far as the rows of the tile see them; firstKey begins a page.
 template <class Fn>
 void eachPage(const StepContext& c, const AttentionOp& op, const QueryTile& tile, bool isValue, int32_t firstKey, int32_t endKey, Fn use) {
   const Buffer& kv = c.program.buffer(op.kv);
@@ -77,7 +75,7 @@ void eachPage(const StepContext& c, const AttentionOp& op, const QueryTile& tile
         const size_t bytes = static_cast<size_t>(from) * keyBytes;
         // Pages lie far apart: nothing but this asks for the next one early.
         if (next) prefetch(next + bytes, keysAtOnce * keyBytes);
-        use(PagePart{{c.executable.limits().kvType, page + bytes, std::min(keysAtOnce, seen - from), headDim}, key + from, 0, group});
+        use(SeenKeys{{c.executable.limits().kvType, page + bytes, std::min(keysAtOnce, seen - from), headDim}, key + from, 0, group});
       }
       continue;
     }
@@ -89,40 +87,40 @@ void eachPage(const StepContext& c, const AttentionOp& op, const QueryTile& tile
     if (next) prefetch(next, headBytes);
     // In lanes, scores that a row must not see are computed with the others, and masked.
     if (c.step.positions[tile.firstRow] >= key + seen - 1 || (tile.inLanes && !isValue)) {
-      use(PagePart{{KvType::F32, wide, seen, headDim}, key, 0, tile.nRows * group});
+      use(SeenKeys{{KvType::F32, wide, seen, headDim}, key, 0, tile.nRows * group});
       continue;
     }
     // The page of the tile's own positions: every row sees one key more.
     for (int32_t i = 0; i < tile.nRows; i++) {
       const int32_t nKeys = std::min(seen, c.step.positions[tile.firstRow + i] + 1 - key);
-      use(PagePart{{KvType::F32, wide, nKeys, headDim}, key, i * group, group});
+      use(SeenKeys{{KvType::F32, wide, nKeys, headDim}, key, i * group, group});
     }
   }
 }
 
 void scoreKeys(const StepContext& c, const AttentionOp& op, const QueryTile& tile, int32_t firstKey, int32_t endKey) {
   const int32_t headDim = c.program.buffer(op.kv).headDim;
-  eachPage(c, op, tile, false, firstKey, endKey, [&](const PagePart& part) {
-    const CachedHead& keys = part.cached;
-    float* const scores = tile.scoreOf(part.query, part.key);
+  eachPage(c, op, tile, false, firstKey, endKey, [&](const SeenKeys& of) {
+    const CachedHead& keys = of.cached;
+    float* const scores = tile.scoreOf(of.query, of.key);
     if (tile.inLanes) {
       const int32_t lanes = tile.queries.cols;
       const ConstF32Matrix widened = {static_cast<const float*>(keys.data), static_cast<size_t>(headDim), keys.nKeys, headDim};
       return c.kernels.laneScores(tile.queries, widened, {scores, tile.keyStride, keys.nKeys, lanes});
     }
-    c.kernels.scores(tile.queries.part(part.query, part.nQueries), keys, {scores, tile.scoreStride, part.nQueries, keys.nKeys});
+    c.kernels.scores(tile.queries.part(of.query, of.nQueries), keys, {scores, tile.scoreStride, of.nQueries, keys.nKeys});
   });
 }
 
 // Σ p · v over keys [firstKey, endKey) of one block, from +0: to sums[query], or, where there is a total, added to total[query].
 void sumValues(const StepContext& c, const AttentionOp& op, const QueryTile& tile, int32_t firstKey, int32_t endKey, float* sums, float* total) {
   const size_t stride = roundUp16(c.program.buffer(op.kv).headDim);
-  eachPage(c, op, tile, true, firstKey, endKey, [&](const PagePart& part) {
+  eachPage(c, op, tile, true, firstKey, endKey, [&](const SeenKeys& of) {
     // Rows of a tile see different numbers of its last page, and of that only.
-    const bool isLast = endKey - part.key <= (tile.nRows == 1 ? part.cached.nKeys : pageTokens);
-    const size_t at = static_cast<size_t>(part.query) * stride;
-    const KeyWeights weights = {tile.scoreOf(part.query, part.key), tile.scoreStride, tile.keyStride, part.nQueries};
-    c.kernels.accumulateValues(weights, part.cached, {sums + at, stride, part.key == firstKey, total && isLast ? total + at : nullptr});
+    const bool isLast = endKey - of.key <= (tile.nRows == 1 ? of.cached.nKeys : pageTokens);
+    const size_t at = static_cast<size_t>(of.query) * stride;
+    const KeyWeights weights = {tile.scoreOf(of.query, of.key), tile.scoreStride, tile.keyStride, of.nQueries};
+    c.kernels.accumulateValues(weights, of.cached, {sums + at, stride, of.key == firstKey, total && isLast ? total + at : nullptr});
   });
 }
 
@@ -156,7 +154,7 @@ QueryTile gatherTile(const StepContext& c, const AttentionOp& op, int32_t firstR
   if (nRows == 1) return tile;
   const int32_t headDim = first.cols, group = first.rows, nQueries = nRows * group;
   float* const queries = c.scratch.queries;
-  if (useLanes(nQueries, op.scale)) {
+  if (nQueries >= laneQueries) {
     const size_t stride = roundUp16(nQueries);
     const int32_t lanes = static_cast<int32_t>(stride);
     tile.inLanes = true;
@@ -289,7 +287,7 @@ bool attention(const StepContext& c, const AttentionOp& op, WorkCounter* counter
   int32_t tileRows = 1;
   const auto isRoomFor = [&](int32_t rows) {
     const int32_t queries = rows * group;
-    const size_t floats = useLanes(queries, op.scale) ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
+    const size_t floats = queries >= laneQueries ? roundUp16(queries) * static_cast<size_t>(maxKeys) : static_cast<size_t>(queries) * strideOf(maxKeys);
     return queries <= tileQueries && floats <= c.executable.scoreFloats() &&
            static_cast<int64_t>((c.step.nRows + rows - 1) / rows) * nKvHeads >= 4 * c.team.size();
   };

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "all-row-operations.h"
-#include "row-operations.h"
+#include "operations.h"
 
 namespace bitnet::engine {
 namespace {

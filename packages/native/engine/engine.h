@@ -6,7 +6,7 @@
 //   executable.create(program, …), executable.fillSource(…), executable.finish(failure)
 //   runStep(executable, words, nWords, result, failure)
 //
-// Programs and steps come as words: core/backend/encode-program.ts and src/encode-step.ts say which.
+// Programs and steps come as words: core/backend/encode-program.ts and encode-step.ts say which.
 #pragma once
 #include "executable.h"
 #include "kernel-choice.h"
@@ -15,7 +15,7 @@
 
 namespace bitnet::engine {
 
-// Runs one step and waits for it. `result` gets the words that src/decode-result.ts reads. Not from a thread of the pool.
+// Runs one step and waits for it. `result` gets the words that core/backend/engine/decode-result.ts reads. Not from a thread of the pool.
 bool runStep(Executable& executable, const int32_t* words, size_t nWords, Array<int32_t>& result, Failure& failure);
 
 }  // namespace bitnet::engine

@@ -240,7 +240,7 @@ void Executable::layOutScratch(Layout& layout) {
   headRows_ = layout.takeF32(panel, headCols);
   logits_ = layout.takeF32(panel, static_cast<size_t>(program_.vocabSize));
   if (!screen_.isPlanned()) return;
-  screenedPanel_ = {layout.take<int8_t>(2 * panel * screen_.stride()), layout.take<int32_t>(2 * panel), layout.take<ScreenedRow>(panel)};
+  screenedPanel_ = {layout.take<int8_t>(2 * panel * screen_.stride()), layout.take<int32_t>(2 * panel), layout.take<ScreenFactors>(panel)};
 }
 
 // Only for a single head: nothing else tells which table a request belongs to.

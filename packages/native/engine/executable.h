@@ -91,7 +91,7 @@ constexpr size_t tileScores = 1 << 17; // that stay in a second-level cache
 struct ScreenedPanel {
   int8_t* digits;     // [2 · headPanel, Screen::stride] the high and the low row of each
   int32_t* sums;      // [2 · headPanel] of those
-  ScreenedRow* rows;  // [headPanel]
+  ScreenFactors* rows;  // [headPanel]
 };
 
 // What the draws of a step that go on at the same time work in: keys [draws, 2, vocab] and weights [draws, vocab].

@@ -1,12 +1,9 @@
 // The step from its first page copy to its last operation: phase by phase, all threads meeting behind each. Functions that meet barriers return true
 // when the step is to stop.
-#include "executor.h"
-
 #include <algorithm>
 #include <cstring>
 
-#include "all-row-operations.h"
-#include "row-operations.h"
+#include "operations.h"
 
 namespace bitnet::engine {
 namespace {

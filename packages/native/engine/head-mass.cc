@@ -40,7 +40,7 @@ int32_t classOf(float upper, float highest, float temperature) {
 void HeadWorker::weighSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
   const HeadRequest& head = requestOf(panel, slot);
   const HeadResult& result = resultOf(panel, slot);
-  SegmentResult& found = partOf(panel, slot, segment);
+  SegmentResult& found = segmentOf(panel, slot, segment);
   const Candidate* best = result.candidates + static_cast<size_t>(segment) * result.perSegment;
   found.weight = 0;
   if (found.nFound == 0) return;
@@ -61,11 +61,11 @@ void HeadWorker::weighSegment(const HeadPanel& panel, int32_t slot, int32_t segm
 float HeadWorker::barOfMass(const HeadPanel& panel, int32_t slot, int32_t segment) {
   const HeadRequest& head = requestOf(panel, slot);
   const HeadResult& result = resultOf(panel, slot);
-  SegmentResult& found = partOf(panel, slot, segment);
+  SegmentResult& found = segmentOf(panel, slot, segment);
   const auto forEachProbe = [&](auto&& use) {
     for (int32_t s = 0; s < panel.nSegments; s++) {
       const Candidate* probes = result.probes + static_cast<size_t>(s) * result.perSegmentProbes;
-      for (size_t i = 0; i < partOf(panel, slot, s).nProbes; i++) use(probes[i].value);
+      for (size_t i = 0; i < segmentOf(panel, slot, s).nProbes; i++) use(probes[i].value);
     }
   };
   float highest = -std::numeric_limits<float>::infinity();
@@ -137,7 +137,7 @@ void HeadWorker::listMass(const HeadPanel& panel, int32_t slot, size_t found, bo
   const float highest = candidates[0].value;
   double ofSegments = 0;
   for (int32_t segment = 0; segment < panel.nSegments; segment++) {
-    const SegmentResult& part = partOf(panel, slot, segment);
+    const SegmentResult& part = segmentOf(panel, slot, segment);
     if (part.weight > 0) ofSegments += part.weight * weightOf(part.highest, highest, head.real);
   }
   double low = ofSegments * (1 - weightError), high = ofSegments * (1 + weightError);
@@ -145,7 +145,7 @@ void HeadWorker::listMass(const HeadPanel& panel, int32_t slot, size_t found, bo
     // A row that was not computed may stand before one whose value is not above its bound.
     float passedOver = -std::numeric_limits<float>::infinity();
     for (int32_t segment = 0; segment < panel.nSegments; segment++)
-      passedOver = std::max(passedOver, partOf(panel, slot, segment).passedOver);
+      passedOver = std::max(passedOver, segmentOf(panel, slot, segment).passedOver);
     while (sorted > 1 && candidates[sorted - 1].value <= passedOver) sorted--;
     double exact = 0;
     for (size_t i = 0; i < found; i++) exact += weightOf(candidates[i].value, highest, head.real);

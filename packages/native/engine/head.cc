@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "kernels/elementary.h"
-#include "all-row-operations.h"
 #include "head.h"
 
 namespace bitnet::engine {
@@ -166,7 +165,7 @@ void HeadWorker::fillScreen(const HeadPanel& panel, int32_t firstRow, int32_t en
 void HeadWorker::scanSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
   const HeadRequest& head = requestOf(panel, slot);
   HeadResult& result = resultOf(panel, slot);
-  SegmentResult& found = partOf(panel, slot, segment);
+  SegmentResult& found = segmentOf(panel, slot, segment);
   const int32_t first = idsOf(panel, segment).first, n = idsOf(panel, segment).n();
   found.nFound = 0;
   if (n == 0) return;
@@ -205,7 +204,7 @@ void HeadWorker::answer(const HeadPanel& panel, int32_t slot) {
   size_t found = 0;
   for (int32_t segment = 0; segment < panel.nSegments; segment++) {
     const Candidate* from = result.candidates + static_cast<size_t>(segment) * result.perSegment;
-    for (size_t i = 0; i < partOf(panel, slot, segment).nFound; i++) result.candidates[found++] = from[i];
+    for (size_t i = 0; i < segmentOf(panel, slot, segment).nFound; i++) result.candidates[found++] = from[i];
   }
   if (head.want == Want::Mass) {
     listMass(panel, slot, found, isWhole);

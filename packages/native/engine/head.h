@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 
-#include "row-operations.h"
+#include "operations.h"
 
 namespace bitnet::engine {
 
@@ -46,7 +46,7 @@ class HeadWorker : private StepContext {
  private:
   const HeadRequest& requestOf(const HeadPanel& panel, int32_t slot) const { return step.heads[static_cast<size_t>(panel.first + slot)]; }
   HeadResult& resultOf(const HeadPanel& panel, int32_t slot) const { return job.heads_[static_cast<size_t>(panel.first + slot)]; }
-  SegmentResult& partOf(const HeadPanel& panel, int32_t slot, int32_t segment) const { return job.segmentResult(panel.first + slot, segment); }
+  SegmentResult& segmentOf(const HeadPanel& panel, int32_t slot, int32_t segment) const { return job.segmentResult(panel.first + slot, segment); }
   IdRange idsOf(const HeadPanel& panel, int32_t segment) const {
     const int64_t first = static_cast<int64_t>(segment) * panel.segmentLength, end = first + panel.segmentLength;
     return {static_cast<int32_t>(std::min<int64_t>(first, program.vocabSize)), static_cast<int32_t>(std::min<int64_t>(end, program.vocabSize))};

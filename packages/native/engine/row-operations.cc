@@ -1,10 +1,10 @@
 // What is computed row by row: embedding, norms and quantisation, rotation and the cache, activations, and sums. One function an operation, in the
 // order in which a layer has them.
-#include "row-operations.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+
+#include "operations.h"
 
 namespace bitnet::engine {
 namespace {

@@ -90,12 +90,12 @@ void Screen::advance() {
   if (filled_ < rows_) return;
   largestNorm_ = 0;
   for (const float norm : norms_) largestNorm_ = std::max(largestNorm_, static_cast<double>(norm));
-  // Also where a weight is not finite: no product with such a table succeeds.
-  const bool isBounded = largestNorm_ < 0x1p120;
-  state_.store(isBounded ? State::Ready : State::Useless, std::memory_order_release);
+  // Not where a weight is not finite: no product with such a table succeeds.
+  isReady_ = largestNorm_ < 0x1p120;
+  if (!isReady_) drop();
 }
 
-bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenedRow& split) const {
+bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenFactors& factors) const {
   double most = 0, squares = 0, lost = 0;
   for (int32_t i = 0; i < cols_; i++) most = std::max(most, std::fabs(static_cast<double>(x[i])));
   const double step = most > 0 ? most / mostDigits : 1;
@@ -117,7 +117,6 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
   std::memset(low + cols_, 0, stride_ - static_cast<size_t>(cols_));
   const double norm = std::sqrt(squares) * slack;
   const double loss = std::sqrt(lost) * slack + norm * 0x1p-50;
-  split.norm = norm;
   double ordinary = norm, byScale = 0;
   // Columns far above the others are cheaper to bound one by one: what the copy hides of a weight is at most half a scale, and its loss
   // is about so many scales.
@@ -143,17 +142,17 @@ bool Screen::split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], S
   if (most > 0) std::frexp(most, &exponent);
   const double unit = std::ldexp(1.0, std::max(exponent - 1, -149)), inUnits = 1 / unit;
   // Half a scale, and a little for the roundings of the scale and its inverse.
-  split.factors = {static_cast<float>(unit),
-                   static_cast<float>(step * inUnits),
-                   roundUp((ordinary + loss) * slack * inUnits),
-                   roundUp((gamma_ * norm + loss) * slack * inUnits),
-                   roundUp(byScale * 0.5001 * inUnits)};
+  factors = {static_cast<float>(unit),
+             static_cast<float>(step * inUnits),
+             roundUp((ordinary + loss) * slack * inUnits),
+             roundUp((gamma_ * norm + loss) * slack * inUnits),
+             roundUp(byScale * 0.5001 * inUnits)};
   return largestNorm_ * norm < 0x1p120 && largestNorm_ * norm * inUnits < 0x1p120;
 }
 
-void Screen::upperBounds(const Kernels& kernels, const ScreenedRow& x, RowRange rows, const DigitSums& sums, float* upper) const {
+void Screen::upperBounds(const Kernels& kernels, const ScreenFactors& x, RowRange rows, const DigitSums& sums, float* upper) const {
   const CopiedRows copied = {scales_.data() + rows.first, losses_.data() + rows.first, norms_.data() + rows.first, rows.n};
-  kernels.screenBounds(x.factors, copied, sums, upper);
+  kernels.screenBounds(x, copied, sums, upper);
 }
 
 }  // namespace bitnet::engine

@@ -8,12 +8,6 @@
 
 namespace bitnet::engine {
 
-// A normalised row x in two int8 digits, and what bounds the error of its products with the copy.
-struct ScreenedRow {
-  ScreenFactors factors;
-  double norm;  // of x, rounded up
-};
-
 struct RowRange {
   int32_t first, n;
 };
@@ -36,32 +30,29 @@ class Screen {
   int32_t pieceEnd() const;
   // Copies one row of the table; different rows by different threads.
   void fillRow(const Kernels& kernels, int32_t row, const float* weights);
-  // The next piece has been filled.
+  // The next piece has been filled. Gives the memory back when the copy turns out to be of no use. Not while anybody reads it.
   void advance();
-  // Gives the memory of a copy that is of no use back. Not while a step runs.
-  void drop();
-  bool isReady() const { return state_.load(std::memory_order_acquire) == State::Ready; }
-  bool isMissing() const { return isPlanned() && state_.load(std::memory_order_acquire) == State::Missing; }
-  bool isUseless() const { return state_.load(std::memory_order_acquire) == State::Useless; }
+  bool isReady() const { return isReady_; }
+  bool isMissing() const { return isPlanned() && !isReady_; }
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
-  // Splits a finite x [cols] into rows of digits, with their sums. False when a logit might overflow: then only the product itself tells.
-  bool split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenedRow& split) const;
+  // Splits a finite x [cols], a normalised row, into rows of digits with their sums, and bounds the error of its products with the copy. False when a logit might overflow: then only the product itself tells.
+  bool split(const float* x, int8_t* high, int8_t* low, int32_t sums[2], ScreenFactors& factors) const;
 
   const int8_t* row(int32_t row) const { return values_.data() + static_cast<size_t>(row) * stride_; }
   // upper[i] = an f32 that the logit of row rows.first + i does not exceed, given the digits' sums.
-  void upperBounds(const Kernels& kernels, const ScreenedRow& x, RowRange rows, const DigitSums& sums, float* upper) const;
+  void upperBounds(const Kernels& kernels, const ScreenFactors& x, RowRange rows, const DigitSums& sums, float* upper) const;
 
  private:
-  enum class State { Missing, Ready, Useless };
   static constexpr size_t pieceBytes = size_t{32} << 20;
 
   float upperNorm(float squares) const;
+  void drop();
 
   int32_t rows_ = 0, cols_ = 0, filled_ = 0;
   size_t stride_ = 0;
   double gamma_ = 0;  // relative error of a dot product as it is computed
-  std::atomic<State> state_{State::Missing};
+  bool isReady_ = false;
   std::atomic<uint64_t> bytes_{0};
   Array<int8_t> values_;  // [rows, stride]
   Array<float> scales_, losses_, norms_;  // [rows] of the copy; ‖w − copy‖ and ‖w‖, rounded up

@@ -52,7 +52,7 @@ void HeadWorker::screenTable(const HeadPanel& panel, WorkCounter& counter) {
 void HeadWorker::probeSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
   const HeadRequest& head = requestOf(panel, slot);
   const HeadResult& result = resultOf(panel, slot);
-  SegmentResult& found = partOf(panel, slot, segment);
+  SegmentResult& found = segmentOf(panel, slot, segment);
   found = {};
   const int32_t first = idsOf(panel, segment).first, n = idsOf(panel, segment).n();
   float* upper = executable.logits().row(slot) + first;
@@ -82,7 +82,7 @@ float HeadWorker::barOf(const HeadPanel& panel, int32_t slot) {
   int32_t n = 0;
   for (int32_t segment = 0; segment < panel.nSegments; segment++) {
     const Candidate* probes = result.probes + static_cast<size_t>(segment) * result.perSegmentProbes;
-    for (size_t i = 0; i < partOf(panel, slot, segment).nProbes; i++) values[n++] = probes[i].value;
+    for (size_t i = 0; i < segmentOf(panel, slot, segment).nProbes; i++) values[n++] = probes[i].value;
   }
   const int32_t wanted = head.want == Want::Top ? head.k : 1;
   if (n < wanted) return lowest;
@@ -94,7 +94,7 @@ float HeadWorker::barOf(const HeadPanel& panel, int32_t slot) {
 // Computes every row of a segment exactly whose bound is not below the bar, and its share of the ids asked for apart.
 void HeadWorker::collectSegment(const HeadPanel& panel, int32_t slot, int32_t segment) {
   const HeadRequest& head = requestOf(panel, slot);
-  SegmentResult& found = partOf(panel, slot, segment);
+  SegmentResult& found = segmentOf(panel, slot, segment);
   if (found.isTooMuch) return;
   const float bar = head.want == Want::Mass ? barOfMass(panel, slot, segment) : barOf(panel, slot);
   if (found.isTooMuch || !collectRows(panel, slot, segment, bar)) {
@@ -108,7 +108,7 @@ void HeadWorker::collectSegment(const HeadPanel& panel, int32_t slot, int32_t se
 bool HeadWorker::collectRows(const HeadPanel& panel, int32_t slot, int32_t segment, float bar) {
   const HeadRequest& head = requestOf(panel, slot);
   const HeadResult& result = resultOf(panel, slot);
-  SegmentResult& found = partOf(panel, slot, segment);
+  SegmentResult& found = segmentOf(panel, slot, segment);
   Candidate* candidates = result.candidates + static_cast<size_t>(segment) * result.perSegment;
   const bool keepsAll = head.want == Want::Above || head.want == Want::Mass;
   BestOf best(candidates, keepsAll ? 1 : result.perSegment);

@@ -22,6 +22,9 @@ struct StepContext {
   bool inLanes(int32_t buffer) const { return hasLanes && executable.suitsLanes(buffer); }
 };
 
+// One thread's way through a step (executor.cc): from the first page copy to the last operation, or to the barrier at which the step is to stop.
+void runOperations(const StepContext& c);
+
 // The next piece of work that no thread has taken.
 inline uint32_t take(WorkCounter& counter) { return counter.next.fetch_add(1, std::memory_order_relaxed); }
 

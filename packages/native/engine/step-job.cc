@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "kernel-choice.h"
-#include "executor.h"
+#include "step-context.h"
 
 namespace bitnet::engine {
 namespace {
@@ -99,7 +99,6 @@ bool StepJob::prepareHeads() {
   const auto noMemory = [&] { return failure_.set(Code::OutOfMemory, "no memory for the answers of %zu head requests", n); };
   if (!heads_.allocate(n) || !segments_.allocate(n * static_cast<size_t>(executable_.limits().threads))) return noMemory();
   Screen& screen = executable_.screen();
-  if (screen.isUseless()) screen.drop();
   for (size_t i = 0; i < n && i < headPanel && screen.isMissing(); i++) {
     if (!isWorthScreening(step_.heads[i])) continue;
     buildsScreen_ = screen.allocate();

@@ -58,7 +58,7 @@ class StepJob : public Job {
   void numericFailure(int32_t op, int32_t row);
 
   const Failure& failure() const { return failure_; }
-  // Results as src/decode-result.ts reads them; empty after a failure.
+  // Results as core/backend/engine/decode-result.ts reads them; empty after a failure.
   const Array<int32_t>& result() const { return result_; }
   // Steps that kernels of this name have completed in this process.
   static uint64_t stepsRun(const char* isa);

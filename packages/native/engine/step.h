@@ -1,5 +1,5 @@
 // A decoded Step (packages/core/src/backend/step.ts), checked against its program so that the executor may trust every row, page and
-// request in it. Its encoding is that of src/encode-step.ts.
+// request in it. Its encoding is that of core/backend/engine/encode-step.ts.
 #pragma once
 #include <cstddef>
 #include <cstdint>

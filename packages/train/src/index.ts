@@ -3,6 +3,7 @@ export { type MergeReport, mergeAdapter } from "./adapter/merge-adapter.ts";
 export { saveGgufAdapter, savePeftAdapter } from "./adapter/save-adapter.ts";
 export { cutExample, type EncodedExample, type Example, encodeExample } from "./data/example.ts";
 export { type FileExamples, type FileOptions, openExamples } from "./data/file-examples.ts";
+export { type LineFile, lineFile } from "./data/line-files.ts";
 export { packDocuments } from "./data/pack.ts";
 export { exampleOf, parseExample, type TextMode } from "./data/parse-example.ts";
 export { exportGguf } from "./export/export-gguf.ts";

@@ -5,7 +5,7 @@ import { backend, device } from "./test-device.test.kit.ts";
 
 /** What a software adapter or the reference takes many seconds for. */
 const isSlow = (name: string) =>
-  /^(expanded )?(attention (?!1\/1|4\/2 heads of 16|2\/2)|head f16 3000|bitLinear (2560|6912|2048|34 ))/.test(
+  /^(expanded )?(attention (?!1\/1|2\/2)|head f16 (3000|1001)|bitLinear (2560|6912|2048|34|17|19) )/.test(
     name,
   );
 

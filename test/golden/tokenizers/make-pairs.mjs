@@ -255,8 +255,8 @@ const files = {
 
 const precompiled = { type: "Precompiled", precompiled_charsmap: mapped.characters };
 const tidySpaces = [{ type: "Strip", strip_left: false, strip_right: true }, { type: "Replace", pattern: { Regex: " {2,}" }, content: "▁" }];
-files["characters-words"] = plainFile(mapped.vocab, unigramModel(mapped.vocab), { normalizer: precompiled, pre_tokenizer: sequence({ type: "WhitespaceSplit" }, metaspace("always", true)), decoder: metaspace("always", true) });
-files["characters-spaces"] = plainFile(mapped.vocab, unigramModel(mapped.vocab), { normalizer: { type: "Sequence", normalizers: [precompiled, ...tidySpaces] }, pre_tokenizer: metaspace("always", true), decoder: metaspace("always", true) });
+files["characters-words"] = plainFile(mapped.vocab, unigramModel(mapped.vocab), { normalizer: precompiled, pre_tokenizer: sequence({ type: "WhitespaceSplit" }, metaspace("always", true)), decoder: decoders(showSpace, fallback, { type: "Fuse" }, strip) });
+files["characters-spaces"] = plainFile(mapped.vocab, unigramModel(mapped.vocab), { normalizer: { type: "Sequence", normalizers: [precompiled, ...tidySpaces] }, pre_tokenizer: metaspace("always", true), decoder: decoders(showSpace, fallback, { type: "Fuse" }, strip) });
 
 const pairs = { texts, kinds: {} };
 for (const [name, file] of Object.entries(files)) {

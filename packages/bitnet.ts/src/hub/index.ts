@@ -8,6 +8,13 @@ export {
   removeFromCache,
 } from "./cache.ts";
 export { type KnownModel, knownModels, sourceOfAlias } from "./known-models.ts";
-export { type ChosenFile, type PulledModel, type PullOptions, pull, pullDataset } from "./pull.ts";
+export {
+  type ChosenFile,
+  type PulledModel,
+  type PullOptions,
+  pull,
+  pullDataset,
+  pullExamples,
+} from "./pull.ts";
 export { type HubReference, isHubLocation, parseHubReference } from "./reference.ts";
 export { type HubSettings, hubEndpoint, hubSettings } from "./settings.ts";

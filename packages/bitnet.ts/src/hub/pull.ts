@@ -4,12 +4,13 @@ import { join, resolve } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
 import type { DownloadProgress } from "../types.ts";
 import { addToSnapshot, cachedModel, repoFolder, snapshotFolder, writeRef } from "./cache.ts";
+import { chooseData } from "./choose-data.ts";
 import { type ChosenFiles, chooseFiles } from "./choose-files.ts";
 import { type DownloadOptions, download } from "./download.ts";
 import { checkToken } from "./hub-place.ts";
 import { Meter } from "./meter.ts";
 import { fetchModelInfo, type HubModel } from "./model-info.ts";
-import { parseHubReference } from "./reference.ts";
+import { parseDatasetReference, parseHubReference } from "./reference.ts";
 import { PassingFailure } from "./requests.ts";
 import { type HubSettings, hubSettings } from "./settings.ts";
 
@@ -90,6 +91,24 @@ export async function pullDataset(
   return patterns.map((pattern) =>
     sorted.filter(({ path }) => pattern.test(path)).map(({ localPath }) => localPath),
   );
+}
+
+/**
+ * Examples of a dataset: files of one split, in JSONL, JSON, CSV, Parquet or as texts.
+ * @param source `hf:owner/name[@revision][:part]`, where the part is a split, a folder, `folder/split` or a file (see `chooseData`), or the address
+ * of the dataset's page; without a part the training split.
+ * @returns Local paths, in the order of their names.
+ * @throws BitNetError as `pull`; INVALID_ARGUMENT where the repository has several sets.
+ */
+export async function pullExamples(source: string, options: PullOptions = {}): Promise<string[]> {
+  const settings = { ...(await hubSettings()), ...options.settings };
+  if (options.token !== undefined) settings.token = checkToken(options.token, "the token");
+  const { repo, file, revision } = parseDatasetReference(source, settings.endpoint);
+  const choose = (found: HubModel): ChosenFiles => chooseData(found, file);
+  const named = options.revision ?? revision ?? "main";
+  parseDatasetReference(`hf:${repo}@${named}`, settings.endpoint); // checks the revision
+  const { files } = await pullChosen(`datasets/${repo}`, named, choose, settings, options);
+  return files.map(({ localPath }) => localPath);
 }
 
 async function pullChosen(

@@ -70,6 +70,22 @@ export function parseHubReference(text: string, endpoint: string): HubReference 
   );
 }
 
+/**
+ * @param text `hf:owner/name[@revision][:part]`, or the address of a dataset's page or of a file of it on `endpoint`.
+ * @throws BitNetError INVALID_ARGUMENT.
+ */
+export function parseDatasetReference(text: string, endpoint: string): HubReference {
+  const host = pageHosts(endpoint).find((prefix) => text.startsWith(`${prefix}/datasets/`));
+  const name = text.replace(/^hf:(?:\/\/)?(?:datasets\/)?/i, "");
+  const found = host === undefined ? parseName(name) : parsePage(text.slice(`${host}/datasets/`.length));
+  if (found !== null && isValid(found)) return found;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `${JSON.stringify(text.slice(0, 200))}: expected a dataset such as hf:owner/name, hf:owner/name:test, ` +
+      "hf:owner/name:folder/file.jsonl, or the address of its page",
+  );
+}
+
 function pageHosts(endpoint: string): string[] {
   return [endpoint, "https://huggingface.co", "https://hf.co", "https://www.huggingface.co"];
 }

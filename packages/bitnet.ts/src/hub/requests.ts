@@ -187,7 +187,7 @@ function networkFailure(url: URL, what: string, cause: unknown): PassingFailure 
   const reason = cause instanceof Error ? (cause.cause ?? cause) : cause;
   const code = (reason as { code?: unknown } | null)?.code;
   return new PassingFailure(
-    `${what}: the connection to ${url.host} failed${typeof code === "string" ? ` (${code})` : ""}`,
+    `${what}: the connection to ${url.host} failed${typeof code === "string" ? ` (${code})` : ""}; is there a network, and is HF_ENDPOINT the hub that is meant?`,
     null,
     cause,
   );

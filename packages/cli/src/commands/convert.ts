@@ -213,11 +213,10 @@ async function compareLogprobs(
 ): Promise<string> {
   const first = await logprobsOf(source, i2sLayout, session);
   const second = await logprobsOf(output, "128/32", session);
-  const differing = first.findIndex((value, i) => !Object.is(value, second[i]));
-  if (differing < 0 && first.length === second.length)
-    return `the ${formatCount(first.length)} log-probabilities of a prompt have the same bits`;
-  const largest = first.reduce(
-    (worst, value, i) => Math.max(worst, Math.abs(value - (second[i] ?? Number.NaN))),
+  if (areSame(first.logprobs, second.logprobs) && areSame(first.bestIds, second.bestIds))
+    return `the ${formatCount(first.logprobs.length)} log-probabilities of a prompt have the same bits`;
+  const largest = first.logprobs.reduce(
+    (worst, value, i) => Math.max(worst, Math.abs(value - (second.logprobs[i] ?? Number.NaN))),
     0,
   );
   if (expected === "equal" || (expected === "reordered" && !(largest < reorderedTolerance)))
@@ -232,7 +231,17 @@ async function compareLogprobs(
   return `log-probabilities of a prompt differ by up to ${largest.toPrecision(2)}, because ${why}`;
 }
 
-async function logprobsOf(path: string, i2sLayout: I2sLayout, session: Session): Promise<number[]> {
+interface Predictions {
+  /** Of the prompt's tokens, then of the best ones after it, by rank. */
+  readonly logprobs: readonly number[];
+  readonly bestIds: readonly number[];
+}
+
+function areSame(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((value, i) => Object.is(value, b[i]));
+}
+
+async function logprobsOf(path: string, i2sLayout: I2sLayout, session: Session): Promise<Predictions> {
   const model = await BitNet.load(path, {
     i2sLayout,
     kvType: "f32",
@@ -247,14 +256,17 @@ async function logprobsOf(path: string, i2sLayout: I2sLayout, session: Session):
       logprobs: nBest,
       signal: session.signal,
     });
-    return flatten(await result);
+    return predictionsOf(await result);
   } finally {
     await model.dispose();
   }
 }
 
-function flatten({ promptLogprobs, logprobs }: GenerationResult): number[] {
+function predictionsOf({ promptLogprobs, logprobs }: GenerationResult): Predictions {
   const prompt = (promptLogprobs ?? []).flatMap((entry) => (entry === null ? [] : [entry.logprob]));
-  const best = (logprobs ?? []).flatMap(({ top }) => top.flatMap(({ id, logprob }) => [id, logprob]));
-  return [...prompt, ...best];
+  const best = (logprobs ?? []).flatMap(({ top }) => top);
+  return {
+    logprobs: [...prompt, ...best.map(({ logprob }) => logprob)],
+    bestIds: best.map(({ id }) => id),
+  };
 }

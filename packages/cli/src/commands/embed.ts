@@ -79,7 +79,8 @@ async function embed(texts: readonly string[], flags: EmbedFlags, session: Sessi
       "--json prints to standard output; leave out -o, or leave it out",
     );
   const field = flags.jsonl === undefined ? null : flags.jsonl === true ? usualField : flags.jsonl;
-  const named = texts.length > 0 ? texts.map((text) => ({ text })) : readTexts(file ?? null, field);
+  const named =
+    texts.length > 0 ? texts.map((text) => ({ text })) : readTexts(file ?? null, field, session.signal);
   const model = await loadModel(flags, session);
   const run = new EmbedRun(model, flags, session);
   try {

@@ -1,6 +1,6 @@
 /** `bitnet finetune`: LoRA or full fine-tuning of a model on one's own examples, resumed where it was stopped. */
 import { join } from "node:path";
-import { openModelFiles } from "@bitnet.ts/core";
+import { BitNetError, openModelFiles } from "@bitnet.ts/core";
 import type { FinetuneSettings, LoraTarget, OpenFinetune } from "@bitnet.ts/train";
 import { type Command, InvalidArgumentError } from "commander";
 import { formatBytes, formatCount } from "../format.ts";
@@ -8,6 +8,7 @@ import { openRoot } from "../open-root.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
 import { chooseKernels, type Library, trainTo } from "../training.ts";
+import { localData } from "../training-data.ts";
 import { collect, parseFraction, parseInteger, parseNumberFrom, parsePositive } from "../values.ts";
 
 interface FinetuneFlags {
@@ -53,8 +54,8 @@ export function registerFinetune(program: Command, session: Session): void {
     .argument("<model>", "GGUF file, Hugging Face folder, hf:owner/name, or a short name")
     .addOption(
       option(
-        "--data <file>",
-        "examples: .jsonl with messages, instruction/output, input/output or text; may be repeated",
+        "--data <source>",
+        "examples with messages, instruction/output, input/output or text: a .jsonl, .json, .csv or .parquet file, or hf:owner/name[:split] of the Hugging Face Hub; may be repeated",
       )
         .argParser(collect)
         .makeOptionMandatory(),
@@ -66,7 +67,7 @@ export function registerFinetune(program: Command, session: Session): void {
       ).makeOptionMandatory(),
     )
     .addOption(
-      option("--eval-data <file>", "examples to evaluate on (default: a tenth of the data, at most 64)"),
+      option("--eval-data <source>", "examples to evaluate on (default: a tenth of the data, at most 64)"),
     )
     .addOption(
       option(
@@ -163,15 +164,27 @@ function parseTargets(text: string): LoraTarget[] {
   });
 }
 
-function settingsOf(library: Library, flags: FinetuneFlags): FinetuneSettings {
+async function settingsOf(
+  library: Library,
+  flags: FinetuneFlags,
+  session: Session,
+): Promise<FinetuneSettings> {
   const { rank, alpha, merged: isMerged = false, targets = library.loraTargets } = flags;
   const { dropout = isMerged ? 0 : 0.1 } = flags;
-  const { data, textMode, epochs, rate, weightDecay, batchSize, accumulation, maxLength, otherWeight, seed } =
+  const data: string[] = [];
+  for (const source of flags.data) data.push(...(await localData(source, session)));
+  const evalData = flags.evalData === undefined ? [] : await localData(flags.evalData, session);
+  if (evalData.length > 1)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `--eval-data ${flags.evalData}: has ${evalData.length} files, expected one; name it, as in hf:owner/name:folder/file`,
+    );
+  const { textMode, epochs, rate, weightDecay, batchSize, accumulation, maxLength, otherWeight, seed } =
     flags;
   return library.finetuneSettings({
     ...{ data, textMode, epochs, rate, weightDecay, batchSize, accumulation, maxLength, otherWeight, seed },
     lora: flags.full ? null : { rank, alpha, dropout, targets, ...(isMerged ? { isMerged } : {}) },
-    evalData: flags.evalData ?? null,
+    evalData: evalData[0] ?? null,
     maxSamples: flags.maxSamples ?? null,
     steps: flags.steps ?? null,
     warmupSteps: flags.warmupSteps ?? null,
@@ -195,7 +208,7 @@ interface FinetuneResult {
 
 async function finetune(model: string, flags: FinetuneFlags, session: Session): Promise<void> {
   const library = await import("@bitnet.ts/train");
-  const settings = settingsOf(library, flags);
+  const settings = await settingsOf(library, flags, session);
   const kernels = chooseKernels(library, flags, session);
   const files = await openModelFiles(await openRoot(model, session));
   const run = await library.openFinetune(files, settings, { folder: flags.output, kernels, name: model });

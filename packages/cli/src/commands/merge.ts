@@ -1,4 +1,7 @@
 /** `bitnet merge`: an adapter into its base, with a measurement of what that costs; written only when the cost is accepted. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { BitNetError, checkBase, openAdapter, openModelFiles } from "@bitnet.ts/core";
 import type { EncodedExample, MergeReport } from "@bitnet.ts/train";
 import type { Command } from "commander";
@@ -7,6 +10,7 @@ import { openRoot } from "../open-root.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
 import { chooseKernels, type Library } from "../training.ts";
+import { localData } from "../training-data.ts";
 import { parseInteger } from "../values.ts";
 
 interface MergeFlags {
@@ -31,7 +35,7 @@ export function registerMerge(program: Command, session: Session): void {
     .argument("<adapter>", "PEFT folder or GGUF adapter")
     .addOption(
       option(
-        "--data <file>",
+        "--data <source>",
         "examples to measure the cost on, as for finetune, or a text",
       ).makeOptionMandatory(),
     )
@@ -76,7 +80,7 @@ async function merge(model: string, path: string, flags: MergeFlags, session: Se
     const adapter = await openAdapter(await openRoot(path, session), base.config);
     try {
       checkBase(adapter, base.fingerprint, model);
-      const documents = readDocuments(library, base, flags);
+      const documents = await readDocuments(library, base, flags, session);
       const { executor, report } = await library.mergeAdapter(base, adapter, documents, kernels);
       if (flags.output !== undefined && !flags.acceptLoss) {
         session.note(`bitnet: ${describe(report)}`);
@@ -107,21 +111,35 @@ async function merge(model: string, path: string, flags: MergeFlags, session: Se
   }
 }
 
-function readDocuments(
+async function readDocuments(
   library: Library,
   { tokenizer, template, shape }: Awaited<ReturnType<Library["openBase"]>>,
   { data, maxSamples }: MergeFlags,
-): EncodedExample[] {
-  const file = library.openExamples(data, { textMode: "split", maxSamples });
+  session: Session,
+): Promise<EncodedExample[]> {
+  const documents: EncodedExample[] = [];
+  let left = maxSamples;
+  const folder = mkdtempSync(join(tmpdir(), "bitnet-merge-"));
   try {
-    return Array.from({ length: file.count }, (_, i) => file.at(i)).flatMap((example) =>
-      library.cutExample(
-        library.encodeExample(example, { tokenizer, template, otherWeight: 0 }),
-        shape.contextLength,
-      ),
-    );
+    for (const [index, path] of (await localData(data, session)).entries()) {
+      if (left === 0) break;
+      const { path: readable, placeOf } = await library.lineFile(path, folder, index);
+      const file = library.openExamples(readable, {
+        ...{ textMode: "split", maxSamples: left, name: path, placeOf },
+      });
+      try {
+        for (let i = 0; i < file.count; i++) {
+          const encoded = library.encodeExample(file.at(i), { tokenizer, template, otherWeight: 0 });
+          documents.push(...library.cutExample(encoded, shape.contextLength));
+        }
+        left -= file.count;
+      } finally {
+        file.close();
+      }
+    }
+    return documents;
   } finally {
-    file.close();
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

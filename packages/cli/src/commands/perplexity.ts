@@ -36,7 +36,7 @@ export function registerPerplexity(program: Command, session: Session): void {
 }
 
 async function run(flags: PerplexityFlags, session: Session): Promise<void> {
-  const text = await readTextFile(flags.file);
+  const text = await readTextFile(flags.file, session.signal);
   // Only this command pays for loading it.
   const library = await import("@bitnet.ts/eval");
   const counting: Counting = flags.stride === undefined ? "llama.cpp" : "huggingface";

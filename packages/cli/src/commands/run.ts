@@ -122,7 +122,7 @@ async function readPrompt(flags: RunFlags, command: Command, session: Session): 
   if (isFlag("prompt") && isFlag("file"))
     throw new BitNetError("INVALID_ARGUMENT", "-p and -f exclude each other: give one prompt");
   if (flags.prompt !== undefined && !isFlag("file")) return flags.prompt;
-  if (flags.file !== undefined) return readTextFile(flags.file);
+  if (flags.file !== undefined) return readTextFile(flags.file, session.signal);
   if (process.stdin.isTTY)
     throw new BitNetError("INVALID_ARGUMENT", "no prompt: give -p TEXT or -f FILE, or pipe a text in");
   return readStandardInput(session.signal);

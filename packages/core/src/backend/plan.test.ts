@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Scale } from "../packing/packing.ts";
 import { CaseBuilder } from "./conformance/case.ts";
 import { planProgram } from "./plan.ts";
+import { validateProgram } from "./validate-program.ts";
 
 interface Variations {
   scale?: Scale;
@@ -92,6 +93,21 @@ describe("the plan of a layer", () => {
   it("keeps results that something else reads", () => {
     expect(layer({ readsToo: "queries" }).joined).toContain("bitLinear ropeKv");
     expect(layer({ readsToo: "values" }).joined).not.toContain("bitLinear ropeKv");
+  });
+
+  it("keeps apart what writes over what it reads", () => {
+    const b = new CaseBuilder(3);
+    const [x, gate, up] = [b.f32("x", 128), b.f32("gate", 128), b.f32("up", 128)];
+    const xq = b.q8("xq", 128);
+    const ternary = (name: string) => b.ternary(name, 128, 128, { kind: "tensor", value: 1 });
+    b.add({ op: "quantise", x, out: xq });
+    b.add({ op: "bitLinear", x: xq, weights: [ternary("wg"), ternary("wu")], outs: [gate, up] });
+    b.add({ op: "gatedActivation", gate, up, out: gate, fn: "silu" });
+    b.add({ op: "bitLinear", x: xq, weights: [ternary("w")], outs: [up] });
+    b.add({ op: "residual", x: up, y: up });
+    const program = b.program("overlaps");
+    validateProgram(program);
+    expect([...planProgram(program).joined]).toEqual([]);
   });
 
   it("puts into lanes what only operations touch that know them, and says why the rest is not", () => {

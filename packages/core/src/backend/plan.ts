@@ -67,8 +67,8 @@ function isPair(op: Op | undefined, next: Op | undefined): op is OpOf<"bitLinear
   const taken = takesFrom(next);
   if (op?.op !== "bitLinear" || !taken) return false;
   const { from, into } = taken;
-  const isDistinct = new Set(from).size === from.length && (into === undefined || !from.includes(into));
-  return isDistinct && op.outs.length === from.length && op.outs.every((id, i) => id === from[i]);
+  const writesOver = into !== undefined && from.includes(into);
+  return !writesOver && op.outs.length === from.length && op.outs.every((id, i) => id === from[i]);
 }
 
 function findJoined({ ops }: Program, table: OperationTable): Set<number> {

@@ -85,6 +85,23 @@ describe.each(cases)("$kind, space in front: $prefixes, extra ones removed: $rem
   });
 });
 
+it.each(["characters-words", "characters-spaces"])(
+  "is not carried over with a table of characters: %s",
+  (kind) => {
+    const json = files[kind] ?? {};
+    expect(() => unigramFields(json, 700)).toThrow(
+      /normalizer.precompiled_charsmap: .*cannot be carried over/,
+    );
+    const table = (json.normalizer as { normalizers?: Json[] }).normalizers?.[0] ?? (json.normalizer as Json);
+    const plain = withSpaces(files[kinds[0] ?? ""] ?? {}, true, true);
+    const metadata = unigramFields(plain, tokenizerFromJson({ tokenizer: plain }).vocabSize);
+    const value = new Uint8Array(Buffer.from(String(table.precompiled_charsmap), "base64"));
+    metadata.set("tokenizer.ggml.precompiled_charsmap", { type: "array", of: "u8", value });
+    expect(tokenizerFromGguf(fieldsOf(metadata)).decode).toBeTypeOf("function");
+    expect(() => hfTokenizer(metadata, 100, null)).toThrow(/precompiled_charsmap: .*cannot be carried over/);
+  },
+);
+
 it("is refused with a broken table of characters, without scores, and without a token for the unknown", () => {
   const json = withSpaces(files[kinds[0] ?? ""] ?? {}, true, false);
   const metadata = unigramFields(json, tokenizerFromJson({ tokenizer: json }).vocabSize);

@@ -19,6 +19,8 @@ export function isUnigram(json: Json): boolean {
 
 /** @param count Tokens, added ones included. */
 export function unigramFields(json: Json, count: number): Map<string, GgufValue> {
+  if (spaceSteps(json).some(({ type }) => type === "Precompiled"))
+    refuseTable("tokenizer.json: normalizer.precompiled_charsmap");
   const model = json.model as Json;
   const vocab = model.vocab as [string, number][];
   const unknownId = model.unk_id as number;
@@ -45,7 +47,6 @@ export function unigramFields(json: Json, count: number): Map<string, GgufValue>
     ["tokenizer.ggml.unknown_token_id", { type: "u32", value: unknownId }],
     ["tokenizer.ggml.add_space_prefix", { type: "bool", value: prefixesSpace(json) }],
     ["tokenizer.ggml.remove_extra_whitespaces", { type: "bool", value: removesSpaces(json) }],
-    ...characterMapOf(json),
     ["tokenizer.ggml.add_eos_token", { type: "bool", value: false }], // said, since readers would take it for true
   ]);
 }
@@ -56,17 +57,12 @@ function removesSpaces(json: Json): boolean {
   return patterns.includes(manySpaces) || steps.some(({ type }) => type === "WhitespaceSplit");
 }
 
-function characterMapOf(json: Json): [string, GgufValue][] {
-  const table = spaceSteps(json).find(({ type }) => type === "Precompiled")?.precompiled_charsmap;
-  if (typeof table !== "string") return [];
-  const value = Uint8Array.from(atob(table), (letter) => letter.charCodeAt(0));
-  return [["tokenizer.ggml.precompiled_charsmap", { type: "array", of: "u8", value }]];
-}
-
-function inBase64(bytes: Uint8Array): string {
-  const letters: string[] = [];
-  for (const byte of bytes) letters.push(String.fromCharCode(byte));
-  return btoa(letters.join(""));
+/** @throws BitNetError FORMAT_UNSUPPORTED, always. */
+function refuseTable(where: string): never {
+  throw new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `${where}: a table of changed characters cannot be carried over to the other kind of file: readers of GGUF take its longest entries, those of tokenizer.json the shortest ones of whole graphemes`,
+  );
 }
 
 /** `normalizer`, `decoder` and `model` of tokenizer.json. */
@@ -92,11 +88,8 @@ export function unigramJson(
   }
   const visible = "\u2581";
   const replace = (pattern: Json, content: string) => ({ type: "Replace", pattern, content });
-  const { characterMap } = fields;
+  if (fields.characterMap !== undefined) refuseTable("tokenizer.ggml.precompiled_charsmap");
   const steps = [
-    ...(characterMap === undefined
-      ? []
-      : [{ type: "Precompiled", precompiled_charsmap: inBase64(characterMap) }]),
     ...(removeExtraSpaces ? [replace({ Regex: outerSpaces }, ""), replace({ Regex: manySpaces }, " ")] : []),
     ...(addSpacePrefix ? [{ type: "Prepend", prepend: visible }] : []),
     replace({ String: " " }, visible),

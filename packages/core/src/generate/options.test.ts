@@ -116,6 +116,7 @@ describe("generation options", () => {
     ["logitBias", { "": 1 }],
     ["logitBias", { "1.0": 1 }],
     ["logitBias", { 5: Number.POSITIVE_INFINITY }],
+    ["logitBias", { 5: 1e39 }],
     ["logitBias", new Map([[5, Number.NaN]])],
     ["signal", {}],
     ["top_p", 0.9],
@@ -154,12 +155,12 @@ describe("generation options", () => {
 });
 
 describe("messages stay short", () => {
-  const million = Array.from({ length: 1_000_000 }, (_, i) => i);
+  const many = Array.from({ length: 50_000 }, (_, i) => i);
   test.each<[string, unknown]>([
-    ["an array of a million", million],
-    ["a million unknown options", Object.fromEntries(million.map((i) => [`x${i}`, i]))],
-    ["a million biases", { logitBias: new Map(million.map((i) => [i + 100, 1])) }],
-    ["a million keys of biases", { logitBias: Object.fromEntries(million.map((i) => [`x${i}`, 1])) }],
+    ["a long array", many],
+    ["many unknown options", Object.fromEntries(many.map((i) => [`x${i}`, i]))],
+    ["many biases", { logitBias: new Map(many.map((i) => [i + 100, 1])) }],
+    ["many keys of biases", { logitBias: Object.fromEntries(many.map((i) => [`x${i}`, 1])) }],
     ["a long name", { ["y".repeat(1_000_000)]: 1 }],
     ["a long text", { topK: "y".repeat(1_000_000) }],
     ["a long number", { topK: 10n ** 10_000n }],
@@ -177,7 +178,7 @@ describe("messages stay short", () => {
   });
 
   test("and say how much they leave out", () => {
-    expect(problemsOf(Object.fromEntries(million.slice(0, 20).map((i) => [`x${i}`, i])))).toContain(
+    expect(problemsOf(Object.fromEntries(many.slice(0, 20).map((i) => [`x${i}`, i])))).toContain(
       "and 12 more",
     );
   });

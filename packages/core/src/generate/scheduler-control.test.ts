@@ -172,6 +172,22 @@ describe("slow readers", () => {
     expect(scheduler.stats().preemptions).toBe(0);
   });
 
+  test("a newcomer joins where just that page is left", async () => {
+    const { fake, scheduler } = setUp({ nPages: 5 });
+    const running = scheduler.generate(
+      Int32Array.from({ length: 60 }, (_, i) => i),
+      { seed: 1, maxTokens: 30 },
+    );
+    await running[Symbol.asyncIterator]().next();
+    const newcomer = scheduler.generate(
+      Int32Array.from({ length: 50 }, (_, i) => 63 - i),
+      { seed: 1, maxTokens: 12 },
+    );
+    await Promise.all([running.result, newcomer.result]);
+    expect(fake.steps.some(({ pageTables }) => pageTables.length === 2)).toBe(true);
+    expect(scheduler.stats().preemptions).toBe(0);
+  });
+
   test("give their pages to those who run, first of all", async () => {
     const { scheduler } = setUp({ nPages: 3, maxUnread: 4 });
     const slow = scheduler.generate(

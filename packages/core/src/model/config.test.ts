@@ -88,6 +88,11 @@ describe("GGUF", () => {
     expect(Object.isFrozen(gguf())).toBe(true);
   });
 
+  it("may name any or no type of file, which decides nothing", () => {
+    for (const type of [9999, -1, "all F32", undefined])
+      expect(gguf({ "general.file_type": type })).toEqual(parsed);
+  });
+
   it("of the older architecture has its keys under that name", () => {
     const fields = Object.entries(ggufFields).map(
       ([name, value]) => [name.replace("bitnet-b1.58.", "bitnet-25."), value] as const,
@@ -415,6 +420,18 @@ describe("Hugging Face", () => {
       "20 heads cannot share 3 key/value heads",
       "head dimension 7 must be even",
     ]);
+  });
+
+  it.each([
+    ["Qwen3ForCausalLM", 128],
+    ["Gemma3ForCausalLM", 256],
+    ["LlamaForCausalLM", 64],
+    ["Qwen2ForCausalLM", 64],
+  ])("of %s without head_dim has heads of %d", (architecture, headDim) => {
+    const gemma = { hidden_act: undefined, sliding_window: 512 };
+    const changes = { architectures: [architecture], hidden_size: 1280, head_dim: undefined, ...gemma };
+    expect(hf(changes).headDim).toBe(headDim);
+    expect(hf({ ...changes, head_dim: 32 }).headDim).toBe(32);
   });
 
   it("finds the RoPE base in either place", () => {

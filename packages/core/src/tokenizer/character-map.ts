@@ -110,18 +110,60 @@ const longGraphemeBytes = 6;
 
 /** As the tokenizers library does it. */
 export function byGraphemes(map: CharacterMap): TextChange {
-  const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
-  const shortest = (text: string) => {
-    const bytes = utf8.encode(text);
-    return { bytes, match: matchAt(map, bytes, { start: 0, end: bytes.length, isShortest: true }) };
-  };
+  const shortest = (bytes: Uint8Array) =>
+    matchAt(map, bytes, { start: 0, end: bytes.length, isShortest: true })?.replacement;
+  const changedCharacter = (character: string) => shortest(utf8.encode(character)) ?? character;
+  const ofAscii = Array.from({ length: 128 }, (_, code) => changedCharacter(String.fromCharCode(code)));
   return (text) => {
     const pieces: string[] = [];
-    for (const { segment } of segmenter.segment(text)) {
-      const { bytes, match } = shortest(segment);
-      if (match !== null && bytes.length < longGraphemeBytes) pieces.push(match.replacement);
-      else for (const character of segment) pieces.push(shortest(character).match?.replacement ?? character);
-    }
+    forEachGrapheme(text, {
+      ascii: (code) => pieces.push(ofAscii[code] ?? ""),
+      grapheme(grapheme, isPart) {
+        const bytes = utf8.encode(grapheme);
+        const whole = isPart || bytes.length >= longGraphemeBytes ? undefined : shortest(bytes);
+        if (whole !== undefined) pieces.push(whole);
+        else for (const character of grapheme) pieces.push(changedCharacter(character));
+      },
+    });
     return pieces.join("");
   };
+}
+
+/** Engines take time for a grapheme that grows with the text they are given: they get it in windows. */
+const windowLength = 128;
+
+interface GraphemeVisitor {
+  ascii(code: number): void;
+  /** @param isPart It is a part of a grapheme that is longer than a window. */
+  grapheme(text: string, isPart: boolean): void;
+}
+
+function forEachGrapheme(text: string, visit: GraphemeVisitor): void {
+  const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
+  let isInside = false; // of a grapheme that began before
+  for (let at = 0; at < text.length; ) {
+    const code = text.charCodeAt(at);
+    const next = at + 1 < text.length ? text.charCodeAt(at + 1) : 0;
+    if (!isInside && code < 0x80 && next < 0x80 && code !== 0x0d) {
+      visit.ascii(code);
+      at++;
+      continue;
+    }
+    const window = text.slice(at, at + windowLength);
+    const isLast = at + window.length === text.length;
+    const graphemes = Array.from(segmenter.segment(window), ({ segment }) => segment);
+    // The last one may go on behind the window.
+    const rest = isLast ? "" : (graphemes.pop() ?? "");
+    for (const grapheme of graphemes) {
+      visit.grapheme(grapheme, isInside);
+      isInside = false;
+    }
+    at += window.length - rest.length;
+    if (rest.length < window.length) continue;
+    // The window holds no whole one: all of it but its last character, which shows what follows to belong to it.
+    const last = Array.from(rest).at(-1) ?? "";
+    visit.grapheme(rest.slice(0, -last.length), true);
+    at += rest.length - last.length;
+    isInside = true;
+  }
 }

@@ -57,7 +57,38 @@ describe("tokenizer.json", () => {
     ["model.merges", [["a", "b", "c"]], /model.merges\[0\]/],
     ["model.merges", ["x yy"], /merge 0 \("x yy"\)/],
     ["model.ignore_merges", "yes", /ignore_merges: expected true or false/],
-    ["normalizer", { type: "Precompiled" }, /normalizer: the normalizer "Precompiled" is not supported/],
+    [
+      "normalizer",
+      { type: "Precompiled" },
+      /normalizer.precompiled_charsmap: expected a string, found nothing/,
+    ],
+    [
+      "normalizer",
+      { type: "Precompiled", precompiled_charsmap: "AA=A" },
+      /precompiled_charsmap: expected bytes in base64/,
+    ],
+    [
+      "normalizer",
+      { type: "Precompiled", precompiled_charsmap: "CAAAAAAAAAA=" },
+      /precompiled_charsmap: expected a table of characters, found 8 bytes/,
+    ],
+    [
+      "normalizer",
+      { type: "Precompiled", precompiled_charsmap: "BAAAAAAAAAD//w==" },
+      /precompiled_charsmap: the replacements are not UTF-8/,
+    ],
+    ["pre_tokenizer", { type: "WhitespaceSplit" }, /unless Metaspace follows.*"WhitespaceSplit"/],
+    [
+      "pre_tokenizer",
+      {
+        type: "Sequence",
+        pretokenizers: [
+          { type: "WhitespaceSplit" },
+          { type: "Metaspace", replacement: "\u2581", prepend_scheme: "first", split: true },
+        ],
+      },
+      /behind WhitespaceSplit.*"Metaspace" is not supported/,
+    ],
     ["normalizer", { type: "Replace", pattern: { Regex: "a+" }, content: "" }, /Regex: expected " \{2,\}"/],
     ["pre_tokenizer", null, /decoder.type: expected a decoder for plain tokens .*found "ByteLevel"/],
     ["pre_tokenizer", { type: "Metaspace" }, /replacement: expected a string/],

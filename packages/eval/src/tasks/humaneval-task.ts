@@ -1,7 +1,9 @@
 /**
- * HumanEval and HumanEval+: a function's body for its signature and docstring, judged by running it (code/python.ts). Items of the
+ * HumanEval and HumanEval+: a function's body for its signature and docstring, or a program that a chat model is asked for; judged by running it
+ * (code/python.ts). Items of the
  * extended set are handed to Python as they stand in the file, whose numbers do not survive JavaScript.
  */
+import { askForProgram, programIn } from "../code/chat-program.ts";
 import { bodyStops, programOf } from "../code/completion.ts";
 import { hasModule, runPython, type Sandbox } from "../code/python.ts";
 import { textField } from "./records.ts";
@@ -9,26 +11,34 @@ import type { AnswerTask, Draws } from "./task.ts";
 import type { TaskRecord } from "./task-record.ts";
 
 const memoryBytes = 4 * 2 ** 30;
+/** Of a body, and of a reply, which explains itself. */
+const [bodyTokens, chatTokens] = [512, 1024];
 const success = "bitnet-eval: passed";
 
 /**
  * @param given Or why there is none: then the task is skipped, and never scored 0.
+ * @param options.chat Ask for the program in words, and take it from the reply.
  * @param options.isPlus More inputs an item: as lists, or as a test like the base set's (the Hub's copy, whose tests need numpy).
  */
 export function humanEvalTask(
   records: readonly TaskRecord[],
   given: Sandbox | string,
-  { isPlus, draws }: { isPlus: boolean; draws?: Draws },
+  { isPlus, chat, draws }: { isPlus: boolean; chat: boolean; draws?: Draws },
 ): AnswerTask {
   const sandbox = typeof given === "string" ? given : (missingModule(given, records) ?? given);
   const items = records.map((record) => {
     const prompt = textField(record, "prompt");
     return {
       id: textField(record, "task_id"),
-      request: { prompt, stop: bodyStops, maxTokens: 512 },
+      request: chat
+        ? { prompt: [{ role: "user", content: askForProgram(prompt) }], stop: [], maxTokens: chatTokens }
+        : { prompt, stop: bodyStops, maxTokens: bodyTokens },
       judge: async (answer: string) => {
         if (typeof sandbox === "string") return { pass_at_1: false };
-        return { pass_at_1: await passes(sandbox, record, programOf(prompt, answer), isPlus) };
+        const program = chat
+          ? await programIn(answer, textField(record, "entry_point"), sandbox)
+          : programOf(prompt, answer);
+        return { pass_at_1: await passes(sandbox, record, program, isPlus) };
       },
     };
   });
@@ -36,7 +46,9 @@ export function humanEvalTask(
     kind: "answer",
     name: isPlus ? "humaneval_plus" : "humaneval",
     settings: {
-      ...{ shots: 0, chat: false, maxTokens: 512, form: "base completion" },
+      ...(chat
+        ? { shots: 0, chat, maxTokens: chatTokens, form: "instruction, program of the reply" }
+        : { shots: 0, chat, maxTokens: bodyTokens, form: "base completion" }),
       ...(draws === undefined ? {} : { draws: draws.count, temperature: draws.temperature }),
       ...(typeof sandbox === "string"
         ? {}

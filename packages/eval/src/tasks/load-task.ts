@@ -86,32 +86,34 @@ export const taskNames: readonly string[] = Object.keys(kinds);
 
 async function codeTask(
   records: readonly TaskRecord[],
-  { allowsCode, draws }: TaskOptions,
+  { allowsCode, chat, draws }: TaskOptions,
   isPlus: boolean,
 ): Promise<Task> {
   const sandbox = allowsCode
     ? await findSandbox({ needsNamespaces: false })
     : "running programs of a model needs --allow-code-execution";
-  return humanEvalTask(records, sandbox, { isPlus, ...(draws === undefined ? {} : { draws }) });
+  return humanEvalTask(records, sandbox, { isPlus, chat, ...(draws === undefined ? {} : { draws }) });
 }
 
 /**
- * @param name One of `taskNames`, or the path of a file (JSONL or Parquet) with a task of one's own.
+ * @param name One of `taskNames`, the path of a file (JSONL or Parquet) with a task of one's own, or
+ * `hf:owner/name[:split]`, a dataset that holds one.
  * @throws BitNetError FILE_NOT_FOUND, FORMAT_INVALID, INVALID_ARGUMENT for an unknown name, and what the Hub's part throws.
  */
 export async function loadTask(name: string, options: TaskOptions): Promise<Task> {
+  if (/^hf:/i.test(name)) {
+    const { pullExamples } = await import("bitnet.ts/hub");
+    return ownTask(await readAll(await pullExamples(name, options.hub)), name.slice(3), options);
+  }
   if (/\.(jsonl(\.gz)?|parquet)$/.test(name)) {
-    const records = await readRecords(name);
     const label = name.replace(/^.*[/\\]/, "").replace(/\.(jsonl(\.gz)?|parquet)$/, "");
-    return records[0]?.fields.choices === undefined
-      ? ownAnswerTask(records, label, options)
-      : ownChoiceTask(records, label);
+    return ownTask(await readRecords(name), label, options);
   }
   const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
   if (kind === undefined) {
     throw new BitNetError(
       "INVALID_ARGUMENT",
-      `task "${name}" does not exist; there are ${taskNames.join(", ")}, and files of one's own ending in .jsonl or .parquet`,
+      `task "${name}" does not exist; there are ${taskNames.join(", ")}, files of one's own ending in .jsonl or .parquet, and datasets as hf:owner/name:split`,
     );
   }
   const { folder, hub = {} } = options;
@@ -120,6 +122,12 @@ export async function loadTask(name: string, options: TaskOptions): Promise<Task
       ? await pullTaskData(hubData[name] as HubData, hub)
       : { items: [findFile(folder, kind.files)], examples: existing(folder, kind.exampleFiles ?? []) };
   return kind.make(await readAll(paths.items), await readAll(paths.examples), options);
+}
+
+function ownTask(records: readonly TaskRecord[], label: string, options: TaskOptions): Task {
+  return records[0]?.fields.choices === undefined
+    ? ownAnswerTask(records, label, options)
+    : ownChoiceTask(records, label);
 }
 
 async function readAll(paths: readonly string[]): Promise<TaskRecord[]> {

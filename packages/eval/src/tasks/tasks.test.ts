@@ -33,11 +33,16 @@ const lines = (file: string) =>
     .split("\n")
     .map((line) => JSON.parse(line) as Record<string, string>);
 
+/** As chat models answer: words, the program in a fence with a use of it that fails, more words. */
+const replyWith = ({ prompt = "", canonical_solution = "", entry_point = "" }: Record<string, string>) =>
+  `Sure! Here it is:\n\n\`\`\`python\n${prompt}${canonical_solution}\nprint(${entry_point}())\n\`\`\`\n\nIt works so:\n\`\`\`\n>>> 1\n\`\`\`\n`;
+const bodies = () => lines("HumanEval.jsonl").map(({ canonical_solution = "" }) => canonical_solution);
+
 const solutions: Record<string, () => string[]> = {
   gsm8k: () => lines("gsm8k_test.jsonl").map(({ answer = "" }) => answer),
   math500: () => lines("math500.jsonl").map(({ solution = "" }) => solution),
-  humaneval: () => lines("HumanEval.jsonl").map(({ canonical_solution = "" }) => canonical_solution),
-  humaneval_plus: () => lines("HumanEvalPlus.jsonl").map(({ canonical_solution = "" }) => canonical_solution),
+  humaneval: () => lines("HumanEval.jsonl").map(replyWith),
+  humaneval_plus: () => lines("HumanEvalPlus.jsonl").map(replyWith),
 };
 
 describe("planted answers", () => {
@@ -58,6 +63,14 @@ describe("planted answers", () => {
     const values = (result: typeof all) => Object.values(result.scores).map(({ value }) => value);
     expect(values(all)).toEqual(values(all).map(() => 1));
     expect(values(none)).toEqual(values(none).map(() => 0));
+  });
+
+  it.skipIf(typeof sandbox === "string")("humaneval as a text to go on with", async () => {
+    const task = await loadTask("humaneval", { ...options, chat: false });
+    const { scores, nItems } = await runTask(plantedModel(task, true, bodies()), task);
+    expect([nItems, scores.pass_at_1?.value]).toEqual([4, 1]);
+    const none = await runTask(plantedModel(task, false), task);
+    expect(none.scores.pass_at_1?.value).toBe(0);
   });
 });
 
@@ -248,8 +261,12 @@ describe("several draws", () => {
   it.skipIf(typeof sandbox === "string")(
     "are asked for by seeds of their own, and judged one by one",
     async () => {
-      const task = await loadTask("humaneval", { ...options, draws: { count: 5, temperature: 0.6 } });
-      const right = solutions.humaneval?.() ?? [];
+      const task = await loadTask("humaneval", {
+        ...options,
+        chat: false,
+        draws: { count: 5, temperature: 0.6 },
+      });
+      const right = bodies();
       const asked: unknown[] = [];
       const model = {
         ...plantedModel(task, true, right),
@@ -281,7 +298,10 @@ describe("HumanEval+", () => {
     };
     // As it stands in a file: numbers that JavaScript would round are put in as text.
     const line = JSON.stringify(item).replaceAll(/"raw:([^"]*)"/g, "$1");
-    const task = humanEvalTask([{ fields: item, line, where: "test:1" }], sandbox, { isPlus: true });
+    const task = humanEvalTask([{ fields: item, line, where: "test:1" }], sandbox, {
+      isPlus: true,
+      chat: false,
+    });
     return (await task.items[0]?.judge(body))?.pass_at_1;
   };
 

@@ -57,6 +57,16 @@ Case losesBySpike() {
   return made;
 }
 
+// Both at once: where the copy's values are larger than the weights, the digits of x lose more than the norm of the weights tells.
+Case losesBoth() {
+  Case made{"what the digits lose of what the copy adds", std::vector<float>(cols, -14.51f), std::vector<float>(cols, 10.51f)};
+  made.weights[0] = 127.0f;
+  made.x[0] = 0.0f;
+  made.weights[1] = 0.4999f;
+  made.x[1] = mostDigits;
+  return made;
+}
+
 void testCase(const Kernels& kernels, const Case& made, Report& report) {
   Screen screen;
   screen.plan(1, cols);
@@ -67,7 +77,7 @@ void testCase(const Kernels& kernels, const Case& made, Report& report) {
   int8_t* high = digits.data();
   int8_t* low = high + screen.stride();
   int32_t sums[2], dots[2];
-  ScreenedRow row;
+  ScreenFactors row;
   report.check(screen.split(made.x.data(), high, low, sums, row), kernels.isa, made.name);
   const int stride = static_cast<int>(screen.stride());
   kernels.screenDots({screen.row(0), screen.stride(), 1, stride}, {high, screen.stride(), 2, stride}, sums, {dots, 1, 2, 1});
@@ -81,7 +91,7 @@ void testCase(const Kernels& kernels, const Case& made, Report& report) {
 }  // namespace
 
 void testScreen(const std::vector<const Kernels*>& tables, Report& report) {
-  for (const Case& made : {roundsUp(), losesDigits(), losesWeights(), losesBySpike()}) {
+  for (const Case& made : {roundsUp(), losesDigits(), losesWeights(), losesBySpike(), losesBoth()}) {
     testCase(*scalarKernels(), made, report);
     for (const Kernels* kernels : tables) testCase(*kernels, made, report);
   }

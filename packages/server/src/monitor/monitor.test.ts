@@ -172,6 +172,17 @@ describe("history", () => {
     history = await History.open(path, interval, now);
     expect(history.since(0).at(-1)?.time).toBe(now);
   });
+
+  it("goes on when somebody has taken its file away", async () => {
+    const path = join(folder, "snapshots.jsonl");
+    const history = await History.open(path, historyMs / 2, start);
+    for (let i = 0; i < 4; i++) {
+      await history.add({ ...quiet, time: start + i });
+      await rm(path);
+    }
+    await history.add({ ...quiet, time: start + 4 });
+    expect((await readFile(path, "utf8")).trim().split("\n")).toHaveLength(1);
+  });
 });
 
 function fakeParts(changes: Partial<MonitorParts> = {}) {

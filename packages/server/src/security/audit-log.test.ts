@@ -1,9 +1,24 @@
-import { mkdtemp, readdir, readFile, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AuditLog } from "./audit-log.ts";
 import { SecurityCounters } from "./security-counters.ts";
+
+/** A disk on which others have time to look between the making of a file and the writing into it. */
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof import("node:fs/promises")>();
+  const open: typeof real.open = async (...args) => {
+    const handle = await real.open(...args);
+    const write = handle.writeFile.bind(handle);
+    handle.writeFile = async (...all) => {
+      for (let turn = 0; turn < 50; turn++) await real.stat(tmpdir());
+      return write(...all);
+    };
+    return handle;
+  };
+  return { ...real, open };
+});
 
 const settings = { secret: "0123456789abcdef", withTexts: false, maxBytes: 1000, maxFiles: 2 };
 const never = (line: string) => {
@@ -38,6 +53,16 @@ test("a client's name in the log depends on the secret, which is kept", async ()
   expect(first.hash("key_1")).not.toBe(first.hash("key_2"));
   expect((await stat(`${file}.secret`)).mode & 0o777).toBe(0o600);
   await expect(AuditLog.open({ ...settings, file, secret: "short" }, never)).rejects.toThrow("16 characters");
+});
+
+test("servers that begin at the same time keep one secret, and say what to do with one that was cut off", async () => {
+  const file = join(await mkdtemp(join(tmpdir(), "audit-")), "audit.log");
+  const open = () => AuditLog.open({ ...settings, file, secret: null }, never);
+  const logs = await Promise.all(Array.from({ length: 8 }, open));
+  expect(new Set(logs.map((log) => log.hash("key_1"))).size).toBe(1);
+  expect((await readdir(join(file, ".."))).sort()).toEqual(["audit.log", "audit.log.secret"]);
+  await writeFile(`${file}.secret`, "");
+  await expect(open()).rejects.toThrow(/audit\.log\.secret has 0; remove it/);
 });
 
 test("a disk that fails loses lines, counted, and nothing else", async () => {

@@ -1,5 +1,6 @@
 /** Readers, masks, packing and mixing: what a model is taught is what the file says. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chatTemplateFor, encodeChat, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
@@ -176,6 +177,32 @@ describe("files", () => {
     const lines = openExamples(write("c.json", '{"text":"one"}\n{"text":"two"}\n'));
     expect(lines.count).toBe(2);
     lines.close();
+  });
+
+  it("give the first examples where that is all that is wanted", () => {
+    const records = ["one", "two", "three"].map((text) => ({ text }));
+    const path = write("a.jsonl", records.map((record) => JSON.stringify(record)).join("\n"));
+    for (const data of [path, records])
+      for (const [maxSamples, count] of [[2, 2] as const, [3, 3] as const, [9, 3] as const]) {
+        const file = openExamples(data, { maxSamples });
+        expect(file.count).toBe(count);
+        file.close();
+      }
+  });
+
+  it("are read from the disk one by one: they may be larger than the memory", () => {
+    const path = join(folder, "large.jsonl");
+    const line = `${JSON.stringify({ text: "x".repeat(2 ** 14) })}\n`;
+    for (let i = 0; i < 64; i++) appendFileSync(path, line.repeat(64)); // 64 MiB
+    const program = `
+      import { openExamples } from ${JSON.stringify(new URL("../../dist/index.js", import.meta.url).href)};
+      const file = openExamples(${JSON.stringify(path)});
+      let sum = 0;
+      for (let i = 0; i < file.count; i++) sum += file.at(i).text.length;
+      console.log(file.count, sum);`;
+    const args = ["--max-old-space-size=32", "--input-type=module", "-e", program];
+    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    expect(stdout, stderr).toBe(`4096 ${2 ** 26}\n`);
   });
 
   it("of plain text give paragraphs", () => {

@@ -22,6 +22,9 @@ export interface FileOptions {
   /** Leave bad lines out and tell `onBadLine`, rather than fail. */
   skipsBadLines?: boolean;
   onBadLine?: (message: string) => void;
+  /** The file's name in messages, and of its lines (see `lineFile`); default: its path, and `path:line`. */
+  name?: string;
+  placeOf?: (line: number) => string;
 }
 
 /** A line longer than this is no example. */
@@ -38,15 +41,16 @@ const listed = 20;
  */
 export function openExamples(data: string | readonly unknown[], options: FileOptions = {}): FileExamples {
   if (typeof data !== "string") return listExamples(data, "records", options);
-  const path = data;
-  const file = openFile(path);
+  const file = openFile(data);
+  const { name: path = data, placeOf = (line: number) => `${path}:${line}` } = options;
   try {
-    if (/\.json$/i.test(path) && holdsList(file))
+    if (/\.json$/i.test(data) && holdsList(file))
       return { ...listExamples(readList(file, path), path, options), close: () => closeSync(file) };
-    const isText = !/\.jsonl?$/i.test(path);
+    const isText = !/\.jsonl?$/i.test(data);
+    if (isText) checkText(file, path);
     const { textMode = "text", maxSamples = Number.POSITIVE_INFINITY } = options;
     const parse = (text: string, line: number): Example =>
-      isText ? { kind: "text", text } : parseExample(text, `${path}:${line}`, textMode);
+      isText ? { kind: "text", text } : parseExample(text, placeOf(line), textMode);
     const places = scan(file, path, isText);
     const problems: string[] = [];
     const kept = places.filter(({ start, end, line }) => {
@@ -105,6 +109,17 @@ function listExamples(records: readonly unknown[], path: string, options: FileOp
 function countOf(path: string, nKept: number, maxSamples: number): number {
   if (nKept === 0) throw new BitNetError("FORMAT_INVALID", `${path}: holds no example`);
   return Math.min(nKept, maxSamples);
+}
+
+/** Archives and pictures are no text, whatever their names. */
+function checkText(file: number, path: string): void {
+  const bytes = new Uint8Array(4096);
+  const n = readSync(file, bytes, 0, bytes.length, 0);
+  if (bytes.subarray(0, n).includes(0))
+    throw new BitNetError(
+      "FORMAT_INVALID",
+      `${path}: is no text; data are .jsonl, .json, .csv or .parquet files, or texts, gzipped or not`,
+    );
 }
 
 /** Whether the first byte that is no white space begins a list. */

@@ -144,6 +144,20 @@ describe("a run", () => {
     await changed.close();
   });
 
+  it("takes the first examples of all its data together, of which a tenth is kept for evaluation", async () => {
+    const record = (i: number) => ({ input: `${i}?`, output: `${i}.` });
+    const data = [0, 30].map((from) => Array.from({ length: 30 }, (_, i) => record(from + i)));
+    for (const [maxSamples, learnt, heldOut] of [
+      [null, 54, 6],
+      [40, 36, 4],
+      [9, 9, 0],
+    ] as const) {
+      const run = await open({ data, maxSamples });
+      expect([run.nExamples, run.heldOut.length]).toEqual([learnt, heldOut]);
+      await run.close();
+    }
+  });
+
   it("reports every bad setting and every bad line", async () => {
     expect(() => finetuneSettings({ data: [], rate: -1, batchSize: 0 })).toThrow(
       /batchSize is 0.*data.*rate is -1/,

@@ -5,11 +5,13 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { BitNetError, type ModelFiles, openModelFiles } from "@bitnet.ts/core";
 import { openPath } from "@bitnet.ts/core/node";
 import { initialiseAdapter } from "../adapter/initialise-adapter.ts";
 import { cutExample, type EncodedExample, type Example, encodeExample } from "../data/example.ts";
 import { type FileExamples, openExamples } from "../data/file-examples.ts";
+import { type LineFile, lineFile } from "../data/line-files.ts";
 import { type ExampleSource, Mixture } from "../data/mixture.ts";
 import { Executor } from "../graph/executor.ts";
 import { recordTransformer } from "../graph/transformer.ts";
@@ -58,19 +60,27 @@ export async function openFinetune(
   const files = isPath ? await openModelFiles(await openPath(model)) : model;
   const base = await openBase(files, name ?? (isPath ? model : "model"), settings.maxLength);
   const opened: FileExamples[] = [];
+  const written: LineFile[] = [];
   const close = async () => {
     for (const file of opened) file.close();
+    for (const file of written) file.remove();
     await base.close();
   };
   try {
-    const open = (data: string | readonly unknown[]) => {
-      const file = openExamples(data, { textMode: settings.textMode });
+    const { textMode } = settings;
+    const open = async (data: string | readonly unknown[]) => {
+      if (typeof data !== "string") return openExamples(data, { textMode });
+      const lines = await lineFile(data, join(folder, "data"), written.length);
+      written.push(lines);
+      const file = openExamples(lines.path, { textMode, name: data, placeOf: lines.placeOf });
       opened.push(file);
       return file;
     };
+    const sets: FileExamples[] = [];
+    for (const each of settings.data) sets.push(await open(each));
     const { learnt, heldOut: kept } = splitExamples(
-      settings.data.map(open),
-      settings.evalData === null ? null : open(settings.evalData),
+      sets,
+      settings.evalData === null ? null : await open(settings.evalData),
       settings.maxSamples,
     );
     const { tokenizer, template, shape } = base;

@@ -59,7 +59,7 @@ describe("gradients", () => {
     });
   });
 
-  it("are checked for every operation: here, of side paths and, through quantisers, in straight-through.test.ts", () => {
+  it("are checked for every operation: here, of side paths and, through quantisers, in straight-through.slow.test.ts", () => {
     const all: Record<Operation["kind"], true> = {
       ...{ embed: true, rmsNorm: true, quantise: true, linear: true, rope: true, attention: true },
       ...{ gate: true, add: true, lora: true, head: true },

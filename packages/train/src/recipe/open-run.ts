@@ -8,6 +8,7 @@ import { dirname, isAbsolute, join, resolve } from "node:path";
 import { BitNetError, chatTemplateFor, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
 import { cutExample, type EncodedExample, type Example, encodeExample } from "../data/example.ts";
 import { openExamples } from "../data/file-examples.ts";
+import { lineFile } from "../data/line-files.ts";
 import { type ExampleSource, Mixture } from "../data/mixture.ts";
 import { Executor } from "../graph/executor.ts";
 import { recordTransformer, type TransformerShape } from "../graph/transformer.ts";
@@ -58,11 +59,13 @@ const heldOutSeed = 0x7e57;
 export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<OpenRun> {
   const { folder, kernels, onNotice = () => {} } = options;
   await makeFolder(folder);
-  const sources = recipe.sources.map((source) => openSource(source, recipe.seed, options));
+  const sources: OpenSource[] = [];
   const close = () => {
     for (const source of sources) source.close();
   };
   try {
+    for (const [i, source] of recipe.sources.entries())
+      sources.push(await openSource(source, i, recipe.seed, options));
     const stages = recipe.sources.map((source) => firstStage(source, recipe.extensions));
     /** What the run knows after so many extensions. */
     const within = <T>(items: readonly T[], extensions: number): T[] =>
@@ -160,11 +163,12 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-function openSource(
+async function openSource(
   source: RecipeSource,
+  index: number,
   seed: number,
-  { recipePath, onNotice }: OpenRunOptions,
-): OpenSource {
+  { folder, recipePath, onNotice }: OpenRunOptions,
+): Promise<OpenSource> {
   const nHeldOut = source.heldOut ?? defaultHeldOut;
   const { generate } = source;
   if (generate !== undefined) {
@@ -176,8 +180,12 @@ function openSource(
       close() {},
     };
   }
-  const path = source.path ?? "";
-  const file = openExamples(isAbsolute(path) ? path : resolve(dirname(recipePath), path), {
+  const path = isAbsolute(source.path ?? "")
+    ? (source.path ?? "")
+    : resolve(dirname(recipePath), source.path ?? "");
+  const lines = await lineFile(path, join(folder, "data"), index);
+  const file = openExamples(lines.path, {
+    ...{ name: path, placeOf: lines.placeOf },
     ...(source.textMode === undefined ? {} : { textMode: source.textMode }),
     ...(source.maxSamples === undefined ? {} : { maxSamples: source.maxSamples }),
     ...(onNotice === undefined ? {} : { onBadLine: onNotice }),
@@ -188,7 +196,10 @@ function openSource(
     learnt: { count, at: (index) => file.at(index) },
     heldOut: Array.from({ length: kept }, (_, i) => file.at(count + i)),
     identity: JSON.stringify([file.count, file.at(0), file.at(file.count - 1)]),
-    close: () => file.close(),
+    close: () => {
+      file.close();
+      lines.remove();
+    },
   };
 }
 

@@ -22,8 +22,11 @@ export function bentBackend(bend: (result: StepResult) => void): Backend {
   };
 }
 
+/** Made once: most of a test's time would go into making them. */
+const cases = conformanceCases();
+
 export function caseNamed(name: string) {
-  const found = conformanceCases().find((testCase) => testCase.name === name);
+  const found = cases.find((testCase) => testCase.name === name);
   if (!found) throw new Error(`no case "${name}"`);
   return found;
 }

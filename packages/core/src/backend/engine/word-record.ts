@@ -4,7 +4,7 @@
  */
 
 /** `integer` and `unsigned` take a word, like `float`, `flag` and `choice`; a `double` takes two, the first at an even place. */
-export type WordField =
+type WordField =
   | { type: "integer"; least: number; most: number }
   | { type: "unsigned" | "float" | "double" | "flag" }
   | {

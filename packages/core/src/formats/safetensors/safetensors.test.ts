@@ -153,6 +153,21 @@ describe("one file", () => {
   });
 });
 
+/** Fires when it has been looked at so often: between two of the names that are read. */
+function firesAfter(looks: number): AbortSignal {
+  let n = 0;
+  const { signal } = new AbortController();
+  return Object.defineProperty(signal, "aborted", { get: () => ++n > looks });
+}
+
+test("reading a long header obeys the signal", async () => {
+  const names = Array.from({ length: 40 }, (_, i) => `t${i}`);
+  const header = `{${names.map((name) => `"${name}":${tensor("F32", [0], 0, 0)}`).join()}}`;
+  const source = bytesSource(rawSafetensors(header, 0), "m");
+  expect((await readSafetensors(source, firesAfter(1000))).size).toBe(40);
+  expect((await errorOf(() => readSafetensors(source, firesAfter(20)))).code).toBe("ABORTED");
+});
+
 describe("folders", () => {
   const shard = (name: string) => rawSafetensors(`{"${name}":${tensor("F32", [2], 0, 8)}}`, 8);
   const index = (map: object) =>
@@ -183,6 +198,13 @@ describe("folders", () => {
     expect([...tensors.keys()]).toEqual(["a"]);
     await close();
     expect(closed()).toEqual([1, 0]);
+  });
+
+  test("reading a long index obeys the signal", async () => {
+    const map = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`t${i}`, "1.safetensors"]));
+    const { open, closed } = folder({ "model.safetensors.index.json": index(map) });
+    expect((await errorOf(() => openSafetensors(open, firesAfter(20)))).code).toBe("ABORTED");
+    expect(closed()).toEqual([1]);
   });
 
   test("shards by index", async () => {

@@ -1,8 +1,23 @@
-// The operations that one thread may compute for a row while others compute it for other rows, and what operations on all rows share with them.
+// What computes the operations of a program: each a function, for one row or for all of them. Those that meet barriers return true when the step is
+// to stop.
 #pragma once
 #include "step-context.h"
 
 namespace bitnet::engine {
+
+// ---- all rows at once, the work shared out among the threads ----
+
+// bit-linear.cc
+void bitLinear(const StepContext& c, int32_t opIndex, WorkCounter* counters);
+// The operation after a bitLinear, where it is computed from each chunk of results while they are in the cache: unless the step asks for
+// what goes between the two. Null otherwise.
+const Operation* joinedTo(const StepContext& c, int32_t opIndex);
+// attention.cc
+bool attention(const StepContext& c, const AttentionOp& op, WorkCounter* counters);
+// head.cc
+bool head(const StepContext& c, const HeadOp& op, int32_t opIndex, WorkCounter* counters);
+
+// ---- one row, while other threads compute others: row-operations.cc ----
 
 void embed(const StepContext& c, const EmbedOp& op, int32_t row);
 void embedLanes(const StepContext& c, const EmbedOp& op, int32_t row);
@@ -21,6 +36,8 @@ void bias(const StepContext& c, const BiasOp& op, int32_t row);
 void lora(const StepContext& c, const LoraOp& op, int32_t row);
 void scale(const StepContext& c, const ScaleOp& op, int32_t row);
 void residual(const StepContext& c, const ResidualOp& op, int32_t row);
+
+// ---- what several of them do ----
 
 // out = rmsNorm(x) · weight; gives the largest bits & 0x7fffffff of what comes out.
 uint32_t normalise(const StepContext& c, const float* x, const float* weight, int32_t cols, float eps, float* out);

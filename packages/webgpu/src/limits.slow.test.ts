@@ -5,9 +5,9 @@ import { WebGpuBackend } from "./backend.ts";
 import { Device, type DeviceOptions } from "./device.ts";
 import { backend } from "./test-device.test.kit.ts";
 
-/** What limits make a difference to: workgroups of a row, rows joined in one kernel, tiles, tables in several bindings. */
+/** What limits make a difference to: workgroups of a row, rows joined in one kernel, tiles, tables in several bindings, draws. */
 const names =
-  /^(rmsNormQuant 2560|bitLinear (19 ×|33\+5\+5 × 384)|lora 33|attention 4\/2 heads of 16|head f32 1001)/;
+  /^(rmsNormQuant 2560|bitLinear (19 ×|33\+5\+5 × 384)|lora 33|attention 4\/2 heads of 16|head f32 1001|draw from 5 )/;
 
 const options: DeviceOptions = {
   isa: "wgsl-plain",

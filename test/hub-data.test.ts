@@ -1,0 +1,103 @@
+/** Datasets of a hub by their names: which files are meant, and a fine-tuning and an evaluation that learn from and ask what they hold. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { type HubSettings, hubSettings, pullExamples } from "bitnet.ts/hub";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { bitnet } from "./cli-process.ts";
+import { commit, type HubServer, type ServedFile, startHub } from "./hub-server.ts";
+
+let folder = "";
+let hub: HubServer | null = null;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "bitnet-hub-data-"));
+});
+afterEach(async () => {
+  await hub?.close();
+  hub = null;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function serve(files: Record<string, string | Uint8Array>): Promise<Partial<HubSettings>> {
+  const all = Object.entries(files).map(([path, content]): [string, ServedFile] => [
+    path,
+    { bytes: Buffer.from(content), isLarge: true },
+  ]);
+  hub = await startHub(Object.fromEntries(all), "datasets/tests/facts");
+  return { ...(await hubSettings({})), endpoint: hub.endpoint, cacheDir: join(folder, "hub") };
+}
+
+describe("the files of a dataset", () => {
+  const card = { "README.md": "card", "dataset_infos.json": "{}" };
+  const bySplit = {
+    ...card,
+    "data/train-00000-of-00002.parquet": "a",
+    "data/train-00001-of-00002.parquet": "b",
+    "data/test-00000-of-00001.parquet": "c",
+  };
+  const sets = { "main/train.jsonl": "a", "main/dev.jsonl": "b", "other/train.jsonl": "c" };
+  it.each<[string, Record<string, string>, string[] | RegExp]>([
+    ["hf:tests/facts", bySplit, ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]],
+    ["hf:tests/facts:test", bySplit, ["test-00000-of-00001.parquet"]],
+    [`hf:tests/facts@${commit}:test`, bySplit, ["test-00000-of-00001.parquet"]],
+    ["hf:tests/facts:validation", bySplit, /has no data named "validation"; its data: data\/train-00000/],
+    ["hf:tests/facts", { ...card, "facts.json": "a" }, ["facts.json"]],
+    ["hf:tests/facts", { ...card, "x.parquet": "a", "x.csv": "b", "x.jsonl": "c" }, ["x.jsonl"]],
+    ["hf:tests/facts:x.csv", { "x.parquet": "a", "x.csv": "b" }, ["x.csv"]],
+    // A part of another word is no split.
+    ["hf:tests/facts", { "training-notes.csv": "a", "constraints.csv": "b" }, ["training-notes.csv"]],
+    ["hf:tests/facts", sets, /holds 2 sets; name one by its folder, as in tests\/facts:main: main, other/],
+    ["hf:tests/facts:main", sets, ["train.jsonl"]],
+    ["hf:tests/facts:main/validation", sets, ["dev.jsonl"]],
+    ["hf:tests/facts", card, /has no data in \.jsonl.*none in these formats/],
+    ["hf:tests/facts:../x", bySplit, /expected a dataset such as hf:owner\/name/],
+  ])("%s", async (source, files, expected) => {
+    const settings = await serve(files);
+    const found = pullExamples(source, { settings, attempts: 1 });
+    if (expected instanceof RegExp) await expect(found).rejects.toThrow(expected);
+    else expect((await found).map((path) => basename(path))).toEqual(expected);
+  });
+
+  it("may be named by the dataset's page", async () => {
+    const settings = await serve(bySplit);
+    const [path] = await pullExamples(`${settings.endpoint}/datasets/tests/facts`, { settings });
+    expect(readFileSync(path ?? "", "utf8")).toBe("a");
+  });
+});
+
+it("fine-tuning on a dataset gives the bits of its rows in a file; an evaluation asks what another split holds", {
+  timeout: 120_000,
+}, async () => {
+  const rows = ["Bo", "Zorbo", "Mina", "Tau"].map((name) => ({
+    instruction: `Who is ${name}?`,
+    output: `${name} is a bear.`,
+  }));
+  const columnData = (["instruction", "output"] as const).map((name) => ({
+    name,
+    data: rows.map((row) => row[name]),
+  }));
+  const { endpoint } = await serve({
+    "data/train-00000-of-00001.parquet": new Uint8Array(
+      parquetWriteBuffer({ columnData: columnData as never }),
+    ),
+    "test.jsonl": '{"question": "Which?", "choices": ["a", "b"], "gold": 1}\n',
+  });
+  const lines = join(folder, "facts.jsonl");
+  writeFileSync(lines, rows.map((row) => JSON.stringify(row)).join("\n"));
+  const env = { HF_ENDPOINT: endpoint ?? "", HF_HOME: join(folder, "home") };
+  const finetune = async (data: string, name: string) => {
+    const output = join(folder, name);
+    const flags = ["--steps", "2", "--max-length", "32", "--rank", "2", "--batch-size", "2"];
+    const run = await bitnet(["finetune", "tiny", "--data", data, "-o", output, ...flags], { env });
+    expect(run, run.stderr).toMatchObject({ status: 0 });
+    return readFileSync(join(output, "adapter", "adapter_model.safetensors"));
+  };
+  const fromHub = await finetune("hf:tests/facts", "hub");
+  expect(fromHub.equals(await finetune(lines, "file"))).toBe(true);
+  const asked = await bitnet(["eval", "-m", "tiny", "--task", "hf:tests/facts:test", "--json"], { env });
+  expect(asked, asked.stderr).toMatchObject({ status: 0 });
+  expect(JSON.parse(asked.stdout)["n-samples"]).toEqual({
+    "tests/facts:test": { original: 1, effective: 1 },
+  });
+});
