@@ -282,7 +282,7 @@ describe.each(browserNames)("the chat page in %s", (name) => {
 
   describe("at a host that sends no headers", () => {
     let host: Server;
-    let url = "";
+    let port = 0;
     beforeAll(async () => {
       const types: Record<string, string> = {
         ...{ html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" },
@@ -295,15 +295,17 @@ describe.each(browserNames)("the chat page in %s", (name) => {
         response.end(readFileSync(`${folder}/${name}`));
       });
       await new Promise<void>((resolve) => host.listen(0, "127.0.0.1", resolve));
-      url = `http://127.0.0.1:${(host.address() as AddressInfo).port}/chat/`;
+      ({ port } = host.address() as AddressInfo);
     });
     afterAll(() => {
       host.closeAllConnections();
       host.close();
     });
 
-    /** What the page says of the tiny model, which answers. */
+    /** What the page says of the tiny model, which answers. @param name Another one is another origin, which remembers nothing. */
     async function aboutTiny(
+      name: string,
+
       isIsolated: boolean,
       prepare?: (other: Page) => Promise<unknown>,
     ): Promise<string> {
@@ -311,7 +313,7 @@ describe.each(browserNames)("the chat page in %s", (name) => {
       const person = personAt(() => other.page);
       try {
         await prepare?.(other.page);
-        await other.page.goto(url);
+        await other.page.goto(`http://${name}:${port}/chat/`);
         await other.page.waitForFunction((wanted) => crossOriginIsolated === wanted, {}, isIsolated);
         await other.page.waitForSelector("#pick-tiny", { visible: true });
         await other.page.click("#pick-tiny");
@@ -331,7 +333,7 @@ describe.each(browserNames)("the chat page in %s", (name) => {
 
     test("without a service worker one thread computes", async () => {
       // As in private windows of Firefox.
-      const about = await aboutTiny(false, (other) =>
+      const about = await aboutTiny("127.0.0.1", false, (other) =>
         other.evaluateOnNewDocument(() => {
           Reflect.deleteProperty(Navigator.prototype, "serviceWorker");
         }),
@@ -340,7 +342,7 @@ describe.each(browserNames)("the chat page in %s", (name) => {
     });
 
     test("the service worker adds them", async () => {
-      expect(await aboutTiny(true)).toMatch(/^tiny: wasm, /);
+      expect(await aboutTiny("localhost", true)).toMatch(/^tiny: wasm, /);
     });
   });
 
