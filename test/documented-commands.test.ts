@@ -85,7 +85,10 @@ describe("the help", () => {
 
 describe("the documents", () => {
   const pages = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" });
-  const own = pages.filter((path) => /^(guide\/)?[\w-]+\.md$/.test(path)).map((path) => join("docs", path));
+  // The site's copy of BENCHMARKS.md lies there once it has been built: tables, in which a row may begin with the name.
+  const own = pages
+    .filter((path) => /^(guide\/)?[\w-]+\.md$/.test(path) && path !== "benchmarks.md")
+    .map((path) => join("docs", path));
   const found = [...own, "README.md"].flatMap((path) =>
     linesIn(readFileSync(join(root, path), "utf8")).map((line) => [path, line] as const),
   );
