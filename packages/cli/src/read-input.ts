@@ -3,6 +3,7 @@
  * prompt's.
  */
 import { BitNetError } from "@bitnet.ts/core";
+import { unreadableFile } from "@bitnet.ts/core/node";
 import { fileStream } from "./file-stream.ts";
 
 /** Far beyond any context; more would only fill memory. */
@@ -14,13 +15,7 @@ export async function readTextFile(path: string, signal: AbortSignal): Promise<s
     return await readAll(fileStream(path, signal), path);
   } catch (cause) {
     if (cause instanceof BitNetError) throw cause;
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const isMissing = code === "ENOENT";
-    throw new BitNetError(
-      isMissing ? "FILE_NOT_FOUND" : "IO_FAILED",
-      isMissing ? `${path}: no such file` : `${path}: cannot be read (${message})`,
-      { cause },
-    );
+    throw unreadableFile(path, cause);
   }
 }
 

@@ -3,11 +3,12 @@
  * old one and renamed, so that it is never half a file, by one writer at a time. Knows nothing of requests.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { mkdir, readFile, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
 import { acquireLock, type Lock } from "@bitnet.ts/core/node";
 import { isObject } from "./fields.ts";
+import { writeDurably } from "./store/write-durably.ts";
 
 /** What a key allows; absent: no limit of its own. */
 export interface KeyLimits {
@@ -104,13 +105,7 @@ function isRecord(entry: unknown): entry is KeyRecord {
 
 async function writeKeys(file: string, keys: readonly KeyRecord[]): Promise<void> {
   const next = `${file}.${randomBytes(6).toString("hex")}`;
-  const handle = await open(next, "wx", 0o600);
-  try {
-    await handle.writeFile(`${JSON.stringify({ version: 1, keys }, null, 2)}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await writeDurably(next, `${JSON.stringify({ version: 1, keys }, null, 2)}\n`);
   await rename(next, file);
 }
 

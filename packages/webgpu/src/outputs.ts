@@ -1,7 +1,7 @@
 /** Activations that a step gives back: where they lie on the device, and how they are read. */
 import type { BufferId, BufferOutput } from "@bitnet.ts/core";
 import type { Copy } from "./head-requests.ts";
-import type { ActivationBuffers } from "./plan.ts";
+import type { ActivationBuffers } from "./planned-buffers.ts";
 
 export interface AskedOutput {
   copies: Copy[];

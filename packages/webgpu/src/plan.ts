@@ -1,7 +1,6 @@
 /** A Program as dispatches over buffers of the device: which kernel runs each operation, with which parameters and operands. */
 import {
   type BufferId,
-  type KvType,
   type LoadOptions,
   type Op,
   type OpOf,
@@ -9,7 +8,6 @@ import {
   pageTokens,
   unreachable,
 } from "@bitnet.ts/core";
-import { usage } from "./device.ts";
 import type { Dispatch } from "./dispatch.ts";
 import { type HeadPlan, planHead } from "./head-plan.ts";
 import {
@@ -30,25 +28,9 @@ import { rope } from "./kernels/rope.ts";
 import type { RowPart } from "./kernels/row-part.ts";
 import { writeKv } from "./kernels/write-kv.ts";
 import { type DeviceMemory, tensorBytes } from "./memory.ts";
-import {
-  type Constant,
-  kindOf,
-  missing,
-  PlannedWeights,
-  type Upload,
-  unsupported,
-} from "./planned-weights.ts";
+import { type ActivationBuffers, type CacheBuffers, PlannedBuffers } from "./planned-buffers.ts";
+import { type Constant, kindOf, PlannedWeights, type Upload, unsupported } from "./planned-weights.ts";
 import { RowFuser } from "./row-fuser.ts";
-
-export interface ActivationBuffers {
-  values: GPUBuffer;
-  /** Of q8 buffers. */
-  scales?: GPUBuffer;
-  /** Elements (f32) or words (q8) of a row. */
-  rowWords: number;
-  /** Scales of a row. */
-  groups: number;
-}
 
 export interface DevicePlan {
   dispatches: Dispatch[];
@@ -56,13 +38,12 @@ export interface DevicePlan {
   uploads: readonly Upload[];
   constants: readonly Constant[];
   activations: ReadonlyMap<BufferId, ActivationBuffers>;
-  /** Keys and values of each layer, and the bytes of one page of either. */
-  caches: { keys: GPUBuffer; values: GPUBuffer; pageBytes: number }[];
+  /** Of each layer. */
+  caches: readonly CacheBuffers[];
   /** Blocks of attention, of all rows of a step together, that may be computed apart from one another; 0: none. */
   mostBlocks: number;
 }
 
-const kvElementBytes: Readonly<Record<KvType, number>> = { f16: 2, f32: 4 };
 /** Of sums of blocks of attention. */
 const mostSplitBytes = 2 ** 24;
 /** Rows whose blocks are computed apart: more of them keep a GPU busy as they are. */
@@ -79,8 +60,7 @@ class Planner {
   readonly #options: LoadOptions;
   readonly #memory: DeviceMemory;
   readonly #plan: DevicePlan;
-  readonly #activations = new Map<BufferId, ActivationBuffers>();
-  readonly #caches = new Map<BufferId, DevicePlan["caches"][number]>();
+  readonly #buffers: PlannedBuffers;
   readonly #weights: PlannedWeights;
   readonly #rows: RowFuser;
   #splits: GPUBuffer | null = null;
@@ -89,6 +69,7 @@ class Planner {
     this.#program = program;
     this.#options = options;
     this.#memory = memory;
+    this.#buffers = new PlannedBuffers(program, options, memory);
     this.#weights = new PlannedWeights(program, memory);
     const { threads, report } = memory.device;
     this.#rows = new RowFuser(threads, report.limits.maxStorageBuffersPerShaderStage);
@@ -97,18 +78,13 @@ class Planner {
       head: null,
       uploads: this.#weights.uploads,
       constants: this.#weights.constants,
-      activations: this.#activations,
-      caches: [],
+      activations: this.#buffers.activations,
+      caches: [...this.#buffers.caches.values()],
       mostBlocks: 0,
     };
   }
 
   plan(): DevicePlan {
-    for (const [id, buffer] of this.#program.buffers.entries()) {
-      if (buffer.class === "activation") this.#activations.set(id, this.#activation(buffer));
-      else if (buffer.class === "kv") this.#caches.set(id, this.#cache(buffer));
-    }
-    this.#plan.caches.push(...this.#caches.values());
     this.#planBlocks();
     for (const [index, op] of this.#program.ops.entries()) this.#add(op, index);
     this.#flush();
@@ -120,26 +96,30 @@ class Planner {
       case "embed":
         for (const { buffer, firstRow, shardRows } of this.#weights.table(op.table)) {
           const { cols, type } = this.#weights.dense(op.table);
-          this.#row(embed(type), { cols, firstRow, shardRows }, [buffer, this.#f32(op.out)]);
+          this.#row(embed(type), { cols, firstRow, shardRows }, [buffer, this.#buffers.f32(op.out)]);
         }
         return;
       case "rmsNormQuant":
       case "quantise": {
-        const out = this.#q8(op.out);
-        const { cols } = this.#decl(op.x);
+        const out = this.#buffers.q8(op.out);
+        const { cols } = this.#buffers.decl(op.x);
         const params = { cols, words: out.rowWords, isGrouped: out.isGrouped ? 1 : 0, operation: index };
         const outs = [out.values, out.scales];
-        if (op.op === "quantise") this.#row(quantise(false), params, [this.#f32(op.x), ...outs]);
+        if (op.op === "quantise") this.#row(quantise(false), params, [this.#buffers.f32(op.x), ...outs]);
         else {
-          const operands = [this.#f32(op.x), this.#weights.vector(op.weight), ...outs];
+          const operands = [this.#buffers.f32(op.x), this.#weights.vector(op.weight), ...outs];
           this.#row(quantise(true), { ...params, eps: op.eps }, operands);
         }
         return;
       }
       case "rmsNorm": {
         const width = this.#weights.dense(op.weight).cols;
-        const nParts = this.#decl(op.x).cols / width;
-        const operands = [this.#f32(op.x), this.#weights.vector(op.weight), this.#f32(op.out)];
+        const nParts = this.#buffers.decl(op.x).cols / width;
+        const operands = [
+          this.#buffers.f32(op.x),
+          this.#weights.vector(op.weight),
+          this.#buffers.f32(op.out),
+        ];
         this.#row(rmsNorm, { width, nParts, eps: op.eps }, operands);
         return;
       }
@@ -147,7 +127,7 @@ class Planner {
         this.#bitLinear(op);
         return;
       case "ropeKv": {
-        const { nKvHeads } = this.#kv(op.kv);
+        const { nKvHeads } = this.#buffers.kv(op.kv);
         this.#rope({ op: "rope", x: op.q, table: op.table, nHeads: op.nHeads, pairing: op.pairing });
         this.#rope({ op: "rope", x: op.k, table: op.table, nHeads: nKvHeads, pairing: op.pairing });
         this.#writeKv(op);
@@ -175,11 +155,13 @@ class Planner {
         this.#elementWise(elements.residual, [op.x, op.y]);
         return;
       case "scale":
-        this.#row(elements.scale, { cols: this.#decl(op.x).cols, factor: op.factor }, [this.#f32(op.x)]);
+        this.#row(elements.scale, { cols: this.#buffers.decl(op.x).cols, factor: op.factor }, [
+          this.#buffers.f32(op.x),
+        ]);
         return;
       case "bias":
-        this.#row(elements.bias, { cols: this.#decl(op.x).cols }, [
-          this.#f32(op.x),
+        this.#row(elements.bias, { cols: this.#buffers.decl(op.x).cols }, [
+          this.#buffers.f32(op.x),
           this.#weights.vector(op.bias),
         ]);
         return;
@@ -189,16 +171,16 @@ class Planner {
           throw unsupported(`an adapter of rank ${rank}; this backend takes up to ${mostRank}`);
         const { adapter, scale } = op;
         const operands = [
-          this.#f32(op.x),
+          this.#buffers.f32(op.x),
           this.#weights.vector(op.a),
           this.#weights.vector(op.b),
-          this.#f32(op.y),
+          this.#buffers.f32(op.y),
         ];
-        this.#row(lora, { cols, rank, width: this.#decl(op.y).cols, adapter, scale }, operands);
+        this.#row(lora, { cols, rank, width: this.#buffers.decl(op.y).cols, adapter, scale }, operands);
         return;
       }
       case "head":
-        this.#plan.head = planHead(op, this.#f32(op.x), {
+        this.#plan.head = planHead(op, this.#buffers.f32(op.x), {
           weights: this.#weights,
           memory: this.#memory,
           maxRows: this.#options.maxRows,
@@ -233,7 +215,7 @@ class Planner {
     const scale = tensors[0]?.scale;
     const scaleGroups = scale?.kind === "group" ? cols / scale.size : 1;
     const { weights, scales } = this.#weights.product(ids);
-    const input = this.#q8(x);
+    const input = this.#buffers.q8(x);
     const isGrouped = input.isGrouped || scaleGroups > 1;
     const { hasDot4 } = this.#memory.device.report;
     const ends = tensors.map(
@@ -263,28 +245,30 @@ class Planner {
         scales,
         input.values,
         input.scales,
-        ...outs.map((id) => this.#f32(id)),
+        ...outs.map((id) => this.#buffers.f32(id)),
         ...unused.slice(0, 3 - outs.length),
       ],
     });
   }
 
   #rope({ x, table, nHeads, pairing }: OpOf<"rope">): void {
-    const { cols } = this.#decl(x);
+    const { cols } = this.#buffers.decl(x);
     const params = { nHeads, headDim: cols / nHeads, isAdjacent: pairing === "adjacent" ? 1 : 0 };
-    this.#row(rope, params, [this.#f32(x), this.#weights.vector(table)]);
+    this.#row(rope, params, [this.#buffers.f32(x), this.#weights.vector(table)]);
   }
 
   #writeKv({ k, v, kv }: Pick<OpOf<"writeKv">, "k" | "v" | "kv">): void {
-    const { nKvHeads, headDim, keys, values } = this.#kv(kv);
-    const operands = [this.#f32(k), this.#f32(v), keys, values];
+    const { nKvHeads, headDim, keys, values } = this.#buffers.kv(kv);
+    const operands = [this.#buffers.f32(k), this.#buffers.f32(v), keys, values];
     this.#row(writeKv(this.#options.kvType), { width: nKvHeads * headDim }, operands);
   }
 
   /** Room for the sums of blocks, as many as the longest context and a few rows have. */
   #planBlocks(): void {
     const { contextLength, ops } = this.#program;
-    const sums = ops.map((op) => (op.op === "attention" ? op.nHeads * (this.#kv(op.kv).headDim + 2) : 0));
+    const sums = ops.map((op) =>
+      op.op === "attention" ? op.nHeads * (this.#buffers.kv(op.kv).headDim + 2) : 0,
+    );
     const bytes = 4 * Math.max(0, ...sums);
     const nPositions = Math.min(contextLength, this.#options.nPages * pageTokens);
     const nBlocks = Math.ceil(nPositions / blockPositions);
@@ -298,13 +282,13 @@ class Planner {
 
   #attention({ q, kv, out, nHeads, window, scale }: OpOf<"attention">): void {
     const { kvType } = this.#options;
-    const { nKvHeads, headDim, keys, values } = this.#kv(kv);
+    const { nKvHeads, headDim, keys, values } = this.#buffers.kv(kv);
     if (headDim > mostHeadDim)
       throw unsupported(`heads of ${headDim} elements; this backend takes up to ${mostHeadDim}`);
     const params = { nHeads, nKvHeads, headDim, window, scale };
     const one = { least: 1, tile: 1, x: nHeads };
-    const given = [this.#f32(q), keys, values];
-    const to = this.#f32(out);
+    const given = [this.#buffers.f32(q), keys, values];
+    const to = this.#buffers.f32(out);
     const whole = {
       variants: [{ ...one, kernel: attention(kvType, headDim) }],
       params,
@@ -327,11 +311,11 @@ class Planner {
 
   /** All buffers as wide as the first. */
   #elementWise(part: RowPart, ids: readonly BufferId[]): void {
-    const { cols } = this.#decl(ids[0] ?? -1);
+    const { cols } = this.#buffers.decl(ids[0] ?? -1);
     this.#row(
       part,
       { cols },
-      ids.map((id) => this.#f32(id)),
+      ids.map((id) => this.#buffers.f32(id)),
     );
   }
 
@@ -349,54 +333,5 @@ class Planner {
   #push(dispatch: Dispatch): void {
     this.#flush();
     this.#plan.dispatches.push(dispatch);
-  }
-
-  #activation(buffer: Extract<Program["buffers"][number], { class: "activation" }>): ActivationBuffers {
-    const { name, cols } = buffer;
-    const both = usage.copyDst | usage.copySrc;
-    if (buffer.type === "f32") {
-      const values = this.#memory.storage(name, 4 * cols * this.#options.maxRows, both);
-      return { values, rowWords: cols, groups: 0 };
-    }
-    const rowWords = Math.ceil(cols / 128) * 32;
-    const groups = buffer.groupSize === undefined ? 1 : rowWords / 32;
-    return {
-      values: this.#memory.storage(name, 4 * rowWords * this.#options.maxRows, both),
-      scales: this.#memory.storage(`scales of ${name}`, 4 * groups * this.#options.maxRows, both),
-      rowWords,
-      groups,
-    };
-  }
-
-  #cache({ name, nKvHeads, headDim }: Extract<Program["buffers"][number], { class: "kv" }>) {
-    const { nPages, kvType } = this.#options;
-    const pageBytes = pageTokens * nKvHeads * headDim * kvElementBytes[kvType];
-    const both = usage.copyDst | usage.copySrc;
-    return {
-      keys: this.#memory.storage(`keys of ${name}`, nPages * pageBytes, both),
-      values: this.#memory.storage(`values of ${name}`, nPages * pageBytes, both),
-      pageBytes,
-    };
-  }
-
-  #f32(id: BufferId): GPUBuffer {
-    return (this.#activations.get(id) ?? missing(id)).values;
-  }
-
-  #q8(id: BufferId) {
-    const buffers = this.#activations.get(id) ?? missing(id);
-    const decl = this.#program.buffers[id];
-    const isGrouped = decl?.class === "activation" && decl.type === "q8" && decl.groupSize !== undefined;
-    return { ...buffers, scales: buffers.scales ?? missing(id), isGrouped };
-  }
-
-  #kv(id: BufferId) {
-    const decl = this.#program.buffers[id];
-    return decl?.class === "kv" ? { ...decl, ...(this.#caches.get(id) ?? missing(id)) } : missing(id);
-  }
-
-  #decl(id: BufferId): { cols: number } {
-    const decl = this.#program.buffers[id];
-    return decl?.class === "activation" ? decl : missing(id);
   }
 }

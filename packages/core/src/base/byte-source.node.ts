@@ -4,6 +4,7 @@ import { type FileHandle, open, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type ByteSource, checkRange } from "./byte-source.ts";
 import { BitNetError } from "./errors.ts";
+import { unreadableFile } from "./unreadable-file.node.ts";
 
 /** Node reads at most 2 GiB − 1 at a time. */
 const maxReadBytes = 2 ** 30;
@@ -21,12 +22,7 @@ export async function openFileSource(path: string): Promise<ByteSource> {
     handle = await open(absolute, openFlags);
   } catch (cause) {
     if (cause instanceof BitNetError) throw cause;
-    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
-    throw new BitNetError(
-      missing ? "FILE_NOT_FOUND" : "IO_FAILED",
-      missing ? `${path}: no such file` : `${path}: cannot be opened (${(cause as Error).message})`,
-      { cause, details: { path: absolute } },
-    );
+    throw unreadableFile(path, cause, { path: absolute });
   }
   try {
     const stats = await handle.stat();

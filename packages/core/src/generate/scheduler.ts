@@ -5,7 +5,6 @@
  */
 import { type Executable, pageTokens } from "../backend/backend.ts";
 import type { HeadResult } from "../backend/step.ts";
-import { onAbort } from "../base/abort.ts";
 import { BitNetError } from "../base/errors.ts";
 import { maxUninterruptedMs, nextTask } from "../base/event-loop.ts";
 import { PagedCache } from "../model/paged-cache.ts";
@@ -14,6 +13,7 @@ import type { GenerateOptions } from "./options.ts";
 import { parseGenerateOptions } from "./parse-options.ts";
 import { checkVocabularySize } from "./ranking.ts";
 import { ActiveRequest, type TextSource } from "./request.ts";
+import { RequestSignals } from "./request-signals.ts";
 import { Roster } from "./roster.ts";
 import type { ScheduledRequest } from "./scheduled.ts";
 import {
@@ -48,8 +48,7 @@ export class Scheduler {
   readonly #maxUnread: number;
   readonly #cache: PagedCache;
   readonly #roster: Roster;
-  /** Ends the waiting for a request's signal. */
-  readonly #stopsWaiting = new Map<ScheduledRequest, () => void>();
+  readonly #signals = new RequestSignals();
   #inFlight: StepPlan | null = null;
   #pumping: Promise<void> | null = null;
   #disposal: Promise<void> | null = null;
@@ -181,24 +180,11 @@ export class Scheduler {
   #start(request: ScheduledRequest): void {
     this.#roster.add(request);
     try {
-      this.#obeySignal(request);
+      this.#signals.obey(request, () => this.#end(request, "abort"));
     } catch (error) {
       this.#fail(request, error);
     }
     this.#wake();
-  }
-
-  #obeySignal(request: ScheduledRequest): void {
-    const { signal } = request;
-    if (signal === null) return;
-    if (signal.aborted) {
-      this.#end(request, "abort");
-      return;
-    }
-    this.#stopsWaiting.set(
-      request,
-      onAbort(signal, () => this.#end(request, "abort")),
-    );
   }
 
   #wake(): void {
@@ -368,26 +354,12 @@ export class Scheduler {
   #retire(request: ScheduledRequest): boolean {
     if (request.state === "done") return false;
     this.#roster.remove(request);
-    this.#leaveCaller(request);
+    this.#signals.leave(request);
     // Pages that a run is writing to are given up when it has ended.
     const isInFlight = this.#inFlight?.parts.some((part) => part.request === request) ?? false;
     if (!isInFlight) this.#roster.release(request);
     if (this.#disposal === null) this.#wake();
     return true;
-  }
-
-  /** Lets go of what the caller gave; failures of it must not keep a request from ending. */
-  #leaveCaller(request: ScheduledRequest): void {
-    const stopWaiting = this.#stopsWaiting.get(request);
-    this.#stopsWaiting.delete(request);
-    const tasks = [() => request.dispose(), () => stopWaiting?.()];
-    for (const task of tasks) {
-      try {
-        task();
-      } catch {
-        // Whoever wrote it cannot be told: the request may have ended well.
-      }
-    }
   }
 
   #resume(request: ScheduledRequest): void {

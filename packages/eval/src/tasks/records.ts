@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { BitNetError } from "@bitnet.ts/core";
+import { unreadableFile } from "@bitnet.ts/core/node";
 import { readParquet } from "./parquet-records.ts";
 import type { TaskRecord } from "./task-record.ts";
 
@@ -17,12 +18,7 @@ export async function readRecords(path: string): Promise<TaskRecord[]> {
     const isPacked = bytes[0] === 0x1f && bytes[1] === 0x8b;
     text = (isPacked ? gunzipSync(bytes, { maxOutputLength: maxBytes }) : bytes).toString("utf8");
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    throw new BitNetError(
-      code === "ENOENT" ? "FILE_NOT_FOUND" : "IO_FAILED",
-      `${path}: cannot be read (${code})`,
-      { cause },
-    );
+    throw unreadableFile(path, cause);
   }
   const problems: string[] = [];
   const records = text.split("\n").flatMap((line, i) => {

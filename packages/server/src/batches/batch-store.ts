@@ -8,6 +8,7 @@ import { link, mkdir, open, readdir, readFile, rm, stat, writeFile } from "node:
 import { join } from "node:path";
 import { isObject } from "../fields.ts";
 import { isOlder, isRecordId, newRecordId, Records, tenantFolder } from "../store/records.ts";
+import { writeDurably } from "../store/write-durably.ts";
 import { type BatchRecord, isBatchRecord, isEnded } from "./batch-record.ts";
 
 const journalKinds = ["output", "error"] as const;
@@ -289,17 +290,6 @@ async function readClaim(path: string): Promise<Claim | null | "gone"> {
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError) return null;
     throw error;
-  } finally {
-    await handle.close();
-  }
-}
-
-/** What gets its name afterwards has its content, whatever happens to the machine. */
-async function writeDurably(path: string, text: string): Promise<void> {
-  const handle = await open(path, "w", 0o600);
-  try {
-    await handle.writeFile(text);
-    await handle.datasync();
   } finally {
     await handle.close();
   }

@@ -2,8 +2,9 @@
  * Watches a server: a snapshot every so often, a day of history, alerts. Time and readings are handed in. What cannot be written to disk
  * is reported once and does not stop it.
  */
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { writeDurably } from "../store/write-durably.ts";
 import { type Alert, Alerts, isAlert, type Thresholds } from "./alerts.ts";
 import { History } from "./history.ts";
 import { type Reading, type Snapshot, takeSnapshot } from "./snapshot.ts";
@@ -106,13 +107,8 @@ export class Monitor {
     if (folder === null) return;
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const part = join(folder, ".alerts.part");
-    const handle = await open(part, "w", 0o600);
-    try {
-      await handle.writeFile(JSON.stringify(this.#alerts.list));
-      await handle.datasync();
-    } finally {
-      await handle.close();
-    }
+    await rm(part, { force: true }); // a crash may have left it
+    await writeDurably(part, JSON.stringify(this.#alerts.list));
     await rename(part, join(folder, "alerts.json"));
   }
 }

@@ -3,8 +3,9 @@
  * written beside its place and renamed; servers that share a folder do not meet. Knows nothing of hubs.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { writeDurably } from "../store/write-durably.ts";
 
 export interface PulledModel {
   /** As it is asked for. */
@@ -36,13 +37,7 @@ export class PulledModels {
   async keep(model: PulledModel): Promise<void> {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const part = join(this.#folder, `.${randomBytes(8).toString("hex")}.part`);
-    const handle = await open(part, "wx", 0o600);
-    try {
-      await handle.writeFile(JSON.stringify(model));
-      await handle.datasync();
-    } finally {
-      await handle.close();
-    }
+    await writeDurably(part, JSON.stringify(model));
     await rename(part, this.#pathOf(model.name));
   }
 

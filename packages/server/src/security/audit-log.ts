@@ -6,6 +6,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { appendFile, link, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
+import { writeDurably } from "../store/write-durably.ts";
 
 export interface AuditSettings {
   readonly file: string;
@@ -150,13 +151,7 @@ async function keptSecret(file: string): Promise<string> {
   const made = randomBytes(32).toString("base64url");
   const part = `${file}.${randomBytes(6).toString("hex")}.part`;
   try {
-    const handle = await open(part, "wx", 0o600);
-    try {
-      await handle.writeFile(made);
-      await handle.datasync();
-    } finally {
-      await handle.close();
-    }
+    await writeDurably(part, made);
     await link(part, file);
     return made;
   } catch (error) {

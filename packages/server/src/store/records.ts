@@ -3,8 +3,9 @@
  * servers on the same folder, see it whole. Their ids sort by the time they were made. Knows nothing of what is in them.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
+import { link, mkdir, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { writeDurably } from "./write-durably.ts";
 
 let lastStamp = 0;
 
@@ -133,13 +134,7 @@ export class Records<T extends { readonly id: string; readonly tenant: string }>
   async #writePart(record: T): Promise<string> {
     await mkdir(this.pathOf(record.tenant, ""), { recursive: true, mode: 0o700 });
     const part = this.pathOf(record.tenant, `.${record.id}.${randomBytes(6).toString("hex")}.part`);
-    const handle = await open(part, "wx", 0o600);
-    try {
-      await handle.writeFile(JSON.stringify(record));
-      await handle.datasync();
-    } finally {
-      await handle.close();
-    }
+    await writeDurably(part, JSON.stringify(record));
     return part;
   }
 }

@@ -216,9 +216,9 @@ describe("files", () => {
   });
 
   it("that are missing, empty or folders are refused", () => {
-    expect(() => openExamples(join(folder, "none.jsonl"))).toThrow(/cannot be opened/);
+    expect(() => openExamples(join(folder, "none.jsonl"))).toThrow(/none.jsonl: no such file$/);
     expect(() => openExamples(write("b.jsonl", "\n\n"))).toThrow(/holds no example/);
-    expect(() => openExamples(folder)).toThrow(/is no file|cannot be opened/);
+    expect(() => openExamples(folder)).toThrow(/is no file|cannot be read/);
   });
 });
 

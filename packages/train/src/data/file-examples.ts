@@ -5,6 +5,7 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { BitNetError } from "@bitnet.ts/core";
+import { unreadableFile } from "@bitnet.ts/core/node";
 import type { Example } from "./example.ts";
 import { exampleOf, parseExample, type TextMode } from "./parse-example.ts";
 
@@ -236,12 +237,7 @@ function openFile(path: string): number {
   try {
     file = openSync(path, "r");
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    throw new BitNetError(
-      code === "ENOENT" ? "FILE_NOT_FOUND" : "IO_FAILED",
-      `${path}: cannot be opened (${code})`,
-      { cause },
-    );
+    throw unreadableFile(path, cause);
   }
   if (fstatSync(file).isFile()) return file;
   closeSync(file);

@@ -7,6 +7,7 @@ import { mkdir, open } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { createGunzip } from "node:zlib";
 import { BitNetError } from "@bitnet.ts/core";
+import { unreadableFile } from "@bitnet.ts/core/node";
 import { parquetLines } from "@bitnet.ts/core/parquet";
 import { type CsvError, type Info, parse } from "csv-parse";
 import { writeWhole } from "../export/write-file.ts";
@@ -72,12 +73,7 @@ async function look(path: string): Promise<{ isPacked: boolean; size: number }> 
       await file.close();
     }
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    throw new BitNetError(
-      code === "ENOENT" ? "FILE_NOT_FOUND" : "IO_FAILED",
-      `${path}: cannot be opened (${code})`,
-      { cause },
-    );
+    throw unreadableFile(path, cause);
   }
 }
 
