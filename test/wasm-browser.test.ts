@@ -109,15 +109,18 @@ describe.each(browserNames)("%s", (name) => {
       for (const [i, { expected }] of prompts.entries())
         expect(ids[i]?.slice(0, expected.length)).toEqual(expected);
       expect(prompts.some(({ expected }) => expected.length > 4)).toBe(true);
-      if (path === "isolated") expect(await grownBy(tab, 8)).toBeLessThan(4);
+      if (path === "isolated") expect(await grownBy(tab, 8, 4)).toBeLessThan(4);
       expect(problems).toEqual([]);
       await tab.close();
     },
     240_000,
   );
 
-  /** How many times the bytes of a program the browser has more after so many were loaded and let go. */
-  async function grownBy(tab: Page, times: number): Promise<number> {
+  /**
+   * How many times the bytes of a program the browser has more after so many were loaded and let go. Threads end and collectors run when
+   * they like: what is more than `allowed` is looked at again after another load, which adds to what really stays.
+   */
+  async function grownBy(tab: Page, times: number, allowed: number): Promise<number> {
     const pid = browser.process()?.pid ?? 0;
     const load = (n: number) =>
       tab.evaluate(
@@ -126,6 +129,8 @@ describe.each(browserNames)("%s", (name) => {
     await load(2);
     const before = residentBytes(pid);
     const bytes = Number(await load(times));
-    return (residentBytes(pid) - before) / bytes;
+    const grown = () => (residentBytes(pid) - before) / bytes;
+    for (let again = 0; again < 8 && grown() >= allowed; again++) await load(1);
+    return grown();
   }
 });

@@ -18,9 +18,14 @@ export interface Endured {
   readonly growth: readonly string[];
 }
 
-/** @param isOver Asked after each round, which counts from 1; at least a handful make a slope. */
+/**
+ * What leaks grows in every stretch of time, what is merely being warmed up in the first only: the later half of the rounds is judged, and
+ * at least ten of them.
+ *
+ * @param isOver Asked after each round, which counts from 1, with what grows so far; at least a handful of rounds make a slope.
+ */
 export async function endure(
-  isOver: (round: number) => boolean,
+  isOver: (round: number, growth: readonly string[]) => boolean,
   { leaks = false, say = () => {} }: { leaks?: boolean; say?: (line: string) => void } = {},
 ): Promise<Endured> {
   const folder = await mkdtemp(join(tmpdir(), "bitnet-endurance-"));
@@ -38,6 +43,9 @@ export async function endure(
   const server = await startWeighed([...bounds, "--data", folder], { leaks });
   const chance = new Chance(19);
   const weights: Weight[] = [];
+  const between = requestsInRound(nClients);
+  const growth = () =>
+    growthOf(weights.slice(Math.max(0, Math.min(weights.length >> 1, weights.length - 10))), between);
   try {
     for (let round = 1 - warmUpRounds; ; round++) {
       await playRound(server, chance, nClients);
@@ -46,14 +54,13 @@ export async function endure(
       const weight = await server.weigh();
       weights.push(weight);
       say(JSON.stringify(weight));
-      if (isOver(round)) break;
+      if (isOver(round, growth())) break;
     }
   } finally {
     await server.end();
     await rm(folder, { recursive: true });
   }
-  const between = requestsInRound(nClients);
-  return { weights, nRequests: between * weights.length, growth: growthOf(weights, between) };
+  return { weights, nRequests: between * weights.length, growth: growth() };
 }
 
 /** Clients that have left are noticed a moment later. */

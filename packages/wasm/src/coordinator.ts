@@ -134,6 +134,9 @@ class Coordinator {
       case "setHelpers":
         this.#live.call.bitnet_set_helpers(request.n);
         return null;
+      case "dismiss":
+        this.#engine?.call.bitnet_dismiss();
+        return null;
     }
   }
 

@@ -51,6 +51,7 @@ interface Exports {
   bitnet_failure_row(): number;
   bitnet_set_helpers(n: number): void;
   bitnet_help(index: number): void;
+  bitnet_dismiss(): void;
 }
 
 /** Pages that a memory is to have at least, and at best. */

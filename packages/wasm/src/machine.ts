@@ -16,7 +16,8 @@ export class Machine {
   readonly #module: WebAssembly.Module;
   readonly #places: Places;
   readonly #coordinator: WorkerHandle;
-  readonly #helpers: WorkerHandle[] = [];
+  /** Until they are told to end. */
+  readonly #threads: WorkerHandle[] = [];
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 1;
   #broken: BitNetError | null = null;
@@ -69,9 +70,19 @@ export class Machine {
     if (this.#broken === null) this.#coordinator.post(command, []);
   }
 
-  /** Ends all its threads at once. */
+  /** Ends all its threads: at once where something is still asked, else as soon as the helpers have left the pool. */
   end(): void {
-    this.#break("it was disposed");
+    if (this.#broken !== null) return;
+    if (this.#waiting.size > 0) {
+      this.#break("it was disposed");
+      return;
+    }
+    const dismissed = this.ask({ kind: "dismiss" });
+    this.#broken = ended("it was disposed");
+    dismissed.then(
+      () => this.#break("it was disposed"),
+      () => {},
+    );
   }
 
   async #startHelpers(n: number): Promise<void> {
@@ -93,7 +104,6 @@ export class Machine {
         this.#settle(id, null);
       });
       helper.hold(true);
-      this.#helpers.push(helper);
       helper.post({ kind: "help", module: this.#module, index, from: port }, [port]);
     });
   }
@@ -110,6 +120,7 @@ export class Machine {
 
   #start(onMessage: (message: FromWorker) => void): WorkerHandle {
     const worker = startWorker(this.#places);
+    this.#threads.push(worker);
     worker.onMessage(onMessage);
     worker.onEnd((reason) => this.#break(reason));
     return worker;
@@ -128,11 +139,14 @@ export class Machine {
   }
 
   #break(reason: string): void {
-    if (this.#broken !== null) return;
-    const error = new BitNetError("BACKEND_FAILED", `wasm: the engine has ended (${reason})`);
+    const error = this.#broken ?? ended(reason);
     this.#broken = error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
-    for (const worker of [this.#coordinator, ...this.#helpers]) worker.terminate();
+    for (const thread of this.#threads.splice(0)) thread.terminate();
   }
+}
+
+function ended(reason: string): BitNetError {
+  return new BitNetError("BACKEND_FAILED", `wasm: the engine has ended (${reason})`);
 }

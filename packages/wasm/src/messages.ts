@@ -29,7 +29,9 @@ export type Request =
   /** The same for one that could not read what came through its port. */
   | { kind: "share"; index: number }
   /** They have arrived. */
-  | { kind: "setHelpers"; n: number };
+  | { kind: "setHelpers"; n: number }
+  /** Helpers are to leave the pool, and nothing else is asked after it. */
+  | { kind: "dismiss" };
 
 export type Command =
   | { kind: "releasePages"; pages: Int32Array }
@@ -69,6 +71,7 @@ export interface Answers {
   prepareHelpers: null;
   share: Shared;
   setHelpers: null;
+  dismiss: null;
 }
 
 /** To a worker: a request with its number, or a command. */

@@ -156,5 +156,6 @@ BITNET_EXPORT("bitnet_failure_row") int32_t failureRow() { return lastFailure.ro
 
 BITNET_EXPORT("bitnet_set_helpers") void setHelpers(int n) { Pool::instance().setHelpers(n); }
 BITNET_EXPORT("bitnet_help") void help(int index) { Pool::instance().help(index); }
+BITNET_EXPORT("bitnet_dismiss") void dismiss() { Pool::instance().dismiss(); }
 
 }  // namespace bitnet::engine

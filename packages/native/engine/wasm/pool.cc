@@ -70,8 +70,17 @@ void Pool::help(int index) {
   std::atomic<uint32_t>& ticket = tickets_[index].next;
   for (uint32_t seen = 0;; seen++) {
     if (!spinWhile(ticket, seen, idleSpin)) sleepWhile(ticket, seen);
+    if (isDismissed_) return;
     team_.job_->run(team_, index);
     if (team_.running_.fetch_sub(1, std::memory_order_acq_rel) == 1) wakeAll(team_.running_);
+  }
+}
+
+void Pool::dismiss() {
+  isDismissed_ = true;
+  for (int i = 1; i <= nHelpers_; i++) {
+    tickets_[i].next.fetch_add(1, std::memory_order_release);
+    wakeAll(tickets_[i].next);
   }
 }
 

@@ -1,5 +1,5 @@
 // The threads of one WebAssembly memory: the coordinator, who runs jobs, and helpers, each a worker that JavaScript has started and that
-// stays in `help` for good. There is no queue: whoever calls from outside waits for the answer to its message.
+// stays in `help` until it is dismissed. There is no queue: whoever calls from outside waits for the answer to its message.
 #pragma once
 #include "../team.h"
 
@@ -14,7 +14,10 @@ class Pool {
   // Runs a job on this thread and as many helpers as it asks for.
   void run(Job& job);
   // A helper's life, `index` being 1 ….
-  [[noreturn]] void help(int index);
+  void help(int index);
+  // Lets all helpers return, no job running; there is none after it. A worker that sleeps here is ended by browsers only when they lose patience
+  // (Chrome: after 2 s), and keeps the whole memory until then.
+  void dismiss();
 
  private:
   static constexpr int maxTeam = 256;
@@ -23,6 +26,7 @@ class Pool {
   };
 
   int nHelpers_ = 0;
+  bool isDismissed_ = false;  // written before the tickets, read after them
   Ticket tickets_[maxTeam];
   Team team_;
 };
