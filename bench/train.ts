@@ -28,8 +28,8 @@ const shapes = [
 ];
 const vocabSize = 1024;
 const documentLength = 256;
-/** Of another trainer in each round: of a program, whose start has to be taken off, more. */
-const [programSteps, torchSteps] = [6, 2];
+/** In each round, after one that is not counted: caches and pages are the other's until then. Of a program, whose start has to be taken off, more. */
+const [ownSteps, programSteps, torchSteps] = [3, 6, 2];
 
 await runBench("train", async ({ options, isa, threads, say }) => {
   const kernels = nativeKernels({ threads });
@@ -85,7 +85,15 @@ await runBench("train", async ({ options, isa, threads, say }) => {
     const peer = options.peer === null ? null : programPeer(options.peer, shape, threads);
     const torch = options.isQuick ? null : await torchPeer(shape, threads);
     torchName = torch?.name ?? torchName;
-    step(1);
+    let nSteps = 0;
+    const ownStep = () => {
+      step(++nSteps);
+      return (
+        secondsOf(() => {
+          for (let i = 0; i < ownSteps; i++) step(++nSteps);
+        }) / ownSteps
+      );
+    };
     bare();
     for (const each of [peer, torch]) await each?.seconds(1);
     // Interleaved, so that a busy moment meets both.
@@ -95,13 +103,13 @@ await runBench("train", async ({ options, isa, threads, say }) => {
     const secondsPerStep = async (other: TrainerPeer | null, nSteps: number) =>
       other === null ? [] : [(await other.seconds(nSteps)) / nSteps];
     for (let run = 0; run < nRuns; run++) {
-      whole.push(secondsOf(() => step(2 * run + 2)));
+      whole.push(ownStep());
       loops.push(secondsOf(bare));
       peers.push(...(await secondsPerStep(peer, programSteps)));
       torches.push(...(await secondsPerStep(torch, torchSteps)));
       if (!kernels.hasBrains) continue;
       executor.setBackward("bf16");
-      brains.push(secondsOf(() => step(2 * run + 3)));
+      brains.push(ownStep());
       executor.setBackward("f32");
     }
     const disturbance = stop();
