@@ -178,16 +178,16 @@ function writeLlama(folder: string, shape: DummyShape): void {
     Array.from({ length: nLayers }, (_, i) =>
       ["key", "value"].map((kind) => ({
         ...{ name: `${prefix}.${i}.${kind}`, type: "f32" as const },
-        shape: ["batch", nKvHeads, length, headDim],
+        shape: ["batch_size", nKvHeads, length, headDim],
       })),
     ).flat();
   const inputs = [
-    { name: "input_ids", type: "i64", shape: ["batch", "new"] } as const,
-    { name: "attention_mask", type: "i64", shape: ["batch", "all"] } as const,
+    { name: "input_ids", type: "i64", shape: ["batch_size", "new"] } as const,
+    { name: "attention_mask", type: "i64", shape: ["batch_size", "all"] } as const,
     ...kvOf("past_key_values", "past"),
   ];
   const outputs = [
-    { name: "logits", type: "f32", shape: ["batch", "new", vocabSize] } as const,
+    { name: "logits", type: "f32", shape: ["batch_size", "new", vocabSize] } as const,
     ...kvOf("present", "all"),
   ];
   const opsets = { "": 21, [microsoft]: 1 };

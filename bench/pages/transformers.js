@@ -12,7 +12,9 @@ let model;
 globalThis.load = async ({ threads }) => {
   const began = performance.now();
   const { wasm } = env.backends.onnx;
-  wasm.wasmPaths = "/ort/";
+  // The build for processors alone: in the others that a browser may choose, operations on quantised tables exist for WebGPU only.
+  const build = "/ort/ort-wasm-simd-threaded";
+  wasm.wasmPaths = { mjs: `${build}.mjs`, wasm: `${build}.wasm` };
   wasm.numThreads = threads;
   const options = { dtype: "q4", device: "wasm", use_external_data_format: true };
   model = await AutoModelForCausalLM.from_pretrained("models", options);
