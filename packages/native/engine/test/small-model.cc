@@ -29,7 +29,7 @@ class Builder {
     const int32_t y = f32(hidden, false), gate = f32(ffn, false), up = f32(ffn, false), gated = f32(ffn, true);
     op(OpKind::Embed, {table, x});
     for (int32_t layer = 0; layer < SmallModel::nLayers; layer++) {
-      const int32_t kv = buffer({.kind = BufferKind::Kv, .nKvHeads = SmallModel::nKvHeads, .headDim = SmallModel::headDim});
+      const int32_t kv = cache();
       norm(x, xq, hidden);
       linear(xq, {ternary(queries, hidden), ternary(keys, hidden), ternary(keys, hidden)}, {q, k, v});
       op(OpKind::RopeKv, {q, k, v, kv, angles, SmallModel::nHeads, 0});
@@ -65,7 +65,26 @@ class Builder {
   int32_t f32(int32_t cols, bool suitsLanes) { return activation(BufferKind::F32, cols, suitsLanes); }
   int32_t q8(int32_t cols, bool suitsLanes) { return activation(BufferKind::Q8, cols, suitsLanes); }
   int32_t activation(BufferKind kind, int32_t cols, bool suitsLanes) {
-    return buffer({.kind = kind, .cols = cols, .suitsLanes = suitsLanes && kind_.scale == ScaleKind::Tensor});
+    ProgramBuffer record = {};
+    record.kind = kind;
+    record.cols = cols;
+    record.suitsLanes = suitsLanes && kind_.scale == ScaleKind::Tensor;
+    return buffer(record);
+  }
+  int32_t cache() {
+    ProgramBuffer record = {};
+    record.kind = BufferKind::Kv;
+    record.nKvHeads = SmallModel::nKvHeads;
+    record.headDim = SmallModel::headDim;
+    return buffer(record);
+  }
+  static ProgramBuffer tensor(BufferKind kind, size_t at, int32_t rows, int32_t cols) {
+    ProgramBuffer record = {};
+    record.kind = kind;
+    record.offset = static_cast<double>(at);
+    record.rows = rows;
+    record.cols = cols;
+    return record;
   }
 
   int32_t dense(DenseType type, int32_t rows, int32_t cols) {
@@ -87,7 +106,9 @@ class Builder {
       const uint16_t scale = static_cast<uint16_t>(0x2000 + random() % 0x400);
       std::memcpy(to + 34 * block, &scale, 2);
     }
-    return buffer({.kind = BufferKind::Dense, .offset = static_cast<double>(at), .rows = rows, .cols = cols, .type = type});
+    ProgramBuffer record = tensor(BufferKind::Dense, at, rows, cols);
+    record.type = type;
+    return buffer(record);
   }
   int32_t vector(int32_t cols) { return dense(DenseType::F32, 1, cols); }
 
@@ -97,7 +118,8 @@ class Builder {
       const uint32_t bits = random(), high = bits & 0xaa;
       model_.bytes[at + i] = static_cast<uint8_t>(high | (bits & 0x55 & ~(high >> 1)));
     }
-    ProgramBuffer record = {.kind = BufferKind::Ternary, .offset = static_cast<double>(at), .rows = rows, .cols = cols, .scaleKind = kind_.scale};
+    ProgramBuffer record = tensor(BufferKind::Ternary, at, rows, cols);
+    record.scaleKind = kind_.scale;
     if (kind_.scale == ScaleKind::Tensor) {
       record.scale = 0.02f;
       return buffer(record);
