@@ -74,6 +74,11 @@ test("time limits, signals and long prompts", async () => {
   const service = new InferenceService(model, { maxPromptTokens: 16 });
   const aborted = await service.generate({ prompt: "a", signal: AbortSignal.abort() });
   expect(aborted.error?.message).toBe("the request was aborted");
+  const busy = new InferenceService(model, { concurrency: 1 });
+  const running = busy.generate({ prompt: "a", maxTokens: 100, ignoreEos: true });
+  const left = await busy.generate({ prompt: "b", signal: AbortSignal.abort() });
+  expect([left.error?.message, busy.stats().running]).toEqual(["the request was aborted", 1]);
+  expect((await running).status).toBe("success");
   const long = await service.generate({ prompt: "state of the union ".repeat(40), maxTokens: 2, seed: 1 });
   expect([long.isTruncated, long.promptTokens]).toEqual([true, 16]);
   expect(service.stats()).toMatchObject({ running: 0, waiting: 0 });

@@ -244,6 +244,7 @@ export class InferenceService {
       this.#nRunning++;
       return;
     }
+    if (signal.aborted) throw abortError(signal, this.#limits.timeoutMs);
     await new Promise<void>((resolve, reject) => {
       const admit = () => {
         signal.removeEventListener("abort", giveUp);

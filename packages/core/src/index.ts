@@ -13,6 +13,7 @@ export { type EngineOptions, encodeLimits } from "./backend/engine/engine-limits
 export { engineOperations } from "./backend/engine/engine-operations.ts";
 export { engineRecords } from "./backend/engine/engine-records.ts";
 export { type ScreeningOption, type ScreeningReport, screeningOf } from "./backend/engine/screening.ts";
+export { recordWords, wordsOf } from "./backend/engine/word-record.ts";
 export { fitProgram } from "./backend/offers.ts";
 export {
   type AnyOperation,

@@ -46,20 +46,21 @@ bool Executable::fitsAddresses() const {
   return pageBytes <= most && nPages * pageTokens <= most && perKey * keys <= most && vocab * std::max<uint64_t>(rows, headPanel) <= most;
 }
 
-bool Executable::create(const EncodedProgram& encoded, const SourceDecl* sources, size_t nSources, Failure& failure) {
+bool Executable::create(const EncodedProgram& encoded, Failure& failure) {
   if (!decodeProgram(encoded, program_, failure) || !checkLimits(failure)) return false;
+  const size_t nSources = program_.sourceSizes.size();
   size_t pathBytes = 0;
-  for (size_t i = 0; i < nSources; i++) pathBytes += sources[i].path ? std::strlen(sources[i].path) + 1 : 0;
+  for (size_t i = 0; i < encoded.nPaths; i++) pathBytes += encoded.paths[i] ? std::strlen(encoded.paths[i]) + 1 : 0;
   sources_ = new (std::nothrow) Source[nSources];
+  if (sources_) countAllocation(nSources * sizeof(Source));
+  nSources_ = sources_ ? nSources : 0;
   if (!sources_ || !paths_.allocate(pathBytes) || !views_.allocate(program_.buffers.size()))
     return failure.set(Code::OutOfMemory, "no memory for the program");
-  nSources_ = nSources;
-  countAllocation(nSources_ * sizeof(Source));
   char* path = paths_.data();
   for (size_t i = 0; i < nSources; i++) {
-    sources_[i].size = sources[i].size;
-    if (!sources[i].path) continue;
-    sources_[i].path = std::strcpy(path, sources[i].path);
+    sources_[i].size = program_.sourceSizes[i];
+    if (i >= encoded.nPaths || !encoded.paths[i]) continue;
+    sources_[i].path = std::strcpy(path, encoded.paths[i]);
     path += std::strlen(path) + 1;
   }
   markReaders();
@@ -89,7 +90,7 @@ void Executable::markReaders() {
   }
   for (size_t id = 0; id < views_.size(); id++) {
     const Buffer& buffer = program_.buffers[id];
-    if (buffer.kind != BufferKind::Ternary && buffer.kind != BufferKind::Dense) continue;
+    if (!buffer.isWeight()) continue;
     Source& source = sources_[buffer.source];
     source.isRead |= views_[id].isVector || views_[id].isInPlace;
     source.isInPlace |= views_[id].isInPlace;
@@ -170,7 +171,7 @@ void Executable::layOut(Layout& layout) {
       view.q8.data = layout.take<int8_t>((view.suitsLanes ? wholeStrips : maxRows) * stride);
       view.q8.scales = layout.take<float>(maxRows);
       view.q8.sums = layout.take<int32_t>(maxRows);
-      if (buffer.isGrouped) {
+      if (buffer.isGrouped()) {
         view.q8.groupScales = layout.take<float>(maxRows * (stride / 128));
         view.q8.reciprocals = layout.take<float>(maxRows * (stride / 128));
         view.q8.arranged = layout.take<int8_t>(maxRows * view.q8.arrangedOfRow());
@@ -179,7 +180,7 @@ void Executable::layOut(Layout& layout) {
       view.q8.blockSums = view.hasGroupReader ? layout.take<int32_t>(maxRows * (stride / 128)) : nullptr;
     }
     if (view.isVector) view.widened = layout.take<float>(static_cast<size_t>(buffer.rows) * cols);
-    if (view.isInPlace) view.bytes = sources_[buffer.source].data() + buffer.offset;
+    if (view.isInPlace) view.bytes = bytesOf(buffer);
   }
   layOutScratch(layout);
 }
@@ -259,7 +260,7 @@ void Executable::widenVectors() {
     const View& view = views_[id];
     if (!view.isVector) continue;
     const Buffer& buffer = program_.buffers[id];
-    const uint8_t* bytes = sources_[buffer.source].data() + buffer.offset;
+    const uint8_t* bytes = bytesOf(buffer);
     const size_t rowBytes = denseRowBytes(buffer.type, buffer.cols);
     for (size_t row = 0; row < static_cast<size_t>(buffer.rows); row++)
       kernels_->widen(buffer.type, bytes + row * rowBytes, buffer.cols, view.widened + row * static_cast<size_t>(buffer.cols));

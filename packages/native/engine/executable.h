@@ -12,11 +12,6 @@
 
 namespace bitnet::engine {
 
-struct SourceDecl {
-  const char* path;  // null: bytes in memory
-  uint64_t size;
-};
-
 // What a step has to do, as far as it decides how many threads are worth while.
 struct StepSize {
   int64_t nRows, nRequests;
@@ -145,7 +140,7 @@ class Executable {
   Executable& operator=(const Executable&) = delete;
 
   // Decodes the program.
-  bool create(const EncodedProgram& encoded, const SourceDecl* sources, size_t nSources, Failure& failure);
+  bool create(const EncodedProgram& encoded, Failure& failure);
   // Where a piece of a source in memory is to be written; null where nothing reads the source.
   bool roomOfSource(size_t source, uint64_t offset, size_t n, uint8_t*& room, Failure& failure);
   // Copies such a piece there.
@@ -235,6 +230,7 @@ class Executable {
   static size_t index(int32_t id) { return static_cast<size_t>(id); }
   uint64_t privateBytes() const;
   uint64_t mappedBytes() const;
+  const uint8_t* bytesOf(const Buffer& weight) const { return sources_[weight.source].data() + static_cast<size_t>(weight.offset); }
   bool checkLimits(Failure& failure) const;
   bool fitsAddresses() const;
   bool mapSources(Failure& failure);

@@ -5,11 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernels.h"
+#include "records.generated.h"
 
 namespace bitnet::engine {
-
-enum class BufferKind : int32_t { Ternary = 0, Dense = 1, Kv = 2, F32 = 3, Q8 = 4 };
 
 // Buffer ids, in Program::lists.
 struct IdList {

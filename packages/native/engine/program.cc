@@ -9,8 +9,7 @@ namespace bitnet::engine {
 namespace {
 
 constexpr int32_t maxTernaryCols = 1 << 22;  // int32 sums hold for any input up to here
-constexpr int32_t maxCols = 1 << 28;
-constexpr int32_t maxHeadDim = 65536;
+constexpr int32_t maxHeadValues = 1 << 28;  // of one position of a KV buffer, keys or values
 
 class Decoder {
  public:
@@ -18,32 +17,36 @@ class Decoder {
       : encoded_(encoded), words_(encoded.words, encoded.nWords), program_(program), failure_(failure) {}
 
   bool decode() {
-    program_.contextLength = words_.next();
-    program_.vocabSize = words_.next();
-    const int32_t nBuffers = words_.next();
-    const int32_t nOps = words_.next();
-    const int32_t nPhases = words_.next();
-    // Every record takes words of its own, so that the counts cannot exceed what was sent.
-    if (nBuffers < 0 || nOps < 0 || nPhases < 0 ||
-        static_cast<uint64_t>(nBuffers) + static_cast<uint64_t>(nOps) + static_cast<uint64_t>(nPhases) > encoded_.nWords)
-      return invalid("the counts do not match the encoding");
-    if (program_.contextLength < 1 || program_.vocabSize < 0) return invalid("contextLength or vocabSize is out of range");
-    if (!program_.buffers.allocate(static_cast<size_t>(nBuffers)) || !program_.feedsNext.allocate(static_cast<size_t>(nOps)) ||
-        !program_.operations.allocate(static_cast<size_t>(nOps)) || !program_.phases.allocate(static_cast<size_t>(nPhases)) ||
-        !program_.lists.allocate(encoded_.nWords) || !copyScales())
-      return failure_.set(Code::OutOfMemory, "no memory for the program");
-    for (index_ = 0; index_ < nBuffers; index_++)
+    ProgramCounts counts = {};
+    if (!readNext(counts)) return false;
+    if (!allocate(counts)) return false;
+    for (uint64_t& size : program_.sourceSizes)
+      if (!decodeSource(size)) return false;
+    for (index_ = 0; index_ < counts.nBuffers; index_++)
       if (!decodeBuffer(program_.buffers[static_cast<size_t>(index_)])) return false;
-    for (index_ = 0; index_ < nOps; index_++)
+    for (index_ = 0; index_ < counts.nOperations; index_++)
       if (!decodeOperation(program_.operations[static_cast<size_t>(index_)])) return false;
-    if (!decodePlan()) return false;
-    if (!words_.atEnd() || nextReal_ != encoded_.nReals) return invalid("the encoding has a wrong length");
-    return true;
+    if (!decodePhases() || !decodeJoined(counts.nJoined)) return false;
+    return words_.atEnd() || invalid("the encoding has a wrong length");
   }
 
  private:
   // Offsets of the scale arrays in Program::scales, found again by the running sum of rounded lengths.
   static size_t roundedScales(size_t count) { return (count + 15) / 16 * 16; }
+
+  // Everything takes words of its own, so that the counts cannot exceed what was sent.
+  bool allocate(const ProgramCounts& counts) {
+    const auto n = [](int32_t count) { return static_cast<size_t>(count); };
+    const uint64_t total = uint64_t{n(counts.nSources)} + n(counts.nBuffers) + n(counts.nOperations) + n(counts.nPhases);
+    if (total > encoded_.nWords) return invalid("the counts do not match the encoding");
+    if (encoded_.nPaths != 0 && encoded_.nPaths != n(counts.nSources)) return invalid("the sources do not match their paths");
+    program_.contextLength = counts.contextLength;
+    program_.vocabSize = counts.vocabSize;
+    return (program_.sourceSizes.allocate(n(counts.nSources)) && program_.buffers.allocate(n(counts.nBuffers)) &&
+            program_.operations.allocate(n(counts.nOperations)) && program_.feedsNext.allocate(n(counts.nOperations)) &&
+            program_.phases.allocate(n(counts.nPhases)) && program_.lists.allocate(encoded_.nWords) && copyScales()) ||
+           failure_.set(Code::OutOfMemory, "no memory for the program");
+  }
 
   bool copyScales() {
     size_t total = 0;
@@ -63,78 +66,65 @@ class Decoder {
     return failure_.set(Code::ModelInvalid, "program: %s (record %d)", what, index_);
   }
 
-  double nextReal() { return nextReal_ < encoded_.nReals ? encoded_.reals[nextReal_++] : 0; }
+  template <class Record>
+  bool readNext(Record& record) {
+    return readRecord(words_.take(wordsOf<Record>), "program", record, failure_, Code::ModelInvalid);
+  }
+
+  // A whole number of bytes that JavaScript can tell.
+  static bool isSize(double bytes) { return bytes >= 0 && bytes <= 9007199254740991.0; }
+
+  bool decodeSource(uint64_t& size) {
+    ProgramSource source = {};
+    if (!readNext(source)) return false;
+    if (!isSize(source.size)) return invalid("a source's size is out of range");
+    size = static_cast<uint64_t>(source.size);
+    return true;
+  }
 
   bool decodeBuffer(Buffer& buffer) {
-    buffer.kind = static_cast<BufferKind>(words_.next());
+    if (!readNext(static_cast<ProgramBuffer&>(buffer))) return false;
     switch (buffer.kind) {
       case BufferKind::Ternary:
-        if (!decodeTensor(buffer) || buffer.cols > maxTernaryCols) return invalid("a ternary tensor is out of range");
-        return inSource(buffer, ternaryRowBytes(buffer.cols)) && decodeScale(buffer);
-      case BufferKind::Dense: {
-        const int32_t type = words_.next();
-        if (type < 0 || type > static_cast<int32_t>(DenseType::Q4_K)) return invalid("unknown dense type");
-        buffer.type = static_cast<DenseType>(type);
-        if (!decodeTensor(buffer)) return invalid("a dense tensor is out of range");
+        if (!isTensor(buffer) || buffer.cols > maxTernaryCols) return invalid("a ternary tensor is out of range");
+        return inSource(buffer, ternaryRowBytes(buffer.cols)) && findScales(buffer);
+      case BufferKind::Dense:
+        if (!isTensor(buffer)) return invalid("a dense tensor is out of range");
         return inSource(buffer, denseRowBytes(buffer.type, buffer.cols));
-      }
       case BufferKind::Kv:
         program_.usesKv = true;
-        buffer.nKvHeads = words_.next();
-        buffer.headDim = words_.next();
-        if (buffer.nKvHeads < 1 || buffer.nKvHeads > 65536 || buffer.headDim < 2 || buffer.headDim > maxHeadDim || buffer.headDim % 2 != 0 ||
-            static_cast<int64_t>(buffer.nKvHeads) * buffer.headDim > maxCols)
-          return invalid("a kv buffer is out of range");
-        return true;
+        return (buffer.nKvHeads >= 1 && buffer.headDim >= 2 && buffer.headDim % 2 == 0 &&
+                static_cast<int64_t>(buffer.nKvHeads) * buffer.headDim <= maxHeadValues) ||
+               invalid("a kv buffer is out of range");
       case BufferKind::F32:
       case BufferKind::Q8:
-        buffer.cols = words_.next();
-        buffer.suitsLanes = words_.next() != 0;
-        if (buffer.kind == BufferKind::Q8 && !decodeGroups(buffer)) return false;
-        return (buffer.cols >= 1 && buffer.cols <= maxCols) || invalid("an activation is out of range");
+        if (buffer.isGrouped() && (buffer.groupSize != 128 || buffer.suitsLanes)) return invalid("an activation has groups of another size, or in lanes");
+        return buffer.cols >= 1 || invalid("an activation is out of range");
     }
-    return invalid("unknown kind of buffer");
+    return false;
   }
 
-  bool decodeGroups(Buffer& buffer) {
-    const int32_t size = words_.next();
-    buffer.isGrouped = size != 0;
-    return size == 0 || (size == 128 && !buffer.suitsLanes) || invalid("an activation has groups of another size, or in lanes");
-  }
-
-  bool decodeTensor(Buffer& buffer) {
-    buffer.source = words_.next();
-    buffer.rows = words_.next();
-    buffer.cols = words_.next();
-    const double offset = nextReal();
-    if (!(offset >= 0 && offset <= 9007199254740991.0)) return false;
-    buffer.offset = static_cast<uint64_t>(offset);
-    return buffer.source >= 0 && static_cast<size_t>(buffer.source) < encoded_.nSources && buffer.rows >= 1 && buffer.cols >= 1 &&
-           buffer.cols <= maxCols;
+  bool isTensor(const Buffer& buffer) const {
+    return isSize(buffer.offset) && static_cast<size_t>(buffer.source) < program_.sourceSizes.size() && buffer.rows >= 1 && buffer.cols >= 1;
   }
 
   bool inSource(const Buffer& buffer, size_t rowBytes) {
     if (rowBytes == 0) return invalid("a row does not fill whole blocks");
-    const uint64_t size = encoded_.sourceSizes[buffer.source];
+    const uint64_t size = program_.sourceSizes[static_cast<size_t>(buffer.source)], offset = static_cast<uint64_t>(buffer.offset);
     const uint64_t bytes = static_cast<uint64_t>(buffer.rows) * rowBytes;  // < 2³¹ · 2³⁰
-    return (buffer.offset <= size && bytes <= size - buffer.offset) || invalid("a tensor leaves its source");
+    return (offset <= size && bytes <= size - offset) || invalid("a tensor leaves its source");
   }
 
-  bool decodeScale(Buffer& buffer) {
-    buffer.scaleKind = static_cast<ScaleKind>(words_.next());
-    buffer.groupSize = words_.next();
-    const int32_t index = words_.next();
-    buffer.scale = static_cast<float>(nextReal());
+  bool findScales(Buffer& buffer) {
     if (buffer.scaleKind == ScaleKind::Tensor) return true;
-    if (index < 0 || static_cast<size_t>(index) >= encoded_.nScales) return invalid("a tensor's scales are missing");
-    buffer.firstScale = scaleStarts_[static_cast<size_t>(index)];
+    const size_t index = static_cast<size_t>(buffer.scales);
+    if (index >= encoded_.nScales) return invalid("a tensor's scales are missing");
+    buffer.firstScale = scaleStarts_[index];
     uint64_t expected = static_cast<uint64_t>(buffer.rows);
     if (buffer.scaleKind == ScaleKind::Group) {
       if (buffer.groupSize < 128 || buffer.groupSize % 128 != 0 || buffer.cols % buffer.groupSize != 0)
         return invalid("a scale's groups do not divide the columns");
       expected *= static_cast<uint64_t>(buffer.cols / buffer.groupSize);
-    } else if (buffer.scaleKind != ScaleKind::Row) {
-      return invalid("unknown kind of scale");
     }
     return encoded_.scales[index].count == expected || invalid("a tensor has a wrong number of scales");
   }
@@ -179,7 +169,9 @@ class Decoder {
   bool readField(const FieldSpec& field, uint8_t* to, Sizes& sizes) {
     switch (field.kind) {
       case FieldSpec::Kind::Real: {
-        const float value = static_cast<float>(nextReal());
+        const int32_t bits = words_.next();
+        float value;
+        std::memcpy(&value, &bits, sizeof value);
         std::memcpy(to, &value, sizeof value);
         return (field.isOpen ? value > field.least : value >= field.least) && value < field.most;
       }
@@ -259,8 +251,7 @@ class Decoder {
   bool fits(const FieldSpec& field, int32_t id, Sizes& sizes) const {
     const Buffer& buffer = program_.buffer(id);
     if (buffer.kind == BufferKind::Kv) return true;
-    const bool isWeight = buffer.kind == BufferKind::Ternary || buffer.kind == BufferKind::Dense;
-    return (!isWeight || hasSize(field.rows, buffer.rows, sizes)) && hasSize(field.cols, buffer.cols, sizes);
+    return (!buffer.isWeight() || hasSize(field.rows, buffer.rows, sizes)) && hasSize(field.cols, buffer.cols, sizes);
   }
 
   static int64_t product(const Size& size, const Sizes& sizes) {
@@ -288,7 +279,7 @@ class Decoder {
 
   // ---- the plan ----
 
-  bool decodePlan() {
+  bool decodePhases() {
     int32_t first = 0;
     for (PhaseRange& phase : program_.phases) {
       const int32_t end = words_.next();
@@ -298,8 +289,10 @@ class Decoder {
       phase = {first, end};
       first = end;
     }
-    if (static_cast<size_t>(first) != program_.operations.size()) return invalid("the phases leave operations out");
-    const int32_t nJoined = words_.next();
+    return static_cast<size_t>(first) == program_.operations.size() || invalid("the phases leave operations out");
+  }
+
+  bool decodeJoined(int32_t nJoined) {
     const int32_t* joined = words_.take(nJoined);
     if (nJoined > 0 && !joined) return invalid("the encoding has a wrong length");
     for (int32_t i = 0; i < nJoined; i++) {
@@ -332,7 +325,6 @@ class Decoder {
 
   const EncodedProgram& encoded_;
   WordReader words_;
-  size_t nextReal_ = 0;
   Program& program_;
   Failure& failure_;
   Array<size_t> scaleStarts_;

@@ -14,24 +14,12 @@
 
 namespace bitnet::engine {
 
-enum class ScaleKind : int32_t { Tensor = 0, Row = 1, Group = 2 };
-
-struct Buffer {
-  BufferKind kind;
-  int32_t rows, cols;  // activations: cols only
-  // weights
-  int32_t source;
-  uint64_t offset;
-  DenseType type;
-  ScaleKind scaleKind;
-  int32_t groupSize;
-  float scale;
+struct Buffer : ProgramBuffer {
   size_t firstScale;  // into Program::scales
-  // kv
-  int32_t nKvHeads, headDim;
-  // activations
-  bool suitsLanes;  // steps of many rows may keep it in lanes or strips
-  bool isGrouped;   // q8: a scale for each 128 columns
+
+  bool isWeight() const { return kind == BufferKind::Ternary || kind == BufferKind::Dense; }
+  // A q8 activation with a scale for each 128 columns.
+  bool isGrouped() const { return kind == BufferKind::Q8 && groupSize != 0; }
 };
 
 inline bool isRowWise(OpKind kind) { return operationSpecs[static_cast<size_t>(kind)].rowWise; }
@@ -45,6 +33,7 @@ struct Program {
   int32_t contextLength = 0, vocabSize = 0;
   int32_t headCols = 0;  // of the table that logits are made with
   bool usesKv = false, embeds = false, hasHead = false;
+  Array<uint64_t> sourceSizes;
   Array<Buffer> buffers;
   Array<Operation> operations;
   Array<bool> feedsNext;  // of each operation: the one that follows may be computed with it, piece by piece
@@ -64,12 +53,11 @@ struct ScaleValues {
 struct EncodedProgram {
   const int32_t* words;
   size_t nWords;
-  const double* reals;
-  size_t nReals;
   const ScaleValues* scales;
   size_t nScales;
-  const uint64_t* sourceSizes;
-  size_t nSources;
+  // Of each source, null for one in memory; or none at all, where all are.
+  const char* const* paths;
+  size_t nPaths;
 };
 
 // 0 where a row of `cols` elements does not fill whole blocks of the type.

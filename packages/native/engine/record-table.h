@@ -19,12 +19,14 @@ constexpr size_t wordsOf = sizeof(Record) / sizeof(int32_t);
 
 // Copies a record from wordsOf<Record> words, or from null. `what` begins the message when one of them is out of range or there are none.
 template <class Record>
-bool readRecord(const int32_t* words, const char* what, Record& record, Failure& failure) {
-  if (!words) return failure.set(Code::InvalidArgument, "%s: the encoding is too short", what);
-  for (const WordRange& range : Record::ranges) {
-    const int32_t value = words[range.at];
-    if (value < range.least || value > range.most)
-      return failure.set(Code::InvalidArgument, "%s: %s %d is not in %d…%d", what, range.name, value, range.least, range.most);
+bool readRecord(const int32_t* words, const char* what, Record& record, Failure& failure, Code code = Code::InvalidArgument) {
+  if (!words) return failure.set(code, "%s: the encoding is too short", what);
+  if constexpr (requires { Record::ranges; }) {
+    for (const WordRange& range : Record::ranges) {
+      const int32_t value = words[range.at];
+      if (value < range.least || value > range.most)
+        return failure.set(code, "%s: %s %d is not in %d…%d", what, range.name, value, range.least, range.most);
+    }
   }
   std::memcpy(&record, words, sizeof record);
   return true;

@@ -4,10 +4,106 @@
 
 namespace bitnet::engine {
 
+enum class BufferKind : int32_t { Ternary, Dense, Kv, F32, Q8 };
+constexpr size_t nBufferKinds = 5;
+
+static_assert(static_cast<int32_t>(DenseType::F32) == 0);
+static_assert(static_cast<int32_t>(DenseType::F16) == 1);
+static_assert(static_cast<int32_t>(DenseType::BF16) == 2);
+static_assert(static_cast<int32_t>(DenseType::Q8_0) == 3);
+static_assert(static_cast<int32_t>(DenseType::Q6_K) == 4);
+static_assert(static_cast<int32_t>(DenseType::Q4_0) == 5);
+static_assert(static_cast<int32_t>(DenseType::Trits) == 6);
+static_assert(static_cast<int32_t>(DenseType::Q4_K) == 7);
+enum class ScaleKind : int32_t { Tensor, Row, Group };
+constexpr size_t nScaleKinds = 3;
+
 static_assert(static_cast<int32_t>(KvType::F32) == 0);
 static_assert(static_cast<int32_t>(KvType::F16) == 1);
 enum class Want : int32_t { Top, Above, Winner, All, Mass, Draw, State };
 constexpr size_t nWants = 7;
+
+// what a program begins with: how much of everything follows
+struct ProgramCounts {
+  int32_t contextLength;
+  int32_t vocabSize;
+  int32_t nSources;
+  int32_t nBuffers;
+  int32_t nOperations;
+  int32_t nPhases;
+  int32_t nJoined;
+
+  static constexpr WordRange ranges[] = {
+      {"contextLength", 0, 1, 2147483647},
+      {"vocabSize", 1, 0, 2147483647},
+      {"nSources", 2, 0, 2147483647},
+      {"nBuffers", 3, 0, 2147483647},
+      {"nOperations", 4, 0, 2147483647},
+      {"nPhases", 5, 0, 2147483647},
+      {"nJoined", 6, 0, 2147483647},
+  };
+};
+static_assert(wordsOf<ProgramCounts> == 7);
+
+// a file, or bytes in memory, in which weights lie
+struct ProgramSource {
+  double size;
+};
+static_assert(wordsOf<ProgramSource> == 2);
+
+// a buffer of a program; 0 stands in what its kind does not have
+struct ProgramBuffer {
+  BufferKind kind;
+  int32_t source;
+  double offset;
+  int32_t rows;
+  int32_t cols;
+  DenseType type;
+  ScaleKind scaleKind;
+  int32_t groupSize;
+  float scale;
+  int32_t scales;
+  int32_t nKvHeads;
+  int32_t headDim;
+  int32_t suitsLanes;  // 0 or 1
+
+  static constexpr WordRange ranges[] = {
+      {"kind", 0, 0, 4},
+      {"source", 1, 0, 2147483647},
+      {"rows", 4, 0, 2147483647},
+      {"cols", 5, 0, 268435456},
+      {"type", 6, 0, 7},
+      {"scaleKind", 7, 0, 2},
+      {"groupSize", 8, 0, 2147483647},
+      {"scales", 10, 0, 2147483647},
+      {"nKvHeads", 11, 0, 65536},
+      {"headDim", 12, 0, 65536},
+      {"suitsLanes", 13, 0, 1},
+  };
+};
+static_assert(wordsOf<ProgramBuffer> == 14);
+
+// what a WebAssembly module is to make an executable of: places in its memory, and how many words or arrays lie there
+struct CreateCall {
+  int32_t variant;
+  uint32_t limits;
+  uint32_t words;
+  uint32_t nWords;
+  uint32_t scales;
+  uint32_t nScales;
+
+  static constexpr WordRange ranges[] = {
+      {"variant", 0, 0, 2147483647},
+  };
+};
+static_assert(wordsOf<CreateCall> == 6);
+
+// an array of scales in the memory of a WebAssembly module
+struct PlacedScales {
+  uint32_t values;
+  uint32_t count;
+};
+static_assert(wordsOf<PlacedScales> == 2);
 
 // what a program is loaded under
 struct LoadLimits {

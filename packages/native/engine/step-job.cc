@@ -216,7 +216,7 @@ void StepJob::writeResult() {
   for (int32_t i = 0; i < step_.nOutputs; i++) {
     const Buffer& buffer = program.buffer(step_.outputs[i]);
     const size_t values = nRows * static_cast<size_t>(buffer.cols);
-    const size_t scales = buffer.isGrouped ? static_cast<size_t>(paddedCols(buffer.cols) / 128) : 1;
+    const size_t scales = buffer.isGrouped() ? static_cast<size_t>(paddedCols(buffer.cols) / 128) : 1;
     total += buffer.kind == BufferKind::F32 ? values : (values + 3) / 4 + nRows * scales;
   }
   if (!result_.allocate(total)) {

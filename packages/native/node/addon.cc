@@ -11,7 +11,7 @@ namespace bitnet::node {
 namespace {
 
 // Must equal that of src/binding.ts. To be raised when the encoding of programs, steps or results changes.
-constexpr int encodingVersion = 6;
+constexpr int encodingVersion = 7;
 
 // Node unloads an addon with the last worker that used it, but the pool's threads outlive every worker: stay loaded.
 void pinLibrary() {

@@ -24,13 +24,12 @@ Handle* handleOf(napi_env env, napi_value value) {
 
 // The arguments of createExecutable as C++ reads them.
 struct Encoded {
-  js::Bytes words, reals, sizes;
+  js::Bytes words;
   Array<ScaleValues> scales;
-  Array<SourceDecl> sources;
-  Array<uint64_t> sourceSizes;
-  Array<char>* paths = nullptr;
+  Array<const char*> paths;
+  Array<char>* pathTexts = nullptr;
 
-  ~Encoded() { delete[] paths; }
+  ~Encoded() { delete[] pathTexts; }
 };
 
 bool readScales(napi_env env, napi_value list, Encoded& encoded) {
@@ -46,21 +45,17 @@ bool readScales(napi_env env, napi_value list, Encoded& encoded) {
   return true;
 }
 
-bool readSources(napi_env env, napi_value list, napi_value sizes, Encoded& encoded) {
+bool readPaths(napi_env env, napi_value list, Encoded& encoded) {
   uint32_t n;
-  if (!js::readListLength(env, list, &n) || !js::readArray(env, sizes, napi_float64_array, &encoded.sizes)) return false;
-  encoded.paths = new (std::nothrow) Array<char>[n];
-  if (encoded.sizes.length != n || !encoded.paths || !encoded.sources.allocate(n) || !encoded.sourceSizes.allocate(n))
-    return js::rejectInvalid(env, "the sources do not match their sizes");
+  if (!js::readListLength(env, list, &n)) return false;
+  encoded.pathTexts = new (std::nothrow) Array<char>[n];
+  if (!encoded.pathTexts || !encoded.paths.allocate(n)) return js::rejectInvalid(env, "too many paths");
   for (uint32_t i = 0; i < n; i++) {
     napi_value path;
-    const double size = static_cast<const double*>(encoded.sizes.data)[i];
-    if (!(size >= 0 && size <= 9007199254740991.0)) return js::rejectInvalid(env, "a source's size is out of range");
     if (napi_get_element(env, list, i, &path) != napi_ok) return false;
-    const bool isFile = !js::isNullish(env, path);
-    if (isFile && !js::readString(env, path, encoded.paths[i])) return false;
-    encoded.sourceSizes[i] = static_cast<uint64_t>(size);
-    encoded.sources[i] = {isFile ? encoded.paths[i].data() : nullptr, static_cast<uint64_t>(size)};
+    if (js::isNullish(env, path)) continue;
+    if (!js::readString(env, path, encoded.pathTexts[i])) return false;
+    encoded.paths[i] = encoded.pathTexts[i].data();
   }
   return true;
 }
@@ -112,15 +107,14 @@ Handle* idleHandle(napi_env env, napi_value value) {
   return handle;
 }
 
-// (isa, words, reals, scales, paths, sizes, limits) → handle
+// (isa, words, scales, paths, limits) → handle
 napi_value createExecutable(napi_env env, napi_callback_info info) {
-  const js::Arguments<7> args(env, info);
+  const js::Arguments<5> args(env, info);
   Array<char> isa;
   Encoded encoded;
   LoadLimits limits = {};
   if (!js::readString(env, args[0], isa) || !js::readArray(env, args[1], napi_int32_array, &encoded.words) ||
-      !js::readArray(env, args[2], napi_float64_array, &encoded.reals) || !readScales(env, args[3], encoded) ||
-      !readSources(env, args[4], args[5], encoded) || !readLimits(env, args[6], limits))
+      !readScales(env, args[2], encoded) || !readPaths(env, args[3], encoded) || !readLimits(env, args[4], limits))
     return nullptr;
   const Kernels* kernels = provenKernels(isa.data());
   if (!kernels) return js::throwInvalid(env, "this instruction set has not been selected");
@@ -128,14 +122,12 @@ napi_value createExecutable(napi_env env, napi_callback_info info) {
   Failure failure;
   const EncodedProgram program = {static_cast<const int32_t*>(encoded.words.data),
                                   encoded.words.length,
-                                  static_cast<const double*>(encoded.reals.data),
-                                  encoded.reals.length,
                                   encoded.scales.data(),
                                   encoded.scales.size(),
-                                  encoded.sourceSizes.data(),
-                                  encoded.sourceSizes.size()};
+                                  encoded.paths.data(),
+                                  encoded.paths.size()};
   if (!executable) failure.set(Code::OutOfMemory, "no memory for an executable");
-  if (executable && executable->create(program, encoded.sources.data(), encoded.sources.size(), failure)) return wrapExecutable(env, executable);
+  if (executable && executable->create(program, failure)) return wrapExecutable(env, executable);
   destroy(executable);
   return js::throwFailure(env, failure);
 }

@@ -5,7 +5,7 @@ import type { EngineFailure, RejectedVariant } from "@bitnet.ts/core";
 import { type FoundBinding, findBinding } from "./find-binding.ts";
 
 /** Must equal `encodingVersion` in node/addon.cc: a binary of other sources would misread programs. */
-const encodingVersion = 6;
+const encodingVersion = 7;
 
 /** An executable of the addon; opaque. */
 export interface NativeHandle {
@@ -32,10 +32,8 @@ export interface NativeBinding {
   create(
     isa: string,
     words: Int32Array,
-    reals: Float64Array,
     scales: readonly Float32Array[],
     paths: readonly (string | null)[],
-    sizes: Float64Array,
     limits: Int32Array,
   ): NativeHandle;
   fillSource(handle: NativeHandle, source: number, offset: number, bytes: Uint8Array): void;

@@ -42,8 +42,8 @@ export async function loadExecutable(
   validateProgram(program);
   const fitted = fitProgram(program, "native", engineOperations);
   const limits = encodeLimits(options, engineOptions);
-  const { words, reals, scales, paths, sizes } = encodeProgram(fitted);
-  const handle = callNative(() => binding.create(isa, words, reals, scales, paths, sizes, limits));
+  const { words, scales, paths } = encodeProgram(fitted);
+  const handle = callNative(() => binding.create(isa, words, scales, paths, limits));
   try {
     await fillSources(binding, handle, fitted, options);
     const failure = await binding.finish(handle);

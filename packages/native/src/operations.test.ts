@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type EncodedProgram, encodeProgram } from "@bitnet.ts/core";
+import { encodeProgram, engineRecords, wordsOf } from "@bitnet.ts/core";
 import { madeUpProgram, madeUpTable } from "@bitnet.ts/core/conformance";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findCompiler, runCompiler } from "./build/compiler.ts";
@@ -29,11 +29,9 @@ template <class T> std::vector<T> readAll(const char* path) {
 }
 int main(int, char** arguments) {
   const auto words = readAll<int32_t>(arguments[1]);
-  const auto reals = readAll<double>(arguments[2]);
-  const auto sizes = readAll<uint64_t>(arguments[3]);
   Program program;
   Failure failure;
-  if (!decodeProgram({words.data(), words.size(), reals.data(), reals.size(), nullptr, 0, sizes.data(), sizes.size()}, program, failure)) {
+  if (!decodeProgram({words.data(), words.size(), nullptr, 0, nullptr, 0}, program, failure)) {
     std::puts(failure.message);
     return 1;
   }
@@ -45,6 +43,8 @@ int main(int, char** arguments) {
               op.nGroups, static_cast<double>(op.share), static_cast<int>(op.fn));
 }
 `;
+
+const bitsOf = (value: number) => new DataView(Float32Array.of(value).buffer).getInt32(0, true);
 
 describe.skipIf(compiler === undefined)("a table with a made-up operation", () => {
   const folder = mkdtempSync(join(tmpdir(), "bitnet-operations-"));
@@ -71,17 +71,11 @@ describe.skipIf(compiler === undefined)("a table with a made-up operation", () =
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   /** What the decoder prints for the program's encoding, bent by `bend`. */
-  function decode(bend: (encoded: EncodedProgram) => void = () => {}): string {
-    const encoded = encodeProgram(madeUpProgram(), madeUpTable);
-    bend(encoded);
-    const files = [encoded.words, encoded.reals, BigUint64Array.from(encoded.sizes, BigInt)].map(
-      (part, i) => {
-        const path = join(folder, `${i}.bin`);
-        writeFileSync(path, new Uint8Array(part.buffer));
-        return path;
-      },
-    );
-    const { stdout, stderr } = spawnSync(program, files, { encoding: "utf8" });
+  function decode(bend: (words: Int32Array) => Int32Array = (words) => words): string {
+    const words = bend(encodeProgram(madeUpProgram(), madeUpTable).words);
+    const path = join(folder, "words.bin");
+    writeFileSync(path, new Uint8Array(words.buffer));
+    const { stdout, stderr } = spawnSync(program, [path], { encoding: "utf8" });
     return `${stdout}${stderr}`.trim();
   }
 
@@ -91,7 +85,7 @@ describe.skipIf(compiler === undefined)("a table with a made-up operation", () =
     );
   });
 
-  // Places from the end: 13 words of the operation, then the phase's end and the number of joined ones.
+  // Places from the end: 14 words of the operation, then the phase's end.
   it.each<[string, number, number, RegExp]>([
     ["an unknown operation", -15, 99, /there is no such operation/],
     ["a buffer of another class", -14, 6, /wrong field/],
@@ -102,14 +96,27 @@ describe.skipIf(compiler === undefined)("a table with a made-up operation", () =
     ["an integer out of range", -5, 1, /wrong field/],
     ["a size that does not fit", -5, 6, /does not fit its buffers/],
     ["sizes that do not divide", -4, 3, /sizes do not divide/],
-    ["a choice out of range", -3, 3, /wrong field/],
-    ["a phase beyond the operations", -2, 2, /a phase is out of range/],
-    ["a join that does not fit", -1, 1, /wrong length|joined/],
+    ["a real number out of range", -3, bitsOf(2), /wrong field/],
+    ["a real number that is none", -3, bitsOf(Number.NaN), /wrong field/],
+    ["a choice out of range", -2, 3, /wrong field/],
+    ["a phase beyond the operations", -1, 2, /a phase is out of range/],
   ])("refuses %s", (_, place, value, message) => {
-    expect(decode(({ words }) => words.set([value], words.length + place))).toMatch(message);
+    expect(decode((words) => words.with(words.length + place, value))).toMatch(message);
   });
 
-  it("refuses a real number out of range", () => {
-    expect(decode(({ reals }) => reals.set([2], reals.length - 1))).toMatch(/wrong field/);
+  it("refuses joined operations that do not fit, and some that are missing", () => {
+    const join = (words: Int32Array, ...joined: number[]) => {
+      const names = Object.keys(engineRecords.programCounts.fields);
+      return Int32Array.of(...words.with(names.indexOf("nJoined"), 1), ...joined);
+    };
+    expect(decode((words) => join(words, 0))).toMatch(/do not fit each other are joined/);
+    expect(decode((words) => join(words))).toMatch(/wrong length/);
+  });
+
+  it("refuses a buffer that is out of range, by name", () => {
+    const { programCounts, programSource, programBuffer } = engineRecords;
+    const from = wordsOf(programCounts) + wordsOf(programSource) * madeUpProgram().sources.length;
+    const kinds = programBuffer.fields.kind.of.length;
+    expect(decode((words) => words.with(from, kinds))).toMatch(`kind ${kinds} is not in 0…${kinds - 1}`);
   });
 });

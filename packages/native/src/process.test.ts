@@ -30,8 +30,8 @@ const prelude = `
   async function load(isa) {
     binding.reserveThreads(2);
     const chosen = binding.selectKernels(isa).isa;
-    const { words, reals, scales, paths, sizes } = encoded;
-    const handle = binding.create(chosen, words, reals, scales, paths, sizes, Int32Array.of(64, 8, 1, 2, 1, 1));
+    const { words, scales, paths } = encoded;
+    const handle = binding.create(chosen, words, scales, paths, Int32Array.of(64, 8, 1, 2, 1, 1));
     sources.forEach((bytes, i) => bytes && binding.fillSource(handle, i, 0, bytes));
     const failure = await binding.finish(handle);
     if (failure) throw new Error(failure.message);

@@ -2,7 +2,7 @@
 import type { EngineFailure } from "@bitnet.ts/core";
 
 /** Must equal what `bitnet_version` in native/engine/wasm/exports.cc returns. */
-const engineVersion = 3;
+const engineVersion = 4;
 export const pageBytes = 65536;
 /** What a memory begins with; the modules are linked for that. */
 export const initialPages = 64;
@@ -23,18 +23,7 @@ interface Exports {
   bitnet_try_speed(variant: number): number;
   bitnet_variant_name(variant: number): Pointer;
   bitnet_check_variant(variant: number): Pointer;
-  bitnet_create(
-    variant: number,
-    words: Pointer,
-    nWords: number,
-    reals: Pointer,
-    nReals: number,
-    scales: Pointer,
-    nScales: number,
-    sizes: Pointer,
-    nSources: number,
-    limits: Pointer,
-  ): Pointer;
+  bitnet_create(call: Pointer): Pointer;
   bitnet_source_room(executable: Pointer, source: number, offset: number, n: number): Pointer;
   bitnet_finish(executable: Pointer): number;
   bitnet_release_pages(executable: Pointer, pages: Pointer, n: number): void;

@@ -221,6 +221,16 @@ describe("the life of a worker", () => {
     expect(terminate).toHaveBeenCalledOnce();
   });
 
+  it("who throws while a load is told of fails it, as without a worker", async () => {
+    const onProgress = () => {
+      throw new Error("no more");
+    };
+    await expect(BitNet.load(blob(), { onProgress })).rejects.toThrow("no more");
+    const { link, terminate } = connect();
+    await expect(PageModel.connect(link, blob(), { onProgress })).rejects.toThrow("no more");
+    expect(terminate).toHaveBeenCalledOnce();
+  });
+
   it("a template that cannot be told fails where it is asked for, and the tokenizer is there", async () => {
     const { link } = connect((source, options: ListeningOptions) =>
       BitNet.load(source, {

@@ -81,14 +81,16 @@ export class PageModel implements Model {
     return new Promise<PageModel>((resolve, reject) => {
       let model: PageModel | null = null;
       const stopWaiting = signal ? onAbort(signal, () => fail(aborted(signal))) : () => {};
-      const fail = (error: BitNetError) => {
+      const refuse = (error: unknown) => {
         stopWaiting();
-        if (model !== null) return model.failAll(error);
         link.terminate();
         reject(error);
       };
-      link.addEventListener("message", ({ data }) => {
-        const message = data as ToPage;
+      const fail = (error: BitNetError) => {
+        if (model === null) refuse(error);
+        else model.failAll(error);
+      };
+      const hear = (message: ToPage) => {
         if (message.kind === "progress") onProgress?.(message.fraction);
         else if (message.kind === "notice") (onNotice ?? console.warn)(message.line);
         else if (message.kind === "download") onDownload?.(message.progress);
@@ -99,6 +101,14 @@ export class PageModel implements Model {
           model.state = message.state;
           resolve(model);
         } else model?.receive(message);
+      };
+      link.addEventListener("message", ({ data }) => {
+        try {
+          hear(data as ToPage);
+        } catch (error) {
+          if (model !== null) throw error;
+          refuse(error); // as without a worker, what a caller's function throws fails the loading
+        }
       });
       link.addEventListener("error", ({ message }) => fail(crashed(message)));
       link.addEventListener("messageerror", () => fail(crashed("a message could not be read")));
@@ -243,10 +253,10 @@ export class PageModel implements Model {
     }
     const id = ++this.lastId;
     const incoming = new Incoming(id, (sent) => this.post(sent));
-    this.incoming.set(id, incoming);
     incoming.onOver = () => this.incoming.delete(id);
     if (onPrompt !== undefined) incoming.onPrompt = onPrompt;
     this.tell(where, message(id, options));
+    this.incoming.set(id, incoming);
     if (signal) {
       const stopWaiting = onAbort(signal, () => this.post({ kind: "abort", id }));
       incoming.result.then(stopWaiting, stopWaiting);

@@ -1,114 +1,116 @@
 /**
- * A Program and its Plan as typed arrays, for an engine in another language to decode (native/engine/program.cc): 32-bit words for kinds, ids
- * and sizes, f64 for offsets, scales and real attributes, and the arrays of row and group scales. Operations are laid down field by field in the order
- * of their table.
+ * A Program and its Plan as words of 32 bits, for an engine in another language to decode (native/engine/program.cc), beside the arrays of
+ * row and group scales: counts, sources and buffers as records, then the operations field by field in the order of their table, then the plan.
  */
-import type { Scale } from "../packing/packing.ts";
+import { engineRecords } from "./engine/engine-records.ts";
+import { type RecordValues, recordWords } from "./engine/word-record.ts";
 import { type AnyOperation, fieldsOf, type OperationTable } from "./operation-table.ts";
 import { operations } from "./operations.ts";
-import { type Plan, planProgram } from "./plan.ts";
-import { type BufferDecl, type Program, sourceSize } from "./program.ts";
+import { planProgram } from "./plan.ts";
+import { type BufferDecl, type Program, sourceSize, type TernaryTensor } from "./program.ts";
 
 export interface EncodedProgram {
   words: Int32Array;
-  reals: Float64Array;
+  /** Of the ternary weights that have scales by row or group, in their order. */
   scales: Float32Array[];
   /** Per source: the file's path, or null for bytes in memory. */
   paths: (string | null)[];
-  /** Per source, bytes. */
-  sizes: Float64Array;
 }
 
-const bufferKinds = { ternary: 0, dense: 1, kv: 2, f32: 3, q8: 4 } as const;
-const scaleKinds = { tensor: 0, row: 1, group: 2 } as const;
-const denseTypes = { f32: 0, f16: 1, bf16: 2, q8_0: 3, q6_k: 4, q4_0: 5, trits: 6, q4_k: 7 } as const;
+const { programCounts, programSource, programBuffer } = engineRecords;
 
 const maxInt32 = 2 ** 31 - 1;
-
-class Writer {
-  readonly words: number[] = [];
-  readonly reals: number[] = [];
-  readonly scales: Float32Array[] = [];
-
-  put(...words: readonly number[]): void {
-    this.words.push(...words);
-  }
-
-  /** Kind, group size and the index of the values; the value itself goes to the reals. */
-  putScale(scale: Scale): void {
-    const isTensor = scale.kind === "tensor";
-    this.put(
-      scaleKinds[scale.kind],
-      scale.kind === "group" ? scale.size : 0,
-      isTensor ? -1 : this.scales.length,
-    );
-    this.reals.push(isTensor ? scale.value : 0);
-    if (!isTensor) this.scales.push(scale.values);
-  }
-}
 
 /**
  * Encodes a program that `validateProgram` accepts.
  * @param table For tests: the operations that there are, in the order of their numbers.
  */
 export function encodeProgram(program: Program, table: OperationTable = operations): EncodedProgram {
-  const writer = new Writer();
-  const plan = planProgram(program, table);
+  const words: number[] = [];
+  const scales: Float32Array[] = [];
+  const { phases, joined, lanes } = planProgram(program, table);
   const numbers = new Map(Object.keys(table).map((name, i) => [name, i]));
-  // Positions are 32-bit: a longer context could not be used.
-  writer.put(Math.min(program.contextLength, maxInt32), program.vocabSize);
-  writer.put(program.buffers.length, program.ops.length, plan.phases.length);
-  program.buffers.forEach((buffer, id) => {
-    putBuffer(writer, buffer, plan.lanes.has(id));
-  });
-  for (const op of program.ops) {
-    writer.put(numbers.get(op.op) ?? -1);
-    putFields(writer, table, op);
+  const counts = {
+    // Positions are 32-bit: a longer context could not be used.
+    contextLength: Math.min(program.contextLength, maxInt32),
+    vocabSize: program.vocabSize,
+    nSources: program.sources.length,
+    nBuffers: program.buffers.length,
+    nOperations: program.ops.length,
+    nPhases: phases.length,
+    nJoined: joined.size,
+  };
+  words.push(...recordWords(programCounts, counts));
+  for (const source of program.sources) {
+    words.push(...recordWords(programSource, { size: sourceSize(source) }));
   }
-  putPlan(writer, plan);
+  for (const [id, buffer] of program.buffers.entries()) {
+    words.push(...recordWords(programBuffer, bufferValues(buffer, lanes.has(id), scales)));
+  }
+  for (const op of program.ops) {
+    words.push(numbers.get(op.op) ?? -1);
+    putFields(words, table, op);
+  }
+  words.push(...phases.map(({ end }) => end), ...joined);
   return {
-    words: Int32Array.from(writer.words),
-    reals: Float64Array.from(writer.reals),
-    scales: writer.scales,
+    words: Int32Array.from(words),
+    scales,
     paths: program.sources.map((source) => (source.kind === "file" ? source.path : null)),
-    sizes: Float64Array.from(program.sources, sourceSize),
   };
 }
 
-function putBuffer(writer: Writer, buffer: BufferDecl, hasLanes: boolean): void {
-  if (buffer.class === "activation") {
-    writer.put(bufferKinds[buffer.type], buffer.cols, Number(hasLanes));
-    if (buffer.type === "q8") writer.put(buffer.groupSize ?? 0);
-    return;
-  }
-  if (buffer.class === "kv") {
-    writer.put(bufferKinds.kv, buffer.nKvHeads, buffer.headDim);
-    return;
-  }
-  const { tensor } = buffer;
-  writer.put(bufferKinds[tensor.kind]);
-  if (tensor.kind === "dense") writer.put(denseTypes[tensor.type]);
-  writer.put(tensor.source, tensor.rows, tensor.cols);
-  writer.reals.push(tensor.offset);
-  if (tensor.kind === "ternary") writer.putScale(tensor.scale);
-}
+type BufferValues = RecordValues<typeof programBuffer>;
 
-/** Ids, integers and the number of a choice as words, a list behind its length, real attributes as reals. */
-function putFields(writer: Writer, table: OperationTable, op: AnyOperation): void {
-  for (const [, field, value] of fieldsOf(table, op)) {
-    if (field.role !== "attribute") {
-      if (field.list) writer.put((value as readonly number[]).length, ...(value as readonly number[]));
-      else writer.put(value as number);
-    } else if (field.type === "real") {
-      writer.reals.push(value as number);
-    } else {
-      writer.put(field.type === "choice" ? field.of.indexOf(value as string) : (value as number));
+const noBuffer: BufferValues = {
+  kind: "f32",
+  source: 0,
+  offset: 0,
+  rows: 0,
+  cols: 0,
+  type: "f32",
+  scaleKind: "tensor",
+  groupSize: 0,
+  scale: 0,
+  scales: 0,
+  nKvHeads: 0,
+  headDim: 0,
+  suitsLanes: false,
+};
+
+/** Adds the values of a scale that has several to `scales`. */
+function bufferValues(buffer: BufferDecl, suitsLanes: boolean, scales: Float32Array[]): BufferValues {
+  switch (buffer.class) {
+    case "activation": {
+      const groupSize = buffer.type === "q8" ? (buffer.groupSize ?? 0) : 0;
+      return { ...noBuffer, kind: buffer.type, cols: buffer.cols, groupSize, suitsLanes };
+    }
+    case "kv":
+      return { ...noBuffer, kind: "kv", nKvHeads: buffer.nKvHeads, headDim: buffer.headDim };
+    case "weight": {
+      const { tensor } = buffer;
+      const { kind, source, offset, rows, cols } = tensor;
+      const own = tensor.kind === "dense" ? { type: tensor.type } : scaleValues(tensor, scales);
+      return { ...noBuffer, kind, source, offset, rows, cols, ...own };
     }
   }
 }
 
-/** The ends of the phases, then the number of joined operations and those. */
-function putPlan(writer: Writer, { phases, joined }: Plan): void {
-  writer.put(...phases.map(({ end }) => end));
-  writer.put(joined.size, ...joined);
+function scaleValues({ scale }: TernaryTensor, scales: Float32Array[]): Partial<BufferValues> {
+  if (scale.kind === "tensor") return { scaleKind: "tensor", scale: scale.value };
+  const groupSize = scale.kind === "group" ? scale.size : 0;
+  return { scaleKind: scale.kind, groupSize, scales: scales.push(scale.values) - 1 };
+}
+
+/** Ids, integers and the number of a choice as they are, a list behind its length, a real attribute as the bits of its f32. */
+function putFields(words: number[], table: OperationTable, op: AnyOperation): void {
+  for (const [, field, value] of fieldsOf(table, op)) {
+    if (field.role !== "attribute") {
+      if (field.list) words.push((value as readonly number[]).length, ...(value as readonly number[]));
+      else words.push(value as number);
+    } else if (field.type === "real") {
+      words.push(...new Int32Array(Float32Array.of(value as number).buffer));
+    } else {
+      words.push(field.type === "choice" ? field.of.indexOf(value as string) : (value as number));
+    }
+  }
 }

@@ -21,18 +21,12 @@ struct StepShape {
   int32_t nRows, firstPosition;
 };
 
-template <class Record>
-void put(std::vector<int32_t>& words, const Record& record) {
-  words.resize(words.size() + wordsOf<Record>);
-  std::memcpy(words.data() + words.size() - wordsOf<Record>, &record, sizeof record);
-}
-
 // Rows of one sequence, and for the last of them all logits, for the one before it the best five, then a winner under noise.
 std::vector<int32_t> stepWords(StepShape shape) {
   const auto [nRows, first] = shape;
   const int32_t nHeads = std::min(nRows, 3);
   std::vector<int32_t> words;
-  put(words, StepCounts{.nRows = nRows, .nTables = 1, .nCopies = 0, .nHeads = nHeads, .nInputs = 0, .nOutputs = 0, .hasAdapters = 0});
+  putRecord(words, StepCounts{.nRows = nRows, .nTables = 1, .nCopies = 0, .nHeads = nHeads, .nInputs = 0, .nOutputs = 0, .hasAdapters = 0});
   for (int32_t i = 0; i < nRows; i++) words.push_back((17 * (first + i) + 3) % SmallModel::vocab);
   for (int32_t i = 0; i < nRows; i++) words.push_back(first + i);
   words.insert(words.end(), static_cast<size_t>(nRows), 0);
@@ -51,7 +45,7 @@ std::vector<int32_t> stepWords(StepShape shape) {
   for (AskedHead head : {all, best, winner}) {
     if (row == nRows - nHeads) break;
     head.row = --row;
-    put(words, head);
+    putRecord(words, head);
   }
   return words;
 }

@@ -8,6 +8,12 @@ namespace {
 
 using namespace engine;
 
+int32_t bitsOf(float value) {
+  int32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
 class Builder {
  public:
   Builder(SmallModel& model, ModelKind kind) : model_(model), kind_(kind) {}
@@ -23,11 +29,11 @@ class Builder {
     const int32_t y = f32(hidden, false), gate = f32(ffn, false), up = f32(ffn, false), gated = f32(ffn, true);
     op(OpKind::Embed, {table, x});
     for (int32_t layer = 0; layer < SmallModel::nLayers; layer++) {
-      const int32_t kv = buffer({static_cast<int32_t>(BufferKind::Kv), SmallModel::nKvHeads, SmallModel::headDim});
+      const int32_t kv = cache();
       norm(x, xq, hidden);
       linear(xq, {ternary(queries, hidden), ternary(keys, hidden), ternary(keys, hidden)}, {q, k, v});
       op(OpKind::RopeKv, {q, k, v, kv, angles, SmallModel::nHeads, 0});
-      op(OpKind::Attention, {q, kv, mixed, SmallModel::nHeads, 0}, {0.125});
+      op(OpKind::Attention, {q, kv, mixed, SmallModel::nHeads, bitsOf(0.125f), 0});
       norm(mixed, mixedQ, queries);
       linear(mixedQ, {ternary(hidden, queries)}, {y});
       op(OpKind::Residual, {x, y});
@@ -38,7 +44,7 @@ class Builder {
       linear(gatedQ, {ternary(hidden, ffn)}, {y});
       op(OpKind::Residual, {x, y});
     }
-    op(OpKind::Head, {x, vector(hidden), table}, {1e-5});
+    op(OpKind::Head, {x, vector(hidden), bitsOf(1e-5f), table});
     finish();
   }
 
@@ -52,13 +58,34 @@ class Builder {
     return at;
   }
 
-  int32_t buffer(std::initializer_list<int32_t> words) {
-    buffers_.insert(buffers_.end(), words);
+  int32_t buffer(const ProgramBuffer& record) {
+    putRecord(buffers_, record);
     return nBuffers_++;
   }
-  bool lanes() const { return kind_.scale == ScaleKind::Tensor; }
-  int32_t f32(int32_t cols, bool suitsLanes) { return buffer({static_cast<int32_t>(BufferKind::F32), cols, suitsLanes && lanes()}); }
-  int32_t q8(int32_t cols, bool suitsLanes) { return buffer({static_cast<int32_t>(BufferKind::Q8), cols, suitsLanes && lanes(), 0}); }
+  int32_t f32(int32_t cols, bool suitsLanes) { return activation(BufferKind::F32, cols, suitsLanes); }
+  int32_t q8(int32_t cols, bool suitsLanes) { return activation(BufferKind::Q8, cols, suitsLanes); }
+  int32_t activation(BufferKind kind, int32_t cols, bool suitsLanes) {
+    ProgramBuffer record = {};
+    record.kind = kind;
+    record.cols = cols;
+    record.suitsLanes = suitsLanes && kind_.scale == ScaleKind::Tensor;
+    return buffer(record);
+  }
+  int32_t cache() {
+    ProgramBuffer record = {};
+    record.kind = BufferKind::Kv;
+    record.nKvHeads = SmallModel::nKvHeads;
+    record.headDim = SmallModel::headDim;
+    return buffer(record);
+  }
+  static ProgramBuffer tensor(BufferKind kind, size_t at, int32_t rows, int32_t cols) {
+    ProgramBuffer record = {};
+    record.kind = kind;
+    record.offset = static_cast<double>(at);
+    record.rows = rows;
+    record.cols = cols;
+    return record;
+  }
 
   int32_t dense(DenseType type, int32_t rows, int32_t cols) {
     const size_t n = static_cast<size_t>(rows) * static_cast<size_t>(cols), rowBytes = denseRowBytes(type, cols);
@@ -79,8 +106,9 @@ class Builder {
       const uint16_t scale = static_cast<uint16_t>(0x2000 + random() % 0x400);
       std::memcpy(to + 34 * block, &scale, 2);
     }
-    offsets_.push_back(static_cast<double>(at));
-    return buffer({static_cast<int32_t>(BufferKind::Dense), static_cast<int32_t>(type), 0, rows, cols});
+    ProgramBuffer record = tensor(BufferKind::Dense, at, rows, cols);
+    record.type = type;
+    return buffer(record);
   }
   int32_t vector(int32_t cols) { return dense(DenseType::F32, 1, cols); }
 
@@ -90,28 +118,29 @@ class Builder {
       const uint32_t bits = random(), high = bits & 0xaa;
       model_.bytes[at + i] = static_cast<uint8_t>(high | (bits & 0x55 & ~(high >> 1)));
     }
-    offsets_.push_back(static_cast<double>(at));
-    const bool isTensor = kind_.scale == ScaleKind::Tensor, isGroup = kind_.scale == ScaleKind::Group;
-    offsets_.push_back(isTensor ? 0.02 : 0);
-    if (!isTensor) {
-      std::vector<float> values(static_cast<size_t>(rows) * static_cast<size_t>(isGroup ? cols / 128 : 1));
-      for (float& value : values) value = 0.01f + static_cast<float>(random() % 1000) / 50000;
-      model_.scales.push_back(values);
+    ProgramBuffer record = tensor(BufferKind::Ternary, at, rows, cols);
+    record.scaleKind = kind_.scale;
+    if (kind_.scale == ScaleKind::Tensor) {
+      record.scale = 0.02f;
+      return buffer(record);
     }
-    const int32_t scales = isTensor ? -1 : static_cast<int32_t>(model_.scales.size()) - 1;
-    return buffer({static_cast<int32_t>(BufferKind::Ternary), 0, rows, cols, static_cast<int32_t>(kind_.scale), isGroup ? 128 : 0, scales});
+    if (kind_.scale == ScaleKind::Group) record.groupSize = 128;
+    std::vector<float> values(static_cast<size_t>(rows) * static_cast<size_t>(kind_.scale == ScaleKind::Group ? cols / 128 : 1));
+    for (float& value : values) value = 0.01f + static_cast<float>(random() % 1000) / 50000;
+    record.scales = static_cast<int32_t>(model_.scales.size());
+    model_.scales.push_back(values);
+    return buffer(record);
   }
 
-  void op(OpKind kind, std::vector<int32_t> fields, std::vector<double> reals = {}) {
+  void op(OpKind kind, std::vector<int32_t> fields) {
     ops_.push_back(static_cast<int32_t>(kind));
     ops_.insert(ops_.end(), fields.begin(), fields.end());
-    opReals_.insert(opReals_.end(), reals.begin(), reals.end());
     const bool rows = isRowWise(kind);
     if (!rows || !wasRowWise_) ends_.push_back(0);
     ends_.back() = ++nOps_;
     wasRowWise_ = rows;
   }
-  void norm(int32_t x, int32_t out, int32_t cols) { op(OpKind::RmsNormQuant, {x, vector(cols), out}, {1e-5}); }
+  void norm(int32_t x, int32_t out, int32_t cols) { op(OpKind::RmsNormQuant, {x, vector(cols), out, bitsOf(1e-5f)}); }
   // Together with what follows.
   void linear(int32_t x, std::vector<int32_t> weights, std::vector<int32_t> outs) {
     std::vector<int32_t> fields = {x, static_cast<int32_t>(weights.size())};
@@ -123,12 +152,16 @@ class Builder {
   }
 
   void finish() {
-    model_.words = {SmallModel::context, SmallModel::vocab, nBuffers_, nOps_, static_cast<int32_t>(ends_.size())};
-    for (const std::vector<int32_t>* part : {&buffers_, &ops_, &ends_}) model_.words.insert(model_.words.end(), part->begin(), part->end());
-    model_.words.push_back(static_cast<int32_t>(joined_.size()));
-    model_.words.insert(model_.words.end(), joined_.begin(), joined_.end());
-    model_.reals = offsets_;
-    model_.reals.insert(model_.reals.end(), opReals_.begin(), opReals_.end());
+    putRecord(model_.words, ProgramCounts{.contextLength = SmallModel::context,
+                                          .vocabSize = SmallModel::vocab,
+                                          .nSources = 1,
+                                          .nBuffers = nBuffers_,
+                                          .nOperations = nOps_,
+                                          .nPhases = static_cast<int32_t>(ends_.size()),
+                                          .nJoined = static_cast<int32_t>(joined_.size())});
+    putRecord(model_.words, ProgramSource{static_cast<double>(model_.bytes.size())});
+    for (const std::vector<int32_t>* part : {&buffers_, &ops_, &ends_, &joined_})
+      model_.words.insert(model_.words.end(), part->begin(), part->end());
   }
 
   SmallModel& model_;
@@ -137,7 +170,6 @@ class Builder {
   int32_t nBuffers_ = 0, nOps_ = 0;
   bool wasRowWise_ = false;
   std::vector<int32_t> buffers_, ops_, ends_, joined_;
-  std::vector<double> offsets_, opReals_;
 };
 
 }  // namespace
@@ -147,13 +179,12 @@ SmallModel::SmallModel(ModelKind kind) { Builder(*this, kind).build(); }
 Executable* SmallModel::load(const Kernels* kernels, LoadLimits limits) const {
   std::vector<ScaleValues> values;
   for (const std::vector<float>& each : scales) values.push_back({each.data(), each.size()});
-  const uint64_t size = bytes.size();
-  const EncodedProgram program = {words.data(), words.size(), reals.data(), reals.size(), values.data(), values.size(), &size, 1};
-  const SourceDecl source = {nullptr, size};
+  const size_t size = bytes.size();
+  const EncodedProgram program = {words.data(), words.size(), values.data(), values.size(), nullptr, 0};
   Failure failure;
   Executable* executable = create<Executable>(kernels, limits);
   // In two pieces.
-  if (executable && executable->create(program, &source, 1, failure) && executable->fillSource(0, 0, bytes.data(), size / 2, failure) &&
+  if (executable && executable->create(program, failure) && executable->fillSource(0, 0, bytes.data(), size / 2, failure) &&
       executable->fillSource(0, size / 2, bytes.data() + size / 2, size - size / 2, failure) && executable->finish(failure))
     return executable;
   std::printf("FAIL loading: %s\n", failure.message);

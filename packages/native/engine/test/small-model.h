@@ -1,6 +1,7 @@
 // A model of two layers in memory, in the words that decodeProgram reads: what the TypeScript side would send, without it.
 #pragma once
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "../engine.h"
@@ -13,11 +14,16 @@ struct ModelKind {
   DenseType table;
 };
 
+template <class Record>
+void putRecord(std::vector<int32_t>& words, const Record& record) {
+  words.resize(words.size() + engine::wordsOf<Record>);
+  std::memcpy(words.data() + words.size() - engine::wordsOf<Record>, &record, sizeof record);
+}
+
 struct SmallModel {
   static constexpr int32_t hidden = 256, ffn = 384, nHeads = 4, nKvHeads = 2, headDim = 64, vocab = 700, context = 128, nLayers = 2;
 
   std::vector<int32_t> words;
-  std::vector<double> reals;
   std::vector<std::vector<float>> scales;
   std::vector<uint8_t> bytes;
 

@@ -35,7 +35,7 @@ const Variant* variantAt(int index) {
 }  // namespace
 
 // Must equal `engineVersion` in packages/wasm/src/engine.ts: a module of other sources would misread programs.
-BITNET_EXPORT("bitnet_version") int32_t version() { return 3; }
+BITNET_EXPORT("bitnet_version") int32_t version() { return 4; }
 
 // Once for a memory, before anything else. (Called by name, because the linker would otherwise do it in every export.)
 extern "C" void __wasm_call_ctors();
@@ -76,22 +76,27 @@ BITNET_EXPORT("bitnet_check_variant") const char* checkVariant(int index) {
 
 // ---- executables ----
 
-// `limits`: the words of LoadLimits. Null after a failure.
-BITNET_EXPORT("bitnet_create")
-Executable* createExecutable(int variant, const int32_t* words, size_t nWords, const double* reals, size_t nReals, const ScaleValues* scales,
-                             size_t nScales, const double* sizes, size_t nSources, const int32_t* limits) {
+template <class T>
+const T* at(uint32_t place) {
+  return reinterpret_cast<const T*>(static_cast<uintptr_t>(place));
+}
+
+// `words`: a CreateCall. Null after a failure.
+BITNET_EXPORT("bitnet_create") Executable* createExecutable(const int32_t* words) {
   lastFailure = {};
-  Array<SourceDecl> sources;
-  Array<uint64_t> sourceSizes;
-  LoadLimits loadLimits;
-  if (!readRecord(limits, "limits", loadLimits, lastFailure)) return nullptr;
-  auto* executable = create<Executable>(variantAt(variant)->kernels(), loadLimits);
-  if (executable && sources.allocate(nSources) && sourceSizes.allocate(nSources)) {
-    for (size_t i = 0; i < nSources; i++) sources[i].size = sourceSizes[i] = static_cast<uint64_t>(sizes[i]);
-    const EncodedProgram program = {words, nWords, reals, nReals, scales, nScales, sourceSizes.data(), nSources};
-    if (executable->create(program, sources.data(), nSources, lastFailure)) return executable;
-  } else if (nSources > 0) {
+  CreateCall call;
+  LoadLimits limits;
+  if (!readRecord(words, "create", call, lastFailure) || !readRecord(at<int32_t>(call.limits), "limits", limits, lastFailure)) return nullptr;
+  Array<ScaleValues> scales;
+  auto* executable = create<Executable>(variantAt(call.variant)->kernels(), limits);
+  if (!executable || !scales.allocate(call.nScales)) {
     lastFailure.set(Code::OutOfMemory, "no memory for an executable");
+  } else {
+    for (size_t i = 0; i < call.nScales; i++) {
+      const PlacedScales placed = at<PlacedScales>(call.scales)[i];
+      scales[i] = {at<float>(placed.values), placed.count};
+    }
+    if (executable->create({at<int32_t>(call.words), call.nWords, scales.data(), call.nScales, nullptr, 0}, lastFailure)) return executable;
   }
   destroy(executable);
   return nullptr;

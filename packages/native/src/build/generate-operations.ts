@@ -3,18 +3,8 @@
  * compares the committed file with this text.
  */
 import { type Field, type Operation, type OperationTable, operations, type Size } from "@bitnet.ts/core";
+import { enumerator, pascal } from "./enumerators.ts";
 
-const operandKinds = { f32: "F32", q8: "Q8", ternary: "Ternary", dense: "Dense", kv: "Kv" } as const;
-const denseTypes = {
-  f32: "F32",
-  f16: "F16",
-  bf16: "BF16",
-  q8_0: "Q8_0",
-  q6_k: "Q6_K",
-  q4_0: "Q4_0",
-  trits: "Trits",
-  q4_k: "Q4_K",
-} as const;
 /** Sizes that the program or a kv buffer gives, in the order of `SizeName` in operation-table.h. */
 const givenSizes = ["vocabSize", "contextLength", "nKvHeads", "headDim"];
 
@@ -84,10 +74,6 @@ function collectSizeNames(table: OperationTable): string[] {
   return [...names];
 }
 
-function pascal(name: string): string {
-  return name.charAt(0).toUpperCase() + name.slice(1);
-}
-
 function memberType(field: Field): string {
   if (field.role !== "attribute") return field.list ? "IdList" : "int32_t";
   return field.type === "choice" ? field.enumeration : field.type === "real" ? "float" : "int32_t";
@@ -100,7 +86,9 @@ function choiceChecks(table: OperationTable): string[] {
     for (const field of Object.values(fields)) {
       if (field.role !== "attribute" || field.type !== "choice") continue;
       for (const [i, choice] of field.of.entries())
-        lines.add(`static_assert(static_cast<int32_t>(${field.enumeration}::${pascal(choice)}) == ${i});`);
+        lines.add(
+          `static_assert(static_cast<int32_t>(${field.enumeration}::${enumerator(choice)}) == ${i});`,
+        );
     }
   }
   return lines.size > 0 ? [...lines, ""] : [];
@@ -119,11 +107,11 @@ function renderField(struct: string, name: string, field: Field, sizeNames: read
     }
   }
   const types = (field.types ?? []).map(
-    (type) => `1u << static_cast<int32_t>(DenseType::${denseTypes[type]})`,
+    (type) => `1u << static_cast<int32_t>(DenseType::${enumerator(type)})`,
   );
   const parts = [
     place,
-    `BufferKind::${operandKinds[field.takes]}`,
+    `BufferKind::${enumerator(field.takes)}`,
     `${field.list ?? false}`,
     renderSize(field.rows, sizeNames),
     renderSize(field.cols, sizeNames),

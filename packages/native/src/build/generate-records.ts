@@ -3,6 +3,7 @@
  * compares the committed file with this text.
  */
 import { engineRecords } from "@bitnet.ts/core";
+import { enumerator, pascal } from "./enumerators.ts";
 
 type Records = Readonly<Record<string, { does: string; fields: Readonly<Record<string, RecordField>> }>>;
 interface RecordField {
@@ -32,19 +33,15 @@ export function renderRecordsHeader(records: Records = engineRecords): string {
   ].join("\n");
 }
 
-function pascal(name: string): string {
-  return name.charAt(0).toUpperCase() + name.slice(1);
-}
-
 function renderEnumeration({ enumeration, isKernels, of }: RecordField): string[] {
   if (enumeration === undefined || of === undefined) return [];
   if (isKernels) {
     return of.map(
-      (name, i) => `static_assert(static_cast<int32_t>(${enumeration}::${pascal(name)}) == ${i});`,
+      (name, i) => `static_assert(static_cast<int32_t>(${enumeration}::${enumerator(name)}) == ${i});`,
     );
   }
   return [
-    `enum class ${enumeration} : int32_t { ${of.map(pascal).join(", ")} };`,
+    `enum class ${enumeration} : int32_t { ${of.map(enumerator).join(", ")} };`,
     `constexpr size_t n${enumeration}s = ${of.length};`,
     "",
   ];

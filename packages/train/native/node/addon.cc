@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <node_api.h>
 
+#include <mutex>
+
 #include "../engine/operations.h"
 #include "../engine/team.h"
 
@@ -12,7 +14,10 @@ namespace {
 // Must equal that of src/kernels/native-kernels.ts. To be raised when a function's arguments change.
 constexpr int bindingVersion = 3;
 
-const TrainKernels* kernels = nullptr;
+// Each environment has a thread and a choice of its own.
+thread_local const TrainKernels* kernels = nullptr;
+// The team and the scratch of operations are the process's: environments take turns, an operation each.
+std::mutex turn;
 
 class Arguments {
  public:
@@ -56,7 +61,12 @@ template <Call call>
 napi_value exported(napi_env env, napi_callback_info info) {
   Arguments args(env, info);
   napi_value result = nullptr;
-  napi_create_double(env, call(args), &result);
+  double answer;
+  {
+    const std::lock_guard<std::mutex> lock(turn);
+    answer = call(args);
+  }
+  napi_create_double(env, answer, &result);
   return result;
 }
 

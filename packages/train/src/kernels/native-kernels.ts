@@ -42,7 +42,7 @@ export function nativeKernels({ threads, isa }: NativeKernelOptions = {}): Kerne
   const hasBrains = chosen === "avx512bf16";
   const count = threads ?? availableParallelism();
   const call = (name: keyof Binding & keyof Kernels, ...args: Parameters<Call>): void => {
-    // The choice and the threads are the process's; another trainer may have set others since.
+    // The choice is the thread's, the team the process's; another trainer may have set others since.
     binding.selectKernels(chosen);
     binding.setThreads(count);
     if (binding[name](...args) !== 0) return;

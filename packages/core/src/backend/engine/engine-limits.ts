@@ -3,7 +3,7 @@ import type { LoadOptions } from "../backend.ts";
 import { validateLoadOptions } from "../validate.ts";
 import { engineRecords } from "./engine-records.ts";
 import type { ScreeningOption } from "./screening.ts";
-import { wordsOf, writeRecord } from "./word-record.ts";
+import { recordWords } from "./word-record.ts";
 
 /** The engine's own options, beside those that every backend has. */
 export interface EngineOptions extends ScreeningOption {
@@ -19,8 +19,6 @@ export function encodeLimits(
 ): Int32Array {
   validateLoadOptions(options);
   const { maxRows, nPages, kvType } = options;
-  const words = new Int32Array(wordsOf(engineRecords.loadLimits));
   const limits = { maxRows, nPages, kvType, threads, allThreads, screening };
-  writeRecord(words, 0, engineRecords.loadLimits, limits);
-  return words;
+  return recordWords(engineRecords.loadLimits, limits);
 }

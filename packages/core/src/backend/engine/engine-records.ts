@@ -1,6 +1,6 @@
 /**
- * What travels between TypeScript and the C++ engine as words of 32 bits, beside programs: each record as data. Its types, its encoding
- * (word-record.ts) and its C++ struct (native/engine/records.generated.h) all come from this table.
+ * What travels between TypeScript and the C++ engine as words of 32 bits, beside the operations of programs: each record as data. Its types, its
+ * encoding (word-record.ts) and its C++ struct (native/engine/records.generated.h) all come from this table.
  */
 import type { EngineRecord } from "./word-record.ts";
 
@@ -11,6 +11,69 @@ const double = { type: "double" } as const;
 const flag = { type: "flag" } as const;
 
 export const engineRecords = {
+  programCounts: {
+    does: "what a program begins with: how much of everything follows",
+    fields: {
+      contextLength: { type: "integer", least: 1, most: 2 ** 31 - 1 },
+      vocabSize: count,
+      nSources: count,
+      nBuffers: count,
+      nOperations: count,
+      nPhases: count,
+      nJoined: count,
+    },
+  },
+  programSource: {
+    does: "a file, or bytes in memory, in which weights lie",
+    fields: { size: double },
+  },
+  programBuffer: {
+    does: "a buffer of a program; 0 stands in what its kind does not have",
+    fields: {
+      kind: { type: "choice", enumeration: "BufferKind", of: ["ternary", "dense", "kv", "f32", "q8"] },
+      /** Weights: where they lie, the offset in bytes. */
+      source: count,
+      offset: double,
+      /** Of weights. */
+      rows: count,
+      /** Of weights and activations. */
+      cols: { type: "integer", least: 0, most: 2 ** 28 },
+      type: {
+        type: "choice",
+        enumeration: "DenseType",
+        isKernels: true,
+        of: ["f32", "f16", "bf16", "q8_0", "q6_k", "q4_0", "trits", "q4_k"],
+      },
+      scaleKind: { type: "choice", enumeration: "ScaleKind", of: ["tensor", "row", "group"] },
+      /** Columns that share a scale, of weights or of a q8 activation; 0 where a whole row does. */
+      groupSize: count,
+      /** Of a tensor. */
+      scale: float,
+      /** Which of the program's arrays has the scales of rows or groups. */
+      scales: count,
+      nKvHeads: { type: "integer", least: 0, most: 2 ** 16 },
+      headDim: { type: "integer", least: 0, most: 2 ** 16 },
+      /** Activations: steps of many rows may keep it in lanes or strips. */
+      suitsLanes: flag,
+    },
+  },
+  createCall: {
+    does: "what a WebAssembly module is to make an executable of: places in its memory, and how many words or arrays lie there",
+    fields: {
+      variant: count,
+      /** A `loadLimits`. */
+      limits: unsigned,
+      words: unsigned,
+      nWords: unsigned,
+      /** `placedScales` one after another. */
+      scales: unsigned,
+      nScales: unsigned,
+    },
+  },
+  placedScales: {
+    does: "an array of scales in the memory of a WebAssembly module",
+    fields: { values: unsigned, count: unsigned },
+  },
   loadLimits: {
     does: "what a program is loaded under",
     fields: {

@@ -78,6 +78,13 @@ export function writeRecord<R extends EngineRecord>(
   return at + wordsOf(record);
 }
 
+/** A record in words of its own. */
+export function recordWords<R extends EngineRecord>(record: R, values: RecordValues<R>): Int32Array {
+  const words = new Int32Array(wordsOf(record));
+  writeRecord(words, 0, record, values);
+  return words;
+}
+
 /** Reads a record from word `at` of a buffer on. */
 export function readRecord<R extends EngineRecord>(
   buffer: ArrayBuffer,
