@@ -38,9 +38,7 @@ describe("format", () => {
   });
 
   it("control characters cannot reach the terminal", () => {
-    expect(printable("a\u001b[31m\n\t\u0085\u2028\u202eé")).toBe(
-      "a\\u001b[31m\\n\\t\\u0085\\u2028\\u202eé",
-    );
+    expect(printable("a\u001b[31m\n\t\u0085\u2028\u202eé")).toBe("a\\u001b[31m\\n\\t\\u0085\\u2028\\u202eé");
   });
 
   it("median", () => {
