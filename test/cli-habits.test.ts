@@ -97,26 +97,58 @@ it("shows flags in groups, and examples", async () => {
 });
 
 describe("completion", () => {
-  it("completes commands and flags in bash", async () => {
-    const { stdout } = await bitnet(["completion", "bash"]);
+  const scriptFor = async (shell: string) => (await bitnet(["completion", shell])).stdout;
+
+  it("completes commands, flags and their choices in bash, for both names", async () => {
+    const script = await scriptFor("bash");
     const complete = (...words: string[]) =>
       spawnSync(
         "bash",
         [
           ...["--norc", "-c"],
-          `${stdout}\nCOMP_WORDS=(${words.join(" ")}); COMP_CWORD=${words.length - 1}; _bitnet; echo "\${COMPREPLY[@]}"`,
+          `${script}\nCOMP_WORDS=(${words.join(" ")}); COMP_CWORD=${words.length - 1}; _bitnet; echo "\${COMPREPLY[@]}"`,
         ],
         { encoding: "utf8" },
       ).stdout.trim();
     expect(complete("bitnet", "cha")).toBe("chat");
     expect(complete("bitnet", "run", "--no-such")).toBe("");
     expect(complete("bitnet", "run", "--top-").split(" ")).toEqual(["--top-k", "--top-p"]);
+    expect(complete("bitnet", "run", "x", "--top-").split(" ")).toEqual(["--top-k", "--top-p"]);
+    expect(complete("bitnet", "keys", "''").split(" ")).toEqual(["create", "list", "revoke"]);
+    expect(complete("bitnet", "keys", "create", "--ten")).toBe("--tenant");
+    expect(complete("bitnet", "run", "--backend", "n")).toBe("native");
+    expect(complete("bitnet", "run", "-f", "package.j")).toBe("package.json");
+    const { stdout } = spawnSync("bash", ["--norc", "-c", `${script}\ncomplete -p bitnet bitnet.ts`], {
+      encoding: "utf8",
+    });
+    expect(stdout.match(/-F _bitnet bitnet(\.ts)?$/gm)).toHaveLength(2);
   });
 
-  it.each(["zsh", "fish"])("is there for %s, and refused for shells that are not known", async (shell) => {
-    const { status, stdout } = await bitnet(["completion", shell]);
-    expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining("system-prompt") });
-    expect((await bitnet(["completion", "tcsh"])).status).toBe(1);
+  it("brings bash's to zsh", async () => {
+    expect(await scriptFor("zsh")).toBe(
+      `autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n${await scriptFor("bash")}`,
+    );
+  });
+
+  it("says to fish which flags there are, their choices, and what they do", async () => {
+    const script = await scriptFor("fish");
+    const of = (command: string) => `complete -c bitnet -n '__fish_seen_subcommand_from ${command}'`;
+    for (const line of [
+      "complete -c bitnet -n '__fish_use_subcommand' -f -a completion -d 'print a script that",
+      "complete -c bitnet -n '__fish_seen_subcommand_from keys; and not __fish_seen_subcommand_from create list revoke' -f -a create -d '",
+      `${of("keys; and __fish_seen_subcommand_from create")} -l tenant -r -d '`,
+      `${of("run")} -l n-predict -s n -r -d '`,
+      `${of("run")} -l backend -x -a 'native webgpu wasm reference' -d '`,
+      `${of("run")} -l ignore-eos -d 'never end at`,
+      `${of("run")} -l system-prompt -r -d '(also -sys) apply the model\\'s chat template`,
+      "complete -c bitnet.ts -w bitnet\n",
+    ])
+      expect(script).toContain(line);
+  });
+
+  it("is refused for shells that are not known", async () => {
+    const { status, stderr } = await bitnet(["completion", "tcsh"]);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining("bash, zsh, fish") });
   });
 });
 

@@ -256,9 +256,12 @@ describe("ending early", () => {
   });
 
   it("a time limit ends with what there is", async () => {
-    const { status, stdout } = await bitnet([...long, "--timeout", "2", "--json"]);
+    const { status, stdout, stderr } = await bitnet([...long, "--timeout", "2", "--json"]);
     const { text, stopReason } = JSON.parse(stdout) as RunResult;
-    expect(status).toBe(124);
+    expect({ status, stderr }).toEqual({
+      status: 124,
+      stderr: "bitnet: stopped after 2.00 s (--timeout)\n",
+    });
     expect(stopReason).toBe("abort");
     expect(text.length).toBeGreaterThan(0);
   });

@@ -2,13 +2,17 @@
 
 export type {
   BackendName,
+  CacheStats,
   ChatTemplate,
+  EncodedPrompt,
+  EncodeJob,
   GenerateOptions,
   GenerationTimings,
   I2sLayout,
   Isa,
   KvType,
   MemoryReport,
+  PieceIterator,
   Pooling,
   PromptProgress,
   RejectedVariant,
@@ -28,7 +32,7 @@ export {
   type ToolCall,
 } from "@bitnet.ts/core";
 export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "#platform";
-export type { AnswerOptions, FormOptions, ValueGeneration } from "./answer-form.ts";
+export type { AnswerOptions, FormOptions, SchemaOptions, ValueGeneration } from "./answer-form.ts";
 export { BitNet, encodePrompt } from "./bitnet.ts";
 export { Chat, type ChatOptions, type SendOptions } from "./chat.ts";
 export type {

@@ -10,6 +10,7 @@ function program(): Command {
     .addOption(option("-p, --prompt <text>", "prompt"))
     .addOption(option("--sys, --system-prompt <text>", "system"))
     .addOption(option("--json", "json"));
+  root.command("chat").addOption(option("--json", "json"));
   return root;
 }
 
@@ -44,6 +45,66 @@ describe("rewriteArguments", () => {
       "-sys",
     ]);
     expect(rewrite("run", "--json", "--", "-sys")).toEqual(["run", "--json", "--", "-sys"]);
+  });
+
+  it.each<[string[], string[]]>([
+    [
+      ["--predict", "5"],
+      ["--n-predict", "5"],
+    ],
+    [
+      ["--temperature", "0"],
+      ["--temp", "0"],
+    ],
+    ...["-ngl", "--gpu-layers", "--n-gpu-layers"].map((flag): [string[], string[]] => [[flag, "99"], []]),
+    ...[
+      "--no-display-prompt",
+      "--color",
+      "-no-cnv",
+      "--no-conversation",
+      "-st",
+      "--single-turn",
+      "--jinja",
+      "--no-warmup",
+    ].map((flag): [string[], string[]] => [[flag], []]),
+  ])("understands llama.cpp's %j, and leaves alone what follows", (flags, known) => {
+    expect(rewrite("run", ...flags, "--json")).toEqual(["run", ...known, "--json"]);
+  });
+
+  it.each([
+    ["-cnv", "bitnet chat"],
+    ["--conversation", "bitnet chat"],
+    ["-i", "bitnet chat"],
+    ["--interactive", "bitnet chat"],
+    ...["-tb", "--threads-batch"].map((flag) => [flag, "-t sets"]),
+    ...["-b", "--batch-size", "-ub", "--ubatch-size", "-fa", "--flash-attn"].map((flag) => [
+      flag,
+      "leave it out",
+    ]),
+    ...["-ctk", "-ctv", "--cache-type-k", "--cache-type-v"].map((flag) => [flag, "--kv"]),
+    ...["--mlock", "--no-mmap"].map((flag) => [flag, "leave it out"]),
+    ...["-r", "--reverse-prompt"].map((flag) => [flag, "--stop TEXT"]),
+    ...["-e", "--escape"].map((flag) => [flag, "$'a\\nb'"]),
+    ["-np", "bitnet serve"],
+    ...["-mli", "--multiline-input"].map((flag) => [flag, "three quotes in `bitnet chat`"]),
+  ])("refuses llama.cpp's %s with what does it here: %s", (flag, word) => {
+    const rewriting = () => rewrite("run", String(flag), "1");
+    expect(rewriting).toThrow(`${flag} is llama.cpp's: `);
+    expect(rewriting).toThrow(word);
+  });
+
+  it("knows what a conversation is in `chat`", () => {
+    for (const flag of ["-cnv", "--conversation", "-i", "--interactive"])
+      expect(rewrite("chat", flag, "--json")).toEqual(["chat", "--json"]);
+    expect(() => rewrite("chat", "-ub", "1")).toThrow("llama.cpp's");
+  });
+
+  it.each(["-ngx", "-nn", "-pj", "-jp", "-it"])("refuses %s, which is no bundle of flags", (argument) => {
+    expect(() => rewrite("run", argument, "x")).toThrow(`unknown option ${argument}`);
+  });
+
+  it("lets a flag with its number behind it pass", () => {
+    expect(rewrite("run", "-n5", "-s-1", "a prompt")).toEqual(["run", "-n5", "-s-1", "a prompt"]);
   });
 
   it("lets empty and missing values pass", () => {

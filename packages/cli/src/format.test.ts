@@ -27,10 +27,18 @@ describe("format", () => {
         ["ccc", "d", "e"],
       ]),
     ).toBe("a    bb\nccc  d   e");
+    // In cells: two for each of these.
+    expect(
+      formatTable([
+        ["漢字", "x"],
+        ["👩‍👩‍👧", "y"],
+        ["abc", "z"],
+      ]),
+    ).toBe("漢字  x\n👩‍👩‍👧    y\nabc   z");
   });
 
   it("control characters cannot reach the terminal", () => {
-    expect(printable("a\u001b[31m\n\t\u0085\u2028é")).toBe("a\\u001b[31m\\n\\t\\u0085\\u2028é");
+    expect(printable("a\u001b[31m\n\t\u0085\u2028\u202eé")).toBe("a\\u001b[31m\\n\\t\\u0085\\u2028\\u202eé");
   });
 
   it("median", () => {

@@ -1,4 +1,6 @@
 /** Numbers and tables as people read them. */
+import stringWidth from "string-width";
+import { harmful } from "./visible.ts";
 
 const byteUnits = ["B", "kB", "MB", "GB", "TB"] as const;
 
@@ -33,21 +35,30 @@ export function formatRate(tokensPerSecond: number): string {
   return `${tokensPerSecond.toFixed(tokensPerSecond < 100 ? 1 : 0)} tok/s`;
 }
 
-/** Left-aligned columns two spaces apart, one line per row. */
+/** Left-aligned columns two spaces apart, one line per row; wide characters and emoji count their cells. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows)
     row.forEach((cell, i) => {
-      widths[i] = Math.max(widths[i] ?? 0, cell.length);
+      widths[i] = Math.max(widths[i] ?? 0, stringWidth(cell));
     });
   return rows
-    .map((row) => `${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ")}`.trimEnd())
+    .map((row) =>
+      row
+        .map((cell, i) => padded(cell, widths[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
     .join("\n");
 }
 
-/** Control characters made visible, so that text from a file cannot drive the terminal. */
+function padded(cell: string, width: number): string {
+  return cell + " ".repeat(Math.max(0, width - stringWidth(cell)));
+}
+
+/** One line of a text from a file, without what could drive the terminal or turn the direction of what follows. */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, (character) => {
+  return text.replace(harmful, (character) => {
     if (character === "\n") return "\\n";
     if (character === "\t") return "\\t";
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;

@@ -16,7 +16,13 @@ interface Habit {
 }
 
 const chatInstead: Habit = { refused: "for a conversation use `bitnet chat`" };
-const noGpu: Habit = { nValues: 1 }; // everything runs on the CPU: no layer can be put elsewhere
+const noGpu: Habit = { nValues: 1 }; // --backend chooses for the whole model: no layer can be put elsewhere
+const batches: Habit = { refused: "batches are chosen by the scheduler; leave it out" };
+const attention: Habit = { refused: "attention is always computed without a table of scores; leave it out" };
+const cacheType: Habit = { refused: "--kv f16 or --kv f32 sets the type of the cache" };
+const mapping: Habit = { refused: "files are mapped where that is faster; leave it out" };
+const ending: Habit = { refused: "--stop TEXT ends an answer before a text" };
+const verbatim: Habit = { refused: "prompts are taken as they are; in bash $'a\\nb' makes a line end" };
 const habits: Readonly<Record<string, Habit>> = {
   "-sys": { as: "--system-prompt", nValues: 1 },
   "-hf": { as: "--model", nValues: 1, value: (text) => `hf:${text}` },
@@ -37,13 +43,29 @@ const habits: Readonly<Record<string, Habit>> = {
   "--conversation": chatInstead,
   "-i": chatInstead,
   "--interactive": chatInstead,
+  "--jinja": {}, // templates of models always are
+  "--no-warmup": {},
   "-tb": { refused: "-t sets the threads of prompts, too" },
-  "-ub": { refused: "batches are chosen by the scheduler; leave it out" },
-  "-fa": { refused: "attention is always computed without a table of scores; leave it out" },
-  "-ctk": { refused: "--kv f16 or --kv f32 sets the type of the cache" },
-  "-ctv": { refused: "--kv f16 or --kv f32 sets the type of the cache" },
+  "--threads-batch": { refused: "-t sets the threads of prompts, too" },
+  "-b": batches,
+  "--batch-size": batches,
+  "-ub": batches,
+  "--ubatch-size": batches,
+  "-fa": attention,
+  "--flash-attn": attention,
+  "-ctk": cacheType,
+  "-ctv": cacheType,
+  "--cache-type-k": cacheType,
+  "--cache-type-v": cacheType,
+  "--mlock": mapping,
+  "--no-mmap": mapping,
+  "-r": ending,
+  "--reverse-prompt": ending,
+  "-e": verbatim,
+  "--escape": verbatim,
   "-np": { refused: "many requests at once are served by `bitnet serve`" },
   "-mli": { refused: "put lines between lines of three quotes in `bitnet chat`" },
+  "--multiline-input": { refused: "put lines between lines of three quotes in `bitnet chat`" },
 };
 
 /** In `bitnet chat` a conversation is what one gets anyway. */

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { dim, startProgress, startStatus } from "./terminal.ts";
+import { cut, dim, startProgress, startStatus } from "./terminal.ts";
 
-const { isTTY } = process.stderr;
+const { isTTY, columns } = process.stderr;
 beforeEach(() => {
   for (const name of ["NO_COLOR", "FORCE_COLOR", "TERM"]) vi.stubEnv(name, undefined);
 });
 afterEach(() => {
-  process.stderr.isTTY = isTTY;
+  Object.assign(process.stderr, { isTTY, columns });
   vi.restoreAllMocks();
   vi.unstubAllEnvs();
 });
@@ -45,4 +45,15 @@ it.each<[boolean, string, boolean]>([
   status.end();
   expect(write.mock.calls.length > 0).toBe(expected);
   if (expected) expect(write.mock.calls.flat().join("")).toMatch(/Loading.*50%.*at work/s);
+});
+
+it.each([
+  ["Loading a model", 8, "Loading"],
+  ["漢字漢字", 6, "漢字"],
+  ["👩‍👩‍👧👩‍👩‍👧👩‍👩‍👧", 6, "👩‍👩‍👧👩‍👩‍👧"],
+  // Names of files may stand in it.
+  ["a\u001b[2J\nb\u202e", 80, "a\\u001b[2J\\nb\\u202e"],
+])("%j is cut to a line of %i cells, the last of them left free", (text, cells, line) => {
+  process.stderr.columns = cells;
+  expect(cut(text)).toBe(line);
 });

@@ -1,7 +1,9 @@
 /**
  * What a terminal gets beyond plain text: a progress bar, dim lines. All of it goes to stderr, and only when that is a terminal that moves its
- * cursor; colours also respect NO_COLOR and FORCE_COLOR. Data never passes through here.
+ * cursor; colours also respect NO_COLOR and FORCE_COLOR. Of data only names pass through here, made harmless.
  */
+import stringWidth from "string-width";
+import { printable } from "./format.ts";
 
 /** Not so the terminals that TERM calls dumb: they show escape sequences as letters. */
 export function movesCursor(stream: { isTTY?: boolean }): boolean {
@@ -41,9 +43,18 @@ export function startProgress(label: string): Progress {
   };
 }
 
-/** To what fits in a line of stderr: one that wraps could not be taken away. */
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+
+/** As many cells as a line of stderr has: one that wraps could not be taken away. */
 export function cut(text: string): string {
-  return text.slice(0, Math.max(1, (process.stderr.columns || 80) - 1));
+  let left = Math.max(1, (process.stderr.columns || 80) - 1);
+  let out = "";
+  for (const { segment } of graphemes.segment(printable(text))) {
+    left -= stringWidth(segment);
+    if (left < 0) break;
+    out += segment;
+  }
+  return out;
 }
 
 export interface Status {

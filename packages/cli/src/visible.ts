@@ -4,7 +4,7 @@
  */
 
 // Controls; separators of lines; marks, embeddings, overrides and isolates of direction.
-const harmful = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+export const harmful: RegExp = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 /** ESC becomes ␛, U+009B becomes \u009b. */
 export function visible(text: string): string {

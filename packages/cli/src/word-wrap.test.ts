@@ -18,6 +18,8 @@ it.each([
   ["漢字漢字漢字", 5, "漢字\n漢字\n漢字"],
   ["a 👩‍👩‍👧 b 👩‍👩‍👧 c", 6, "a 👩‍👩‍👧 b\n👩‍👩‍👧 c"],
   ["keeps  two  spaces\n", 40, "keeps  two  spaces\n"],
+  ["a\tword behind a tab", 12, "a\tword\nbehind a tab"],
+  ["a\twords", 12, "a\nwords"],
   ["no limit at all", 0, "no limit at all"],
 ])("%j in %i cells", (text, columns, wrapped) => {
   expect(wrap(text, columns)).toBe(wrapped);

@@ -49,9 +49,15 @@ export class WordWrap {
 
   #takeSpaces(): string {
     const spaces = this.#spaces;
+    this.#column = this.#columnAfterSpaces();
     this.#spaces = "";
-    for (const space of spaces) this.#column += space === "\t" ? tabWidth - (this.#column % tabWidth) : 1;
     return spaces;
+  }
+
+  #columnAfterSpaces(): number {
+    let column = this.#column;
+    for (const space of this.#spaces) column += space === "\t" ? tabWidth - (column % tabWidth) : 1;
+    return column;
   }
 
   #takeWord(): string {
@@ -60,7 +66,7 @@ export class WordWrap {
     this.#word = "";
     const columns = this.#columns();
     const width = stringWidth(word);
-    const end = this.#column + stringWidth(this.#spaces) + width;
+    const end = this.#columnAfterSpaces() + width;
     if (columns > 0 && end > columns && this.#column > 0 && width <= columns) {
       this.#spaces = "";
       this.#column = width;

@@ -98,6 +98,9 @@ describe("syntax", () => {
     ["an open string", "{{ 'abc"],
     ["an open comment", "{# abc"],
     ["an unknown statement", "{% frob %}"],
+    // Told when the model is opened, not by the first conversation that gets there.
+    ["an unknown filter where nobody goes", "{% if false %}{{ 'a' | nosuchfilter }}{% endif %}"],
+    ["an unknown test where nobody goes", "{% if false and 'a' is nosuchtest %}{% endif %}"],
     ["nonsense", "{{ a b }}"],
     ["parentheses", `{{ ${"(".repeat(60_000)}1${")".repeat(60_000)} }}`],
     ["open parentheses", `{{ ${"(".repeat(100_000)}`],

@@ -146,6 +146,40 @@ describe("tokenizer.json", () => {
     expect([...tokenizer.encode("Hello, world!")]).toEqual([72, 1325, 111, 44, 675, 33]);
   });
 
+  const byteLevelAlone = { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: false };
+  it.each<[string, unknown]>([
+    // DeepSeek's.
+    ["normalizer", { type: "Sequence", normalizers: [] }],
+    ["normalizer", { type: "Sequence", normalizers: [{ type: "Sequence", normalizers: [] }] }],
+    // Qwen's: what is NFC already stays as it is.
+    ["normalizer", { type: "NFC" }],
+    ["model.continuing_subword_prefix", ""],
+    ["model.end_of_word_suffix", ""],
+    ["model.dropout", 0],
+    ["decoder", byteLevelAlone],
+    ["post_processor.processors.0", byteLevelAlone],
+  ])("accepts %s = %j, which does nothing", (path, value) => {
+    const texts = ["Hello, wörld 漢字 🙂", "  123456\n\n\tx", ""];
+    const [usual, tokenizer] = [tokenizerFromJson({ tokenizer: JSON.parse(source) }), read(path, value)];
+    for (const text of texts) {
+      const ids = tokenizer.encode(text, { bos: true });
+      expect([...ids]).toEqual([...usual.encode(text, { bos: true })]);
+      expect(tokenizer.decode(ids)).toBe(usual.decode(ids));
+    }
+  });
+
+  it("adds no splits of GPT-2's where ByteLevel says so, and composes where a normalizer does", () => {
+    const pieces = { type: "Split", pattern: { Regex: "\\p{N}{1,3}" }, behavior: "Isolated", invert: false };
+    const tokenizer = read("pre_tokenizer", {
+      type: "Sequence",
+      pretokenizers: [pieces, { ...byteLevel, use_regex: false }],
+    });
+    // " the" and what follows it in one piece, as the merges go: GPT-2's rule would part them at the line ends.
+    expect([...tokenizer.encode("x\n\ny")]).toEqual([120, 1897, 121]);
+    const composing = read("normalizer", { type: "NFC" });
+    expect([...composing.encode("e\u0301")]).toEqual([...composing.encode("\u00e9")]);
+  });
+
   it("follows GPT-2's rule where ByteLevel splits itself", () => {
     const tokenizer = read("pre_tokenizer", byteLevel);
     // The last white space goes with the word after it; Llama 3's rule keeps line ends together.
