@@ -66,6 +66,99 @@ describe("the files of a dataset", () => {
   });
 });
 
+describe("the card of a dataset", () => {
+  const readme = (front: string) => ({ "README.md": `---\n${front}\n---\n# Facts\n` });
+  const data = {
+    "a.csv": "a",
+    "b/one.csv": "b",
+    "b/two.csv": "c",
+    "held/train.jsonl": "d",
+    "held/dev.jsonl": "e",
+    "stray/train.csv": "f",
+  };
+  const two = readme(`license: mit
+configs:
+- config_name: plain
+  data_files: "a.csv"
+- config_name: both
+  data_files:
+  - split: train
+    path:
+    - "b/o*.csv"
+    - "b/two.csv"
+  - split: val
+    path: "a.csv"
+dataset_info:
+  features: []`);
+  const usual = readme(`configs:
+- config_name: other
+  data_files: a.csv
+- config_name: default
+  data_dir: held`);
+  const said = readme(`configs:
+- config_name: other
+  data_files: a.csv
+- config_name: main
+  default: true
+  data_dir: ./b/
+  data_files:
+  - split: test
+    path: "*.csv"`);
+  it.each<[string, Record<string, string>, string[] | RegExp]>([
+    ["", two, /its card lists 2 configurations; name one, as in tests\/facts:plain: plain, both/],
+    [":plain", two, ["a.csv"]],
+    [":both", two, ["one.csv", "two.csv"]],
+    [":both/val", two, ["a.csv"]],
+    [":both/validation", two, ["a.csv"]],
+    [":both/test", two, /its configuration "both" has no split "test"; its splits: train, val/],
+    [":neither", two, /has no configuration "neither"; its card lists plain, both/],
+    ["", usual, ["train.jsonl"]],
+    [":validation", usual, ["dev.jsonl"]],
+    [":default/validation", usual, ["dev.jsonl"]],
+    [":test", usual, /no data for the split "test" of its configuration "default"/],
+    ["", said, ["one.csv", "two.csv"]],
+    [":test", said, ["one.csv", "two.csv"]],
+    [":other", said, ["a.csv"]],
+    // Folders and files that the card does not speak of.
+    [":stray", said, ["train.csv"]],
+    [":stray/train", said, ["train.csv"]],
+    [":held/dev.jsonl", two, ["dev.jsonl"]],
+    [
+      "",
+      readme("configs:\n- config_name: x\n  data_files: none.csv"),
+      /card lists for the split "train" of "x": none\.csv/,
+    ],
+    [
+      "",
+      readme("configs:\n- config_name: x\n  data_files:\n  - path: a.csv"),
+      /README\.md: configs\[0\]\.data_files\[0\] is no split/,
+    ],
+    ["", readme("configs:\n- data_files: a.csv"), /README\.md: configs\[0\] has no config_name/],
+    [
+      "",
+      readme("configs: [a: b: c]"),
+      /README\.md: its front matter is no YAML: .*; a file of the dataset can be named/,
+    ],
+    // What older cards said, and what is no front matter, tells nothing.
+    [":stray", readme("configs:\n- one\n- two"), ["train.csv"]],
+    [":stray", { "README.md": "# configs:\n---\nconfigs: 1\n---\n" }, ["train.csv"]],
+  ])("%s", async (part, card, expected) => {
+    const settings = await serve({ ...card, ...data });
+    const found = pullExamples(`hf:tests/facts${part}`, { settings, attempts: 1 });
+    if (expected instanceof RegExp) await expect(found).rejects.toThrow(expected);
+    else expect((await found).map((path) => basename(path))).toEqual(expected);
+  });
+
+  it("is kept beside the data, so that the hub need not be asked again", async () => {
+    const settings = await serve({ ...two, ...data });
+    const found = await pullExamples("hf:tests/facts:both", { settings });
+    await hub?.close();
+    hub = null;
+    const offline = { ...settings, isOffline: true };
+    expect(await pullExamples("hf:tests/facts:both", { settings: offline })).toEqual(found);
+  });
+});
+
 it("fine-tuning on a dataset gives the bits of its rows in a file; an evaluation asks what another split holds", {
   timeout: 120_000,
 }, async () => {

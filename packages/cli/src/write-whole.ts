@@ -18,7 +18,7 @@ interface WriteOptions {
  */
 export async function writeConversion(
   output: string,
-  { kind, files }: Conversion,
+  { kind, files }: Pick<Conversion, "kind" | "files">,
   options: WriteOptions,
 ): Promise<number> {
   await checkPlace(output, kind);

@@ -1,15 +1,16 @@
 /** Brings a model from a hub into the cache or a folder, and finds it there when the hub cannot be asked. */
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BitNetError } from "@bitnet.ts/core";
 import type { DownloadProgress } from "../types.ts";
 import { addToSnapshot, cachedModel, repoFolder, snapshotFolder, writeRef } from "./cache.ts";
 import { chooseData } from "./choose-data.ts";
 import { type ChosenFiles, chooseFiles } from "./choose-files.ts";
+import { readDatasetCard } from "./dataset-card.ts";
 import { type DownloadOptions, download } from "./download.ts";
 import { checkToken } from "./hub-place.ts";
 import { Meter } from "./meter.ts";
-import { fetchModelInfo, type HubModel } from "./model-info.ts";
+import { fetchModelInfo, type HubFile, type HubModel } from "./model-info.ts";
 import { parseDatasetReference, parseHubReference } from "./reference.ts";
 import { PassingFailure } from "./requests.ts";
 import { type HubSettings, hubSettings } from "./settings.ts";
@@ -95,8 +96,8 @@ export async function pullDataset(
 
 /**
  * Examples of a dataset: files of one split, in JSONL, JSON, CSV, Parquet or as texts.
- * @param source `hf:owner/name[@revision][:part]`, where the part is a split, a folder, `folder/split` or a file (see `chooseData`), or the address
- * of the dataset's page; without a part the training split.
+ * @param source `hf:owner/name[@revision][:part]`, where the part is a split, a configuration of the dataset's card, `configuration/split`, a folder,
+ * `folder/split` or a file (see `chooseData`), or the address of the dataset's page; without a part the training split.
  * @returns Local paths, in the order of their names.
  * @throws BitNetError as `pull`; INVALID_ARGUMENT where the repository has several sets.
  */
@@ -104,23 +105,41 @@ export async function pullExamples(source: string, options: PullOptions = {}): P
   const settings = { ...(await hubSettings()), ...options.settings };
   if (options.token !== undefined) settings.token = checkToken(options.token, "the token");
   const { repo, file, revision } = parseDatasetReference(source, settings.endpoint);
-  const choose = (found: HubModel): ChosenFiles => chooseData(found, file);
+  const choose = async (found: HubModel, read: ReadText): Promise<ChosenFiles> => {
+    const isFile = found.files.some(({ path }) => path === file);
+    const text = isFile ? null : await read(cardName);
+    const card = text === null ? [] : await readDatasetCard(text, `${found.repo}/${cardName}`);
+    return chooseData(found, file, card);
+  };
   const named = options.revision ?? revision ?? "main";
   parseDatasetReference(`hf:${repo}@${named}`, settings.endpoint); // checks the revision
   const { files } = await pullChosen(`datasets/${repo}`, named, choose, settings, options);
   return files.map(({ localPath }) => localPath);
 }
 
+/** A text of the repository; null where it has no such file. */
+type ReadText = (path: string) => Promise<string | null>;
+type Choose = (model: HubModel, read: ReadText) => ChosenFiles | Promise<ChosenFiles>;
+
+const cardName = "README.md";
+/** Cards are written by hand. */
+const maxTextBytes = 2 ** 24;
+
 async function pullChosen(
   repo: string,
   revision: string,
-  choose: (model: HubModel) => ChosenFiles,
+  choose: Choose,
   settings: HubSettings,
   options: PullOptions,
 ): Promise<PulledModel> {
   const online = settings.isOffline ? null : await askHub(repo, revision, settings, options);
   if (online === null) return fromCache(repo, revision, choose, settings);
-  const chosen = choose(online);
+  const read = async (path: string) => {
+    const file = online.files.find((each) => each.path === path);
+    if (file === undefined || file.size > maxTextBytes) return null;
+    return readFile(await bringFile(online, file, { settings, options }), "utf8");
+  };
+  const chosen = await choose(online, read);
   await options.onChosen?.(
     chosen.files.map(({ path, size, hash, hashKind }) => ({
       path,
@@ -158,7 +177,7 @@ async function askHub(
 async function fromCache(
   repo: string,
   revision: string,
-  choose: (model: HubModel) => ChosenFiles,
+  choose: Choose,
   settings: HubSettings,
 ): Promise<PulledModel> {
   const model = await cachedModel(settings.cacheDir, repo, revision);
@@ -168,8 +187,11 @@ async function fromCache(
       `${repo}: revision ${revision} is not in the cache ${settings.cacheDir}, and HF_HUB_OFFLINE forbids to ask the hub`,
     );
   }
-  const chosen = choose(model);
   const folder = snapshotFolder(settings.cacheDir, repo, model.commit);
+  const chosen = await choose(model, async (path) => {
+    const file = model.files.find((each) => each.path === path);
+    return file === undefined || file.size > maxTextBytes ? null : readFile(join(folder, path), "utf8");
+  });
   return described(model, chosen, folder, true);
 }
 
@@ -181,27 +203,39 @@ async function bring(
   options: PullOptions,
 ): Promise<PulledModel> {
   const { repo, commit } = model;
-  const { onProgress: _own, onChosen: _asked, settings: _replaced, ...downloadOptions } = options;
   const meter = new Meter(chosen.files, options.onProgress);
-  const folder = options.dir === undefined ? null : resolve(options.dir);
-  const blobs = join(repoFolder(settings.cacheDir, repo), "blobs");
   for (const file of chosen.files) {
-    const target = folder === null ? join(blobs, file.hash) : join(folder, ...file.path.split("/"));
-    const workFolder = folder === null ? blobs : join(folder, ".cache", "bitnet");
-    await download(
-      { file, repo, commit, target, workFolder },
-      {
-        ...downloadOptions,
-        settings,
-        onBytes: (bytes) => meter.bytes(file, bytes),
-        onPhase: (phase) => meter.phase(file, phase),
-      },
-    );
-    if (folder === null) await addToSnapshot(settings.cacheDir, model, file);
+    await bringFile(model, file, { settings, options, meter });
     meter.finished(file);
   }
-  if (folder === null) await writeRef(settings.cacheDir, repo, revision, commit);
-  return described(model, chosen, folder ?? snapshotFolder(settings.cacheDir, repo, commit), false);
+  if (options.dir === undefined) await writeRef(settings.cacheDir, repo, revision, commit);
+  const folder =
+    options.dir === undefined ? snapshotFolder(settings.cacheDir, repo, commit) : resolve(options.dir);
+  return described(model, chosen, folder, false);
+}
+
+/** @returns Where the file lies: in the cache, or in the folder that was asked for. */
+async function bringFile(
+  model: HubModel,
+  file: HubFile,
+  { settings, options, meter }: { settings: HubSettings; options: PullOptions; meter?: Meter },
+): Promise<string> {
+  const { repo, commit } = model;
+  const { onProgress: _own, onChosen: _asked, settings: _replaced, ...downloadOptions } = options;
+  const folder = options.dir === undefined ? null : resolve(options.dir);
+  const blobs = join(repoFolder(settings.cacheDir, repo), "blobs");
+  const target = folder === null ? join(blobs, file.hash) : join(folder, ...file.path.split("/"));
+  const workFolder = folder === null ? blobs : join(folder, ".cache", "bitnet");
+  await download(
+    { file, repo, commit, target, workFolder },
+    {
+      ...downloadOptions,
+      settings,
+      onBytes: (bytes) => meter?.bytes(file, bytes),
+      onPhase: (phase) => meter?.phase(file, phase),
+    },
+  );
+  return folder === null ? addToSnapshot(settings.cacheDir, model, file) : target;
 }
 
 async function described(

@@ -74,7 +74,7 @@ async function convert(model: string, flags: ConvertFlags, session: Session): Pr
   } finally {
     await files.close();
   }
-  const { bytes, changesActivations, roundsRotations } = written;
+  const { bytes, changesActivations, changesCharacters, roundsRotations } = written;
   const ms = performance.now() - start;
   if (changesActivations)
     session.note(
@@ -83,6 +83,10 @@ async function convert(model: string, flags: ConvertFlags, session: Session): Pr
   if (roundsRotations)
     session.note(
       "bitnet: the rule for rotations and a table of divisors in f32 differ in the last place of some frequencies, so that log-probabilities may differ in their last digits (docs/formats.md)",
+    );
+  if (changesCharacters)
+    session.note(
+      "bitnet: readers of the two kinds of files change some rare characters of a text differently (marks written after their letters, ligatures), so that such a text may become other tokens (docs/formats.md)",
     );
   if (rounded.nTensors > 0)
     session.note(
@@ -125,7 +129,8 @@ async function openSource(
   return openModelFiles(await openRoot(source, session), { i2sLayout });
 }
 
-interface Written extends Pick<PlannedConversion, "changesActivations" | "roundsRotations"> {
+interface Written
+  extends Pick<PlannedConversion, "changesActivations" | "changesCharacters" | "roundsRotations"> {
   bytes: number;
 }
 
@@ -152,8 +157,8 @@ async function write(
       onBytes: (written) =>
         status.update(Math.min(1, written / sourceBytes), `Converting, ${formatBytes(written)} written`),
     });
-    const { changesActivations, roundsRotations } = plan;
-    return { bytes, changesActivations, roundsRotations };
+    const { changesActivations, changesCharacters, roundsRotations } = plan;
+    return { bytes, changesActivations, changesCharacters, roundsRotations };
   } finally {
     status.end();
   }

@@ -21,6 +21,8 @@ export interface ConversionFile {
 export interface Conversion {
   kind: "file" | "folder";
   files: readonly ConversionFile[];
+  /** Texts with characters that are rare (marks written after their letters, ligatures) become other tokens in the other kind of file. */
+  changesCharacters: boolean;
 }
 
 export interface PlannedConversion extends Conversion {

@@ -20,7 +20,7 @@ const tiny = path("test/golden/tiny.gguf");
 const golden = (name: string) => path(`test/golden/${name}`);
 
 /** The files of a conversion by name; "" for the one file. */
-async function collect({ files }: Conversion): Promise<Map<string, Uint8Array>> {
+async function collect({ files }: Pick<Conversion, "files">): Promise<Map<string, Uint8Array>> {
   const collected = new Map<string, Uint8Array>();
   for (const { name, pieces } of files) {
     const chunks: Uint8Array[] = [];
@@ -156,7 +156,6 @@ describe("the tokenizer and the template are carried over", () => {
       }),
     );
     const file = await collect({
-      kind: "file",
       files: [{ name: null, pieces: writeGguf({ metadata: wrong, tensors }) }],
     });
     for (const to of ["tq2_0", "hf-packed"] as const) {
@@ -189,10 +188,7 @@ async function groupFile(
       data: () => packings[packing].pack(trits, shape, scale),
     },
   ];
-  const collected = await collect({
-    kind: "file",
-    files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }],
-  });
+  const collected = await collect({ files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }] });
   return collected.get("") ?? new Uint8Array();
 }
 

@@ -37,10 +37,14 @@ export async function toGguf(
   target: GgufTarget,
   options: ConversionOptions,
 ): Promise<Conversion> {
-  const metadata = await metadataOf(source, target);
+  const { metadata, changesCharacters } = await metadataOf(source, target);
   const tensors: GgufTensorInput[] = [...rotationTensors(source)];
   for (const weight of source.weights) tensors.push(await planTensor(source, weight, target, options));
-  return { kind: "file", files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }] };
+  return {
+    kind: "file",
+    files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }],
+    changesCharacters,
+  };
 }
 
 /** Divisors of frequencies, first as llama.cpp's converter has them; those of a GGUF file are among its weights. */
@@ -57,7 +61,7 @@ function rotationTensors({ files, config }: ConversionSource): GgufTensorInput[]
 async function metadataOf(
   { files, config, model }: ConversionSource,
   target: GgufTarget,
-): Promise<Map<string, GgufValue>> {
+): Promise<{ metadata: Map<string, GgufValue>; changesCharacters: boolean }> {
   const usual = model?.defaultChatTemplate ?? null;
   if (files.kind === "gguf") {
     const metadata = repackedMetadata(files.gguf.metadata, fileTypes[target]);
@@ -67,15 +71,17 @@ async function metadataOf(
         type: "string",
         value: rightTemplate(template.value, usual) ?? "",
       });
-    return metadata;
+    return { metadata, changesCharacters: false };
   }
   if (config === null)
     throw new BitNetError("INTERNAL", "convert: a Hugging Face folder without a configuration");
-  return new Map([
+  const tokenizer = ggufTokenizer(files, usual);
+  const metadata = new Map([
     ...ggufConfig(config, fileTypes[target]),
     ...(await poolingOf(files, model)),
-    ...ggufTokenizer(files, usual),
+    ...tokenizer.metadata,
   ]);
+  return { metadata, changesCharacters: tokenizer.changesCharacters };
 }
 
 const poolingTypes = { mean: 1, cls: 2, last: 3 } as const;

@@ -51,10 +51,11 @@ export async function toHf(
   const tensors = inOrder(source.weights).flatMap((weight) =>
     planTensors(source, weight, { target, float, scales, shiftOf, options }),
   );
-  const files = await jsonFiles(source, { target, float });
+  const { files, changesCharacters } = await jsonFiles(source, { target, float });
   return {
     kind: "folder",
     files: [...files, { name: "model.safetensors", pieces: writeSafetensors(tensors) }],
+    changesCharacters,
   };
 }
 
@@ -202,9 +203,9 @@ function refolded(
 async function jsonFiles(
   source: ConversionSource,
   { target, float }: Pick<Plan, "target" | "float">,
-): Promise<ConversionFile[]> {
+): Promise<Pick<Conversion, "files" | "changesCharacters">> {
   const { files, config, model } = source;
-  if (config === null || model === null) return [];
+  if (config === null || model === null) return { files: [], changesCharacters: false };
   const mode = target === "hf-packed" ? "offline" : "online";
   const json = (name: string, value: unknown): ConversionFile => ({
     name,
@@ -212,22 +213,28 @@ async function jsonFiles(
   });
   if (files.kind === "hf") {
     const { config: own, tokenizerJson, tokenizerConfig, generationConfig } = files;
-    return [
+    const kept = [
       json("config.json", refolded(own as Json, { float, mode })),
       json("tokenizer.json", tokenizerJson),
       ...(tokenizerConfig === undefined ? [] : [json("tokenizer_config.json", tokenizerConfig)]),
       ...(generationConfig === undefined ? [] : [json("generation_config.json", generationConfig)]),
     ];
+    return { files: kept, changesCharacters: false };
   }
   const { bosId, eosIds } = readTokenizer(files, config);
   const hasHead = source.weights.some(({ ggufName }) => ggufName === "output.weight");
-  const tokenizer = hfTokenizer(files.gguf.metadata, config.contextLength, model.defaultChatTemplate);
-  return [
+  const { tokenizer, tokenizerConfig, generationConfig, changesCharacters } = hfTokenizer(
+    files.gguf.metadata,
+    config.contextLength,
+    model.defaultChatTemplate,
+  );
+  const made = [
     json("config.json", hfConfig(config, { dtype: torchTypes[float], mode, hasHead, bosId, eosIds })),
-    json("tokenizer.json", tokenizer.tokenizer),
-    json("tokenizer_config.json", tokenizer.tokenizerConfig),
-    json("generation_config.json", tokenizer.generationConfig),
+    json("tokenizer.json", tokenizer),
+    json("tokenizer_config.json", tokenizerConfig),
+    json("generation_config.json", generationConfig),
   ];
+  return { files: made, changesCharacters };
 }
 
 function named<T>({ ggufName }: SourceWeight, action: () => T): T {

@@ -2,9 +2,10 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
+import type { HfFiles } from "../formats/model-files.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
-import { hfTokenizer } from "./tokenizer-files.ts";
+import { ggufTokenizer, hfTokenizer } from "./tokenizer-files.ts";
 import { isUnigram, unigramFields } from "./unigram-files.ts";
 
 type Json = Record<string, unknown>;
@@ -85,22 +86,51 @@ describe.each(cases)("$kind, space in front: $prefixes, extra ones removed: $rem
   });
 });
 
-it.each(["characters-words", "characters-spaces"])(
-  "is not carried over with a table of characters: %s",
-  (kind) => {
-    const json = files[kind] ?? {};
-    expect(() => unigramFields(json, 700)).toThrow(
-      /normalizer.precompiled_charsmap: .*cannot be carried over/,
-    );
-    const table = (json.normalizer as { normalizers?: Json[] }).normalizers?.[0] ?? (json.normalizer as Json);
-    const plain = withSpaces(files[kinds[0] ?? ""] ?? {}, true, true);
-    const metadata = unigramFields(plain, tokenizerFromJson({ tokenizer: plain }).vocabSize);
-    const value = new Uint8Array(Buffer.from(String(table.precompiled_charsmap), "base64"));
-    metadata.set("tokenizer.ggml.precompiled_charsmap", { type: "array", of: "u8", value });
-    expect(tokenizerFromGguf(fieldsOf(metadata)).decode).toBeTypeOf("function");
-    expect(() => hfTokenizer(metadata, 100, null)).toThrow(/precompiled_charsmap: .*cannot be carried over/);
-  },
-);
+/**
+ * Texts of which both kinds of readers make the same: no marks behind letters, no line ends of two characters, no tokens that are written out, and not the
+ * added token that folders find in whole words only.
+ */
+const isPlain = (text: string) =>
+  /^[\p{L}\p{N}\p{P}\p{S} \n]*$/u.test(text) &&
+  !/[<\u2581]|Word/.test(text) &&
+  text === text.normalize("NFC");
+
+describe.each(["characters-words", "characters-spaces"])("a table of changed characters: %s", (kind) => {
+  const json = files[kind] ?? {};
+  const folder = tokenizerFromJson({ tokenizer: json });
+  const { metadata, changesCharacters } = ggufTokenizer({ tokenizerJson: json } as HfFiles, null);
+  const file = tokenizerFromGguf(fieldsOf(metadata));
+  const table = (json.normalizer as { normalizers?: Json[] }).normalizers?.[0] ?? (json.normalizer as Json);
+  const bytes = Buffer.from(String(table.precompiled_charsmap), "base64");
+
+  it("goes into the file as llama.cpp's converter takes it over, and back", () => {
+    const found = metadata.get("tokenizer.ggml.precompiled_charsmap");
+    expect(found).toEqual({ type: "array", of: "u8", value: new Uint8Array(bytes) });
+    const { tokenizer } = hfTokenizer(metadata, 100, null);
+    expect((tokenizer.normalizer as { normalizers: Json[] }).normalizers[0]).toEqual({
+      type: "Precompiled",
+      precompiled_charsmap: bytes.toString("base64"),
+    });
+  });
+
+  it("gives the same ids, but for characters that the two kinds of readers look up differently, which is said", () => {
+    const { tokenizer, tokenizerConfig: config, generationConfig } = hfTokenizer(metadata, 100, null);
+    const again = tokenizerFromJson({ tokenizer, config, generationConfig });
+    const compared = texts.filter(isPlain);
+    expect(compared.length).toBeGreaterThan(100);
+    const ids = (text: string) => [folder, file, again].map((each) => each.encode(text).join());
+    expect(compared.filter((text) => new Set(ids(text)).size > 1)).toEqual([]);
+    expect(new Set(ids("ＡＢＣ ﬁne ½")).size).toBe(1);
+    expect(new Set(ids("a\r\nb")).size).toBe(2);
+    expect(changesCharacters).toBe(true);
+    expect(hfTokenizer(metadata, 100, null).changesCharacters).toBe(true);
+  });
+
+  it("has no place in GGUF behind another step", () => {
+    const later = { ...json, normalizer: { type: "Sequence", normalizers: [{ type: "NFC" }, table] } };
+    expect(() => unigramFields(later, folder.vocabSize)).toThrow(/normalizer: a table .* not the first step/);
+  });
+});
 
 it("is refused with a broken table of characters, without scores, and without a token for the unknown", () => {
   const json = withSpaces(files[kinds[0] ?? ""] ?? {}, true, false);

@@ -13,14 +13,15 @@ type Json = Record<string, unknown>;
 
 const types = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
+/** Of the table of changed characters. */
+export const tableKey = "tokenizer.ggml.precompiled_charsmap";
+
 export function isUnigram(json: Json): boolean {
   return (json.model as Json | undefined)?.type === "Unigram";
 }
 
 /** @param count Tokens, added ones included. */
 export function unigramFields(json: Json, count: number): Map<string, GgufValue> {
-  if (spaceSteps(json).some(({ type }) => type === "Precompiled"))
-    refuseTable("tokenizer.json: normalizer.precompiled_charsmap");
   const model = json.model as Json;
   const vocab = model.vocab as [string, number][];
   const unknownId = model.unk_id as number;
@@ -48,7 +49,26 @@ export function unigramFields(json: Json, count: number): Map<string, GgufValue>
     ["tokenizer.ggml.add_space_prefix", { type: "bool", value: prefixesSpace(json) }],
     ["tokenizer.ggml.remove_extra_whitespaces", { type: "bool", value: removesSpaces(json) }],
     ["tokenizer.ggml.add_eos_token", { type: "bool", value: false }], // said, since readers would take it for true
+    ...characterMapOf(json),
   ]);
+}
+
+/**
+ * The table of changed characters as llama.cpp's converter takes it over, before everything else as SentencePiece has it.
+ * @throws BitNetError FORMAT_UNSUPPORTED where it is not the first step.
+ */
+function characterMapOf(json: Json): [string, GgufValue][] {
+  const steps = spaceSteps(json);
+  const at = steps.map(({ type }) => type).lastIndexOf("Precompiled");
+  if (at < 0) return [];
+  if (at > 0)
+    throw new BitNetError(
+      "FORMAT_UNSUPPORTED",
+      "tokenizer.json: normalizer: a table of changed characters that is not the first step has no place in GGUF",
+    );
+  const letters = atob(String(steps[0]?.precompiled_charsmap));
+  const value = Uint8Array.from(letters, (letter) => letter.charCodeAt(0));
+  return [[tableKey, { type: "array", of: "u8", value }]];
 }
 
 function removesSpaces(json: Json): boolean {
@@ -57,20 +77,13 @@ function removesSpaces(json: Json): boolean {
   return patterns.includes(manySpaces) || steps.some(({ type }) => type === "WhitespaceSplit");
 }
 
-/** @throws BitNetError FORMAT_UNSUPPORTED, always. */
-function refuseTable(where: string): never {
-  throw new BitNetError(
-    "FORMAT_UNSUPPORTED",
-    `${where}: a table of changed characters cannot be carried over to the other kind of file: readers of GGUF take its longest entries, those of tokenizer.json the shortest ones of whole graphemes`,
-  );
-}
-
 /** `normalizer`, `decoder` and `model` of tokenizer.json. */
 export function unigramJson(
   fields: GgufTokenizerFields,
   { unknownId, isControl }: { unknownId: number; isControl: (id: number) => boolean },
 ): { normalizer: Json; decoder: Json; model: Json } {
-  const { tokens, tokenTypes, scores = [], addSpacePrefix = false, removeExtraSpaces = false } = fields;
+  const { tokens, tokenTypes, characterMap, scores = [] } = fields;
+  const { addSpacePrefix = false, removeExtraSpaces = false } = fields;
   const isIn = (id: number, type: number) => tokenTypes?.[id] === type;
   const vocab: [string, number][] = [];
   let nBytes = 0;
@@ -88,8 +101,10 @@ export function unigramJson(
   }
   const visible = "\u2581";
   const replace = (pattern: Json, content: string) => ({ type: "Replace", pattern, content });
-  if (fields.characterMap !== undefined) refuseTable("tokenizer.ggml.precompiled_charsmap");
   const steps = [
+    ...(characterMap === undefined
+      ? []
+      : [{ type: "Precompiled", precompiled_charsmap: base64(characterMap) }]),
     ...(removeExtraSpaces ? [replace({ Regex: outerSpaces }, ""), replace({ Regex: manySpaces }, " ")] : []),
     ...(addSpacePrefix ? [{ type: "Prepend", prepend: visible }] : []),
     replace({ String: " " }, visible),
@@ -105,4 +120,10 @@ export function unigramJson(
     decoder: { type: "Sequence", decoders },
     model: { type: "Unigram", unk_id: unknownId, vocab, byte_fallback: nBytes === 256 },
   };
+}
+
+function base64(bytes: Uint8Array): string {
+  let letters = "";
+  for (const byte of bytes) letters += String.fromCharCode(byte);
+  return btoa(letters);
 }
