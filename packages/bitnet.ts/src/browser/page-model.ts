@@ -80,18 +80,30 @@ export class PageModel implements Model {
     const { onProgress, onNotice, onDownload, signal, worker: _used, ...cloned } = options;
     return new Promise<PageModel>((resolve, reject) => {
       let model: PageModel | null = null;
+      let isStopped = false;
       const stopWaiting = signal ? onAbort(signal, () => fail(aborted(signal))) : () => {};
-      const fail = (error: BitNetError) => {
+      const stop = (error: unknown) => {
+        isStopped = true;
         stopWaiting();
-        if (model !== null) return model.failAll(error);
         link.terminate();
         reject(error);
       };
+      const fail = (error: BitNetError) => (model === null ? stop(error) : model.failAll(error));
+      // As in Node, what a caller throws fails the load.
+      const tell = (callback: () => void) => {
+        try {
+          callback();
+        } catch (error) {
+          if (model !== null) throw error;
+          stop(error);
+        }
+      };
       link.addEventListener("message", ({ data }) => {
         const message = data as ToPage;
-        if (message.kind === "progress") onProgress?.(message.fraction);
-        else if (message.kind === "notice") (onNotice ?? console.warn)(message.line);
-        else if (message.kind === "download") onDownload?.(message.progress);
+        if (isStopped) return; // what was under way when the worker was ended
+        if (message.kind === "progress") tell(() => onProgress?.(message.fraction));
+        else if (message.kind === "notice") tell(() => (onNotice ?? console.warn)(message.line));
+        else if (message.kind === "download") tell(() => onDownload?.(message.progress));
         else if (message.kind === "loadFailed") fail(fromWire(message.error));
         else if (message.kind === "loaded") {
           stopWaiting();
@@ -309,7 +321,7 @@ function aborted(signal: AbortSignal): BitNetError {
   return new BitNetError("ABORTED", "the operation was aborted", { cause: signal.reason });
 }
 
-function crashed(message: unknown): BitNetError {
+export function crashed(message: unknown): BitNetError {
   const reason = typeof message === "string" && message !== "" ? message : "its script could not be loaded";
   return new BitNetError(
     "BACKEND_FAILED",
