@@ -1,4 +1,4 @@
-/** The automatic choice of a backend: the first that is there, with a line that tells why those before it are not. Knows no platform. */
+/** The automatic choice of a backend: the first that is there, and why those before it are not. Knows no platform. */
 import { type Backend, type BackendName, BitNetError } from "@bitnet.ts/core";
 import type { PassedOver } from "./types.ts";
 
@@ -22,16 +22,25 @@ const words: Readonly<Record<BackendName, { missing: string; serves: string }>> 
   reference: { missing: "reference backend", serves: "the slow reference backend" },
 };
 
-/** @throws BitNetError of the last candidate, and of any what is not its absence. */
+const noneYet = { passedOver: [], isTold: false } as const;
+
+/**
+ * What has to be told goes to `onNotice`: that there is no GPU on a page is nothing to warn its developer of each time, and stands in `passedOver`.
+ * @throws BitNetError of the last candidate, and of any what is not its absence.
+ */
 export async function chooseBackend(
   [first, ...others]: readonly Candidate[],
   onNotice: (line: string) => void,
-  passedOver: readonly PassedOver[] = [],
+  { passedOver, isTold }: { passedOver: readonly PassedOver[]; isTold: boolean } = noneYet,
 ): Promise<ChosenBackend> {
   if (first === undefined) throw new BitNetError("INTERNAL", "there is no backend to choose");
   const instead = (error: unknown) => {
     const reason = messageOf(error).replace(/^webgpu: /, "");
-    return chooseBackend(others, onNotice, [...passedOver, { backend: first.name, reason }]);
+    const isSurprise = !(error instanceof BitNetError) || error.details.isAbsent !== true;
+    return chooseBackend(others, onNotice, {
+      passedOver: [...passedOver, { backend: first.name, reason }],
+      isTold: isTold || isSurprise,
+    });
   };
   let backend: Backend;
   try {
@@ -40,7 +49,7 @@ export async function chooseBackend(
     if (others.length === 0 || !isUnavailable(error)) throw error;
     return instead(error);
   }
-  if (passedOver.length > 0) {
+  if (isTold) {
     const missing = passedOver.map(({ backend: name, reason }) => `no ${words[name].missing} (${reason})`);
     onNotice(`bitnet: ${missing.join(", ")}; ${words[first.name].serves} serves`);
   }
