@@ -20,11 +20,15 @@ const pageScript = `
   globalThis.run = async (source, options = {}) => {
     const notices = [];
     let downloaded = null;
+    const phases = [];
     const loading = BitNet.load(source, {
       ...options,
       ...(options.worker === false ? {} : { worker }),
       onNotice: (line) => notices.push(line),
-      onDownload: ({ doneBytes, totalBytes }) => { downloaded = [doneBytes, totalBytes]; },
+      onDownload: ({ phase, doneBytes, totalBytes }) => {
+        downloaded = [doneBytes, totalBytes];
+        if (phases.at(-1) !== phase) phases.push(phase);
+      },
     });
     let model;
     try {
@@ -34,7 +38,7 @@ const pageScript = `
     }
     const text = await model.generate("The people", { maxTokens: 6, seed: 1 }).text;
     await model.dispose();
-    return { text, notices, downloaded };
+    return { text, notices, downloaded, phases };
   };
   globalThis.kept = listKept;
   globalThis.remove = removeKept;
@@ -44,6 +48,7 @@ interface Ran {
   text?: string;
   notices: string[];
   downloaded?: [number, number] | null;
+  phases?: string[];
   code?: string;
   message?: string;
 }
@@ -125,7 +130,8 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
 
   test("an address is downloaded once, whole and in one request", async () => {
     const all = [bytes.length, bytes.length];
-    expect(await run("/model.gguf")).toEqual({ text: expected, notices: [], downloaded: all });
+    const phases = ["downloading", "verifying"];
+    expect(await run("/model.gguf")).toEqual({ text: expected, notices: [], downloaded: all, phases });
     expect(ranges).toEqual(["bytes=0-"]);
     expect(await kept()).toMatchObject([
       { model: `${url}/model.gguf`, bytes: bytes.length, isComplete: true },
@@ -240,6 +246,11 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
     const [one, two] = await Promise.all([run("/model.gguf"), run("/model.gguf")]);
     expect([one?.text, two?.text]).toEqual([expected, expected]);
     expect(ranges.filter((range) => range === "bytes=0-").length).toBe(1);
+    // The one that comes second says what it waits for, and is through when the other one is.
+    expect([one?.phases, two?.phases].sort()).toEqual([
+      ["downloading", "verifying"],
+      ["waiting", "downloading"],
+    ]);
   });
 
   test("nothing went wrong behind the page", () => {

@@ -24,15 +24,24 @@ const losable = `
     return device;
   };
 `;
+/** An adapter that does not say that it computes in software: the library takes it by itself. */
+const unsaid = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { value: false });`;
+/** One that has room for the known answers, and for no model. */
+const small = `
+  Object.defineProperty(GPUSupportedLimits.prototype, "maxStorageBufferBindingSize", { value: 2 ** 16 });
+`;
 const script = `
-  import { BitNet } from "bitnet.ts";
+  import { BitNet, backendReport } from "bitnet.ts";
   let model;
+  globalThis.report = async () =>
+    JSON.stringify(await backendReport({ worker: () => new Worker("/losable.js", { type: "module" }) }));
+  globalThis.loadSmall = () => load({ worker: () => new Worker("/small.js", { type: "module" }) });
   globalThis.load = async (options) => {
     const notices = [];
     const worker = () => new Worker("/losable.js", { type: "module" });
     model = await BitNet.load("/tiny.gguf", { cache: false, worker, onNotice: (line) => notices.push(line), ...options });
-    const { backend, isa } = model.info;
-    return JSON.stringify({ backend, isa, notices });
+    const { backend, isa, passedOver } = model.info;
+    return JSON.stringify({ backend, isa, passedOver, notices });
   };
   globalThis.ask = (ids, maxTokens) =>
     model.generate(ids, { temperature: 0, repeatPenalty: 1, maxTokens }).result.then(
@@ -41,6 +50,10 @@ const script = `
   globalThis.end = () => model.dispose();
 `;
 
+const scripts: Readonly<Record<string, string>> = {
+  "/losable.js": losable,
+  "/small.js": losable + unsaid + small,
+};
 const isMissing = isBrowserMissing();
 const lavapipe = "/usr/share/vulkan/icd.d/lvp_icd.x86_64.json";
 let server: LibraryPage;
@@ -55,10 +68,12 @@ beforeAll(async () => {
   const tiny = readFileSync(new URL("golden/tiny.gguf", import.meta.url));
   server = await serveLibraryPage(script, (request, response) => {
     if (request.url === "/tiny.gguf") response.end(tiny);
-    else if (request.url === "/losable.js") {
+    else {
+      const own = scripts[request.url ?? ""];
+      if (own === undefined) return false;
       response.setHeader("content-type", "text/javascript");
-      response.end(losable);
-    } else return false;
+      response.end(own);
+    }
     return true;
   });
   browser = await startBrowser("chrome", { hasGpu: true });
@@ -96,8 +111,41 @@ describe.skipIf(isMissing)("WebGPU on a page", { timeout: 240_000 }, () => {
   });
 
   test("is not chosen by itself where it computes in software", async () => {
-    expect(await run("load({})")).toMatchObject({ backend: "wasm" });
+    const passedOver = [{ backend: "webgpu", reason: expect.stringMatching(/ computes in software$/) }];
+    expect(await run("load({})")).toEqual({
+      backend: "wasm",
+      isa: expect.any(String),
+      notices: [],
+      passedOver,
+    });
     await page.evaluate("end()");
+  });
+
+  test("a GPU without room for the model is passed over, and that is said", async () => {
+    const reason = expect.stringMatching(/ takes \d+ MB, but .* binds at most 1 MB at once/);
+    expect(await run("loadSmall()")).toMatchObject({
+      backend: "wasm",
+      passedOver: [{ backend: "webgpu", reason }],
+      notices: [expect.stringMatching(/^bitnet: no WebGPU \(.* binds at most .*\); WebAssembly serves$/)],
+    });
+    await page.evaluate("end()");
+  });
+
+  test("the report says of each backend what became of it, as doctor does in Node", async () => {
+    expect(await run("report()")).toMatchObject([
+      {
+        name: "webgpu",
+        isAvailable: true,
+        detail: expect.stringMatching(/\(in software: only when asked for by name\); buffers up to /),
+        variants: [{ isa: "wgsl-dot4" }, { isa: "wgsl-plain" }],
+      },
+      {
+        name: "wasm",
+        isAvailable: true,
+        variants: expect.arrayContaining([{ isa: "wasm-plain-exact", verdict: "usable", reason: "" }]),
+      },
+      { name: "reference" },
+    ]);
   });
 
   test("the chat page goes on without a GPU that was lost", () => loseTheGpuOfAChat(browser));
@@ -130,8 +178,6 @@ async function loseTheGpuOfAChat(browser: Browser): Promise<void> {
   const folder = join(mkdtempSync(join(tmpdir(), "bitnet-site-")), "site");
   await writeSite(folder);
   renameSync(join(folder, "worker.js"), join(folder, "engine.js"));
-  // The page takes WebGPU by itself, but not an adapter that says that it computes in software.
-  const unsaid = `Object.defineProperty(GPUAdapterInfo.prototype, "isFallbackAdapter", { value: false });`;
   writeFileSync(join(folder, "worker.js"), losable.replace("/worker/worker.js", "./engine.js") + unsaid);
   const host = await hostFolder(folder, null);
   const chat = await openPage(browser);

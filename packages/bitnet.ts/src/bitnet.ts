@@ -3,6 +3,7 @@
  * differs between platforms comes from #platform.
  */
 import {
+  type Backend,
   BitNetError,
   type ChatTemplate,
   chatTemplateFor,
@@ -68,6 +69,7 @@ export class BitNet {
   private compiledTemplate: ChatTemplate | null = null;
   private readonly usualAdapter: string | null;
   private readonly executable: Executable;
+  private readonly backend: Backend;
   private readonly scheduler: Scheduler;
   /** How its files want states to become embeddings, or why they cannot be followed. */
   private readonly modules: EmbeddingModules | BitNetError;
@@ -88,6 +90,7 @@ export class BitNet {
     this.usualTemplate = parts.usualTemplate;
     this.usualAdapter = parts.usualAdapter;
     this.executable = parts.executable;
+    this.backend = parts.backend;
     this.scheduler = parts.scheduler;
     this.modules = parts.modules;
     this.config = parts.config;
@@ -286,6 +289,7 @@ export class BitNet {
   private async freeAll(): Promise<void> {
     this.encoder?.dispose();
     await this.scheduler.dispose();
+    await this.backend.dispose?.();
     await (await this.compiler?.catch(() => null))?.dispose();
   }
 

@@ -3,4 +3,5 @@ export { BitNetError } from "@bitnet.ts/core/base";
 export { cosineSimilarity } from "@bitnet.ts/core/page";
 export { BitNet } from "./browser/load.ts";
 export { PageChat as Chat } from "./browser/page-chat.ts";
-export { availableMemory, backendReport, embeddedModelPath, measureReadBandwidth } from "./platform-facts.ts";
+export { backendReport } from "./browser/report.ts";
+export { availableMemory, embeddedModelPath, measureReadBandwidth } from "./platform-facts.ts";

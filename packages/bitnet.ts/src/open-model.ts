@@ -11,6 +11,8 @@ import {
   type FileRoot,
   listTensorTypes,
   type ModelConfig,
+  type ModelDescription,
+  type ModelFiles,
   makeTokenizer,
   openModelFiles,
   type Program,
@@ -24,6 +26,7 @@ import {
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { createBackend, createGrammarCompiler, openLocation } from "#platform";
 import { checkAdapters, openAdapters } from "./adapters.ts";
+import type { ChosenBackend } from "./choose-backend.ts";
 import { chooseContext, choosePages, fitContext, type RoomWanted } from "./context-room.ts";
 import { type ListeningOptions, onLanguage } from "./language-source.ts";
 import { bytesPerToken, describeHead, type HeadTable, weightBytes } from "./memory-bytes.ts";
@@ -43,6 +46,7 @@ export interface OpenedModel {
   usualTemplate: "bitnet" | null;
   usualAdapter: string | null;
   executable: Executable;
+  backend: Backend;
   scheduler: Scheduler;
   modules: EmbeddingModules | BitNetError;
   config: ModelConfig;
@@ -63,15 +67,9 @@ export async function openModel(
     ...(options.signal ? { signal: options.signal } : {}),
   });
   try {
-    const model = describeModel(files, name);
-    const usual = {
-      ...model.config,
-      ...activationGroupOf(options.activations),
-      contextLength: chooseContext(model.config, options.contextLength),
-    };
-    const kvType = options.kvType ?? "f16";
+    const described = { files, root, name, start, model: describeModel(files, name) };
     const onNotice = options.onNotice ?? ((line: string) => console.warn(line));
-    const backend = await createBackend({
+    let chosen = await createBackend({
       ...(options.backend ? { name: options.backend } : {}),
       ...(options.isa ? { isa: options.isa } : {}),
       ...(options.threads ? { threads: options.threads } : {}),
@@ -80,95 +78,142 @@ export async function openModel(
       ...(options.screening === undefined ? {} : { screening: options.screening }),
       onNotice,
     });
-    const room: RoomWanted = {
-      weights: weightBytes(model.tensors),
-      kvType,
-      cacheTokens: options.cacheTokens,
-      screening: options.screening ?? true,
-      addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
-    };
-    const config = { ...usual, contextLength: fitContext(usual, options.contextLength, room) };
-    if (config.contextLength < usual.contextLength)
-      onNotice(
-        `bitnet: a context of ${config.contextLength} tokens instead of ${usual.contextLength}: ${backend.name} has no room for more`,
-      );
-    const nPages = choosePages(config, room);
-    const language = tokenizerSource(files);
-    const tokenizer = makeTokenizer(language, config);
-    const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
-    const onProgress = options.onProgress ?? (() => {});
-    const signal = options.signal ? { signal: options.signal } : {};
-    const adapters = await openAdapters(options.adapters ?? {}, config, options.signal);
-    let program: Program;
-    try {
-      program = await bindModel(model, config, {
-        onProgress: (fraction) => onProgress(fraction * bindShare),
-        adapters: [...adapters.values()],
-        streams: backend.streams ?? false,
-        ...signal,
-      });
-      await checkAdapters(adapters, program, name);
-    } finally {
-      for (const adapter of adapters.values()) await adapter.close();
-    }
-    const executable = await backend.load(program, {
-      kvType,
-      nPages,
-      maxRows,
-      onNotice,
-      onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
-      ...signal,
-    });
-    try {
-      onProgress(1);
-      throwIfAborted(options.signal);
-      const scheduler = new Scheduler(executable, {
-        ...{ tokenizer, nPages, maxRows },
-        adapters: [...adapters.keys()],
-      });
-      const info = Object.freeze({
-        ...describeConfig(model.config),
-        source: name,
-        contextLength: config.contextLength,
-        nParameters: countParameters(model.tensors),
-        tensorTypes: listTensorTypes(model.tensors),
-        ...describeBackend(backend),
-        kvType,
-        adapters: Object.freeze([...adapters.keys()]),
-        canGenerate: config.hasHead,
-        pooling: modules instanceof BitNetError ? null : modules.pooling,
-        embeddingSize:
-          modules instanceof BitNetError ? null : (modules.dense.at(-1)?.rows ?? config.hiddenSize),
-        bytesPerToken: bytesPerToken(program),
-        loadMs: performance.now() - start,
-      });
-      const headTable = describeHead(program);
-      (options as ListeningOptions)[onLanguage]?.({
-        tokenizer: language,
-        template: model.chatTemplate,
-        usualTemplate: model.defaultChatTemplate,
-      });
-      return {
-        info,
-        headTable,
-        tokenizer,
-        chatTemplate: model.chatTemplate,
-        usualTemplate: model.defaultChatTemplate,
-        usualAdapter: options.adapter ?? null,
-        executable,
-        scheduler,
-        modules,
-        config,
-        createCompiler: () =>
-          createGrammarCompiler(tokenizer, { vocabSize: config.vocabSize, wasmUrl: options.wasmUrl }),
-        place: placeOf(root),
-      };
-    } catch (error) {
-      await executable.dispose();
-      throw error;
+    for (;;) {
+      const { backend, instead } = chosen;
+      try {
+        return await loadOn(chosen, described, { ...options, onNotice });
+      } catch (error) {
+        await backend.dispose?.();
+        if (instead === null || !isBeyondCard(backend, error)) throw error;
+        throwIfAborted(options.signal);
+        chosen = await instead(error);
+      }
     }
   } finally {
     await files.close();
+  }
+}
+
+/** A card that was not asked for by name and has no room for this model, cannot run it, or fails. The files are as they should be: its errors name it. */
+function isBeyondCard({ name }: Backend, error: unknown): boolean {
+  const codes: readonly string[] = ["OUT_OF_MEMORY", "BACKEND_FAILED", "MODEL_UNSUPPORTED"];
+  return (
+    name === "webgpu" &&
+    error instanceof BitNetError &&
+    codes.includes(error.code) &&
+    error.message.startsWith("webgpu: ")
+  );
+}
+
+interface DescribedModel {
+  files: ModelFiles;
+  root: FileRoot;
+  name: string;
+  model: ModelDescription;
+  /** When its loading began. */
+  start: number;
+}
+
+async function loadOn(
+  { backend, passedOver }: ChosenBackend,
+  { files, root, name, model, start }: DescribedModel,
+  options: BitNetLoadOptions & { onNotice: (line: string) => void },
+): Promise<OpenedModel> {
+  const { onNotice } = options;
+  const usual = {
+    ...model.config,
+    ...activationGroupOf(options.activations),
+    contextLength: chooseContext(model.config, options.contextLength),
+  };
+  const kvType = options.kvType ?? "f16";
+  const room: RoomWanted = {
+    weights: weightBytes(model.tensors),
+    kvType,
+    cacheTokens: options.cacheTokens,
+    screening: options.screening ?? true,
+    addressBytes: backend.addressBytes ?? Number.POSITIVE_INFINITY,
+  };
+  const config = { ...usual, contextLength: fitContext(usual, options.contextLength, room) };
+  if (config.contextLength < usual.contextLength)
+    onNotice(
+      `bitnet: a context of ${config.contextLength} tokens instead of ${usual.contextLength}: ${backend.name} has no room for more`,
+    );
+  const nPages = choosePages(config, room);
+  const language = tokenizerSource(files);
+  const tokenizer = makeTokenizer(language, config);
+  const modules = await readEmbeddingModules(files, model).catch(unsupportedModules);
+  const onProgress = options.onProgress ?? (() => {});
+  const signal = options.signal ? { signal: options.signal } : {};
+  const adapters = await openAdapters(options.adapters ?? {}, config, options.signal);
+  let program: Program;
+  try {
+    program = await bindModel(model, config, {
+      onProgress: (fraction) => onProgress(fraction * bindShare),
+      adapters: [...adapters.values()],
+      streams: backend.streams ?? false,
+      ...signal,
+    });
+    await checkAdapters(adapters, program, name);
+  } finally {
+    for (const adapter of adapters.values()) await adapter.close();
+  }
+  const executable = await backend.load(program, {
+    kvType,
+    nPages,
+    maxRows,
+    onNotice,
+    onProgress: (fraction) => onProgress(bindShare + fraction * (1 - bindShare)),
+    ...signal,
+  });
+  try {
+    onProgress(1);
+    throwIfAborted(options.signal);
+    const scheduler = new Scheduler(executable, {
+      ...{ tokenizer, nPages, maxRows },
+      adapters: [...adapters.keys()],
+    });
+    const info = Object.freeze({
+      ...describeConfig(model.config),
+      source: name,
+      contextLength: config.contextLength,
+      nParameters: countParameters(model.tensors),
+      tensorTypes: listTensorTypes(model.tensors),
+      ...describeBackend(backend),
+      passedOver: Object.freeze([...passedOver]),
+      kvType,
+      adapters: Object.freeze([...adapters.keys()]),
+      canGenerate: config.hasHead,
+      pooling: modules instanceof BitNetError ? null : modules.pooling,
+      embeddingSize:
+        modules instanceof BitNetError ? null : (modules.dense.at(-1)?.rows ?? config.hiddenSize),
+      bytesPerToken: bytesPerToken(program),
+      loadMs: performance.now() - start,
+    });
+    const headTable = describeHead(program);
+    (options as ListeningOptions)[onLanguage]?.({
+      tokenizer: language,
+      template: model.chatTemplate,
+      usualTemplate: model.defaultChatTemplate,
+    });
+    return {
+      info,
+      headTable,
+      tokenizer,
+      chatTemplate: model.chatTemplate,
+      usualTemplate: model.defaultChatTemplate,
+      usualAdapter: options.adapter ?? null,
+      executable,
+      backend,
+      scheduler,
+      modules,
+      config,
+      createCompiler: () =>
+        createGrammarCompiler(tokenizer, { vocabSize: config.vocabSize, wasmUrl: options.wasmUrl }),
+      place: placeOf(root),
+    };
+  } catch (error) {
+    await executable.dispose();
+    throw error;
   }
 }
 

@@ -1,6 +1,5 @@
 /** What can be said of a platform other than Node without loading the engine, so that pages may ask. */
 import { BitNetError } from "@bitnet.ts/core/base";
-import type { BackendReport } from "./types.ts";
 
 /** @throws BitNetError FILE_NOT_FOUND. */
 export function embeddedModelPath(): string {
@@ -10,10 +9,6 @@ export function embeddedModelPath(): string {
 /** Memory that a model may take in bytes; null where the platform does not say. */
 export function availableMemory(): number | null {
   return null;
-}
-
-export async function backendReport(): Promise<BackendReport[]> {
-  return [{ name: "reference", isAvailable: true, detail: "plain TypeScript", threads: 1, variants: [] }];
 }
 
 /** Bytes per second of a bare read; null without native code. */

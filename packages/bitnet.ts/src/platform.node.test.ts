@@ -1,9 +1,13 @@
 /** Which backend serves when others cannot, and what is said of that. */
+import { fileURLToPath } from "node:url";
 import { BitNetError } from "@bitnet.ts/core";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { BitNet } from "./bitnet.ts";
 import { backendReport, createBackend } from "./platform.node.ts";
 
 const broken = vi.hoisted(() => ({ native: false, webgpu: "", wasm: "" }));
+/** A card that loads nothing. */
+const card = vi.hoisted(() => ({ streams: true, load: vi.fn(), dispose: vi.fn() }));
 /** What there is of WebGPU, for the report. */
 const status = vi.hoisted(() => ({ reason: null as string | null, adapter: null as object | null }));
 
@@ -20,7 +24,7 @@ vi.mock(import("@bitnet.ts/webgpu"), async (original) => {
   const webgpu = await original();
   const createWebGpuBackend: typeof webgpu.createWebGpuBackend = async (options = {}) => {
     if (broken.webgpu !== "") throw new BitNetError("BACKEND_UNAVAILABLE", broken.webgpu);
-    return { name: "webgpu", isa: options.isa ?? "wgsl-dot4", options } as never;
+    return { name: "webgpu", isa: options.isa ?? "wgsl-dot4", options, rejected: [], ...card } as never;
   };
   return { ...webgpu, createWebGpuBackend, webgpuStatus: async () => status as never };
 });
@@ -46,23 +50,49 @@ afterEach(() => vi.unstubAllEnvs());
 
 it("WebGPU serves where there is no native backend but a GPU, never in software", async () => {
   Object.assign(broken, { native: true, webgpu: "" });
-  const backend = await createBackend({ onNotice });
+  const { backend, passedOver } = await createBackend({ onNotice });
+  expect(passedOver).toEqual([{ backend: "native", reason: "there is no native binary" }]);
   expect(backend).toMatchObject({ name: "webgpu", options: { allowFallback: false } });
   expect(notices).toEqual(["bitnet: no native backend (there is no native binary); WebGPU serves"]);
 });
 
+it("a card that cannot take the model is let go of for the next backend, unless it was asked for", async () => {
+  Object.assign(broken, { native: true, webgpu: "" });
+  const full = new BitNetError("OUT_OF_MEMORY", "webgpu: the card has no room for the weights");
+  card.load.mockRejectedValue(full);
+  const path = fileURLToPath(new URL("../../../test/golden/tiny.gguf", import.meta.url));
+  const model = await BitNet.load(path, { onNotice });
+  expect(model.info).toMatchObject({
+    backend: "wasm",
+    passedOver: [
+      { backend: "native", reason: "there is no native binary" },
+      { backend: "webgpu", reason: "the card has no room for the weights" },
+    ],
+  });
+  await model.dispose();
+  expect(notices.at(-1)).toMatch(/no WebGPU \(the card has no room for the weights\); WebAssembly serves$/);
+  expect(card.dispose).toHaveBeenCalledOnce();
+  await expect(BitNet.load(path, { onNotice, backend: "webgpu" })).rejects.toBe(full);
+  // What is wrong with the call or the files is so everywhere.
+  card.load.mockRejectedValue(new BitNetError("FORMAT_TRUNCATED", "webgpu: a weight needs 8 bytes, found 3"));
+  await expect(BitNet.load(path, { onNotice })).rejects.toMatchObject({ code: "FORMAT_TRUNCATED" });
+});
+
 it("a variant of WebGPU chooses the backend, in software too", async () => {
   Object.assign(broken, { webgpu: "" });
-  expect(await createBackend({ isa: "wgsl-plain", onNotice })).toMatchObject({
+  expect((await createBackend({ isa: "wgsl-plain", onNotice })).backend).toMatchObject({
     name: "webgpu",
     options: { isa: "wgsl-plain" },
   });
-  expect(await createBackend({ name: "webgpu", onNotice })).toMatchObject({ name: "webgpu", options: {} });
+  expect((await createBackend({ name: "webgpu", onNotice })).backend).toMatchObject({
+    name: "webgpu",
+    options: {},
+  });
 });
 
 it("WebAssembly serves where there is neither, and says why", async () => {
   broken.native = true;
-  expect(await createBackend({ onNotice, threads: 1 })).toMatchObject({ name: "wasm", threads: 1 });
+  expect((await createBackend({ onNotice, threads: 1 })).backend).toMatchObject({ name: "wasm", threads: 1 });
   expect(notices).toEqual([
     "bitnet: no native backend (there is no native binary), no WebGPU (no adapter); WebAssembly serves",
   ]);
@@ -70,7 +100,7 @@ it("WebAssembly serves where there is neither, and says why", async () => {
 
 it("the reference serves where there is none of them, and says why in one line", async () => {
   Object.assign(broken, { native: true, wasm: "wasm: the plain module cannot be loaded" });
-  expect(await createBackend({ onNotice })).toMatchObject({ name: "reference" });
+  expect((await createBackend({ onNotice })).backend).toMatchObject({ name: "reference" });
   expect(notices).toEqual([
     "bitnet: no native backend (there is no native binary), no WebGPU (no adapter), no WebAssembly (wasm: the plain module cannot be loaded); the slow reference backend serves",
   ]);
@@ -81,15 +111,15 @@ it("what was forced is used or refused, without another in its place", async () 
   for (const name of ["native", "webgpu", "wasm"] as const)
     await expect(createBackend({ name, onNotice })).rejects.toMatchObject({ code: "BACKEND_UNAVAILABLE" });
   broken.wasm = "";
-  expect(await createBackend({ name: "wasm", onNotice })).toMatchObject({ name: "wasm" });
+  expect((await createBackend({ name: "wasm", onNotice })).backend).toMatchObject({ name: "wasm" });
   expect(notices).toEqual([]);
 });
 
 it("a variant of WebAssembly chooses the backend, by option or by BITNET_ISA", async () => {
   const isa = "wasm-plain-exact";
-  expect(await createBackend({ isa, onNotice })).toMatchObject({ name: "wasm", isa });
+  expect((await createBackend({ isa, onNotice })).backend).toMatchObject({ name: "wasm", isa });
   vi.stubEnv("BITNET_ISA", isa);
-  expect(await createBackend({ onNotice })).toMatchObject({ name: "wasm", isa });
+  expect((await createBackend({ onNotice })).backend).toMatchObject({ name: "wasm", isa });
 });
 
 const adapter = {

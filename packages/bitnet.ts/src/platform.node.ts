@@ -13,10 +13,17 @@ import {
 } from "@bitnet.ts/core";
 import { type EncodingModel, openFileSource, openPath, PromptEncoder } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
-import type { AdapterReport } from "@bitnet.ts/webgpu";
+import { notInstalled, portableReports, verdictOn } from "./backend-report.ts";
+import { type ChosenBackend, chooseBackend, messageOf, onlyBackend } from "./choose-backend.ts";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubEndpoint, isHubLocation, pull } from "./hub/index.ts";
-import type { BackendReport, BackendRequest, GrammarRequest, LocationRequest } from "./types.ts";
+import type {
+  BackendReport,
+  BackendRequest,
+  GrammarRequest,
+  LocationRequest,
+  ReportOptions,
+} from "./types.ts";
 
 export { openFileSource };
 
@@ -79,7 +86,7 @@ function pathOfUrl(url: string): string {
  * reference that runs here, with a notice of why those before it do not.
  * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
  */
-export async function createBackend(request: BackendRequest): Promise<Backend> {
+export async function createBackend(request: BackendRequest): Promise<ChosenBackend> {
   const forced = request.name ?? process.env.BITNET_BACKEND ?? "";
   if (forced !== "" && !backendNames.some((name) => name === forced)) {
     throw new BitNetError(
@@ -88,7 +95,7 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
     );
   }
   if (request.activations === "f32" && forced !== "reference") throw onlyReference();
-  if (forced === "reference") return reference(request.activations);
+  if (forced === "reference") return onlyBackend(reference(request.activations));
   const isa = request.isa ?? (process.env.BITNET_ISA || undefined);
   const options = {
     ...(request.threads === undefined ? {} : { threads: request.threads }),
@@ -96,47 +103,20 @@ export async function createBackend(request: BackendRequest): Promise<Backend> {
     ...(request.screening === undefined ? {} : { screening: request.screening }),
   };
   if (forced === "webgpu" || (forced === "" && isa?.startsWith("wgsl-")))
-    return webgpuBackend(isa === undefined ? {} : { isa });
-  if (forced === "wasm" || (forced === "" && isa?.startsWith("wasm-"))) return wasmBackend(options);
-  try {
-    const { createNativeBackend } = await import("@bitnet.ts/native");
-    return await createNativeBackend(options);
-  } catch (error) {
-    if (forced === "native" || isa || process.env.BITNET_NATIVE_PATH || !isUnavailable(error)) throw error;
-    return withoutNative(error, request);
-  }
-}
-
-/** Whether a backend is not there, rather than given nonsense. */
-function isUnavailable(error: unknown): boolean {
-  return !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
-}
-
-async function withoutNative(
-  noNative: unknown,
-  { threads, screening, onNotice }: BackendRequest,
-): Promise<Backend> {
-  let because = `bitnet: no native backend (${messageOf(noNative)})`;
-  try {
-    const backend = await webgpuBackend({ allowFallback: false });
-    onNotice(`${because}; WebGPU serves`);
-    return backend;
-  } catch (error) {
-    if (!isUnavailable(error)) throw error;
-    because += `, no WebGPU (${messageOf(error).replace(/^webgpu: /, "")})`;
-  }
-  try {
-    const backend = await wasmBackend({
-      ...(threads === undefined ? {} : { threads }),
-      ...(screening === undefined ? {} : { screening }),
-    });
-    onNotice(`${because}; WebAssembly serves`);
-    return backend;
-  } catch (error) {
-    if (!isUnavailable(error)) throw error;
-    onNotice(`${because}, no WebAssembly (${messageOf(error)}); the slow reference backend serves`);
-    return reference();
-  }
+    return onlyBackend(webgpuBackend(isa === undefined ? {} : { isa }));
+  if (forced === "wasm" || (forced === "" && isa?.startsWith("wasm-")))
+    return onlyBackend(wasmBackend(options));
+  const native = async () => (await import("@bitnet.ts/native")).createNativeBackend(options);
+  if (forced === "native" || isa || process.env.BITNET_NATIVE_PATH) return onlyBackend(native());
+  return chooseBackend(
+    [
+      { name: "native", create: native },
+      { name: "webgpu", create: () => webgpuBackend({ allowFallback: false }) },
+      { name: "wasm", create: () => wasmBackend(options) },
+      { name: "reference", create: async () => reference() },
+    ],
+    request.onNotice,
+  );
 }
 
 /** @throws BitNetError BACKEND_UNAVAILABLE, also where the package is not installed. */
@@ -157,16 +137,6 @@ async function webgpuBackend(options: { allowFallback?: boolean; isa?: string })
     throw notInstalled("@bitnet.ts/webgpu", cause);
   });
   return createWebGpuBackend(options);
-}
-
-function notInstalled(name: string, cause: unknown): BitNetError {
-  const isMissing = (cause as NodeJS.ErrnoException | undefined)?.code === "ERR_MODULE_NOT_FOUND";
-  const reason = isMissing ? `${name} is not installed` : messageOf(cause);
-  return new BitNetError("BACKEND_UNAVAILABLE", reason, { cause });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function reference(activations: BackendRequest["activations"] = "int8"): Backend {
@@ -206,16 +176,9 @@ function permitted(ask: () => number | undefined): number | null {
   }
 }
 
-/** What `doctor` shows: every backend, and every kernel variant with the verdict on it. */
-export async function backendReport(): Promise<BackendReport[]> {
-  const plain = {
-    name: "reference",
-    isAvailable: true,
-    detail: "plain TypeScript",
-    threads: 1,
-    variants: [],
-  } as const;
-  return [await nativeReport(), await webgpuReport(), await wasmReport(), plain];
+/** What `doctor` shows: every backend, and every kernel variant with the verdict on it. The options are for browsers. */
+export async function backendReport(_options: ReportOptions = {}): Promise<BackendReport[]> {
+  return [await nativeReport(), ...(await portableReports())];
 }
 
 async function nativeReport(): Promise<BackendReport> {
@@ -232,70 +195,6 @@ async function nativeReport(): Promise<BackendReport> {
   } catch (error) {
     return { name: "native", isAvailable: false, detail: messageOf(error), threads: 0, variants: [] };
   }
-}
-
-async function webgpuReport(): Promise<BackendReport> {
-  const none = { name: "webgpu", isAvailable: false, threads: 0, variants: [] } as const;
-  try {
-    const { webgpuStatus } = await import("@bitnet.ts/webgpu");
-    const { reason, adapter } = await webgpuStatus();
-    if (adapter === null) return { ...none, detail: reason ?? "no adapter" };
-    if (reason !== null) return { ...none, detail: `${reason}; ${describeAdapter(adapter)}` };
-    const { hasDot4 } = adapter;
-    return {
-      name: "webgpu",
-      isAvailable: true,
-      detail: describeAdapter(adapter),
-      threads: 1,
-      variants: [
-        {
-          isa: "wgsl-dot4",
-          verdict: hasDot4 ? "chosen" : "rejected",
-          reason: hasDot4 ? "" : "the language lacks integer dot products here",
-        },
-        { isa: "wgsl-plain", verdict: hasDot4 ? "usable" : "chosen", reason: "" },
-      ],
-    };
-  } catch (error) {
-    return { ...none, detail: notInstalled("@bitnet.ts/webgpu", error).message };
-  }
-}
-
-/** Its limits too, which decide what fits and how it is cut up. */
-function describeAdapter({ name, isFallback, limits, features }: AdapterReport): string {
-  const lacking = ["subgroups", "shader-f16"].filter((feature) => !features.includes(feature));
-  const megabytes = (bytes: number) => `${Math.floor(bytes / 2 ** 20)} MiB`;
-  return [
-    `${name}${isFallback ? " (in software: only when asked for by name)" : ""}`,
-    `buffers up to ${megabytes(limits.maxBufferSize)}, bindings up to ${megabytes(limits.maxStorageBufferBindingSize)}, ` +
-      `${limits.maxStorageBuffersPerShaderStage} at once, workgroups of up to ${limits.maxComputeInvocationsPerWorkgroup}`,
-    ...(lacking.length > 0 ? [`without ${lacking.join(" and ")}`] : []),
-  ].join("; ");
-}
-
-async function wasmReport(): Promise<BackendReport> {
-  try {
-    const { wasmStatus } = await import("@bitnet.ts/wasm");
-    const { reason, threads, variants, chosen } = await wasmStatus();
-    return {
-      name: "wasm",
-      isAvailable: reason === null,
-      detail: reason ?? "WebAssembly",
-      threads,
-      variants: variants.map((variant) => verdictOn(variant, chosen)),
-    };
-  } catch (error) {
-    const detail = notInstalled("@bitnet.ts/wasm", error).message;
-    return { name: "wasm", isAvailable: false, detail, threads: 0, variants: [] };
-  }
-}
-
-function verdictOn(
-  { isa, rejected }: { isa: string; rejected: string | null },
-  chosen: string | null,
-): BackendReport["variants"][number] {
-  const verdict = rejected !== null ? "rejected" : isa === chosen ? "chosen" : "usable";
-  return { isa, verdict, reason: rejected ?? "" };
 }
 
 export async function measureReadBandwidth(threads?: number): Promise<number | null> {

@@ -12,15 +12,24 @@ import {
 } from "@bitnet.ts/core";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import type { WasmBackendOptions } from "@bitnet.ts/wasm";
+import { portableReports } from "./backend-report.ts";
 import { openKept } from "./cache/open-kept.ts";
-import type { BackendRequest, BitNetLoadOptions, GrammarRequest, LocationRequest } from "./types.ts";
+import { type ChosenBackend, chooseBackend, onlyBackend } from "./choose-backend.ts";
+import type {
+  BackendReport,
+  BackendRequest,
+  BitNetLoadOptions,
+  GrammarRequest,
+  LocationRequest,
+  ReportOptions,
+} from "./types.ts";
 
-export {
-  availableMemory,
-  backendReport,
-  embeddedModelPath,
-  measureReadBandwidth,
-} from "./platform-facts.ts";
+export { availableMemory, embeddedModelPath, measureReadBandwidth } from "./platform-facts.ts";
+
+/** Of the backends that can be here, with every kernel variant and the verdict on it. */
+export function backendReport({ wasmUrl }: ReportOptions = {}): Promise<BackendReport[]> {
+  return portableReports(wasmUrl === undefined ? {} : wasmPlaces(wasmUrl));
+}
 
 /** Options that only make sense elsewhere: none. */
 export const foreignOptions: readonly (keyof BitNetLoadOptions)[] = [];
@@ -51,45 +60,31 @@ export async function openFileSource(path: string): Promise<ByteSource> {
 
 /**
  * The backend that was asked for, else the first of WebGPU (not in software), WebAssembly and the slow reference that runs here, with a notice
- * when only the reference is left.
+ * of why those before it do not.
  * @throws BitNetError BACKEND_UNAVAILABLE when a forced backend or instruction set does not exist or cannot run here.
  */
-export async function createBackend(request: BackendRequest): Promise<Backend> {
+export async function createBackend(request: BackendRequest): Promise<ChosenBackend> {
   const { name, isa, activations = "int8", onNotice } = request;
   if (name === "native") throw new BitNetError("BACKEND_UNAVAILABLE", "the native backend needs Node");
-  if (name === "reference") return createReferenceBackend({ activations });
+  if (name === "reference") return onlyBackend(createReferenceBackend({ activations }));
   if (activations === "f32") {
     throw new BitNetError(
       "INVALID_ARGUMENT",
       'activations: only the reference backend leaves them in f32; ask for it as well (backend "reference")',
     );
   }
-  if (name === "webgpu" || isa?.startsWith("wgsl-")) return webgpuBackend(isa === undefined ? {} : { isa });
-  let because = "bitnet:";
-  if (name === undefined && isa === undefined) {
-    try {
-      return await webgpuBackend({ allowFallback: false });
-    } catch (error) {
-      if (!isUnavailable(error)) throw error;
-      because += ` no WebGPU (${messageOf(error).replace(/^webgpu: /, "")})`;
-    }
-  }
-  try {
-    return await wasmBackend(request);
-  } catch (error) {
-    if (name !== undefined || isa !== undefined || !isUnavailable(error)) throw error;
-    onNotice(`${because}, no WebAssembly (${messageOf(error)}); the slow reference backend serves`);
-    return createReferenceBackend();
-  }
-}
-
-/** Whether a backend is not there, rather than given nonsense. */
-function isUnavailable(error: unknown): boolean {
-  return !(error instanceof BitNetError) || error.code === "BACKEND_UNAVAILABLE";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (name === "webgpu" || isa?.startsWith("wgsl-"))
+    return onlyBackend(webgpuBackend(isa === undefined ? {} : { isa }));
+  const wasm = () => wasmBackend(request);
+  if (name !== undefined || isa !== undefined) return onlyBackend(wasm());
+  return chooseBackend(
+    [
+      { name: "webgpu", create: () => webgpuBackend({ allowFallback: false }) },
+      { name: "wasm", create: wasm },
+      { name: "reference", create: async () => createReferenceBackend() },
+    ],
+    onNotice,
+  );
 }
 
 async function webgpuBackend(options: { allowFallback?: boolean; isa?: string }): Promise<Backend> {

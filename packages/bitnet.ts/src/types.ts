@@ -125,9 +125,17 @@ export interface ModelInfo {
   readonly embeddingSize: number | null;
   /** Kernel variants that were not taken, with the reason. */
   readonly rejected: readonly RejectedVariant[];
+  /** Backends that would have come first in the automatic choice, with the reason why they do not serve. */
+  readonly passedOver: readonly PassedOver[];
   /** Bytes of weights that decoding one token reads: with screening, once the head's copy serves, those of the copy and its candidates. */
   readonly bytesPerToken: number;
   readonly loadMs: number;
+}
+
+/** A backend that the automatic choice has passed over. */
+export interface PassedOver {
+  backend: BackendName;
+  reason: string;
 }
 
 /** Memory, pages of the KV cache, and the work done so far; `screening`: how the logits of tokens were found, where the backend can screen. */
@@ -153,6 +161,9 @@ export interface GrammarRequest {
 
 /** What opening a model's place asks of the platform. */
 export type LocationRequest = Pick<BitNetLoadOptions, "signal" | "cache" | "hub" | "onNotice" | "onDownload">;
+
+/** Browsers only: where the worker and its files are, as for `load`. */
+export type ReportOptions = Pick<BitNetLoadOptions, "worker" | "wasmUrl">;
 
 /** One backend as `bitnet doctor` reports it. */
 export interface BackendReport {

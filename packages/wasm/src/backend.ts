@@ -62,6 +62,11 @@ export class WasmBackend implements Backend {
     return loadExecutable(target, program, options);
   }
 
+  async dispose(): Promise<void> {
+    this.#idle?.machine.end();
+    this.#idle = null;
+  }
+
   /** No more is reserved than a program needs: phones count reservations. */
   async #takeMachine({ least, best }: PagesWanted): Promise<{ machine: Machine; pages: number }> {
     const idle = this.#idle;

@@ -40,12 +40,14 @@ export interface WasmStatus {
 }
 
 /** What `bitnet doctor` shows. Tries every variant, which takes a second or more. */
-export async function wasmStatus(): Promise<WasmStatus> {
+export async function wasmStatus(
+  places: Pick<WasmBackendOptions, "worker" | "wasmUrl"> = ownPlaces,
+): Promise<WasmStatus> {
   const threads = availableThreads();
   try {
     const variants: { isa: Isa; rejected: string | null }[] = [];
-    for (const isa of wasmIsas) variants.push({ isa, rejected: (await judge(ownPlaces, isa)).reason });
-    const { isa } = await choose(ownPlaces, forcedIsa());
+    for (const isa of wasmIsas) variants.push({ isa, rejected: (await judge(places, isa)).reason });
+    const { isa } = await choose(places, forcedIsa());
     return { reason: null, threads, variants, chosen: isa };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -39,9 +39,15 @@ export class WebGpuBackend implements Backend {
     return loadExecutable(await this.#wellDevice(), program, options);
   }
 
+  async dispose(): Promise<void> {
+    (await this.#device.catch(() => null))?.destroy();
+  }
+
+  /** Of loads that find it lost at once, one opens another. */
   async #wellDevice(): Promise<Device> {
-    const device = await this.#device.catch(() => null);
-    if (device?.failure !== null) this.#device = Device.open(this.#options);
+    const known = this.#device;
+    const device = await known.catch(() => null);
+    if (device?.failure !== null && this.#device === known) this.#device = Device.open(this.#options);
     return this.#device;
   }
 }

@@ -45,11 +45,11 @@ interface CompiledKernel {
 /** The adapter and what it can do. @throws BitNetError BACKEND_UNAVAILABLE with the reason. */
 export async function findAdapter(): Promise<{ adapter: GPUAdapter; report: AdapterReport }> {
   const entry = await openGpu();
-  if ("reason" in entry) throw unavailable(entry.reason);
+  if ("reason" in entry) throw absent(entry.reason);
   const adapter = await entry.gpu.requestAdapter({ powerPreference: "high-performance" }).catch((cause) => {
     throw unavailable(messageOf(cause), cause);
   });
-  if (adapter === null) throw unavailable("no adapter: there is no GPU with a driver that WebGPU accepts");
+  if (adapter === null) throw absent("no adapter: there is no GPU with a driver that WebGPU accepts");
   const { info, features, limits } = adapter;
   const parts = [info.vendor, info.architecture, info.device, info.description].filter((part) => part !== "");
   return {
@@ -119,7 +119,7 @@ export class Device {
       hasDot4: found.hasDot4 && isa !== "wgsl-plain",
       limits: lowered(found.limits, limits),
     };
-    if (report.isFallback && !allowFallback) throw unavailable(`${report.name} computes in software`);
+    if (report.isFallback && !allowFallback) throw absent(`${report.name} computes in software`);
     for (const [name, least] of Object.entries(leastLimits)) {
       const granted = report.limits[name as keyof typeof leastLimits];
       if (granted < least)
@@ -211,6 +211,11 @@ function lowered(granted: DeviceLimits, wanted: Partial<DeviceLimits>): DeviceLi
 
 function unavailable(reason: string, cause?: unknown): BitNetError {
   return new BitNetError("BACKEND_UNAVAILABLE", `webgpu: ${reason}`, { cause });
+}
+
+/** No GPU, as opposed to one that is refused. */
+function absent(reason: string): BitNetError {
+  return new BitNetError("BACKEND_UNAVAILABLE", `webgpu: ${reason}`, { details: { isAbsent: true } });
 }
 
 function messageOf(error: unknown): string {

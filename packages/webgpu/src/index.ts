@@ -40,8 +40,21 @@ export async function createWebGpuBackend(
     return backend;
   } catch (error) {
     device.destroy();
-    throw error;
+    throw unproved(error);
   }
+}
+
+/** A driver that cannot even do the known answers is as good as none. */
+function unproved(error: unknown): BitNetError {
+  if (error instanceof BitNetError && error.code === "BACKEND_UNAVAILABLE") return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new BitNetError(
+    "BACKEND_UNAVAILABLE",
+    `webgpu: the known answers fail: ${reason.replace(/^webgpu: /, "")}`,
+    {
+      cause: error,
+    },
+  );
 }
 
 export interface WebGpuStatus {

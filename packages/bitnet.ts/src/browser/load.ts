@@ -1,5 +1,6 @@
 /** `BitNet` in browsers: on a page the model runs in a worker, in a worker of somebody's own it runs there. */
 import { throwIfAborted } from "@bitnet.ts/core/base";
+import { checkSource } from "../check-source.ts";
 import type { BitNetLoadOptions } from "../types.ts";
 import { type Model, PageModel } from "./page-model.ts";
 import { askForPersistence } from "./persistence.ts";
@@ -8,6 +9,7 @@ import { startWorker } from "./start-worker.ts";
 export class BitNet extends PageModel {
   /** The same as in Node; see the options `worker`, `wasmUrl`, `cache` and `hub`. */
   static async load(source: string | URL | Blob, options: BitNetLoadOptions = {}): Promise<Model> {
+    checkSource(source); // before a worker is started for it
     throwIfAborted(options?.signal);
     const isPage = "document" in globalThis;
     if (options?.worker === false || (options?.worker === undefined && !isPage)) {

@@ -10,7 +10,7 @@ import type { EmbedOptions, TextToEmbed } from "../embed.ts";
 import type { GenerationResult, TokenPiece } from "../generation.ts";
 import type { LanguageSource } from "../language-source.ts";
 import type { ToolResult } from "../tool-calls.ts";
-import type { BitNetLoadOptions, DownloadProgress, ModelInfo, ModelStats } from "../types.ts";
+import type { BackendReport, BitNetLoadOptions, DownloadProgress, ModelInfo, ModelStats } from "../types.ts";
 
 /** Load options without what cannot be cloned; of the callbacks only whether they are wanted. */
 type ClonedLoadOptions = Omit<
@@ -46,7 +46,9 @@ export type ToEngine =
   | { kind: "leave"; id: number }
   /** The signal has fired. */
   | { kind: "abort"; id: number }
-  | { kind: "dispose" };
+  | { kind: "dispose" }
+  /** Instead of loading anything. */
+  | { kind: "report"; wasmUrl: string | undefined };
 
 /** What the page shows without asking, as it stands after a generation. */
 export interface EngineState {
@@ -73,7 +75,8 @@ export type ToPage =
   | { kind: "result"; id: number; result: GenerationResult; state: EngineState | null }
   | { kind: "failed"; id: number; error: WireError; state: EngineState | null }
   | { kind: "answer"; id: number; answer: unknown; error: WireError | null }
-  | { kind: "disposed"; error: WireError | null };
+  | { kind: "disposed"; error: WireError | null }
+  | { kind: "report"; reports: readonly BackendReport[] };
 
 /** An error as it crosses; `code` is null for what is no BitNetError. */
 export interface WireError {

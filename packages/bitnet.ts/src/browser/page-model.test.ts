@@ -17,7 +17,7 @@ function connect(load = (source: string | Blob, options: BitNetLoadOptions) => B
   const { port1, port2 } = new MessageChannel();
   port1.start();
   port2.start();
-  serveEngine(port2 as unknown as MessageLink<ToPage>, load);
+  serveEngine(port2 as unknown as MessageLink<ToPage>, load, async () => []);
   const listeners: ((event: { data: unknown; message: unknown }) => void)[] = [];
   const terminate = vi.fn(() => {
     port1.close();
@@ -252,6 +252,16 @@ describe("the life of a worker", () => {
     const page = await PageModel.connect(link, blob());
     expect(thrown(() => page.tokenizer)).toMatchObject({ code: "BACKEND_UNAVAILABLE" });
     await page.dispose();
+  });
+
+  it("a callback that throws fails the load, as it does in Node, and is not called again", async () => {
+    const { link, terminate } = connect();
+    const onProgress = vi.fn(() => {
+      throw new RangeError("not with me");
+    });
+    await expect(PageModel.connect(link, blob(), { onProgress })).rejects.toThrow("not with me");
+    expect(terminate).toHaveBeenCalledOnce();
+    expect(onProgress).toHaveBeenCalledOnce();
   });
 
   it("aborting a load ends it at once", async () => {

@@ -80,8 +80,10 @@ export class PageModel implements Model {
     const { onProgress, onNotice, onDownload, signal, worker: _used, ...cloned } = options;
     return new Promise<PageModel>((resolve, reject) => {
       let model: PageModel | null = null;
+      let isStopped = false;
       const stopWaiting = signal ? onAbort(signal, () => fail(aborted(signal))) : () => {};
       const refuse = (error: unknown) => {
+        isStopped = true;
         stopWaiting();
         link.terminate();
         reject(error);
@@ -91,6 +93,7 @@ export class PageModel implements Model {
         else model.failAll(error);
       };
       const hear = (message: ToPage) => {
+        if (isStopped) return; // what was under way when the worker was ended
         if (message.kind === "progress") onProgress?.(message.fraction);
         else if (message.kind === "notice") (onNotice ?? console.warn)(message.line);
         else if (message.kind === "download") onDownload?.(message.progress);
@@ -319,7 +322,7 @@ function aborted(signal: AbortSignal): BitNetError {
   return new BitNetError("ABORTED", "the operation was aborted", { cause: signal.reason });
 }
 
-function crashed(message: unknown): BitNetError {
+export function crashed(message: unknown): BitNetError {
   const reason = typeof message === "string" && message !== "" ? message : "its script could not be loaded";
   return new BitNetError(
     "BACKEND_FAILED",

@@ -4,7 +4,7 @@ import type { BitNet } from "../bitnet.ts";
 import type { Chat } from "../chat.ts";
 import type { Generation } from "../generation.ts";
 import { type LanguageSource, type ListeningOptions, onLanguage } from "../language-source.ts";
-import type { BitNetLoadOptions } from "../types.ts";
+import type { BackendReport, BitNetLoadOptions, ReportOptions } from "../types.ts";
 import {
   type EngineState,
   languageToWire,
@@ -28,17 +28,19 @@ interface SharedOptions {
   onPrompt: (progress: PromptProgress) => void;
 }
 
+type Report = (options: ReportOptions) => Promise<BackendReport[]>;
 type Load = (source: string | Blob, options: BitNetLoadOptions) => Promise<BitNet>;
 
 /** Answers on `link` from now on. */
-export function serveEngine(link: MessageLink<ToPage>, load: Load): void {
-  const engine = new Engine(link, load);
+export function serveEngine(link: MessageLink<ToPage>, load: Load, report: Report): void {
+  const engine = new Engine(link, load, report);
   link.addEventListener("message", ({ data }) => engine.receive(data as ToEngine));
 }
 
 class Engine {
   private readonly link: MessageLink<ToPage>;
   private readonly loadModel: Load;
+  private readonly reportBackends: Report;
   private model: BitNet | null = null;
   private isDisposed = false;
   private readonly running = new Map<number, Running>();
@@ -46,9 +48,10 @@ class Engine {
   /** An error stands for a chat that could not be started. */
   private readonly chats = new Map<number, Chat | Error>();
 
-  constructor(link: MessageLink<ToPage>, load: Load) {
+  constructor(link: MessageLink<ToPage>, load: Load, report: Report) {
     this.link = link;
     this.loadModel = load;
+    this.reportBackends = report;
   }
 
   receive(message: ToEngine): void {
@@ -102,6 +105,9 @@ class Engine {
         return;
       case "dispose":
         void this.dispose();
+        return;
+      case "report":
+        void this.report(message.wasmUrl);
     }
   }
 
@@ -123,6 +129,11 @@ class Engine {
     } catch (error) {
       this.link.postMessage({ kind: "loadFailed", error: toWire(error) });
     }
+  }
+
+  private async report(wasmUrl: string | undefined): Promise<void> {
+    const reports = await this.reportBackends(wasmUrl === undefined ? {} : { wasmUrl });
+    this.link.postMessage({ kind: "report", reports });
   }
 
   private loaded(): BitNet {

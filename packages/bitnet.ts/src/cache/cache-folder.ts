@@ -2,7 +2,7 @@
  * The folder in the browser's own file system (OPFS) where models are kept: files named by their contents or their address, each with a
  * record beside it. Source: File System Standard (WHATWG).
  */
-import { BitNetError } from "@bitnet.ts/core/base";
+import { BitNetError, throwIfAborted } from "@bitnet.ts/core/base";
 import { type FileRecord, parseRecord } from "./file-record.ts";
 
 const folderName = "bitnet.ts";
@@ -125,13 +125,32 @@ export async function removeFile(folder: FileSystemDirectoryHandle, name: string
   }
 }
 
-/** Runs `work` while no other tab or worker works on the file of this name. */
-export function withLock<T>(
+/**
+ * Runs `work` while no other tab or worker works on the file of this name.
+ * @param onWait Called where another one does, and what it returns when that has ended.
+ * @throws BitNetError ABORTED while it waits, and what `work` throws.
+ */
+export async function withLock<T>(
   name: string,
   signal: AbortSignal | undefined,
   work: () => Promise<T>,
+  onWait: () => () => void = () => () => {},
 ): Promise<T> {
   const { locks } = globalThis.navigator;
-  const options = signal === undefined ? {} : { signal };
-  return locks.request(`${folderName}/${name}`, options, work) as Promise<T>;
+  const lockName = `${folderName}/${name}`;
+  const atOnce = await locks.request(lockName, { ifAvailable: true }, async (lock) =>
+    lock === null ? null : { result: await work() },
+  );
+  if (atOnce !== null) return atOnce.result;
+  const endWaiting = onWait();
+  try {
+    return (await locks.request(lockName, signal === undefined ? {} : { signal }, () => {
+      endWaiting();
+      return work();
+    })) as T;
+  } catch (error) {
+    endWaiting();
+    throwIfAborted(signal);
+    throw error;
+  }
 }

@@ -6,6 +6,7 @@ import { BitNetError } from "@bitnet.ts/core";
 import { bodyPieces, PassingFailure, type RequestOptions, request } from "../hub/requests.ts";
 import { retrying } from "../hub/retrying.ts";
 import type { HubSettings } from "../hub/settings.ts";
+import type { DownloadPhase } from "../types.ts";
 import {
   openForWriting,
   readFile,
@@ -32,7 +33,7 @@ export interface KeepOptions {
   signal?: AbortSignal | undefined;
   /** Bytes that are there by now, and of how many. */
   onBytes?: (done: number, size: number) => void;
-  onVerify?: () => void;
+  onPhase?: (phase: DownloadPhase) => void;
   onNotice: (line: string) => void;
 }
 
@@ -44,6 +45,8 @@ export interface KeptFile {
 
 /** A record is written each time that so many bytes have come. */
 const recordEveryBytes = 8 * 2 ** 20;
+/** How often the record is looked at that another tab writes. */
+const followMs = 500;
 /** Left to other uses of the same site. */
 const reserveBytes = 16 * 2 ** 20;
 /** Git's names are of whole files with a header, which cannot be computed in pieces here; such files are small. */
@@ -61,7 +64,28 @@ export function keepFile(
   task: KeepTask,
   options: KeepOptions,
 ): Promise<KeptFile> {
-  return withLock(task.name, options.signal, () => new Keeping(folder, task, options).run());
+  const work = () => new Keeping(folder, task, options).run();
+  return withLock(task.name, options.signal, work, () => followOther(folder, task, options));
+}
+
+/** Tells how far another tab has come with the file. @returns Ends it. */
+function followOther(
+  folder: FileSystemDirectoryHandle,
+  { name }: KeepTask,
+  { onPhase, onBytes }: KeepOptions,
+): () => void {
+  let isOver = false;
+  const look = async () => {
+    const record = await readRecord(folder, name).catch(() => null); // it may be changing
+    if (record !== null && !isOver) onBytes?.(record.written, record.size);
+  };
+  onPhase?.("waiting");
+  const timer = setInterval(() => void look(), followMs);
+  return () => {
+    isOver = true;
+    clearInterval(timer);
+    onPhase?.("downloading");
+  };
 }
 
 class Keeping {
@@ -145,7 +169,7 @@ class Keeping {
       };
       const hasProgressed = () => writing.written - before >= 2 ** 20;
       await retrying(attempt, { signal: options.signal }, hasProgressed);
-      options.onVerify?.();
+      options.onPhase?.("verifying");
       await writing.finish();
     } catch (error) {
       const reason = reasonOfNoRoom(error);
@@ -187,6 +211,7 @@ class Keeping {
       writing.restart();
       return this.fetchOnce(writing);
     }
+    options.onPhase?.("downloading");
     const tell = () => options.onBytes?.(writing.written, writing.size ?? writing.written);
     tell();
     for await (const bytes of bodyPieces(response, asked)) {

@@ -181,7 +181,7 @@ async function sourceOf(
       meter.sized(path, size);
       meter.bytes({ path }, done);
     },
-    onVerify: () => meter.phase({ path }, "verifying"),
+    onPhase: (phase) => meter.phase({ path }, phase),
   });
   const label = `${task.model}${task.promised === null ? "" : ` (${path})`}`;
   const head = blobSource(kept.blob, label);

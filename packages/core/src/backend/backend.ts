@@ -101,4 +101,6 @@ export interface Backend {
   /** Names of the operations that it runs; fused ones that it lacks are run as their definitions (expand.ts). */
   readonly operations: readonly string[];
   load(program: Program, options: LoadOptions): Promise<Executable>;
+  /** Frees what it keeps from one program to the next: threads, a device. All its executables are disposed by now. Idempotent. */
+  dispose?(): Promise<void>;
 }

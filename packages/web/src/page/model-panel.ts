@@ -78,7 +78,8 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
     try {
       const model = await holder.load(source, {
         onProgress: (fraction) => setProgress(fraction, "Loading"),
-        onDownload: (progress) => setProgress(progress.doneBytes / progress.totalBytes, describe(progress)),
+        onDownload: (progress) =>
+          setProgress(progress.doneBytes / Math.max(1, progress.totalBytes), describe(progress)),
         onNotice: view.say,
       });
       if (mine !== attempt) return;
@@ -212,7 +213,9 @@ function placeOf(text: string): Source {
   return { kind: "place", place: text, name: text.replace(/[?#].*$/, "").replace(/^.*\//, "") || text };
 }
 
-function describe({ doneBytes, totalBytes, bytesPerSecond, secondsLeft }: DownloadProgress): string {
+function describe(progress: DownloadProgress): string {
+  const { phase, doneBytes, totalBytes, bytesPerSecond, secondsLeft } = progress;
+  if (phase === "waiting") return `Another tab brings it: ${megabytes(doneBytes)} MB so far`;
   const rate = bytesPerSecond === null ? "" : `, ${(bytesPerSecond / 1e6).toFixed(1)} MB/s`;
   const left = secondsLeft === null ? "" : `, ${Math.ceil(secondsLeft)} s left`;
   return `${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB${rate}${left}`;
