@@ -9,6 +9,7 @@ import { AnswerStore } from "./answer-store.ts";
 import { acceptUploads } from "./batches/file-routes.ts";
 import { InnerClients } from "./batches/inner-clients.ts";
 import { openBatching } from "./batches/open-batching.ts";
+import { answerBrokenRequest } from "./broken-requests.ts";
 import { addressOf, type Client, identify } from "./clients.ts";
 import { endExchanges } from "./drain.ts";
 import { dialectOf, ServeError, toServeError } from "./errors.ts";
@@ -209,6 +210,8 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
     exposeHeadRoutes: true,
     return503OnClosing: false,
     forceCloseConnections: false,
+    frameworkErrors: (error, request, reply) => deny(serving, error, { request, reply, route: "none" }),
+    clientErrorHandler: answerBrokenRequest,
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
@@ -219,12 +222,8 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
     reply.header("x-content-type-options", "nosniff");
     if (serving.state === "draining") reply.header("connection", "close");
   });
-  const denied = (request: FastifyRequest, reply: FastifyReply, thrown: unknown) => {
-    const error = toServeError(thrown);
-    const route = request.routeOptions.url ?? "none";
-    serving.security.refused(error, { id: request.id, address: `address ${addressOf(request.ip)}`, route });
-    sendError(reply, dialectOf(request.url), error, request.id);
-  };
+  const denied = (request: FastifyRequest, reply: FastifyReply, thrown: unknown) =>
+    deny(serving, thrown, { request, reply, route: request.routeOptions.url ?? "none" });
   app.setErrorHandler((error, request, reply) => denied(request, reply, error));
   app.setNotFoundHandler((request, reply) => {
     const path = JSON.stringify(request.url.split("?")[0]?.slice(0, 100));
@@ -249,6 +248,17 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
   for (const route of served) addRoute(app, route, serving, exchanges);
   addPage(app);
   return app;
+}
+
+/** Answers what no route's handler has seen. */
+function deny(
+  serving: Serving,
+  thrown: unknown,
+  { request, reply, route }: { request: FastifyRequest; reply: FastifyReply; route: string },
+): void {
+  const error = toServeError(thrown);
+  serving.security.refused(error, { id: request.id, address: `address ${addressOf(request.ip)}`, route });
+  sendError(reply, dialectOf(request.url), error, request.id);
 }
 
 /** Asked for every few seconds by machines. */
