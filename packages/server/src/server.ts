@@ -12,7 +12,7 @@ import { openBatching } from "./batches/open-batching.ts";
 import { answerBrokenRequest } from "./broken-requests.ts";
 import { addressOf, type Client, identify } from "./clients.ts";
 import { endExchanges } from "./drain.ts";
-import { dialectOf, ServeError, toServeError } from "./errors.ts";
+import { dialectOf, ServeError, statusIn, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
 import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
 import { notReady } from "./health.ts";
@@ -250,7 +250,7 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
   return app;
 }
 
-/** Answers what no route's handler has seen. */
+/** Answers what no route's handler has seen: wrong keys and names, pages of others, models that are not there yet. It counts like all other requests. */
 function deny(
   serving: Serving,
   thrown: unknown,
@@ -258,7 +258,13 @@ function deny(
 ): void {
   const error = toServeError(thrown);
   serving.security.refused(error, { id: request.id, address: `address ${addressOf(request.ip)}`, route });
-  sendError(reply, dialectOf(request.url), error, request.id);
+  const dialect = dialectOf(request.url);
+  sendError(reply, dialect, error, request.id);
+  serving.watching.activity.request({
+    ...{ route, status: statusIn(dialect, error), ms: 0, id: request.id, method: request.method },
+    ...{ isAnswer: false, isBackground: false, traceparent: undefined, endedAt: Date.now(), answers: [] },
+    errorCode: error.code,
+  });
 }
 
 /** Asked for every few seconds by machines. */
