@@ -173,6 +173,27 @@ describe("Ollama", () => {
     });
   });
 
+  test("pictures are refused by name, in messages, too", async () => {
+    const picture = { role: "user", content: "What is this?", images: ["aGk="] };
+    await expect(client.chat({ model: "tiny", messages: [...user("Hi"), picture] })).rejects.toThrow(
+      "messages[1].images",
+    );
+    const none = await client.chat({ model: "tiny", messages: [{ ...picture, images: [] }], options });
+    expect(none.eval_count).toBe(6);
+  });
+
+  test("seeds of any size, equal ones alike; top_k -1; nothing to embed", async () => {
+    const ask = (more: object) =>
+      client.generate({ model: "tiny", prompt: "Hi", options: { num_predict: 12, temperature: 1, ...more } });
+    const seed = 1_764_450_000_000;
+    const text = (await ask({ seed })).response;
+    expect((await ask({ seed })).response).toBe(text);
+    expect((await ask({ seed: seed + 1 })).response).not.toBe(text);
+    expect((await ask({ seed, top_k: -1 })).response).toBe((await ask({ seed, top_k: 0 })).response);
+    for (const input of ["", []])
+      expect((await client.embed({ model: "tiny", input })).embeddings).toEqual([]);
+  });
+
   test("the stream is the default, and bodies need no type", async () => {
     const response = await fetch(`${server.url}/api/generate`, {
       method: "POST",

@@ -135,7 +135,15 @@ test("bodies: too large, not JSON, not UTF-8, too deep, with __proto__, empty", 
 test("header floods and slow headers end the connection, not the server", async () => {
   server = await startServerProcess();
   const response = await server.get("/health/live", { "x-flood": "y".repeat(20_000) });
-  expect(response.status).toBe(431);
+  expect([response.status, await response.json()]).toMatchObject([
+    431,
+    { error: { type: "invalid_request_error" } },
+  ]);
+  for (const path of ["/v1/models/%ff", `/v1/responses/${"x".repeat(400)}`]) {
+    const odd = await server.get(path);
+    expect([odd.status, await odd.json()]).toMatchObject([400, { error: { code: "invalid_input" } }]);
+    expect(odd.headers.get("x-request-id")).toMatch(/^req_/);
+  }
   expect((await server.get("/health/live")).status).toBe(200);
 });
 

@@ -45,6 +45,8 @@ test("counts requests, tokens, reasons and times, under labels of fixed sets", a
   for (let i = 0; i < 3; i++) await (await server.post("/v1/completions", { ...body, seed: i })).json();
   await server.post("/v1/completions", { ...body, model: "a name that clients make up" });
   await server.get("/a path that clients make up");
+  await server.get("/v1/models", { origin: "https://evil.example" });
+  await server.get("/v1/models/%ff");
   const text = await metrics();
   const labels = '{model_name="tiny"}';
   expect(metricOf(text, `bitnet_generation_tokens_total${labels}`)).toBe(27);
@@ -52,6 +54,13 @@ test("counts requests, tokens, reasons and times, under labels of fixed sets", a
   expect(text).toContain('bitnet_request_success_total{model_name="tiny",finished_reason="length"} 3');
   expect(text).toContain('bitnet_http_requests_total{route="/v1/completions",code="200"} 3');
   expect(text).toContain('bitnet_http_requests_total{route="/v1/completions",code="404"} 1');
+  // What is refused before any handler sees it counts, too.
+  for (const refused of [
+    'route="none",code="404"',
+    'route="/v1/models",code="403"',
+    'route="none",code="400"',
+  ])
+    expect(text).toContain(`bitnet_http_requests_total{${refused}} 1`);
   for (const name of ["time_to_first_token", "e2e_request_latency", "request_queue_time"])
     expect(metricOf(text, `bitnet_${name}_seconds_count${labels}`)).toBe(3);
   expect(metricOf(text, `bitnet_inter_token_latency_seconds_count${labels}`)).toBe(24);

@@ -77,6 +77,16 @@ test("Ollama's keep_alive unloads, at once or later, and ps tells when", async (
   const gone = await ollama.generate({ model: "two", prompt: "", keep_alive: 0 });
   expect(gone.done_reason).toBe("unload");
   await until(async () => (await loaded(server as ServerProcess)).join() === "one");
+  // Once more: there is nothing to let go of, and nothing is loaded for it.
+  expect((await ollama.generate({ model: "two", prompt: "", keep_alive: 0 })).load_duration ?? 0).toBe(0);
+  expect((await ollama.chat({ model: "two", messages: [], keep_alive: 0 })).done_reason).toBe("unload");
+  expect(await loaded(server)).toEqual(["one"]);
+  const facts = (await ollama.list()).models.find(({ name }) => name === "two:latest")?.details;
+  expect(facts).toMatchObject({ family: "", parameter_size: "", quantization_level: "" });
+  // What was said of the one that was unloaded is not said of the next.
+  await ollama.generate({ model: "two", prompt: "Hi", options });
+  const again = await ollama.generate({ model: "two", prompt: "Hi", options });
+  expect([again.load_duration, (await loaded(server)).join()]).toEqual([0, "one,two"]);
   await ollama.chat({
     model: "two",
     messages: [{ role: "user", content: "Hi" }],

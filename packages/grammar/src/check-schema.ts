@@ -8,20 +8,20 @@ const maxBytes = 65_536;
 const maxDepth = 32;
 
 /** Keywords that are ignored. */
-const ignored: ReadonlySet<string> = new Set([
+export const ignored: ReadonlySet<string> = new Set([
   ..."not if then else multipleOf uniqueItems contains minContains maxContains dependentRequired".split(" "),
   ..."dependentSchemas dependencies propertyNames unevaluatedProperties unevaluatedItems $dynamicRef $recursiveRef".split(
     " ",
   ),
 ]);
 /** Beside anyOf, oneOf, enum, const or $ref only these are harmless: others would be dropped. */
-const annotations: ReadonlySet<string> = new Set([
+export const annotations: ReadonlySet<string> = new Set([
   ..."title description default examples deprecated readOnly writeOnly $comment $schema $id $defs definitions".split(
     " ",
   ),
 ]);
-const exclusive = ["$ref", "const", "enum", "anyOf", "oneOf", "allOf"] as const;
-const types: ReadonlySet<unknown> = new Set([
+export const exclusive = ["$ref", "const", "enum", "anyOf", "oneOf", "allOf"] as const;
+export const types: ReadonlySet<unknown> = new Set([
   "string",
   "number",
   "integer",
@@ -99,7 +99,7 @@ function visit(schema: unknown, path: string, depth: number, root: unknown): voi
 }
 
 /** `type` beside `enum` or `const` says nothing new when all their values are of that type. */
-function isImplied(fields: Record<string, unknown>, keyword: string, name: string): boolean {
+export function isImplied(fields: Record<string, unknown>, keyword: string, name: string): boolean {
   if (name !== "type" || (keyword !== "enum" && keyword !== "const")) return false;
   const values: unknown[] =
     keyword === "const" ? [fields.const] : Array.isArray(fields.enum) ? fields.enum : [];

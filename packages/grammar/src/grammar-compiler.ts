@@ -7,6 +7,7 @@ import { byteText } from "./byte-text.ts";
 import { checkPattern, checkSchema } from "./check-schema.ts";
 import type { GrammarSpec } from "./grammar-spec.ts";
 import { GrammarThread } from "./grammar-thread.ts";
+import { loosenSchema } from "./loosen-schema.ts";
 import type { WorkerVocabulary } from "./worker-messages.ts";
 
 export interface GrammarCompilerOptions {
@@ -75,8 +76,9 @@ export class GrammarCompiler {
    * @throws BitNetError INVALID_ARGUMENT for what cannot be compiled, or not in time; BACKEND_UNAVAILABLE where no thread starts; ABORTED, its
    * cause the signal's reason.
    */
-  async compile(spec: GrammarSpec, { salt = "", signal }: CompileOptions = {}): Promise<Grammar> {
+  async compile(asked: GrammarSpec, { salt = "", signal }: CompileOptions = {}): Promise<Grammar> {
     throwIfAborted(signal);
+    const spec = withLooseTools(asked);
     checkSpec(spec);
     if (this.#isDisposed) throw new BitNetError("DISPOSED", "grammar: the compiler has been disposed");
     const key = JSON.stringify([salt, spec]);
@@ -155,6 +157,15 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined
   } finally {
     stop();
   }
+}
+
+function withLooseTools(spec: GrammarSpec): GrammarSpec {
+  if (spec.kind !== "calls") return spec;
+  const tools = spec.tools.map(({ name, parameters, isLoose = false }) => ({
+    name,
+    parameters: isLoose ? loosenSchema(parameters) : parameters,
+  }));
+  return { ...spec, tools };
 }
 
 function checkSpec(spec: GrammarSpec): void {

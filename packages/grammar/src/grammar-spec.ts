@@ -4,6 +4,8 @@ export interface CallableTool {
   readonly name: string;
   /** JSON Schema of the arguments. */
   readonly parameters: Readonly<Record<string, unknown>>;
+  /** Keep to what of the schema can be kept to, instead of refusing it. */
+  readonly isLoose?: boolean;
 }
 
 export type GrammarSpec =

@@ -29,6 +29,8 @@ export interface ChatRequest {
   messages: readonly ChatMessage[];
   tools: readonly Tool[];
   toolChoice: ToolChoice;
+  /** Names of tools whose calls must keep to all of their schema; others keep to what can be kept to. */
+  strictTools: ReadonlySet<string>;
   parallelCalls: boolean;
   /** Answers to the same prompt. */
   n: number;
@@ -69,6 +71,8 @@ export interface ChatAnswer {
   readonly end: "stop" | "stop-text" | "length" | "calls";
   readonly stopText: string | null;
   readonly tokens: readonly TokenEntry[];
+  /** Tokens that were thoughts. */
+  readonly nReasoning: number;
   readonly result: GenerationResult;
 }
 
@@ -103,7 +107,7 @@ export async function prepareChat(exchange: Exchange, request: ChatRequest): Pro
   };
   const plans = await planAnswers(exchange, lease, request, { ids, options });
   await reserveFor(exchange, lease, plans);
-  return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text) };
+  return { lease, request, ids, plans, thinking: thinkingOf(lease.model, text, grammarFor(request)) };
 }
 
 export function encodeChatRequest(
@@ -164,7 +168,13 @@ async function planAnswers(
 }
 
 /** Forced calls first, then the form of the answer, then calls that the model may make. */
-function grammarFor({ tools, toolChoice, parallelCalls, format }: ChatRequest): GrammarSpec | null {
+function grammarFor({
+  tools,
+  toolChoice,
+  strictTools,
+  parallelCalls,
+  format,
+}: ChatRequest): GrammarSpec | null {
   if (tools.length === 0 || toolChoice === "none") return format ?? null;
   const mustCall = toolChoice !== "auto";
   if (!mustCall && format !== undefined) return format;
@@ -174,17 +184,29 @@ function grammarFor({ tools, toolChoice, parallelCalls, format }: ChatRequest): 
     kind: "calls",
     begin: callBegin,
     end: callEnd,
-    tools: named.map(({ function: { name, parameters } }) => ({ name, parameters })),
+    tools: named.map(({ function: { name, parameters } }) => ({
+      name,
+      parameters,
+      isLoose: !strictTools.has(name),
+    })),
     mustCall,
     several: parallelCalls && typeof toolChoice === "string",
   };
 }
 
-function thinkingOf(model: BitNet, prompt: string): "no" | "maybe" | "begun" {
+/** An answer that has a form from its first token on is all answer, also where the prompt has begun a thought. */
+export function thinkingOf(
+  model: BitNet,
+  prompt: string,
+  spec: GrammarSpec | null,
+): PreparedChat["thinking"] {
+  if (spec !== null && (spec.kind !== "calls" || spec.mustCall)) return "no";
   if (/<think>\s*$/.test(prompt)) return "begun";
-  return model.template.source.includes("<think>") || model.tokenizer.idOf("<think>") !== null
-    ? "maybe"
-    : "no";
+  return mayThink(model) ? "maybe" : "no";
+}
+
+export function mayThink({ template, tokenizer }: BitNet): boolean {
+  return template.source.includes("<think>") || tokenizer.idOf("<think>") !== null;
 }
 
 /** Runs the answers. `onEvent` is waited for before the answer goes on; `onPrompt` is told how far a prompt has been read. */
@@ -216,6 +238,8 @@ class AnswerBuilder {
   readonly #calls: ChatCall[] = [];
   readonly #tokens: TokenEntry[] = [];
   #held: TokenEntry[] = [];
+  #nHeld = 0;
+  #nReasoning = 0;
 
   constructor(chat: PreparedChat) {
     const { tools, toolChoice } = chat.request;
@@ -229,6 +253,7 @@ class AnswerBuilder {
 
   push(piece: TokenPiece): ChatEvent[] {
     this.#held.push(...entriesOf(piece));
+    this.#nHeld++;
     return piece.text === "" ? [] : this.#take(this.#reader.push(piece.text));
   }
 
@@ -247,6 +272,7 @@ class AnswerBuilder {
       end: isCut ? "length" : hasCalls ? "calls" : stopText === null ? "stop" : "stop-text",
       stopText,
       tokens: this.#tokens,
+      nReasoning: this.#nReasoning,
       result,
     };
   }
@@ -255,13 +281,16 @@ class AnswerBuilder {
     const kept: ChatEvent[] = [];
     for (const event of events) {
       if (event.kind === "text") this.#texts.push(event.text);
-      else if (event.kind === "reasoning") this.#reasoning.push(event.text);
-      else {
+      else if (event.kind === "reasoning") {
+        this.#reasoning.push(event.text);
+        this.#nReasoning += this.#nHeld;
+      } else {
         if (this.#calls.length > 0 && !this.#chat.request.parallelCalls) continue;
         this.#calls.push({ name: event.name, arguments: event.arguments });
       }
       const tokens = this.#held;
       this.#held = [];
+      this.#nHeld = 0;
       this.#tokens.push(...tokens);
       kept.push({ ...event, tokens });
     }

@@ -14,7 +14,6 @@ export type ServeCode =
   | "FORBIDDEN"
   | "NOT_FOUND"
   | "MODEL_NOT_FOUND"
-  | "METHOD_NOT_ALLOWED"
   | "TOO_LARGE"
   | "RATE_LIMIT_EXCEEDED"
   | "CONTENT_FILTERED"
@@ -36,7 +35,6 @@ const statusOf: Readonly<Record<ServeCode, number>> = {
   FORBIDDEN: 403,
   NOT_FOUND: 404,
   MODEL_NOT_FOUND: 404,
-  METHOD_NOT_ALLOWED: 405,
   TOO_LARGE: 413,
   RATE_LIMIT_EXCEEDED: 429,
   CONTENT_FILTERED: 400,
@@ -98,9 +96,9 @@ export function toServeError(error: unknown): ServeError {
     const code = codeOf[error.code];
     if (code !== undefined) return new ServeError(code, error.message, { cause: error });
   }
-  const { statusCode, code } = (error ?? {}) as { statusCode?: unknown; code?: unknown };
+  const { statusCode } = (error ?? {}) as { statusCode?: unknown };
   if (statusCode === 413) return new ServeError("TOO_LARGE", "the body is larger than this server accepts");
-  if (code === "FST_ERR_BAD_URL" || statusCode === 400)
+  if (statusCode === 400 || statusCode === 414)
     return new ServeError("INVALID_INPUT", "the request is malformed", { cause: error });
   return new ServeError("GENERATION_ERROR", "internal error", { cause: error });
 }

@@ -73,6 +73,12 @@ export class Exchange {
   }
 
   get body(): Fields {
+    const encoding = this.request.headers["content-encoding"] ?? "identity";
+    if (encoding !== "identity")
+      throw new ServeError(
+        "INVALID_INPUT",
+        "content-encoding: bodies are not unpacked here; send it as it is",
+      );
     this.#body ??= new Fields(parseBody(this.bodyBytes));
     return this.#body;
   }
@@ -228,7 +234,7 @@ export class Exchange {
 
 export function sendError(reply: FastifyReply, dialect: Dialect, error: ServeError, requestId: string): void {
   reply.code(statusIn(dialect, error)).header("content-type", "application/json; charset=utf-8");
-  reply.header("x-bitnet-code", error.code);
+  reply.headers({ "x-request-id": requestId, "request-id": requestId, "x-bitnet-code": error.code });
   if (error.retryAfterMs !== null) {
     reply.header("retry-after", Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
     reply.header("retry-after-ms", Math.max(1000, Math.round(error.retryAfterMs)));

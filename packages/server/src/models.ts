@@ -24,7 +24,7 @@ export interface Lease {
   readonly grammars: GrammarCompiler;
   /** Milliseconds that loading took for this very use; 0 when the model was there. */
   readonly loadMs: number;
-  /** Unload the model when nobody has used it for so long; null: keep it. Holds until the next who says otherwise. */
+  /** Unload the model when nobody has used it for so long; null: keep it. Holds until the next who says otherwise, or it is unloaded. */
   keepAlive(ms: number | null): void;
   release(): void;
 }
@@ -46,6 +46,8 @@ interface Slot {
   nUsers: number;
   lastUse: number;
   keepAliveMs: number | null;
+  /** What that is again once it has been unloaded. */
+  readonly usualKeepAliveMs: number | null;
   /** Brought by a client, who may have it removed. */
   readonly isRemovable: boolean;
   isRemoved: boolean;
@@ -299,6 +301,7 @@ export class Models {
     const { loaded } = slot;
     if (loaded === null || (slot.nUsers > 0 && !this.#isDisposed)) return;
     slot.loaded = null;
+    slot.keepAliveMs = slot.usualKeepAliveMs;
     this.#stopExpiry(slot);
     await loaded.grammars?.dispose();
     await loaded.model.dispose();
@@ -307,7 +310,15 @@ export class Models {
 
 function slotFor(served: ServedModel, own: Pick<Slot, "isRemovable" | "keepAliveMs">): Slot {
   return {
-    ...{ served, ...own, loaded: null, loading: null, isLeaving: false, isRemoved: false },
+    ...{
+      served,
+      ...own,
+      usualKeepAliveMs: own.keepAliveMs,
+      loaded: null,
+      loading: null,
+      isLeaving: false,
+      isRemoved: false,
+    },
     ...{ nUsers: 0, lastUse: 0, expiry: null, expiresAt: null },
   };
 }

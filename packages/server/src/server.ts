@@ -9,9 +9,10 @@ import { AnswerStore } from "./answer-store.ts";
 import { acceptUploads } from "./batches/file-routes.ts";
 import { InnerClients } from "./batches/inner-clients.ts";
 import { openBatching } from "./batches/open-batching.ts";
+import { answerBrokenRequest } from "./broken-requests.ts";
 import { addressOf, type Client, identify } from "./clients.ts";
 import { endExchanges } from "./drain.ts";
-import { dialectOf, ServeError, toServeError } from "./errors.ts";
+import { dialectOf, ServeError, statusIn, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
 import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
 import { notReady } from "./health.ts";
@@ -209,6 +210,8 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
     exposeHeadRoutes: true,
     return503OnClosing: false,
     forceCloseConnections: false,
+    frameworkErrors: (error, request, reply) => deny(serving, error, { request, reply, route: "none" }),
+    clientErrorHandler: answerBrokenRequest,
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
@@ -219,12 +222,8 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
     reply.header("x-content-type-options", "nosniff");
     if (serving.state === "draining") reply.header("connection", "close");
   });
-  const denied = (request: FastifyRequest, reply: FastifyReply, thrown: unknown) => {
-    const error = toServeError(thrown);
-    const route = request.routeOptions.url ?? "none";
-    serving.security.refused(error, { id: request.id, address: `address ${addressOf(request.ip)}`, route });
-    sendError(reply, dialectOf(request.url), error, request.id);
-  };
+  const denied = (request: FastifyRequest, reply: FastifyReply, thrown: unknown) =>
+    deny(serving, thrown, { request, reply, route: request.routeOptions.url ?? "none" });
   app.setErrorHandler((error, request, reply) => denied(request, reply, error));
   app.setNotFoundHandler((request, reply) => {
     const path = JSON.stringify(request.url.split("?")[0]?.slice(0, 100));
@@ -249,6 +248,23 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
   for (const route of served) addRoute(app, route, serving, exchanges);
   addPage(app);
   return app;
+}
+
+/** Answers what no route's handler has seen: wrong keys and names, pages of others, models that are not there yet. It counts like all other requests. */
+function deny(
+  serving: Serving,
+  thrown: unknown,
+  { request, reply, route }: { request: FastifyRequest; reply: FastifyReply; route: string },
+): void {
+  const error = toServeError(thrown);
+  serving.security.refused(error, { id: request.id, address: `address ${addressOf(request.ip)}`, route });
+  const dialect = dialectOf(request.url);
+  sendError(reply, dialect, error, request.id);
+  serving.watching.activity.request({
+    ...{ route, status: statusIn(dialect, error), ms: 0, id: request.id, method: request.method },
+    ...{ isAnswer: false, isBackground: false, traceparent: undefined, endedAt: Date.now(), answers: [] },
+    errorCode: error.code,
+  });
 }
 
 /** Asked for every few seconds by machines. */

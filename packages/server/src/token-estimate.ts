@@ -21,7 +21,8 @@ export function estimateTokens(
   if (/embed|token/.test(path)) return prompt;
   const asked =
     get("max_completion_tokens") ?? get("max_output_tokens") ?? get("max_tokens") ?? get("n_predict");
-  const wanted = typeof asked === "number" && asked >= 0 ? asked : limits.defaultOutputTokens;
+  const wanted =
+    typeof asked !== "number" ? limits.defaultOutputTokens : asked < 0 ? limits.maxOutputTokens : asked;
   const n = get("n");
   const answers = typeof n === "number" && n >= 1 ? n : 1;
   return prompt + Math.floor(answers * Math.min(wanted, limits.maxOutputTokens));

@@ -14,8 +14,16 @@ import { invalid } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields, isObject } from "../fields.ts";
 import { checkPromptSize } from "../prompts.ts";
-import { readFunction } from "./openai-messages.ts";
-import { defined, noneBelow, positiveShare, refuse, refuseForeign } from "./openai-options.ts";
+import { listTools, readFunction, readStrictTools } from "./openai-messages.ts";
+import {
+  defined,
+  positiveShare,
+  readSeed,
+  readStop,
+  readTopK,
+  refuse,
+  refuseForeign,
+} from "./openai-options.ts";
 
 export async function messages(exchange: Exchange): Promise<void> {
   const { body } = exchange;
@@ -50,15 +58,16 @@ function readRequest(body: Fields): ChatRequest {
     messages: readMessages(body),
     tools,
     toolChoice: readToolChoice(choice, tools),
+    strictTools: readStrictTools(body),
     parallelCalls: !(choice?.boolean("disable_parallel_tool_use") ?? false),
     n: 1,
     format: readOutputFormat(body),
     options: defined({
       temperature: body.number("temperature", { min: 0, max: 1 }),
       topP: positiveShare(body, "top_p"),
-      topK: noneBelow(body.integer("top_k", { min: -1, max: 1_000_000 })),
-      stop: body.strings("stop_sequences", 64, 1024)?.filter((text) => text !== ""),
-      seed: body.integer("seed", { min: 0, max: 2 ** 32 - 1 }),
+      topK: readTopK(body),
+      stop: readStop(body, "stop_sequences"),
+      seed: readSeed(body),
     }),
   };
 }
@@ -90,7 +99,8 @@ function readText(value: unknown, path: string): string {
   return value
     .map((each, index) => {
       const block = new Fields(each, `${path}[${index}]`);
-      if (block.string("type") !== "text") throw invalid(block.path("type"), '"text"');
+      if (block.string("type") !== "text")
+        throw invalid(block.path("type"), '"text"; images and documents are not supported');
       return block.requiredString("text");
     })
     .join("\n");
@@ -153,8 +163,7 @@ function readResult(block: Fields): ChatMessage {
 }
 
 function readTools(body: Fields): Tool[] {
-  const list = body.list("tools", 128) ?? [];
-  return list.map((each, index) => {
+  return listTools(body).map((each, index) => {
     const tool = new Fields(each, `tools[${index}]`);
     const type = tool.string("type") ?? "custom";
     if (type !== "custom")

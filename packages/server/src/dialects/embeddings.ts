@@ -46,7 +46,8 @@ export async function ollamaEmbed(exchange: Exchange): Promise<void> {
   const model = body.requiredString("model");
   const { vectors, nTokens, loadMs } = await embed(exchange, {
     model,
-    inputs: body.has("input") ? readInputs(body, "input") : [],
+    // Nothing to embed only loads the model.
+    inputs: isNothing(body.raw("input")) ? [] : readInputs(body, "input"),
     dimensions: body.integer("dimensions", { min: 1 }),
     truncate: body.boolean("truncate") ?? true,
     keepAlive: readKeepAlive(body),
@@ -72,6 +73,10 @@ export async function ollamaEmbeddings(exchange: Exchange): Promise<void> {
     keepAlive: readKeepAlive(body),
   });
   exchange.sendJson({ embedding: Array.from(vectors[0] ?? []) });
+}
+
+function isNothing(input: unknown): boolean {
+  return input === undefined || input === "" || (Array.isArray(input) && input.length === 0);
 }
 
 function readInputs(body: Fields, name: string): Input[] {

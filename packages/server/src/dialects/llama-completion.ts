@@ -7,7 +7,7 @@ import { compileForm, generateAnswers, reserveFor } from "../generating.ts";
 import { checkPromptSize, checkRoom } from "../prompts.ts";
 import { screenParts } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";
-import { readSampling } from "./openai-options.ts";
+import { readAnswerTokens, readSampling } from "./openai-options.ts";
 import { promptTeller } from "./prompt-progress.ts";
 
 export async function llamaCompletion(exchange: Exchange): Promise<void> {
@@ -15,7 +15,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   const prompt = body.raw("prompt") ?? "";
   const isStream = body.boolean("stream") ?? false;
   const tellsPrompt = body.boolean("return_progress") ?? false;
-  const wanted = body.integer("n_predict", { min: -1 }) ?? body.integer("max_tokens", { min: -1 });
+  const wanted = readAnswerTokens(body, "n_predict") ?? readAnswerTokens(body, "max_tokens");
   const options = readSampling(body);
   const nProbs = body.integer("n_probs", { min: 0, max: 20 }) ?? 0;
   const parts: unknown[] = Array.isArray(prompt) ? prompt : [prompt];
@@ -38,7 +38,7 @@ export async function llamaCompletion(exchange: Exchange): Promise<void> {
   const { ids } = await encodePrompt(model, job, exchange.signal);
   if (ids.length === 0) throw invalid("prompt", "a text that is not empty");
   checkRoom(model, ids);
-  const maxTokens = maxTokensFor(wanted === undefined || wanted < 0 ? undefined : wanted, serving.settings);
+  const maxTokens = maxTokensFor(wanted, serving.settings);
   const format = readFormat(body);
   const grammar =
     format === undefined ? {} : { form: format, grammar: await compileForm(exchange, lease, format) };

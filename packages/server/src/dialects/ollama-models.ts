@@ -1,5 +1,6 @@
 /** Ollama's view of the models: what there is, what is loaded, and facts about each. */
 import type { BitNet } from "bitnet.ts";
+import { mayThink } from "../chat-core.ts";
 import { ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { describeFile, digestOf } from "../model-identity.ts";
@@ -74,6 +75,7 @@ export async function show(exchange: Exchange): Promise<void> {
     },
     capabilities: [
       ...(info.canGenerate ? ["completion", "tools"] : []),
+      ...(mayThink(lease.model) ? ["thinking"] : []),
       ...(info.embeddingSize === null ? [] : ["embedding"]),
     ],
   });
@@ -103,15 +105,18 @@ async function summarise(entry: LoadedModel) {
   };
 }
 
+/** Of a model that has not been loaded nothing is known. */
 function detailsOf(model: BitNet | null): object {
-  const family = model?.info.architecture ?? "bitnet";
-  const millions = (model?.info.nParameters ?? 0) / 1e6;
+  const known = { parent_model: "", format: "gguf" };
+  if (model === null)
+    return { ...known, family: "", families: [], parameter_size: "", quantization_level: "" };
+  const { architecture, nParameters, tensorTypes } = model.info;
+  const millions = nParameters / 1e6;
   return {
-    parent_model: "",
-    format: "gguf",
-    family,
-    families: [family],
+    ...known,
+    family: architecture,
+    families: [architecture],
     parameter_size: millions >= 1000 ? `${(millions / 1000).toFixed(1)}B` : `${millions.toFixed(1)}M`,
-    quantization_level: model?.info.tensorTypes[0] ?? "I2_S",
+    quantization_level: tensorTypes[0] ?? "",
   };
 }

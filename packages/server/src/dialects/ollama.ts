@@ -1,4 +1,5 @@
 /** Ollama's chat and generate, whole and as lines of JSON. */
+import { type AnswerEvent, AnswerReader } from "@bitnet.ts/core";
 import type { GenerateOptions, GenerationResult } from "bitnet.ts";
 import {
   type ChatRequest,
@@ -8,6 +9,7 @@ import {
   prepareChat,
   runChat,
   type TokenEntry,
+  thinkingOf,
 } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
@@ -18,8 +20,8 @@ import { checkPromptSize, checkRoom, encodeMessages, encodeText } from "../promp
 import { screenIds } from "../security/screen-prompts.ts";
 import { readOllamaFormat } from "./answer-format.ts";
 import { readKeepAlive } from "./keep-alive.ts";
-import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
-import { defined, positiveShare } from "./openai-options.ts";
+import { readMessages, readToolUse } from "./openai-messages.ts";
+import { defined, positiveShare, readSeed, readStop, readTopK } from "./openai-options.ts";
 import { describeTokens } from "./token-logprobs.ts";
 
 export async function ollamaChat(exchange: Exchange): Promise<void> {
@@ -29,13 +31,12 @@ export async function ollamaChat(exchange: Exchange): Promise<void> {
   const { options, maxTokens } = readOptions(body);
   const list = body.list("messages", 4096) ?? [];
   if (list.length === 0) return sendLoaded(exchange, model, { message: { role: "assistant", content: "" } });
-  const tools = readTools(body);
+  for (const [index, each] of list.entries()) refuseImages(new Fields(each, `messages[${index}]`));
   const request: ChatRequest = {
     model,
-    messages: readMessages(new Fields({ messages: list.map(withTextArguments) })),
-    tools,
-    // Ollama has none; clients that force calls send it all the same.
-    toolChoice: readToolChoice(body, tools),
+    messages: readMessages(new Fields({ messages: list.map(inOpenaiTerms) })),
+    // Ollama has no choice of tools; clients that force calls send it all the same.
+    ...readToolUse(body),
     parallelCalls: true,
     n: 1,
     maxTokens,
@@ -90,9 +91,9 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
   if (body.string("suffix")) throw invalid("suffix", "nothing: these models cannot fill in");
   if (body.string("template"))
     throw new ServeError("INVALID_INPUT", "template: templates are not taken from requests");
-  if ((body.list("images", 64) ?? []).length > 0)
-    throw invalid("images", "nothing: these models see no images");
+  refuseImages(body);
   const format = readOllamaFormat(body);
+  const templateArguments = readThink(body);
   const context = body.list("context", 1_000_000);
   const keepAlive = readKeepAlive(body);
   if (prompt === "" && !isRaw) return sendLoaded(exchange, model, { response: "" });
@@ -104,9 +105,10 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     ...(system ? [{ role: "system", content: screen(system) }] : []),
     { role: "user", content: screen(prompt) },
   ];
-  const fresh = isRaw
-    ? await encodeText(exchange, lease, messages.at(-1)?.content ?? "")
-    : (await encodeMessages(exchange, lease, messages, {})).ids;
+  const encoded = isRaw
+    ? { ids: await encodeText(exchange, lease, messages.at(-1)?.content ?? ""), text: "" }
+    : await encodeMessages(exchange, lease, messages, { templateArguments });
+  const fresh = encoded.ids;
   const ids =
     context === undefined || isRaw
       ? fresh
@@ -124,10 +126,14 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     options: { ...options, ...readLogprobs(body), maxTokens: maxTokensFor(maxTokens, serving.settings) },
   };
   await reserveFor(exchange, lease, [plan]);
-  const line = (response: string, tokens: readonly TokenEntry[] = []) => ({
+  const thinking = isRaw ? "no" : thinkingOf(lease.model, encoded.text, format ?? null);
+  const reader =
+    thinking === "no" ? null : new AnswerReader({ tools: false, thinking, names: new Set<string>() });
+  const line = (response: string, tokens: readonly TokenEntry[] = [], thoughts = "") => ({
     model,
     created_at: new Date().toISOString(),
     response,
+    ...(thoughts === "" ? {} : { thinking: thoughts }),
     ...logprobsOf(tokens, lease),
   });
   const tokens: TokenEntry[] = [];
@@ -136,21 +142,34 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
     ...(isRaw || serving.security.hidesTokens ? {} : { context: [...ids, ...result.ids] }),
   });
   if (!isStream) {
-    let text = "";
+    const parts = { text: "", reasoning: "" };
+    const take = (events: readonly AnswerEvent[]) => {
+      for (const event of events) if (event.kind !== "call") parts[event.kind] += event.text;
+    };
     const [result] = await generateAnswers(exchange, lease, [plan], (_, piece) => {
-      text += piece.text;
+      take(reader?.push(piece.text) ?? [{ kind: "text", text: piece.text }]);
       tokens.push(...entriesOf(piece));
     });
-    if (result !== undefined) exchange.sendJson({ ...line(text, tokens), ...done(result) });
+    take(reader?.end() ?? []);
+    if (result !== undefined)
+      exchange.sendJson({ ...line(parts.text, tokens, parts.reasoning), ...done(result) });
     return;
   }
   const writer = exchange.openStream("ndjson");
-  const [result] = await generateAnswers(exchange, lease, [plan], async (_, piece) => {
+  const send = async (events: readonly AnswerEvent[]) => {
+    for (const event of events) {
+      // Tokens come with the text that they end in.
+      if (event.kind === "call" || event.text === "") continue;
+      const own = tokens.splice(0);
+      const each = event.kind === "text" ? line(event.text, own) : line("", own, event.text);
+      await writer.write(`${JSON.stringify({ ...each, done: false })}\n`);
+    }
+  };
+  const [result] = await generateAnswers(exchange, lease, [plan], (_, piece) => {
     tokens.push(...entriesOf(piece));
-    // Tokens come with the text that they end in.
-    if (piece.text === "") return;
-    await writer.write(`${JSON.stringify({ ...line(piece.text, tokens.splice(0)), done: false })}\n`);
+    return send(reader?.push(piece.text) ?? [{ kind: "text", text: piece.text }]);
   });
+  await send(reader?.end() ?? []);
   if (result !== undefined) await writer.write(`${JSON.stringify({ ...line(""), ...done(result) })}\n`);
   writer.end();
 }
@@ -172,11 +191,22 @@ function checkIds(list: readonly unknown[], vocabSize: number): Int32Array {
   return Int32Array.from(list as number[]);
 }
 
-/** A request without a prompt only loads the model, or lets go of it. */
+/** An answer to a picture that nobody has looked at would be made up. */
+function refuseImages(fields: Fields): void {
+  if ((fields.list("images", 1024) ?? []).length > 0)
+    throw invalid(fields.path("images"), "nothing: these models see no images");
+}
+
+/** A request without a prompt only loads the model, or lets go of it: for that, one that is not there need not be loaded. */
 async function sendLoaded(exchange: Exchange, model: string, fields: object): Promise<void> {
   const keepAlive = readKeepAlive(exchange.body);
-  const lease = await exchange.start(model);
-  if (keepAlive !== undefined) lease.keepAlive(keepAlive);
+  const { models } = exchange.serving;
+  const own = models.resolve(model);
+  const isThere = models.list.some((each) => each.name === own && each.model !== null);
+  if (keepAlive !== 0 || isThere) {
+    const lease = await exchange.start(model);
+    if (keepAlive !== undefined) lease.keepAlive(keepAlive);
+  } else await exchange.countRequest();
   exchange.sendJson({
     model,
     created_at: new Date().toISOString(),
@@ -186,11 +216,16 @@ async function sendLoaded(exchange: Exchange, model: string, fields: object): Pr
   });
 }
 
-/** Their clients send arguments as objects. */
-function withTextArguments(message: unknown): unknown {
+/** Their clients send arguments as objects, thoughts as `thinking`, and the name of the function that a result is from. */
+function inOpenaiTerms(message: unknown): unknown {
   if (!isObject(message)) return message;
   const calls = message.tool_calls;
-  const plain = { ...message, content: message.content ?? "" };
+  const plain = {
+    ...message,
+    content: message.content ?? "",
+    name: message.name ?? message.tool_name,
+    reasoning_content: message.thinking,
+  };
   if (!Array.isArray(calls)) return plain;
   return {
     ...plain,
@@ -198,6 +233,7 @@ function withTextArguments(message: unknown): unknown {
       if (!isObject(call) || !isObject(call.function)) return call;
       const given = call.function.arguments;
       return {
+        id: call.id,
         function: {
           ...call.function,
           arguments: typeof given === "string" ? given : JSON.stringify(given ?? {}),
@@ -221,12 +257,11 @@ function readOptions(body: Fields): { options: GenerateOptions; maxTokens: numbe
     if (![undefined, 0, 1].includes(fields.raw(name) as number | undefined))
       throw invalid(fields.path(name), "nothing: it is not supported here");
   const wanted = fields.integer("num_predict", { min: -2 });
-  const seed = fields.integer("seed", { min: -1, max: 2 ** 32 - 1 });
   return {
     maxTokens: wanted === undefined ? undefined : wanted < 0 ? Number.MAX_SAFE_INTEGER : wanted,
     options: defined({
       temperature: fields.number("temperature", { min: 0, max: 100 }),
-      topK: fields.integer("top_k", { min: 0, max: 1_000_000 }),
+      topK: readTopK(fields),
       topP: positiveShare(fields, "top_p"),
       minP: fields.number("min_p", { min: 0, max: 1 }),
       typicalP: positiveShare(fields, "typical_p"),
@@ -234,8 +269,8 @@ function readOptions(body: Fields): { options: GenerateOptions; maxTokens: numbe
       repeatLastN: fields.integer("repeat_last_n", { min: -1, max: 2 ** 31 }),
       presencePenalty: fields.number("presence_penalty", { min: -100, max: 100 }),
       frequencyPenalty: fields.number("frequency_penalty", { min: -100, max: 100 }),
-      seed: seed === -1 ? undefined : seed,
-      stop: fields.strings("stop", 16, 256)?.filter((text) => text !== ""),
+      seed: readSeed(fields),
+      stop: readStop(fields, "stop"),
     }),
   };
 }

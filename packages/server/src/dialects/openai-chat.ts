@@ -14,8 +14,8 @@ import { invalid, ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import { Fields } from "../fields.ts";
 import { readFormat } from "./answer-format.ts";
-import { readMessages, readToolChoice, readTools } from "./openai-messages.ts";
-import { readSampling, refuse } from "./openai-options.ts";
+import { readMessages, readToolUse } from "./openai-messages.ts";
+import { readAnswerTokens, readSampling, refuse } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
 import { promptTeller } from "./prompt-progress.ts";
 import { describeTokens } from "./token-logprobs.ts";
@@ -43,8 +43,17 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
     ...head,
     object: "chat.completion",
     choices: answers.map((answer, index) => wholeChoice(chat, answer, index)),
-    usage: usageOf(answers.map(({ result }) => result)),
+    usage: chatUsage(answers),
   });
+}
+
+function chatUsage(answers: readonly ChatAnswer[]): object {
+  const nReasoning = answers.reduce((sum, answer) => sum + answer.nReasoning, 0);
+  return usageOf(
+    answers.map(({ result }) => result),
+    1,
+    nReasoning,
+  );
 }
 
 export function readStreamWish(body: Fields): StreamWish {
@@ -62,18 +71,16 @@ export function readChat(body: Fields): ChatRequest {
   if (modalities.some((each) => each !== "text")) throw invalid("modalities", '["text"]');
   const model = body.string("model", 256);
   const messages = readMessages(body);
-  const tools = readTools(body);
   return {
     model,
     messages,
-    tools,
-    toolChoice: readToolChoice(body, tools),
+    ...readToolUse(body),
     parallelCalls: body.boolean("parallel_tool_calls") ?? true,
     n: body.integer("n", { min: 1, max: 128 }) ?? 1,
     maxTokens:
-      body.integer("max_completion_tokens", { min: 1 }) ??
-      body.integer("max_tokens", { min: -1 }) ??
-      body.integer("n_predict", { min: -1 }),
+      readAnswerTokens(body, "max_completion_tokens") ??
+      readAnswerTokens(body, "max_tokens") ??
+      readAnswerTokens(body, "n_predict"),
     options: { ...readSampling(body), ...readLogprobs(body) },
     format: readFormat(body),
     templateArguments: readTemplateArguments(body),
@@ -175,7 +182,7 @@ async function streamChat(
     await send({
       choices: [{ index, delta: {}, logprobs: null, finish_reason: finishReason(chat, answer) }],
     });
-  if (includeUsage) await send({ choices: [], usage: usageOf(answers.map(({ result }) => result)) });
+  if (includeUsage) await send({ choices: [], usage: chatUsage(answers) });
   writer.end("data: [DONE]\n\n");
 }
 

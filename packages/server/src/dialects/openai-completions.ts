@@ -14,7 +14,7 @@ import { checkPromptSize, encodeText } from "../prompts.ts";
 import { screenIds } from "../security/screen-prompts.ts";
 import { readFormat } from "./answer-format.ts";
 import { readStreamWish } from "./openai-chat.ts";
-import { readSampling } from "./openai-options.ts";
+import { readAnswerTokens, readSampling } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
 
 type Prompt = string | readonly number[];
@@ -80,13 +80,27 @@ export async function completions(exchange: Exchange): Promise<void> {
   if (wish.stream) {
     const writer = exchange.openStream("sse");
     const send = (fields: object) => writer.write(`data: ${JSON.stringify({ ...head, ...fields })}\n\n`);
-    const choice = (index: number, text: string, finish_reason: string | null) => ({
-      choices: [{ index, text, logprobs: null, finish_reason }],
+    const choice = (
+      index: number,
+      text: string,
+      finish_reason: string | null,
+      logprobs: object | null = null,
+    ) => ({
+      choices: [{ index, text, logprobs, finish_reason }],
       ...(wish.includeUsage ? { usage: null } : {}),
     });
     if (request.echo) for (const index of plans.keys()) await send(choice(index, echoed(index), null));
-    const results = await generateAnswers(exchange, lease, plans, async (index, { text }) => {
-      if (text !== "") await send(choice(index, text, null));
+    const held = plans.map(() => [] as TokenLogprob[]);
+    const offsets = plans.map(() => 0);
+    const results = await generateAnswers(exchange, lease, plans, async (index, piece) => {
+      const { id, text, logprob, top = [] } = piece;
+      if (logprob !== undefined) held[index]?.push({ id, text, logprob, top });
+      if (text === "") return;
+      // Tokens come with the text that they end in.
+      const entries = (held[index]?.splice(0) ?? []).map((report) => ({ id: report.id, report }));
+      const { described, length } = describeEntries(model.tokenizer, entries, offsets[index] ?? 0);
+      offsets[index] = length;
+      await send(choice(index, text, null, request.logprobs === undefined ? null : described));
     });
     for (const [index, result] of results.entries()) await send(choice(index, "", finishOf(result)));
     if (wish.includeUsage) await send({ choices: [], usage: usageOf(results, prompts.length) });
@@ -118,8 +132,9 @@ function finishOf({ stopReason }: GenerationResult): string {
 
 function readCompletion(body: Fields): CompletionRequest {
   const logprobs = body.integer("logprobs", { min: 0, max: 5 });
-  const stream = body.boolean("stream") ?? false;
-  if (stream && logprobs !== undefined) throw invalid("logprobs", "no stream beside it");
+  const echo = body.boolean("echo") ?? false;
+  if (echo && logprobs !== undefined && body.boolean("stream") === true)
+    throw invalid("logprobs", "no stream beside it, where the prompt is echoed");
   const n = body.integer("n", { min: 1, max: 128 }) ?? 1;
   const bestOf = body.integer("best_of", { min: 1, max: 128 });
   if (bestOf !== undefined && bestOf !== n) throw invalid("best_of", "the same number as n");
@@ -127,8 +142,8 @@ function readCompletion(body: Fields): CompletionRequest {
     model: body.string("model", 256),
     prompts: readPrompts(body),
     n,
-    maxTokens: body.integer("max_tokens", { min: 0 }) ?? 16,
-    echo: body.boolean("echo") ?? false,
+    maxTokens: readAnswerTokens(body, "max_tokens") ?? 16,
+    echo,
     logprobs,
     suffix: body.string("suffix"),
   };
@@ -184,24 +199,40 @@ function logprobsOf(
   request: CompletionRequest,
   prompt: Int32Array | undefined,
 ): object {
-  const entries: { id: number; report: TokenLogprob | null }[] = [];
+  const entries: Entry[] = [];
   if (request.echo)
     for (const [at, report] of (result.promptLogprobs ?? []).entries())
       entries.push({ id: prompt?.[at] ?? 0, report });
   for (const report of result.logprobs ?? []) entries.push({ id: report.id, report });
+  return describeEntries(tokenizer, entries, 0).described;
+}
+
+interface Entry {
+  readonly id: number;
+  /** Null for the very first token of a prompt. */
+  readonly report: TokenLogprob | null;
+}
+
+/** The entries, of which the first stands at `offset` of the text, and where the next one will stand. */
+function describeEntries(
+  tokenizer: Tokenizer,
+  entries: readonly Entry[],
+  offset: number,
+): { described: object; length: number } {
   const tokens = entries.map(({ id }) => tokenKey(tokenizer, id));
   const offsets: number[] = [];
-  let offset = 0;
+  let length = offset;
   for (const { id } of entries) {
-    offsets.push(offset);
-    offset += tokenizer.decode([id], { special: false }).length;
+    offsets.push(length);
+    length += tokenizer.decode([id], { special: false }).length;
   }
-  return {
+  const described = {
     tokens,
     token_logprobs: entries.map(({ report }) => report?.logprob ?? null),
     top_logprobs: entries.map(({ report }) => (report === null ? null : topOf(tokenizer, report))),
     text_offset: offsets,
   };
+  return { described, length };
 }
 
 /** The best tokens, and the token itself where it is not among them. */

@@ -1,10 +1,16 @@
 /** Messages and tools of a request in OpenAI's chat dialect. */
 import type { ChatMessage, Tool, ToolCall, ToolChoice } from "@bitnet.ts/core";
 import { invalid, ServeError } from "../errors.ts";
-import { Fields } from "../fields.ts";
+import { Fields, isObject } from "../fields.ts";
 
 const roles = ["system", "developer", "user", "assistant", "tool", "function"] as const;
 const maxMessages = 4096;
+/** Agents bring the tools of all servers that they are connected to; what these say is bounded by the size of a prompt. */
+const maxTools = 1024;
+
+export function listTools(body: Fields): unknown[] {
+  return body.list("tools", maxTools) ?? [];
+}
 
 export function readMessages(body: Fields): ChatMessage[] {
   const list = body.list("messages", maxMessages);
@@ -17,7 +23,7 @@ function readMessage(message: Fields): ChatMessage {
   if (role === undefined) throw invalid(message.path("role"), `one of ${roles.join(", ")}`);
   const name = message.string("name", 256);
   const calls = role === "assistant" ? readCalls(message) : undefined;
-  const content = readContent(message);
+  const content = readContent(message) ?? message.string("refusal");
   if (content === undefined && calls === undefined)
     throw invalid(message.path("content"), "a string or a list of text parts");
   const reasoning = message.string("reasoning_content");
@@ -65,9 +71,8 @@ function readCalls(message: Fields): ToolCall[] | undefined {
   });
 }
 
-export function readTools(body: Fields): Tool[] {
-  const list = body.list("tools", 128) ?? [];
-  return list.map((each, index) => {
+function readTools(body: Fields): Tool[] {
+  return listTools(body).map((each, index) => {
     const tool = new Fields(each, `tools[${index}]`);
     const type = tool.string("type") ?? "function";
     if (type !== "function")
@@ -82,7 +87,7 @@ export function readFunction(described: Fields, parametersField = "parameters"):
   const name = described.requiredString("name");
   if (!/^[A-Za-z0-9_.-]{1,128}$/.test(name))
     throw invalid(described.path("name"), "1 to 128 letters, digits, _ . or -");
-  const description = described.string("description", 16_384);
+  const description = described.string("description");
   const parameters = described.raw(parametersField) ?? { type: "object", properties: {} };
   if (typeof parameters !== "object" || Array.isArray(parameters))
     throw invalid(described.path(parametersField), "a JSON Schema object");
@@ -96,7 +101,45 @@ export function readFunction(described: Fields, parametersField = "parameters"):
   };
 }
 
-export function readToolChoice(body: Fields, tools: readonly Tool[]): ToolChoice {
+/** What may be called, and whether it must be. */
+export interface OfferedTools {
+  readonly tools: readonly Tool[];
+  readonly toolChoice: ToolChoice;
+  readonly strictTools: ReadonlySet<string>;
+}
+
+/** Names of those that say `strict: true`. */
+export function readStrictTools(body: Fields): ReadonlySet<string> {
+  const names = listTools(body).flatMap((each, index) => {
+    const tool = new Fields(each, `tools[${index}]`);
+    const described = tool.object("function") ?? tool;
+    return described.boolean("strict") === true ? [described.requiredString("name")] : [];
+  });
+  return new Set(names);
+}
+
+/** The tools of a request and its choice among them: of those that it allows, where it names some. */
+export function readToolUse(body: Fields): OfferedTools {
+  const tools = readTools(body);
+  const value = body.raw("tool_choice");
+  const allowed =
+    isObject(value) && value.type === "allowed_tools" ? new Fields(value, "tool_choice") : undefined;
+  const strictTools = readStrictTools(body);
+  if (allowed === undefined) return { tools, toolChoice: readToolChoice(body, tools), strictTools };
+  const choice = allowed.object("allowed_tools") ?? allowed;
+  const mode = choice.choice("mode", ["auto", "required"] as const);
+  if (mode === undefined) throw invalid(choice.path("mode"), "auto or required");
+  const names = (choice.list("tools", maxTools) ?? []).map((each, index) => {
+    const tool = new Fields(each, `${choice.path("tools")}[${index}]`);
+    return (tool.object("function") ?? tool).requiredString("name");
+  });
+  const offered = tools.filter((tool) => names.includes(tool.function.name));
+  if (offered.length === 0 || names.some((name) => !tools.some((tool) => tool.function.name === name)))
+    throw invalid(choice.path("tools"), "names of some of the tools");
+  return { tools: offered, toolChoice: mode, strictTools };
+}
+
+function readToolChoice(body: Fields, tools: readonly Tool[]): ToolChoice {
   const value = body.raw("tool_choice");
   if (value === undefined) return tools.length > 0 ? "auto" : "none";
   if (typeof value === "string") {

@@ -46,11 +46,10 @@ export function readSampling(body: Fields): GenerateOptions {
   const presencePenalty = body.number("presence_penalty", { min: -2, max: 2 });
   // OpenAI's penalties look at the whole text, llama-server's at a window.
   const isWhole = (frequencyPenalty ?? 0) !== 0 || (presencePenalty ?? 0) !== 0;
-  const seed = body.integer("seed", { min: -(2 ** 53) + 1, max: 2 ** 53 - 1 });
   return defined({
     temperature: body.number("temperature", { min: 0, max: 100 }),
     topP: positiveShare(body, "top_p"),
-    topK: noneBelow(body.integer("top_k", { min: -1, max: 1_000_000 })),
+    topK: readTopK(body),
     minP: body.number("min_p", { min: 0, max: 1 }),
     typicalP: positiveShare(body, "typical_p"),
     repeatPenalty:
@@ -67,8 +66,8 @@ export function readSampling(body: Fields): GenerateOptions {
     xtcProbability: body.number("xtc_probability", { min: 0, max: 1 }),
     xtcThreshold: body.number("xtc_threshold", { min: 0, max: 1 }),
     logitBias: readBias(body),
-    seed: seed === undefined || seed === -1 ? undefined : seedOf(seed),
-    stop: readStop(body),
+    seed: readSeed(body),
+    stop: readStop(body, "stop"),
     stopTokens: readIds(body, "stop_token_ids"),
     ignoreEos: body.boolean("ignore_eos"),
   });
@@ -81,18 +80,28 @@ export function positiveShare(body: Fields, name: string): number | undefined {
 }
 
 /** Clients send −1 for "all". */
-export function noneBelow(k: number | undefined): number | undefined {
+export function readTopK(body: Fields): number | undefined {
+  const k = body.integer("top_k", { min: -1, max: 1_000_000 });
   return k === -1 ? 0 : k;
 }
 
-/** Any integer as an unsigned 32-bit seed; equal seeds stay equal. */
-function seedOf(seed: number): number {
+/** Any integer as an unsigned 32-bit seed, equal seeds staying equal; −1 is none. Clients send the time in milliseconds, too. */
+export function readSeed(body: Fields): number | undefined {
+  const seed = body.integer("seed", { min: -(2 ** 53) + 1, max: 2 ** 53 - 1 });
+  if (seed === undefined || seed === -1) return undefined;
   const high = Math.floor(seed / 2 ** 32);
   return (seed ^ Math.imul(high, 0x9e3779b1)) >>> 0;
 }
 
-function readStop(body: Fields): string[] | undefined {
-  return body.strings("stop", 16, 256)?.filter((text) => text !== "");
+/** Editors send the stop texts of several templates and languages at once; the library takes as many. */
+export function readStop(body: Fields, name: string): string[] | undefined {
+  return body.strings(name, 64, 1024)?.filter((text) => text !== "");
+}
+
+/** Tokens of an answer; −1 is as many as there is room for, as llama-server and those who talk to it have it. */
+export function readAnswerTokens(body: Fields, name: string): number | undefined {
+  const wanted = body.integer(name, { min: -1 });
+  return wanted === -1 ? Number.MAX_SAFE_INTEGER : wanted;
 }
 
 function readIds(body: Fields, name: string): number[] | undefined {

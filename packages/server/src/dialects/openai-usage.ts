@@ -2,8 +2,8 @@
 import type { GenerationResult } from "bitnet.ts";
 import type { Serving } from "../serving.ts";
 
-/** Tokens of all answers; answers to one prompt count it once. */
-export function usageOf(results: readonly GenerationResult[], nPrompts = 1): object {
+/** Tokens of all answers, of which some were thoughts; answers to one prompt count it once. */
+export function usageOf(results: readonly GenerationResult[], nPrompts = 1, nReasoning = 0): object {
   const perPrompt = results.length / nPrompts;
   const first = results.filter((_, i) => i % perPrompt === 0);
   const prompt = first.reduce((sum, result) => sum + result.promptTokens, 0);
@@ -15,7 +15,7 @@ export function usageOf(results: readonly GenerationResult[], nPrompts = 1): obj
     total_tokens: prompt + completion,
     prompt_tokens_details: { cached_tokens: cached, audio_tokens: 0 },
     completion_tokens_details: {
-      reasoning_tokens: 0,
+      reasoning_tokens: nReasoning,
       audio_tokens: 0,
       accepted_prediction_tokens: 0,
       rejected_prediction_tokens: 0,

@@ -3,8 +3,8 @@ import type { ChatMessage, ToolCall } from "@bitnet.ts/core";
 import type { AnswerStore } from "../answer-store.ts";
 import type { ChatRequest } from "../chat-core.ts";
 import { invalid, ServeError } from "../errors.ts";
-import { Fields } from "../fields.ts";
-import { readContent, readToolChoice, readTools } from "./openai-messages.ts";
+import { Fields, isObject } from "../fields.ts";
+import { readContent, readToolUse } from "./openai-messages.ts";
 import { readSampling, refuse } from "./openai-options.ts";
 
 export interface ResponsesRequest {
@@ -45,14 +45,12 @@ export function readResponses(body: Fields, store: AnswerStore, tenant: string):
   if (items.length === 0) throw invalid("input", "a text or a list of items");
   const instructions = body.string("instructions") ?? null;
   const messages = toMessages(items);
-  const tools = readTools(body);
   const format = readTextFormat(body);
   return {
     chat: {
       model: body.string("model", 256),
       messages: instructions === null ? messages : [{ role: "system", content: instructions }, ...messages],
-      tools,
-      toolChoice: readToolChoice(body, tools),
+      ...readToolUse(body),
       parallelCalls: body.boolean("parallel_tool_calls") ?? true,
       n: 1,
       maxTokens: body.integer("max_output_tokens", { min: 1 }),
@@ -77,7 +75,10 @@ function readTextFormat(body: Fields): ChatRequest["format"] {
   const format = body.object("text")?.object("format");
   const type = format?.choice("type", ["text", "json_object", "json_schema"] as const);
   if (format === undefined || type === undefined || type === "text") return undefined;
-  return type === "json_object" ? { kind: "json" } : { kind: "schema", schema: format.raw("schema") };
+  if (type === "json_object") return { kind: "json" };
+  const schema = format.raw("schema");
+  if (!isObject(schema)) throw invalid(format.path("schema"), "a JSON Schema object");
+  return { kind: "schema", schema };
 }
 
 function earlierItems(store: AnswerStore, id: string, tenant: string): readonly unknown[] {

@@ -5,6 +5,7 @@ import type { StoredItem } from "../answer-store.ts";
 import { type ChatAnswer, type ChatEvent, prepareChat, runChat } from "../chat-core.ts";
 import { ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
+import type { Fields } from "../fields.ts";
 import { callId } from "./openai-chat.ts";
 import { type ResponsesRequest, readResponses, referredIds } from "./responses-input.ts";
 import { type DescribedEntry, describeTokens } from "./token-logprobs.ts";
@@ -20,12 +21,7 @@ export async function createResponse(exchange: Exchange): Promise<void> {
   const request = readResponses(body, serving.answers, client.tenant);
   const isStream = body.boolean("stream") ?? false;
   const chat = await prepareChat(exchange, request.chat);
-  const response = emptyResponse(
-    request,
-    body.raw("metadata"),
-    request.chat.model ?? chat.lease.name,
-    body.raw("tools"),
-  );
+  const response = emptyResponse(request, body, request.chat.model ?? chat.lease.name);
   const keep = (done: Record<string, unknown> & { id: string; output: Item[] }) => {
     if (!request.isStored) return;
     const items = [...request.items, ...done.output];
@@ -89,8 +85,11 @@ async function findStored(exchange: Exchange) {
   throw new ServeError("NOT_FOUND", `the response ${JSON.stringify(id.slice(0, 80))} is not kept here`);
 }
 
-function emptyResponse(request: ResponsesRequest, metadata: unknown, model: string, tools: unknown) {
+function emptyResponse(request: ResponsesRequest, body: Fields, model: string) {
   const { chat } = request;
+  const metadata = body.raw("metadata");
+  const tools = body.raw("tools");
+  const textFormat = body.object("text")?.raw("format") ?? { type: "text" };
   return {
     id: newId("resp"),
     object: "response",
@@ -107,7 +106,7 @@ function emptyResponse(request: ResponsesRequest, metadata: unknown, model: stri
     store: request.isStored,
     temperature: chat.options.temperature ?? 0.7,
     top_p: chat.options.topP ?? 0.9,
-    text: { format: { type: "text" } },
+    text: { format: textFormat },
     tool_choice:
       typeof chat.toolChoice === "string"
         ? chat.toolChoice
@@ -130,7 +129,7 @@ function finished(response: ReturnType<typeof emptyResponse>, answer: ChatAnswer
       input_tokens: promptTokens,
       input_tokens_details: { cached_tokens: cachedTokens },
       output_tokens: ids.length,
-      output_tokens_details: { reasoning_tokens: 0 },
+      output_tokens_details: { reasoning_tokens: answer.nReasoning },
       total_tokens: promptTokens + ids.length,
     },
   };
@@ -181,17 +180,18 @@ class ItemStream {
     const id = newId(kind === "text" ? "msg" : "rs");
     this.#open = { kind, id, text: "", logprobs: [] };
     const item =
-      kind === "text" ? messageItem(id, [], "in_progress") : { id, type: "reasoning", summary: [] };
+      kind === "text"
+        ? messageItem(id, [], "in_progress")
+        : { id, type: "reasoning", summary: [], content: [], status: "in_progress" };
     const output_index = this.#items.length;
     await this.#send({ type: "response.output_item.added", output_index, item });
-    if (kind === "text")
-      await this.#send({
-        type: "response.content_part.added",
-        item_id: id,
-        output_index,
-        content_index: 0,
-        part: textPart("", []),
-      });
+    await this.#send({
+      type: "response.content_part.added",
+      item_id: id,
+      output_index,
+      content_index: 0,
+      part: kind === "text" ? textPart("", []) : reasoningPart(""),
+    });
   }
 
   async #close(): Promise<void> {
@@ -207,7 +207,8 @@ class ItemStream {
       item = messageItem(id, [textPart(text, logprobs)], "completed");
     } else {
       await this.#send({ type: "response.reasoning_text.done", ...place, text });
-      item = { id, type: "reasoning", summary: [], content: [{ type: "reasoning_text", text }] };
+      await this.#send({ type: "response.content_part.done", ...place, part: reasoningPart(text) });
+      item = { id, type: "reasoning", summary: [], content: [reasoningPart(text)], status: "completed" };
     }
     await this.#send({ type: "response.output_item.done", output_index, item });
     this.#items.push(item);
@@ -239,6 +240,10 @@ class ItemStream {
 
 function textPart(text: string, logprobs: readonly DescribedEntry[]) {
   return { type: "output_text", text, annotations: [], logprobs };
+}
+
+function reasoningPart(text: string) {
+  return { type: "reasoning_text", text };
 }
 
 function messageItem(id: string, content: object[], status: string): Item {
