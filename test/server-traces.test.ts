@@ -39,17 +39,19 @@ beforeAll(async () => {
     });
   }).listen(0, "127.0.0.1");
   await once(collector, "listening");
-  server = await startServerProcess([], {
-    OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}/`,
-    OTEL_EXPORTER_OTLP_HEADERS: "authorization=Bearer%20secret",
-    OTEL_SERVICE_NAME: "tests",
-  });
+  server = await startServerProcess([], collecting());
 });
 afterAll(async () => {
   await server?.end();
   collector?.close();
 });
 
+/** The environment of a server that sends its spans here. */
+const collecting = () => ({
+  OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}/`,
+  OTEL_EXPORTER_OTLP_HEADERS: "authorization=Bearer%20secret",
+  OTEL_SERVICE_NAME: "tests",
+});
 const spans = () =>
   sent.flatMap(({ body }) =>
     body.resourceSpans.flatMap((each) => each.scopeSpans.flatMap((scope) => scope.spans)),
@@ -135,6 +137,19 @@ test("a failed request says why; one that its caller does not record is not sent
       .map(({ name }) => name)
       .filter((name) => name.includes("health")),
   ).toEqual([]);
+});
+
+test("requests that end while the server does are sent", async () => {
+  const own = await startServerProcess([], collecting());
+  const ownTrace = "1af7651916cd43dd8448eb211c80319d";
+  const long = { ...body, max_tokens: 400, n: 4, stream: true };
+  const answer = await own.post("/v1/chat/completions", long, {
+    traceparent: `00-${ownTrace}-b7ad6b7169203331-01`,
+  });
+  const ended = own.end("SIGTERM");
+  await answer.text();
+  await ended;
+  expect(spans().filter((span) => span.traceId === ownTrace)).toHaveLength(5);
 });
 
 test("a collector that is away harms nobody", async () => {

@@ -2,7 +2,7 @@
  * Where the messages of a chat come from, and how lines become messages: piped lines here, a terminal in terminal-input.ts. Knows nothing
  * of models.
  */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, onAbort } from "@bitnet.ts/core";
 import { readLines } from "./read-input.ts";
 
 export interface ChatInput {
@@ -54,8 +54,7 @@ async function readFenced(
 
 export function openPipedInput(signal: AbortSignal): ChatInput {
   const lines = readLines(process.stdin);
-  const stop = () => process.stdin.destroy(new BitNetError("ABORTED", "interrupted"));
-  signal.addEventListener("abort", stop);
+  const stopWaiting = onAbort(signal, () => process.stdin.destroy(new BitNetError("ABORTED", "interrupted")));
   const line = async () => {
     const { done, value } = await lines.next();
     return done ? null : value;
@@ -65,7 +64,7 @@ export function openPipedInput(signal: AbortSignal): ChatInput {
     next: () => readMessage(line),
     catchInterrupt: () => () => {},
     close() {
-      signal.removeEventListener("abort", stop);
+      stopWaiting();
       process.stdin.destroy();
     },
   };

@@ -2,7 +2,7 @@
  * Text from files and from standard input. Bytes that are not UTF-8 become U+FFFD; one newline at the end is the shell's, not the
  * prompt's.
  */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, onAbort } from "@bitnet.ts/core";
 import { unreadableFile } from "@bitnet.ts/core/node";
 import { fileStream } from "./file-stream.ts";
 
@@ -21,13 +21,13 @@ export async function readTextFile(path: string, signal: AbortSignal): Promise<s
 
 /** All of standard input. */
 export async function readStandardInput(signal: AbortSignal): Promise<string> {
-  const stop = () =>
-    process.stdin.destroy(new BitNetError("ABORTED", "interrupted while reading standard input"));
-  signal.addEventListener("abort", stop);
+  const stopWaiting = onAbort(signal, () =>
+    process.stdin.destroy(new BitNetError("ABORTED", "interrupted while reading standard input")),
+  );
   try {
     return await readAll(process.stdin, "standard input");
   } finally {
-    signal.removeEventListener("abort", stop);
+    stopWaiting();
   }
 }
 

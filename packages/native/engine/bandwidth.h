@@ -14,7 +14,8 @@ struct BandwidthTask {
 constexpr int32_t maxBandwidthThreads = 256;
 constexpr int32_t maxBandwidthRepeats = 100;
 
-// Bytes per second: the median over the passes in which the threads together read the bytes once; 0 when there is no memory for them.
+// Bytes per second: the median over the passes in which threads of the pool, as many as can be started, read the bytes together; 0 when there is no
+// memory for them, or no thread.
 double measureBandwidth(const BandwidthTask& task);
 
 }  // namespace bitnet::engine

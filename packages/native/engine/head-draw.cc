@@ -74,6 +74,7 @@ uint64_t* sortKeys(uint64_t* keys, uint64_t* spare, size_t n) {
   return keys;
 }
 
+// Ranks [start, end).
 struct Window {
   size_t start, end;
 };
@@ -82,6 +83,44 @@ double sumOf(const float* weights, Window window) {
   double sum = 0;
   for (size_t i = window.start; i < window.end; i++) sum += static_cast<double>(weights[i]);
   return sum;
+}
+
+// Each of these takes the weights of the window's ranks, relative to its first, and gives what it keeps of the window.
+
+// `distanceAt`: the logarithm of a rank's weight. The window begins at rank 0.
+template <class DistanceAt>
+Window typical(const float* weights, Window window, double typicalP, DistanceAt distanceAt) {
+  const double total = sumOf(weights, window), bound = typicalP * total;
+  double expected = 0;
+  for (size_t i = 0; i < window.end; i++)
+    if (weights[i] > 0) expected += static_cast<double>(weights[i]) * distanceAt(i);
+  expected /= total;
+  size_t end = 0;
+  while (end < window.end && distanceAt(end) >= expected) end++;
+  size_t start = end;
+  constexpr double none = std::numeric_limits<double>::infinity();
+  for (double sum = 0; sum < bound && (start > 0 || end < window.end);) {
+    const double above = start > 0 ? distanceAt(start - 1) - expected : none;
+    const double below = end < window.end ? expected - distanceAt(end) : none;
+    sum += static_cast<double>(weights[above <= below ? --start : end++]);
+  }
+  return {start, end};
+}
+
+Window nucleus(const float* weights, Window window, double topP) {
+  const double bound = topP * sumOf(weights, window);
+  double sum = 0;
+  for (size_t i = window.start; i < window.end; i++) {
+    sum += static_cast<double>(weights[i]);
+    if (sum >= bound) return {window.start, i + 1};
+  }
+  return window;
+}
+
+Window likely(const float* weights, Window window, double minP) {
+  size_t end = std::min(window.start + 1, window.end);
+  while (end < window.end && static_cast<double>(weights[end]) >= minP) end++;
+  return {window.start, end};
 }
 
 }  // namespace
@@ -124,41 +163,18 @@ int32_t HeadWorker::draw(const HeadPanel& panel, int32_t slot, const float* logi
   const size_t n = rankAll(head, logits, room);
   if (n == 0) return -1;
   Window window = {0, settings.topK > 0 ? std::min(n, static_cast<size_t>(settings.topK)) : n};
-  const auto distanceAt = [&](size_t i) { return (logitOf(room.keys[i]) - logitOf(room.keys[0])) / head.real; };
+  const auto distanceAt = [&](size_t i) { return static_cast<double>((logitOf(room.keys[i]) - logitOf(room.keys[0])) / head.real); };
   if (settings.typicalP < 1) {
     weigh(head, room, window.start, window.end);
-    const double total = sumOf(room.weights, window), bound = settings.typicalP * total;
-    double expected = 0;
-    for (size_t i = 0; i < window.end; i++)
-      if (room.weights[i] > 0) expected += static_cast<double>(room.weights[i]) * static_cast<double>(distanceAt(i));
-    expected /= total;
-    size_t end = 0;
-    while (end < window.end && static_cast<double>(distanceAt(end)) >= expected) end++;
-    size_t start = end;
-    constexpr double none = std::numeric_limits<double>::infinity();
-    for (double sum = 0; sum < bound && (start > 0 || end < window.end);) {
-      const double above = start > 0 ? static_cast<double>(distanceAt(start - 1)) - expected : none;
-      const double below = end < window.end ? expected - static_cast<double>(distanceAt(end)) : none;
-      sum += static_cast<double>(room.weights[above <= below ? --start : end++]);
-    }
-    window = {start, end};
+    window = typical(room.weights, window, settings.typicalP, distanceAt);
   }
   if (settings.topP < 1) {
     weigh(head, room, window.start, window.end);
-    const double bound = settings.topP * sumOf(room.weights, window);
-    double sum = 0;
-    for (size_t i = window.start; i < window.end; i++) {
-      sum += static_cast<double>(room.weights[i]);
-      if (sum < bound) continue;
-      window.end = i + 1;
-      break;
-    }
+    window = nucleus(room.weights, window, settings.topP);
   }
   if (settings.minP > 0) {
     weigh(head, room, window.start, window.end);
-    size_t cut = std::min(window.start + 1, window.end);
-    while (cut < window.end && static_cast<double>(room.weights[cut]) >= settings.minP) cut++;
-    window.end = cut;
+    window = likely(room.weights, window, settings.minP);
   }
   return drawWindow(head, logits, room.keys, window.start, window.end);
 }

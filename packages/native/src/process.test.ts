@@ -3,7 +3,7 @@
  * quietly. Children load the binary itself, so that they need nothing compiled.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serialize } from "node:v8";
@@ -39,6 +39,10 @@ const prelude = `
   }
 `;
 
+/** A user without processes. */
+const nobody = 54321;
+const mayBecomeNobody = process.getuid?.() === 0 && existsSync("/usr/bin/prlimit");
+
 interface Ending {
   code: number | null;
   signal: string | null;
@@ -64,14 +68,15 @@ describe.skipIf(missingAddon)("process", () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   /** Runs a script after the prelude; it must end by itself. */
-  function child(script: string, flags: string[] = []): Promise<Ending> {
-    return childAlone(`${prelude}\n${script}`, flags);
+  function child(script: string, flags: string[] = [], under: string[] = []): Promise<Ending> {
+    return childAlone(`${prelude}\n${script}`, flags, under);
   }
 
-  function childAlone(script: string, flags: string[]): Promise<Ending> {
+  function childAlone(script: string, flags: string[], under: string[] = []): Promise<Ending> {
     return new Promise((resolve, reject) => {
       const env = { ...process.env, BITNET_TEST_DATA: join(folder, "data"), NODE_OPTIONS: "" };
-      const running = spawn(process.execPath, [...flags, "-e", script], { env });
+      const [command = "", ...args] = [...under, process.execPath, ...flags, "-e", script];
+      const running = spawn(command, args, { env });
       let output = "";
       for (const stream of [running.stdout, running.stderr]) {
         stream.setEncoding("utf8").on("data", (text: string) => {
@@ -173,6 +178,21 @@ describe.skipIf(missingAddon)("process", () => {
       })();
     `;
     expect(await child(script, ["--expose-gc"])).toEqual(good("true 0,0\n"));
+  });
+
+  // Limits of processes hold for nobody but who is not root, and this process must not be the one that gives that up.
+  it.skipIf(!mayBecomeNobody)("reads memory with as many threads as can be started", async () => {
+    const script = `
+      const { readFile } = require("node:fs/promises");
+      (async () => {
+        await readFile(process.env.BITNET_TEST_DATA); // the threads of Node
+        binding.reserveThreads(1);
+        process.setuid(nobody);
+        console.log(binding.reserveThreads(8), (await binding.readBandwidth(8, 2 ** 20, 3)) > 0);
+      })();
+    `.replace("nobody", String(nobody));
+    const limited = await child(script, [], ["prlimit", "--nproc=1"]);
+    expect(limited).toEqual(good("1 true\n"));
   });
 
   it("leaves other faults to their handlers", async () => {

@@ -330,8 +330,6 @@ async function drain(
 ): Promise<void> {
   serving.state = "draining";
   await serving.batching?.close();
-  await serving.watching.close();
-  serving.shared?.close();
   const closeIdle = setInterval(() => {
     for (const app of apps) app.server.closeIdleConnections();
   }, 50);
@@ -343,6 +341,9 @@ async function drain(
     }, 2000);
     await closed;
     clearTimeout(cut);
+    // Until now requests ended, of which there are spans, and held places.
+    await serving.watching.close();
+    serving.shared?.close();
     await serving.models.dispose();
     await serving.security.audit?.close();
   } finally {

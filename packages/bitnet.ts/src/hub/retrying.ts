@@ -1,5 +1,5 @@
 /** Attempts with growing pauses between them. */
-import { onAbort, throwIfAborted } from "@bitnet.ts/core";
+import { pause, throwIfAborted } from "@bitnet.ts/core";
 import { PassingFailure } from "./requests.ts";
 
 export interface RetryOptions {
@@ -40,18 +40,4 @@ export async function retrying<T>(
       throwIfAborted(signal);
     }
   }
-}
-
-/** Ends early when `signal` fires. */
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      stopWaiting();
-      clearTimeout(timer);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    let stopWaiting = () => {};
-    if (signal) stopWaiting = onAbort(signal, end);
-  });
 }

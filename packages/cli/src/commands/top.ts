@@ -1,5 +1,5 @@
 /** `bitnet top`: what a server does, in the terminal, as it does it. */
-import { BitNetError } from "@bitnet.ts/core";
+import { BitNetError, pause } from "@bitnet.ts/core";
 import { defaultSettings } from "@bitnet.ts/server";
 import type { Command } from "commander";
 import { formatCount, formatTable, printable } from "../format.ts";
@@ -143,16 +143,4 @@ function rates(now: Live, before: Live | null): [string, string][] {
 
 function share(part: number, whole: number): string {
   return whole === 0 ? "–" : `${Math.round((100 * part) / whole)} %`;
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", finish);
-      resolve();
-    };
-    const timer = setTimeout(finish, ms);
-    signal.addEventListener("abort", finish, { once: true });
-  });
 }

@@ -1,5 +1,6 @@
-import { expect, it } from "vitest";
-import { onAbort } from "./abort.ts";
+import { getEventListeners } from "node:events";
+import { describe, expect, it } from "vitest";
+import { onAbort, pause } from "./abort.ts";
 
 it("serves hundreds with one listener, and each of them once", async () => {
   const warnings: Error[] = [];
@@ -20,4 +21,23 @@ it("serves hundreds with one listener, and each of them once", async () => {
   } finally {
     process.off("warning", onWarning);
   }
+});
+
+describe("a pause", () => {
+  const longMs = 2 ** 30;
+
+  it("ends with its signal, whether that fires before or meanwhile", async () => {
+    await pause(longMs, AbortSignal.abort());
+    const controller = new AbortController();
+    const ended = pause(longMs, controller.signal);
+    controller.abort();
+    await ended;
+  });
+
+  it("ends by itself, and leaves the signal alone", async () => {
+    const { signal } = new AbortController();
+    await pause(1, signal);
+    await pause(1, undefined);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+  });
 });

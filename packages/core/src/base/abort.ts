@@ -28,6 +28,20 @@ export function onAbort(signal: AbortSignal, handler: () => void): () => void {
   };
 }
 
+/** Resolves after `ms`, or as soon as `signal` fires, at once when it has fired. */
+export function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    let stopWaiting = () => {};
+    const end = () => {
+      stopWaiting();
+      clearTimeout(timer);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    if (signal) stopWaiting = onAbort(signal, end);
+  });
+}
+
 function listen(signal: AbortSignal): Listener {
   const waiters = new Set<() => void>();
   const fire = () => {

@@ -4,10 +4,9 @@
  */
 import { type ByteStrings, byteStringsFrom } from "../base/byte-strings.ts";
 import type { GgufValue } from "../formats/gguf/values.ts";
+import { ggufTokenTypes, putAddedTokens } from "./token-types.ts";
 
 type Json = Record<string, unknown>;
-
-const types = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** Below every merge. */
 const lowestScore = -1e9;
@@ -28,25 +27,17 @@ export function sentencePieceFields(json: Json, count: number): Map<string, Gguf
     if (!rankOf.has(whole)) rankOf.set(whole, rank);
   }
   const tokens = Array.from({ length: count }, (_, id) => `[PAD${id}]`);
-  const kinds = new Int32Array(count).fill(types.unused);
+  const kinds = new Int32Array(count).fill(ggufTokenTypes.unused);
   const scores = new Float32Array(count).fill(lowestScore);
   for (const [token, id] of vocab) {
     const rank = rankOf.get(token);
     tokens[id] = token;
-    if (/^<0x[0-9A-F]{2}>$/.test(token)) kinds[id] = types.byte;
-    else if (token === model.unk_token) kinds[id] = types.unknown;
-    else if (rank !== undefined || [...token].length === 1) kinds[id] = types.normal;
+    if (/^<0x[0-9A-F]{2}>$/.test(token)) kinds[id] = ggufTokenTypes.byte;
+    else if (token === model.unk_token) kinds[id] = ggufTokenTypes.unknown;
+    else if (rank !== undefined || [...token].length === 1) kinds[id] = ggufTokenTypes.normal;
     if (rank !== undefined) scores[id] = -rank;
   }
-  for (const { id, content, special } of (json.added_tokens ?? []) as {
-    id: number;
-    content: string;
-    special: boolean;
-  }[]) {
-    if (content === model.unk_token) continue;
-    tokens[id] = content;
-    kinds[id] = special ? types.control : types.userDefined;
-  }
+  putAddedTokens(json, tokens, kinds, model.unk_token);
   const unknownId = vocab.find(([token]) => token === model.unk_token)?.[1];
   const strings: ByteStrings = byteStringsFrom(tokens);
   return new Map<string, GgufValue>([

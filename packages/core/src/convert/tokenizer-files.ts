@@ -18,11 +18,11 @@ import { knownPatterns, type SplitRule } from "../tokenizer/split.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { isSentencePieceBpe, sentencePieceFields } from "./sentencepiece-files.ts";
 import { sentencePieceJson, unknownOf } from "./sentencepiece-json.ts";
+import { ggufTokenTypes, putAddedTokens } from "./token-types.ts";
 import { isUnigram, tableKey, unigramFields, unigramJson } from "./unigram-files.ts";
 
 type Json = Record<string, unknown>;
 
-const ggufTokenTypes = { normal: 1, control: 3, userDefined: 4, unused: 5 } as const;
 const splitRuleNames: Readonly<Record<SplitRule, string>> = {
   "llama-3": "llama-bpe",
   "gpt-2": "gpt-2",
@@ -71,14 +71,7 @@ function byteLevelFields(json: Json, count: number): Map<string, GgufValue> {
     tokens[id] = token;
     types[id] = ggufTokenTypes.normal;
   }
-  for (const { id, content, special } of (json.added_tokens ?? []) as {
-    id: number;
-    content: string;
-    special: boolean;
-  }[]) {
-    tokens[id] = content;
-    types[id] = special ? ggufTokenTypes.control : ggufTokenTypes.userDefined;
-  }
+  putAddedTokens(json, tokens, types);
   const merges = (model.merges as (string | string[])[]).map((merge) =>
     Array.isArray(merge) ? merge.join(" ") : merge,
   );

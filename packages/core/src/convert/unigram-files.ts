@@ -8,10 +8,9 @@ import type { GgufValue } from "../formats/gguf/values.ts";
 import { type GgufTokenizerFields, unigramModel } from "../tokenizer/from-gguf.ts";
 import { manySpaces, outerSpaces } from "../tokenizer/normalise.ts";
 import { prefixesSpace, spaceSteps } from "./sentencepiece-files.ts";
+import { ggufTokenTypes, putAddedTokens } from "./token-types.ts";
 
 type Json = Record<string, unknown>;
-
-const types = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** Of the table of changed characters. */
 export const tableKey = "tokenizer.ggml.precompiled_charsmap";
@@ -27,18 +26,14 @@ export function unigramFields(json: Json, count: number): Map<string, GgufValue>
   const unknownId = model.unk_id as number;
   const tokens = Array.from({ length: count }, (_, id) => vocab[id]?.[0] ?? `[PAD${id}]`);
   const scores = Float32Array.from({ length: count }, (_, id) => vocab[id]?.[1] ?? 0);
-  const kinds = new Int32Array(count).fill(types.unused).fill(types.normal, 0, vocab.length);
+  const kinds = new Int32Array(count)
+    .fill(ggufTokenTypes.unused)
+    .fill(ggufTokenTypes.normal, 0, vocab.length);
   if (model.byte_fallback === true)
-    for (const [id, [token]] of vocab.entries()) if (/^<0x[0-9A-F]{2}>$/.test(token)) kinds[id] = types.byte;
-  for (const { id, content, special } of (json.added_tokens ?? []) as {
-    id: number;
-    content: string;
-    special: boolean;
-  }[]) {
-    tokens[id] = content;
-    kinds[id] = special ? types.control : types.userDefined;
-  }
-  kinds[unknownId] = types.unknown;
+    for (const [id, [token]] of vocab.entries())
+      if (/^<0x[0-9A-F]{2}>$/.test(token)) kinds[id] = ggufTokenTypes.byte;
+  putAddedTokens(json, tokens, kinds);
+  kinds[unknownId] = ggufTokenTypes.unknown;
   return new Map<string, GgufValue>([
     ["tokenizer.ggml.model", { type: "string", value: unigramModel }],
     ["tokenizer.ggml.pre", { type: "string", value: "default" }],
@@ -89,12 +84,13 @@ export function unigramJson(
   let nBytes = 0;
   for (let id = 0; id < tokens.count; id++) {
     const content = stringAt(tokens, id);
-    if (isIn(id, types.unused) && !isControl(id))
+    if (isIn(id, ggufTokenTypes.unused) && !isControl(id))
       throw new BitNetError(
         "FORMAT_UNSUPPORTED",
         `tokenizer.ggml.tokens[${id}]: tokenizer.json has no place for tokens of a unigram vocabulary that never come from text`,
       );
-    const isByte = /^<0x[0-9A-F]{2}>$/.test(content) && (tokenTypes === undefined || isIn(id, types.byte));
+    const isByte =
+      /^<0x[0-9A-F]{2}>$/.test(content) && (tokenTypes === undefined || isIn(id, ggufTokenTypes.byte));
     if (isByte) nBytes++;
     // Only what text can become says how unlikely unknown characters are.
     vocab.push([content, isByte || isControl(id) || id === unknownId ? 0 : (scores[id] ?? 0)]);

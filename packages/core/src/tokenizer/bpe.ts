@@ -149,14 +149,18 @@ export function mergePiece(bpe: Bpe, bytes: Uint8Array, start: number, end: numb
   }
 }
 
+/** @throws BitNetError INVALID_ARGUMENT for a piece of more than 4 MiB. */
+export function checkPieceLength(length: number): void {
+  if (length <= maxPieceBytes) return;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    `tokenizer: the text has a run of ${length} bytes without a place to split, at most ${maxPieceBytes} can be encoded`,
+    { details: { length, maximum: maxPieceBytes } },
+  );
+}
+
 function createLargerScratch(old: MergeScratch, length: number): MergeScratch {
-  if (length > maxPieceBytes) {
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `tokenizer: the text has a run of ${length} bytes without a place to split, at most ${maxPieceBytes} can be encoded`,
-      { details: { length, maximum: maxPieceBytes } },
-    );
-  }
+  checkPieceLength(length);
   const scratch = createScratch(2 ** Math.ceil(Math.log2(length)));
   scratch.heapSteps = old.heapSteps;
   return scratch;

@@ -398,12 +398,7 @@ const tests: Readonly<Record<string, Test>> = {
   gt: ordered((order) => order > 0),
   in: (value, [list = null], meter) => contains(list, value, meter),
   integer: (value) => typeof value === "number",
-  iterable: (value) =>
-    typeof value === "string" ||
-    isList(value) ||
-    isDict(value) ||
-    value instanceof Tuple ||
-    value instanceof Undefined,
+  iterable: isIterable,
   le: ordered((order) => order <= 0),
   lower: (value, _, meter) => isCased(value, meter, (shown) => shown.toLowerCase()),
   lt: ordered((order) => order < 0),
@@ -413,12 +408,7 @@ const tests: Readonly<Record<string, Test>> = {
   number: (value) => numberOf(value) !== null,
   odd: numeric((a) => Math.abs(a % 2) === 1),
   sameas: (value, [other = null]) => value === other,
-  sequence: (value) =>
-    typeof value === "string" ||
-    isList(value) ||
-    isDict(value) ||
-    value instanceof Tuple ||
-    value instanceof Undefined,
+  sequence: isIterable,
   string: (value) => typeof value === "string",
   test: (value) => typeof value === "string" && hasTest(value),
   true: (value) => value === true,
@@ -437,6 +427,16 @@ const testAliases: Readonly<Record<string, string>> = {
   lessthan: "lt",
   greaterthan: "gt",
 };
+
+function isIterable(value: Value): boolean {
+  return (
+    typeof value === "string" ||
+    isList(value) ||
+    isDict(value) ||
+    value instanceof Tuple ||
+    value instanceof Undefined
+  );
+}
 
 function isCased(value: Value, meter: Meter, change: (text: string) => string): boolean {
   const shown = printed(value, meter);

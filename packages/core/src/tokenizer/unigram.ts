@@ -5,7 +5,7 @@
  */
 import type { ByteStrings } from "../base/byte-strings.ts";
 import { BitNetError } from "../base/errors.ts";
-import { type IdList, pushId } from "./bpe.ts";
+import { checkPieceLength, type IdList, pushId } from "./bpe.ts";
 import { charLength } from "./char-class.ts";
 import { tokenKind, type Vocabulary } from "./vocabulary.ts";
 
@@ -23,7 +23,6 @@ export interface Unigram {
 
 /** An unknown character is this much less likely than the least likely token. */
 const unknownPenalty = 10;
-const maxPieceBytes = 2 ** 22;
 
 /** @throws BitNetError TOKENIZER_INVALID for a score that is no number. */
 export function createUnigram(
@@ -92,13 +91,7 @@ export function segmentPiece(
   out: IdList,
 ): void {
   const length = end - start;
-  if (length > maxPieceBytes) {
-    throw new BitNetError(
-      "INVALID_ARGUMENT",
-      `tokenizer: the text has a run of ${length} bytes without a place to split, at most ${maxPieceBytes} can be encoded`,
-      { details: { length, maximum: maxPieceBytes } },
-    );
-  }
+  checkPieceLength(length);
   const best = new Float64Array(length + 1).fill(Number.NEGATIVE_INFINITY);
   const cameFrom = new Int32Array(length + 1);
   const cameBy = new Int32Array(length + 1); // the token that ends here

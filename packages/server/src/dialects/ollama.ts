@@ -22,7 +22,7 @@ import { readOllamaFormat } from "./answer-format.ts";
 import { readKeepAlive } from "./keep-alive.ts";
 import { readMessages, readToolUse } from "./openai-messages.ts";
 import { defined, positiveShare, readSeed, readStop, readTopK } from "./openai-options.ts";
-import { describeTokens } from "./token-logprobs.ts";
+import { describeTokens, readLogprobs } from "./token-logprobs.ts";
 
 export async function ollamaChat(exchange: Exchange): Promise<void> {
   const { body } = exchange;
@@ -172,13 +172,6 @@ export async function ollamaGenerate(exchange: Exchange): Promise<void> {
   await send(reader?.end() ?? []);
   if (result !== undefined) await writer.write(`${JSON.stringify({ ...line(""), ...done(result) })}\n`);
   writer.end();
-}
-
-function readLogprobs(body: Fields): { logprobs?: number } {
-  const top = body.integer("top_logprobs", { min: 0, max: 20 });
-  const isOn = body.boolean("logprobs") ?? false;
-  if (top !== undefined && top > 0 && !isOn) throw invalid("top_logprobs", "logprobs: true beside it");
-  return isOn ? { logprobs: top ?? 0 } : {};
 }
 
 function logprobsOf(tokens: readonly TokenEntry[], { model }: Lease): object {

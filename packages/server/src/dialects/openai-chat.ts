@@ -18,7 +18,7 @@ import { readMessages, readToolUse } from "./openai-messages.ts";
 import { readAnswerTokens, readSampling, refuse } from "./openai-options.ts";
 import { fingerprint, usageOf } from "./openai-usage.ts";
 import { promptTeller } from "./prompt-progress.ts";
-import { describeTokens } from "./token-logprobs.ts";
+import { describeTokens, readLogprobs } from "./token-logprobs.ts";
 
 interface StreamWish {
   stream: boolean;
@@ -85,13 +85,6 @@ export function readChat(body: Fields): ChatRequest {
     format: readFormat(body),
     templateArguments: readTemplateArguments(body),
   };
-}
-
-function readLogprobs(body: Fields): { logprobs?: number } {
-  const top = body.integer("top_logprobs", { min: 0, max: 20 });
-  const isOn = body.boolean("logprobs") ?? false;
-  if (top !== undefined && top > 0 && !isOn) throw invalid("top_logprobs", "logprobs: true beside it");
-  return isOn ? { logprobs: top ?? 0 } : {};
 }
 
 /** Switches of templates, such as `enable_thinking`: plain values, never a template. */

@@ -96,13 +96,28 @@ export function traceSettingsOf(
   if (url === "" || environment.OTEL_SDK_DISABLED === "true" || !URL.canParse(url)) return null;
   const headers =
     environment.OTEL_EXPORTER_OTLP_TRACES_HEADERS ?? environment.OTEL_EXPORTER_OTLP_HEADERS ?? "";
-  const pairs = headers.split(",").map((pair) => pair.split("=") as [string, string | undefined]);
-  const named = pairs.filter(([name, value]) => name.trim() !== "" && value !== undefined);
   return {
     url,
-    headers: Object.fromEntries(
-      named.map(([name, value = ""]) => [name.trim(), decodeURIComponent(value.trim())]),
-    ),
+    headers: headersOf(headers),
     serviceName: environment.OTEL_SERVICE_NAME || "bitnet",
   };
+}
+
+/** Pairs as "name=value,name=value". Values are percent-encoded, and may hold further signs of equality, as those in base64 do. */
+function headersOf(text: string): Record<string, string> {
+  const pairs = text.split(",").flatMap((pair) => {
+    const at = pair.indexOf("=");
+    const name = pair.slice(0, Math.max(at, 0)).trim();
+    return name === "" ? [] : [[name, decoded(pair.slice(at + 1).trim())] as const];
+  });
+  return Object.fromEntries(pairs);
+}
+
+/** What is not percent-encoded is taken as it is. */
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
 }

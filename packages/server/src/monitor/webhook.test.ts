@@ -24,7 +24,10 @@ afterEach(() => {
 });
 
 /** @param answer What becomes of the n-th request, from 0. */
-async function listen(answer: (n: number, ...args: Parameters<RequestListener>) => void, timeoutMs = 60_000) {
+async function listen(
+  answer: (n: number, ...args: Parameters<RequestListener>) => void,
+  { timeoutMs = 60_000, retryMs = 1 } = {},
+) {
   const told: string[] = [];
   let n = 0;
   receiver = createServer(async (request, response) => {
@@ -36,7 +39,10 @@ async function listen(answer: (n: number, ...args: Parameters<RequestListener>) 
   await once(receiver, "listening");
   const log: string[] = [];
   const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
-  const webhook = new Webhook(url, (line) => log.push(line), { timeoutMs, retryMs: [1, 1, 1] });
+  const webhook = new Webhook(url, (line) => log.push(line), {
+    timeoutMs,
+    retryMs: [retryMs, retryMs, retryMs],
+  });
   return { webhook, told, log };
 }
 
@@ -62,9 +68,12 @@ it("gives up after four attempts, says so, and goes on with the next", async () 
 });
 
 it("does not wait for one that never answers, and is led nowhere else", async () => {
-  const { webhook, told, log } = await listen((n, _request, response) => {
-    if (n >= 2) response.writeHead(307, { location: "/elsewhere" }).end();
-  }, 300);
+  const { webhook, told, log } = await listen(
+    (n, _request, response) => {
+      if (n >= 2) response.writeHead(307, { location: "/elsewhere" }).end();
+    },
+    { timeoutMs: 300 },
+  );
   webhook.send(alert(1));
   await webhook.idle();
   expect(told).toHaveLength(4);
@@ -87,4 +96,13 @@ it("holds a hundred at most, and none once it is closed", async () => {
   webhook.close();
   await webhook.idle();
   expect(told.length).toBeLessThanOrEqual(102);
+});
+
+it("waits for no further attempt once it is closed", async () => {
+  const webhooks: Webhook[] = [];
+  const { webhook, log } = await listen(() => webhooks[0]?.close(), { retryMs: 2 ** 30 });
+  webhooks.push(webhook);
+  webhook.send(alert(1));
+  await webhook.idle();
+  expect(log).toEqual([]);
 });

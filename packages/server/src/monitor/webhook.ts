@@ -1,4 +1,5 @@
 /** Tells another program of alerts: one POST for each beginning and end, in order, tried a few times. */
+import { pause } from "@bitnet.ts/core";
 import type { Alert } from "./alerts.ts";
 
 interface Patience {
@@ -57,7 +58,7 @@ export class Webhook {
       const delay = this.#patience.retryMs[attempt];
       if (delay === undefined)
         return this.#log(`monitor: the alert "${alert.type}" could not be sent: ${problem}`);
-      await this.#pause(delay);
+      await pause(delay, this.#ended.signal);
     }
   }
 
@@ -71,17 +72,5 @@ export class Webhook {
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const finish = () => {
-        clearTimeout(timer);
-        this.#ended.signal.removeEventListener("abort", finish);
-        resolve();
-      };
-      const timer = setTimeout(finish, ms);
-      this.#ended.signal.addEventListener("abort", finish, { once: true });
-    });
   }
 }
