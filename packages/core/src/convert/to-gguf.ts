@@ -7,10 +7,12 @@ import { readEmbeddingModules } from "../model/embedding-modules.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelDescription } from "../model/load-model.ts";
 import { isRotated, reorderRows, reorderScales, rowOrder } from "../model/row-order.ts";
+import { isOneOf } from "../model/weight-scales.ts";
 import { computeRowBytes, isComputeLayout } from "../packing/compute-layout.ts";
+import { widenedTypes } from "../packing/dense.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import { i2sTailBytes, writeI2sScale } from "../packing/i2-s.ts";
-import type { StoredDenseType } from "../packing/packing.ts";
+import type { StoredDenseType, WidenedType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import { tq2FromComputeRows } from "../packing/tq2-0.ts";
 import type { Conversion, ConversionOptions } from "./conversion.ts";
@@ -141,8 +143,8 @@ async function* encoded(
   type: StoredDenseType,
   shift: number,
 ): AsyncGenerator<Uint8Array> {
-  if (type === "q5_k")
-    throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
+  if (isOneOf<WidenedType>(type, widenedTypes))
+    throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in ${type} is only copied`);
   if (shift === 0) yield* encodedSlices(weight, type);
   else
     for await (const values of widenedSlices(weight.tensor, weight))
