@@ -338,13 +338,25 @@ const hfJson: Changes = {
   },
 };
 const hf = (changes: Changes = {}) => parseHfConfig(changed(hfJson, changes), "m/config.json");
-const hfParsed: ModelConfig = { ...parsed, name: "m/config.json", isTied: true };
+const hfParsed: ModelConfig = { ...parsed, name: "m", isTied: true };
 
 describe("Hugging Face", () => {
   it("is parsed and frozen", () => {
     expect(hf()).toEqual(hfParsed);
     expect(Object.isFrozen(hf())).toBe(true);
     expect(hf({ _name_or_path: "a/b" }).name).toBe("a/b");
+    for (const [file, name] of [
+      ["/home/me/Falcon3/config.json", "Falcon3"],
+      ["C:\\models\\Falcon3/config.json", "Falcon3"],
+      ["./config.json", "model"],
+    ] as const)
+      expect(parseHfConfig(changed(hfJson, {}), file).name).toBe(name);
+    for (const [given, name] of [
+      ["/mnt/someone/checkpoint-100/", "checkpoint-100"],
+      ["./checkpoint", "checkpoint"],
+      ["..\\checkpoint", "checkpoint"],
+    ])
+      expect(hf({ _name_or_path: given }).name).toBe(name);
     expect(hf({ architectures: ["BitNetForCausalLM", "Other"] })).toEqual(hfParsed);
   });
 
