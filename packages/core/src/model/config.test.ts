@@ -645,6 +645,31 @@ describe("the Llama shape", () => {
   });
 });
 
+describe("windows of Gemma 3", () => {
+  const gemma = (more: Changes) =>
+    hf({ architectures: ["Gemma3ForCausalLM"], hidden_act: undefined, num_hidden_layers: 4, ...more });
+  const file = (more: Changes) => {
+    const facts = Object.entries(changed(ggufFields, {}));
+    const named = facts.map(([name, value]) => [name.replace("bitnet-b1.58.", "gemma3."), value]);
+    const fields = { ...Object.fromEntries(named), "general.architecture": "gemma3" };
+    return parseGgufConfig(new Map(Object.entries(changed(fields, more))), "m.gguf", 128256);
+  };
+
+  it("are none where no layer has one", () => {
+    const none = ["full_attention", "full_attention", "full_attention", "full_attention"];
+    expect(gemma({ sliding_window: 512, layer_types: none }).slidingWindow).toBeNull();
+    expect(gemma({ sliding_window: 512, sliding_window_pattern: 1 }).slidingWindow).toBeNull();
+    expect(gemma({}).slidingWindow?.size).toBe(4096);
+  });
+
+  it("are none in files that do not say them, whose rotations are llama.cpp's usual ones", () => {
+    const bare = { "gemma3.rope.freq_base": undefined };
+    expect(file(bare)).toMatchObject({ slidingWindow: null, ropeTheta: 10000 });
+    expect(file({ ...bare, "gemma3.attention.sliding_window": 0 }).slidingWindow).toBeNull();
+    expect(file({ "gemma3.attention.sliding_window": 512 }).slidingWindow).toMatchObject({ size: 512 });
+  });
+});
+
 describe("an architecture that ordinary models have, too", () => {
   // Of Gemma 3, which the others do not read.
   const more = { sliding_window: 512, hidden_act: undefined };
