@@ -243,7 +243,9 @@ function tensorsOf(
       add(`model.layers.${l}.${renamed}.weight`, [values.length], encodeFloats(floats, stored(values)));
     }
     for (const [name, values] of Object.entries(extraVectors(layer))) {
-      const bytes = encodeFloats(floats, name.endsWith(".bias") ? values : stored(values));
+      // Norms inside of linear layers are those layers' own, which are no Gemma norms.
+      const isOwn = name.endsWith(".bias") || name.endsWith("proj.norm.weight");
+      const bytes = encodeFloats(floats, isOwn ? values : stored(values));
       add(`model.layers.${l}.${name}`, [values.length], bytes);
     }
     for (const [key, name] of Object.entries(matrixNames))

@@ -125,7 +125,13 @@ async function readDocuments(
       if (left === 0) break;
       const { path: readable, placeOf } = await library.lineFile(path, folder, index);
       const file = library.openExamples(readable, {
-        ...{ textMode: "split", maxSamples: left, name: path, placeOf },
+        // Without a template there are no conversations to make of texts.
+        ...{
+          textMode: template instanceof BitNetError ? "text" : "split",
+          maxSamples: left,
+          name: path,
+          placeOf,
+        },
       });
       try {
         for (let i = 0; i < file.count; i++) {

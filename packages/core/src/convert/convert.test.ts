@@ -229,7 +229,7 @@ describe("scales for groups", () => {
     expect(error.code).toBe("FORMAT_UNSUPPORTED");
     expect(error.message).toBe(
       'tensor "blk.0.ffn_up.weight": tq2_0 holds one scale for 256 columns, but here every 128 columns have their own: ' +
-        "row 0, columns 0 to 127 have 1, row 0, columns 128 to 255 have 0.5; choose a format with a scale per 128 columns or fewer",
+        "row 0, columns 0 to 127 have 1, row 0, columns 128 to 255 have 0.5; choose a format that holds such scales: q2_0, pq2_0, ptq1_0",
     );
     expect((await errorOf(() => convert(file, "i2_s"))).message).toContain("one scale for the whole tensor");
     const values = Float32Array.from({ length: 256 }, (_, i) => 2 ** -(Math.floor(i / 2) % 7));
@@ -280,7 +280,9 @@ describe("what cannot be", () => {
   test("columns that do not fill blocks are refused by name", async () => {
     const shape = { rows: 4, cols: 384 };
     const file = await groupFile("pq2_0", new Int8Array(4 * 384), shape, { kind: "tensor", value: 1 });
-    expect((await errorOf(() => convert(file, "tq1_0"))).message).toMatch(/multiples of 256/);
+    expect((await errorOf(() => convert(file, "tq1_0"))).message).toMatch(
+      /^tensor "blk\.0\.ffn_up\.weight": tq1_0: .*multiples of 256; formats .* fill: i2_s, q1_0, q2_0, pq2_0, ptq1_0, hf-packed, hf-bf16$/,
+    );
   });
 
   test("scales that bf16 masters cannot give are refused with the nearest that they can", async () => {

@@ -5,6 +5,7 @@
 import { BitNetError } from "../base/errors.ts";
 import { f16ToF32, f32ToF16 } from "../base/float16.ts";
 import type { Scale, TernaryShape } from "../packing/packing.ts";
+import { groupSizes } from "./targets.ts";
 
 /**
  * One scale per `size` columns, or for the tensor where `size` is null. Groups without a weight other than zero fit to any scale.
@@ -61,11 +62,19 @@ function refuse(
     const column = (group % perRow) * from;
     return `row ${Math.floor(group / perRow)}, columns ${column} to ${column + from - 1}`;
   };
+  // Binary weights are no choice for those that have zeros.
+  const fitting = Object.entries(groupSizes).filter(
+    ([name, n]) => n !== null && from % n === 0 && name !== "q1_0",
+  );
+  const advice =
+    fitting.length === 0
+      ? ""
+      : `; choose a format that holds such scales: ${fitting.map(([name]) => name).join(", ")}`;
   const holds = size === null ? "one scale for the whole tensor" : `one scale for ${size} columns`;
   throw new BitNetError(
     "FORMAT_UNSUPPORTED",
     `${format} holds ${holds}, but here every ${from} columns have their own: ${place(groups[0])} have ${values[0]}, ` +
-      `${place(groups[1])} have ${values[1]}; choose a format with a scale per ${from} columns or fewer`,
+      `${place(groups[1])} have ${values[1]}${advice}`,
     { details: { format, size, found: from } },
   );
 }

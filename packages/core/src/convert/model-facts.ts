@@ -188,12 +188,17 @@ function familyFacts(config: ModelConfig): Record<string, unknown> {
       dim_model_base: shortestWith(headScale * hiddenSize, (x) => Math.fround(x / hiddenSize) === headScale),
     };
   }
-  if (architecture !== "gemma3" || slidingWindow === null) return {};
+  if (architecture !== "gemma3") return {};
   const isScale = (x: number) => Math.fround(1 / Math.sqrt(x)) === config.attentionScale;
+  const isLocal = slidingWindow?.layers ?? Array<boolean>(nLayers).fill(false);
   return {
-    sliding_window: slidingWindow.size,
-    layer_types: slidingWindow.layers.map((isLocal) => (isLocal ? "sliding_attention" : "full_attention")),
-    rope_local_base_freq: shortest(slidingWindow.ropeTheta),
+    ...(slidingWindow === null
+      ? {}
+      : {
+          sliding_window: slidingWindow.size,
+          rope_local_base_freq: shortest(slidingWindow.ropeTheta),
+        }),
+    layer_types: isLocal.map((local) => (local ? "sliding_attention" : "full_attention")),
     query_pre_attn_scalar: shortestWith(1 / config.attentionScale ** 2, isScale),
   };
 }

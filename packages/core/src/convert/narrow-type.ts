@@ -53,7 +53,7 @@ async function holdsAll(
   return true;
 }
 
-/** Norms are what some families' folders hold less 1. */
+/** Norms are what some families' folders hold less 1, those inside of linear layers apart. */
 export function isNorm(ggufName: string): boolean {
-  return /norm(_in)?\.weight$/.test(ggufName);
+  return /norm\.weight$/.test(ggufName);
 }

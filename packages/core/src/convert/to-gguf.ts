@@ -7,10 +7,12 @@ import { readEmbeddingModules } from "../model/embedding-modules.ts";
 import { familyOf } from "../model/families.ts";
 import type { ModelDescription } from "../model/load-model.ts";
 import { isRotated, reorderRows, reorderScales, rowOrder } from "../model/row-order.ts";
+import { isOneOf } from "../model/weight-scales.ts";
 import { computeRowBytes, isComputeLayout } from "../packing/compute-layout.ts";
+import { widenedTypes } from "../packing/dense.ts";
 import { encodeDense } from "../packing/dense-encode.ts";
 import { i2sTailBytes, writeI2sScale } from "../packing/i2-s.ts";
-import type { StoredDenseType } from "../packing/packing.ts";
+import type { StoredDenseType, WidenedType } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import { tq2FromComputeRows } from "../packing/tq2-0.ts";
 import type { Conversion, ConversionOptions } from "./conversion.ts";
@@ -20,7 +22,7 @@ import { isNorm, narrowestExact } from "./narrow-type.ts";
 import { encodedSlices } from "./pattern-tables.ts";
 import { divisorTensors } from "./rope-facts.ts";
 import type { ConversionSource, SourceWeight } from "./source.ts";
-import { fileTypes, type GgufTarget, groupSizes } from "./targets.ts";
+import { conversionTargets, fileTypes, type GgufTarget, groupSizes, isGgufTarget } from "./targets.ts";
 import { ggufTokenizer, rightTemplate } from "./tokenizer-files.ts";
 import {
   type ComputeRows,
@@ -37,6 +39,7 @@ export async function toGguf(
   target: GgufTarget,
   options: ConversionOptions,
 ): Promise<Conversion> {
+  checkBlocks(source, target);
   const { metadata, changesCharacters } = await metadataOf(source, target);
   const tensors: GgufTensorInput[] = [...rotationTensors(source)];
   for (const weight of source.weights) tensors.push(await planTensor(source, weight, target, options));
@@ -45,6 +48,36 @@ export async function toGguf(
     files: [{ name: null, pieces: writeGguf({ metadata, tensors }) }],
     changesCharacters,
   };
+}
+
+/** @throws BitNetError FORMAT_UNSUPPORTED where a weight does not fill the target's blocks, with the formats that hold all weights. */
+function checkBlocks({ weights }: ConversionSource, target: GgufTarget): void {
+  const ternary = weights.filter(({ kind }) => kind === "ternary");
+  const problem = blockProblem(ternary, target);
+  if (problem === null) return;
+  const fitting = conversionTargets.filter(
+    (other) => !isGgufTarget(other) || blockProblem(ternary, other) === null,
+  );
+  throw new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `tensor "${problem.ggufName}": ${problem.message}; formats with blocks that all weights of this model fill: ${fitting.join(", ")}`,
+    { details: { tensor: problem.ggufName, fitting } },
+  );
+}
+
+function blockProblem(
+  weights: readonly SourceWeight[],
+  target: GgufTarget,
+): { ggufName: string; message: string } | null {
+  for (const weight of weights) {
+    try {
+      packings[target].byteLength(weight);
+    } catch (error) {
+      if (!(error instanceof BitNetError)) throw error;
+      return { ggufName: weight.ggufName, message: error.message };
+    }
+  }
+  return null;
 }
 
 /** Divisors of frequencies, first as llama.cpp's converter has them; those of a GGUF file are among its weights. */
@@ -141,8 +174,8 @@ async function* encoded(
   type: StoredDenseType,
   shift: number,
 ): AsyncGenerator<Uint8Array> {
-  if (type === "q5_k")
-    throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in q5_k is only copied`);
+  if (isOneOf<WidenedType>(type, widenedTypes))
+    throw new BitNetError("INTERNAL", `convert: ${weight.ggufName} in ${type} is only copied`);
   if (shift === 0) yield* encodedSlices(weight, type);
   else
     for await (const values of widenedSlices(weight.tensor, weight))

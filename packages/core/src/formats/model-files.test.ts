@@ -92,6 +92,18 @@ describe("local paths", () => {
     ],
     ["no tokenizer", { "config.json": "{}" }, "FILE_NOT_FOUND", /expected tokenizer.json/],
     [
+      "SentencePiece's tokenizer alone",
+      { "config.json": "{}", "tokenizer.model": "x", "model.safetensors": weights },
+      "FILE_NOT_FOUND",
+      /found SentencePiece's tokenizer.model alone; transformers makes .*save_pretrained/,
+    ],
+    [
+      "weights of PyTorch",
+      { "config.json": "{}", "tokenizer.json": "{}", "pytorch_model.bin": "x" },
+      "FILE_NOT_FOUND",
+      /pytorch_model.bin, are not read; transformers' save_pretrained writes/,
+    ],
+    [
       "no weights",
       { "config.json": "{}", "tokenizer.json": "{}" },
       "FILE_NOT_FOUND",

@@ -89,6 +89,7 @@ async function openFolder(
   signal: AbortSignal | undefined,
 ): Promise<ModelFiles> {
   const config = await requiredJson(root, "config.json", { maxMiB: maxConfigMiB, signal });
+  refuseSentencePieceAlone(root);
   const tokenizerJson = await requiredJson(root, "tokenizer.json", { signal });
   const tokenizerConfig = await readTokenizerConfig(root, signal);
   const generationConfig = await optional(root, "generation_config.json", (source) =>
@@ -160,6 +161,15 @@ async function requiredJson(
   throw new BitNetError(
     "FILE_NOT_FOUND",
     `${root.name}: expected ${fileName} (a Hugging Face model folder), found none${advice}`,
+  );
+}
+
+function refuseSentencePieceAlone({ name, names = [] }: FileRoot & { kind: "folder" }): void {
+  if (names.includes("tokenizer.json") || !names.includes("tokenizer.model")) return;
+  throw new BitNetError(
+    "FILE_NOT_FOUND",
+    `${name}: expected tokenizer.json, found SentencePiece's tokenizer.model alone; transformers makes the one of the other: ` +
+      "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)",
   );
 }
 

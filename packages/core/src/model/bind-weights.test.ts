@@ -6,6 +6,7 @@ import { BitNetError } from "../base/errors.ts";
 import { bf16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
 import type { TensorInfo, TensorType } from "../formats/tensor.ts";
 import { unpackComputeRow } from "../packing/compute-layout.ts";
+import { encodeDense } from "../packing/dense-encode.ts";
 import type { PackingId, Scale } from "../packing/packing.ts";
 import { packings } from "../packing/registry.ts";
 import type { MasterType } from "../packing/ternarise.ts";
@@ -165,7 +166,7 @@ describe("a weight that does not fit", () => {
       );
       expect(error.code).toBe("FORMAT_UNSUPPORTED");
       expect(error.message).toBe(
-        `tensor "w.weight" is stored as ${type}, expected one of f32, f16, bf16, q8_0, q6_k, q4_0, q4_k, q5_k`,
+        `tensor "w.weight" is stored as ${type}, expected one of f32, f16, bf16, q8_0, q6_k, q4_0, q4_k, q4_1, q5_0, q5_1, q5_k`,
       );
     },
   );
@@ -251,6 +252,39 @@ describe("a ternary weight", () => {
       }
     },
   );
+});
+
+describe("a ternary weight in Q8_0", () => {
+  const shape = [3, 256] as const;
+  const trits = tritPattern(3 * 256);
+  const v = 0.75 * 127; // a block's d is 0.75
+  const stored = (values: Float32Array) => tensor("w.weight", "q8_0", shape, encodeDense("q8_0", values));
+
+  it("is the trits and the scale that the quantiser was given, as far as f16 goes", async () => {
+    const program = await bindTernary(shape, [stored(Float32Array.from(trits, (trit) => trit * v))]);
+    expect(tritsOf(program)).toEqual(trits);
+    expect(ternaryOf(program).scale).toEqual({ kind: "tensor", value: v });
+  });
+
+  it("may have a scale for each row", async () => {
+    const values = Float32Array.from(trits, (trit, i) => trit * v * 2 ** Math.floor(i / 256));
+    const program = await bindTernary(shape, [stored(values)]);
+    expect(tritsOf(program)).toEqual(trits);
+    // As groups, of which all of a row have the same.
+    const { scale } = ternaryOf(program);
+    expect(scale.kind === "tensor" ? [] : [...new Set(scale.values)]).toEqual([v, 2 * v, 4 * v]);
+  });
+
+  it("is refused where it was rounded, masters too", async () => {
+    const rounded = stored(Float32Array.from(trits, (trit, i) => trit * v + (i % 7) / 3));
+    for (const floatsAreMasters of [true, false]) {
+      const error = await errorOf(bindTernary(shape, [rounded], { floatsAreMasters }));
+      expect(error.code).toBe("FORMAT_UNSUPPORTED");
+      expect(error.message).toMatch(
+        /"w.weight" is stored as q8_0, .*rounding has lost the ternary weights: take/,
+      );
+    }
+  });
 });
 
 describe("a packed weight of Hugging Face", () => {

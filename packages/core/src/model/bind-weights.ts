@@ -21,8 +21,15 @@ import {
   typeName,
 } from "../formats/tensor.ts";
 import { isComputeLayout, rowsToComputeLayout, toComputeLayout } from "../packing/compute-layout.ts";
-import { widenRows } from "../packing/dense.ts";
-import type { DenseType, PackingId, Scale, TernaryShape } from "../packing/packing.ts";
+import { widenedTypes, widenRows } from "../packing/dense.ts";
+import type {
+  DenseType,
+  PackingId,
+  Scale,
+  StoredDenseType,
+  TernaryShape,
+  WidenedType,
+} from "../packing/packing.ts";
 import { isGroupPacking, packings } from "../packing/registry.ts";
 import { type MasterType, ternarise } from "../packing/ternarise.ts";
 import { tritsTable } from "../packing/trits-table.ts";
@@ -184,18 +191,18 @@ class Binder {
   ): Promise<DenseTensor> {
     if (isGroupPacking(tensor.type) && plus === 0 && times === 1)
       return this.bindTernaryTable(tensor, tensor.type, { rows, cols });
-    if (!isOneOf<DenseType>(tensor.type, denseTypes) && tensor.type !== "q5_k")
-      throw wrongType(tensor, `one of ${denseTypes.join(", ")}, q5_k`);
-    if (tensor.type === "q5_k" || plus !== 0 || times !== 1) {
-      const values = new Float32Array(rows * cols);
-      widenRows(tensor.type, await readTensor(tensor), cols, 0, rows, values);
+    const { type } = tensor;
+    if (!isOneOf<DenseType>(type, denseTypes) && !isOneOf<WidenedType>(type, widenedTypes))
+      throw wrongType(tensor, `one of ${[...denseTypes, ...widenedTypes].join(", ")}`);
+    if (isOneOf<WidenedType>(type, widenedTypes) || plus !== 0 || times !== 1) {
+      const values = await readWidened(tensor, type, { rows, cols });
       for (let i = 0; i < values.length && (plus !== 0 || times !== 1); i++)
         values[i] = Math.fround((values[i] as number) + plus) * Math.fround(times);
       const source = this.addBytes(tensor.name, new Uint8Array(values.buffer));
       return { kind: "dense", type: "f32", source, offset: 0, rows, cols };
     }
     const { source, offset } = await this.refer(tensor);
-    return { kind: "dense", type: tensor.type, source, offset, rows, cols };
+    return { kind: "dense", type, source, offset, rows, cols };
   }
 
   /**
@@ -225,12 +232,11 @@ class Binder {
       checkScale(tensor, scale);
       return { kind: "ternary", source: this.addBytes(tensor.name, bytes), offset: 0, rows, cols, scale };
     };
-    if (isOneOf<MasterType>(tensor.type, masterTypes)) {
+    if (isOneOf<MasterType>(tensor.type, masterTypes) || tensor.type === "q8_0") {
       const { scale, unpackRows } = await this.ternariseFloats(tensor, tensor.type, shape);
       return made(rowsToComputeLayout(unpackRows, shape), scale);
     }
-    if (!isPackingId(tensor.type))
-      throw wrongType(tensor, "a ternary packing or f32, f16, bf16 master weights");
+    if (!isPackingId(tensor.type)) throw lostTrits(tensor);
     if (isComputeLayout(tensor.type, shape)) {
       const scale = await this.withFactor(tensor, await readTailScale(tensor));
       checkScale(tensor, scale);
@@ -242,16 +248,22 @@ class Binder {
     return made(toComputeLayout(tensor.type, bytes, shape), scale);
   }
 
-  private async ternariseFloats(tensor: TensorInfo, type: MasterType, shape: TernaryShape) {
+  /** Q8_0 keeps products whole: one magnitude is 127 steps of every block. Of anything else it is a rounded copy. */
+  private async ternariseFloats(tensor: TensorInfo, stored: MasterType | "q8_0", shape: TernaryShape) {
     const hasScale = this.tensor(scaleName(tensor)) !== undefined;
-    const bytes = await readTensor(tensor);
+    const isRounded = stored === "q8_0";
+    const type = isRounded ? "f32" : stored;
+    const bytes = isRounded
+      ? new Uint8Array((await readWidened(tensor, stored, shape)).buffer)
+      : await readTensor(tensor);
     const ternarised = named(tensor, () =>
       ternarise(type, bytes, shape, {
-        mayBeProducts: this.files.floatsMayBeProducts || hasScale,
+        mayBeProducts: this.files.floatsMayBeProducts || hasScale || isRounded,
         isBinary: this.files.masters === "binary",
       }),
     );
     const { isProduct, scale, unpackRows } = ternarised;
+    if (!isProduct && isRounded) throw lostTrits(tensor);
     if (!isProduct && !this.files.floatsAreMasters) throw fullPrecision(tensor);
     // Trits as floats: what saving a packed checkpoint that was unpacked in memory leaves behind.
     const areTrits = hasScale && isProduct && scale.kind === "tensor" && scale.value === 1;
@@ -304,6 +316,16 @@ class Binder {
   }
 }
 
+async function readWidened(
+  tensor: TensorInfo,
+  type: StoredDenseType,
+  { rows, cols }: TernaryShape,
+): Promise<Float32Array> {
+  const values = new Float32Array(rows * cols);
+  widenRows(type, await readTensor(tensor), cols, 0, rows, values);
+  return values;
+}
+
 /** Says which tensor a failure is about. */
 function named<T>(tensor: TensorInfo, action: () => T): T {
   try {
@@ -323,6 +345,19 @@ function fullPrecision(tensor: TensorInfo): BitNetError {
     "MODEL_UNSUPPORTED",
     `tensor "${tensor.name}" holds full-precision weights, and nothing in the files says that they were trained to be ternary; rounding the weights of an ordinary model leaves nonsense. A checkpoint with ternary masters says so by a quantization_config`,
     { details: { tensor: tensor.name, type: tensor.type } },
+  );
+}
+
+/** What quantisers for ordinary weights leave of ternary ones. */
+function lostTrits(tensor: TensorInfo): BitNetError {
+  const { message, details } = wrongType(
+    tensor,
+    "a ternary packing, master weights, or products of trits and a scale",
+  );
+  return new BitNetError(
+    "FORMAT_UNSUPPORTED",
+    `${message}; rounding has lost the ternary weights: take a file of the model in a ternary type (I2_S, TQ1_0, TQ2_0, …) or in F16, BF16 or F32`,
+    { details },
   );
 }
 

@@ -338,13 +338,25 @@ const hfJson: Changes = {
   },
 };
 const hf = (changes: Changes = {}) => parseHfConfig(changed(hfJson, changes), "m/config.json");
-const hfParsed: ModelConfig = { ...parsed, name: "m/config.json", isTied: true };
+const hfParsed: ModelConfig = { ...parsed, name: "m", isTied: true };
 
 describe("Hugging Face", () => {
   it("is parsed and frozen", () => {
     expect(hf()).toEqual(hfParsed);
     expect(Object.isFrozen(hf())).toBe(true);
     expect(hf({ _name_or_path: "a/b" }).name).toBe("a/b");
+    for (const [file, name] of [
+      ["/home/me/Falcon3/config.json", "Falcon3"],
+      ["C:\\models\\Falcon3/config.json", "Falcon3"],
+      ["./config.json", "model"],
+    ] as const)
+      expect(parseHfConfig(changed(hfJson, {}), file).name).toBe(name);
+    for (const [given, name] of [
+      ["/mnt/someone/checkpoint-100/", "checkpoint-100"],
+      ["./checkpoint", "checkpoint"],
+      ["..\\checkpoint", "checkpoint"],
+    ])
+      expect(hf({ _name_or_path: given }).name).toBe(name);
     expect(hf({ architectures: ["BitNetForCausalLM", "Other"] })).toEqual(hfParsed);
   });
 
@@ -630,6 +642,31 @@ describe("the Llama shape", () => {
   it("has no biases", () => {
     const changes = { architectures: ["LlamaForCausalLM"], mlp_bias: true };
     expect(problemsOf(() => hf(changes))).toEqual(["mlp_bias is not supported"]);
+  });
+});
+
+describe("windows of Gemma 3", () => {
+  const gemma = (more: Changes) =>
+    hf({ architectures: ["Gemma3ForCausalLM"], hidden_act: undefined, num_hidden_layers: 4, ...more });
+  const file = (more: Changes) => {
+    const facts = Object.entries(changed(ggufFields, {}));
+    const named = facts.map(([name, value]) => [name.replace("bitnet-b1.58.", "gemma3."), value]);
+    const fields = { ...Object.fromEntries(named), "general.architecture": "gemma3" };
+    return parseGgufConfig(new Map(Object.entries(changed(fields, more))), "m.gguf", 128256);
+  };
+
+  it("are none where no layer has one", () => {
+    const none = ["full_attention", "full_attention", "full_attention", "full_attention"];
+    expect(gemma({ sliding_window: 512, layer_types: none }).slidingWindow).toBeNull();
+    expect(gemma({ sliding_window: 512, sliding_window_pattern: 1 }).slidingWindow).toBeNull();
+    expect(gemma({}).slidingWindow?.size).toBe(4096);
+  });
+
+  it("are none in files that do not say them, whose rotations are llama.cpp's usual ones", () => {
+    const bare = { "gemma3.rope.freq_base": undefined };
+    expect(file(bare)).toMatchObject({ slidingWindow: null, ropeTheta: 10000 });
+    expect(file({ ...bare, "gemma3.attention.sliding_window": 0 }).slidingWindow).toBeNull();
+    expect(file({ "gemma3.attention.sliding_window": 512 }).slidingWindow).toMatchObject({ size: 512 });
   });
 });
 

@@ -45,7 +45,7 @@ export function parseGgufConfig(
   if (vocabRows === undefined) problems.push('tensor "token_embd.weight" is missing');
   return finish(fileName, problems, {
     architecture: family.name,
-    name: stringOr(fields.get("general.name"), fileName),
+    name: stringOr(fields.get("general.name"), lastName(fileName)),
     hiddenSize,
     ffnSize: reader.integer("feed_forward_length", limits.ffnSize),
     nLayers,
@@ -105,7 +105,7 @@ export function parseHfConfig(json: unknown, fileName: string): ModelConfig {
   const usesInnerNorms = quantization.use_rms_norm === true;
   return finish(fileName, problems, {
     architecture: family.name,
-    name: stringOr(json._name_or_path, fileName),
+    name: hfName(json._name_or_path, fileName),
     hiddenSize,
     ffnSize: reader.integer("intermediate_size", limits.ffnSize),
     nLayers,
@@ -215,6 +215,18 @@ function finish(fileName: string, problems: string[], config: ModelConfig): Mode
 
 function stringOr(value: unknown, fallback: string): string {
   return typeof value === "string" && value !== "" ? value : fallback;
+}
+
+/** What the file calls the model, or the name of its folder: where on whose disk it lay is nobody's business. */
+function hfName(given: unknown, fileName: string): string {
+  const name = stringOr(given, "");
+  if (name === "") return lastName(fileName.replace(/[/\\]config\.json$/, ""));
+  return /^([/\\.~]|[a-z]:)/i.test(name) ? lastName(name) : name;
+}
+
+function lastName(path: string): string {
+  const name = path.replace(/[/\\]+$/, "").replace(/^.*[/\\]/, "");
+  return /^\.*$/.test(name) ? "model" : name;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

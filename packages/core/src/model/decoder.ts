@@ -157,7 +157,8 @@ class Decoder {
       if (layerNorm !== undefined) m.add({ op: "rmsNorm", weight: layerNorm, x: source.x, out: x, eps });
       plain = x;
       outputs.forEach(({ out }, i) => {
-        const weight = this.layerNorm(innerNorms[i] ?? "", cols);
+        // Of the linear layer, not of the family: never shifted.
+        const weight = m.dense(this.named(innerNorms[i] ?? ""), 1, cols);
         m.add({ op: "rmsNormQuant", x, weight, out: q8, eps: config.innerNormEps });
         m.add({ op: "bitLinear", x: q8, weights: weights.slice(i, i + 1), outs: [out] });
       });

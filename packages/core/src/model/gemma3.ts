@@ -5,8 +5,11 @@
 import { limits } from "./config-fields.ts";
 import { readSlidingTheta } from "./config-rope.ts";
 import { type Extras, type ExtrasContext, type Family, llamaNames } from "./family.ts";
+import type { ModelConfig } from "./model-config.ts";
 
 const usualPattern = 6;
+/** Of transformers' configuration. */
+const usualWindow = 4096;
 const thetaText = {
   isValid: (theta: number) => theta > 1 && theta < 1e12,
   text: "a number between 1 and 10^12",
@@ -29,7 +32,7 @@ export const gemma3: Family = {
   name: "gemma3",
   gguf: ["gemma3"],
   hf: ["Gemma3ForCausalLM", "Gemma3TextModel"],
-  defaults: { gguf: { ropeTheta: 1e6 }, hf: { normEps: 1e-6, ropeTheta: 1e6, headDim: 256 } },
+  defaults: { gguf: { ropeTheta: 10000 }, hf: { normEps: 1e-6, ropeTheta: 1e6, headDim: 256 } },
   activation: "gelu",
   isTied: true,
   ggufPairing: "half",
@@ -48,25 +51,33 @@ export const gemma3: Family = {
   traits: { subNorms: false, headNorms: true, postNorms: true, biases: false },
   extras: {
     gguf(reader, context): Extras {
+      const scale = { embeddingScale: embeddingScale(context) };
+      // Without it, as bitnet.cpp's converter leaves it out, all layers see everything, and are rotated alike.
+      const given = context.find("attention.sliding_window");
+      if (given === undefined || given === 0) return scale;
       const size = reader.integer("attention.sliding_window", limits.contextLength);
       const pattern = reader.integer("attention.sliding_window_pattern", limits.nLayers, usualPattern);
       const ropeTheta = reader.number("rope.freq_base_swa", thetaText, 10000);
       const layers = localLayers(context.nLayers, pattern);
-      return { embeddingScale: embeddingScale(context), slidingWindow: { size, ropeTheta, layers } };
+      return { ...scale, slidingWindow: layers.includes(true) ? { size, ropeTheta, layers } : null };
     },
     hf(reader, context): Extras {
       for (const name of ["attn_logit_softcapping", "final_logit_softcapping"])
         if ((context.find(name) ?? null) !== null) reader.problems.push(`${name} is not supported`);
       if (context.find("use_bidirectional_attention") === true)
         reader.problems.push("use_bidirectional_attention is not supported");
-      const size = reader.integer("sliding_window", limits.contextLength);
+      const layers = layersOf(reader, context);
       const older = reader.number("rope_local_base_freq", thetaText, 10000);
       const ropeTheta = readSlidingTheta(context.find("rope_parameters"), older, reader.problems);
+      const window = (): ModelConfig["slidingWindow"] => {
+        const size = reader.integer("sliding_window", limits.contextLength, usualWindow);
+        return { size, ropeTheta, layers };
+      };
       const scalar = reader.number("query_pre_attn_scalar", positive, context.headDim);
       return {
         embeddingScale: embeddingScale(context),
         attentionScale: Math.fround(1 / Math.sqrt(scalar)),
-        slidingWindow: { size, ropeTheta, layers: layersOf(reader, context) },
+        slidingWindow: layers.includes(true) ? window() : null,
         normShift: 1,
       };
     },

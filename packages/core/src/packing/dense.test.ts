@@ -42,6 +42,25 @@ const definitions: Record<StoredDenseType, (view: DataView, e: number) => number
     const q = run % 2 === 0 ? byte % 16 : byte >> 4;
     return f16ToF32(v.getUint16(at, true)) * scale * q - f16ToF32(v.getUint16(at + 2, true)) * least;
   },
+  q4_1(v, e) {
+    const at = 20 * (e >> 5);
+    const pair = v.getUint8(at + 4 + (e % 16));
+    const q = e % 32 < 16 ? pair % 16 : pair >> 4;
+    return f16ToF32(v.getUint16(at, true)) * q + f16ToF32(v.getUint16(at + 2, true));
+  },
+  q5_0(v, e) {
+    const at = 22 * (e >> 5);
+    const pair = v.getUint8(at + 6 + (e % 16));
+    const fifth = Math.floor(v.getUint8(at + 2 + ((e % 32) >> 3)) / 2 ** (e % 8)) % 2;
+    return f16ToF32(v.getUint16(at, true)) * ((e % 32 < 16 ? pair % 16 : pair >> 4) + 16 * fifth - 16);
+  },
+  q5_1(v, e) {
+    const at = 24 * (e >> 5);
+    const pair = v.getUint8(at + 8 + (e % 16));
+    const fifth = Math.floor(v.getUint8(at + 4 + ((e % 32) >> 3)) / 2 ** (e % 8)) % 2;
+    const q = (e % 32 < 16 ? pair % 16 : pair >> 4) + 16 * fifth;
+    return f16ToF32(v.getUint16(at, true)) * q + f16ToF32(v.getUint16(at + 2, true));
+  },
   q5_k(v, e) {
     const at = 176 * (e >> 8);
     const run = (e >> 5) % 8;
@@ -64,6 +83,9 @@ const sizes: Record<StoredDenseType, { cols: number; rowBytes: number }> = {
   q6_k: { cols: 512, rowBytes: 420 },
   trits: { cols: 384, rowBytes: 102 },
   q4_k: { cols: 512, rowBytes: 288 },
+  q4_1: { cols: 96, rowBytes: 60 },
+  q5_0: { cols: 96, rowBytes: 66 },
+  q5_1: { cols: 96, rowBytes: 72 },
   q5_k: { cols: 512, rowBytes: 352 },
 };
 

@@ -7,7 +7,7 @@ import { BitNetError } from "../base/errors.ts";
 import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
 import { checkRows } from "./bounds.ts";
 import { halfWords, nPatterns } from "./half-words.ts";
-import type { StoredDenseType } from "./packing.ts";
+import type { StoredDenseType, WidenedType } from "./packing.ts";
 
 /** Elements and bytes of one block; plain types have blocks of one element. */
 const blocks: Readonly<Record<StoredDenseType, { elements: number; bytes: number }>> = {
@@ -19,8 +19,14 @@ const blocks: Readonly<Record<StoredDenseType, { elements: number; bytes: number
   q6_k: { elements: 256, bytes: 210 }, // u4 low[256], u2 high[256], i8 sub[16], f16 d
   trits: { elements: 128, bytes: 34 }, // f16 d, u2 q[128]: as PQ2_0
   q4_k: { elements: 256, bytes: 144 }, // f16 d, f16 dmin, u6 scales and minima [8], u4 q[256]
+  q4_1: { elements: 32, bytes: 20 }, // f16 d, f16 m, u4 q[32]
+  q5_0: { elements: 32, bytes: 22 }, // f16 d, u1 high[32], u4 low[32]
+  q5_1: { elements: 32, bytes: 24 }, // f16 d, f16 m, u1 high[32], u4 low[32]
   q5_k: { elements: 256, bytes: 176 }, // f16 d, f16 dmin, u6 scales and minima [8], u1 high[256], u4 low[256]
 };
+
+/** Types that no backend computes with. */
+export const widenedTypes: readonly WidenedType[] = ["q4_1", "q5_0", "q5_1", "q5_k"];
 
 /**
  * Bytes of `nElements` consecutive elements.
@@ -81,6 +87,9 @@ const widen: Readonly<Record<StoredDenseType, Widen>> = {
   q6_k: widenQ6,
   trits: widenTrits,
   q4_k: (bytes, out) => widenRuns(bytes, out, false),
+  q4_1: (bytes, out) => widenOlder(bytes, out, { hasFifthBit: false, hasMinimum: true }),
+  q5_0: (bytes, out) => widenOlder(bytes, out, { hasFifthBit: true, hasMinimum: false }),
+  q5_1: (bytes, out) => widenOlder(bytes, out, { hasFifthBit: true, hasMinimum: true }),
   q5_k: (bytes, out) => widenRuns(bytes, out, true),
 };
 
@@ -131,6 +140,31 @@ function widenQ4(bytes: Uint8Array, out: Float32Array): void {
       const pair = bytes[at + 2 + j] ?? 0;
       out[i + j] = d * ((pair & 15) - 8);
       out[i + 16 + j] = d * ((pair >> 4) - 8);
+    }
+  }
+}
+
+/**
+ * Q4_1, Q5_0 and Q5_1, which llama.cpp takes for rows that do not fill blocks of 256: 32 weights of four or five bits, the fifth ones in a word of their
+ * own, times d, and above a minimum or, without one, above −16.
+ */
+function widenOlder(
+  bytes: Uint8Array,
+  out: Float32Array,
+  { hasFifthBit, hasMinimum }: { hasFifthBit: boolean; hasMinimum: boolean },
+): void {
+  const view = viewOf(bytes);
+  const highAt = hasMinimum ? 4 : 2;
+  const lowAt = highAt + (hasFifthBit ? 4 : 0);
+  for (let i = 0; i < out.length; i += 32) {
+    const block = (i / 32) * (lowAt + 16);
+    const d = f16ToF32(view.getUint16(block, true));
+    const minimum = hasMinimum ? f16ToF32(view.getUint16(block + 2, true)) : 0;
+    const high = hasFifthBit ? view.getUint32(block + highAt, true) : 0;
+    for (let j = 0; j < 32; j++) {
+      const pair = bytes[block + lowAt + (j % 16)] ?? 0;
+      const q = (j < 16 ? pair & 15 : pair >> 4) | (((high >>> j) & 1) << 4);
+      out[i + j] = hasMinimum ? Math.fround(d * q) + minimum : d * (q - 16);
     }
   }
 }

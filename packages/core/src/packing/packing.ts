@@ -23,7 +23,9 @@ export type PackingId =
 export type DenseType = "f32" | "f16" | "bf16" | "q8_0" | "q6_k" | "q4_0" | "trits" | "q4_k";
 
 /** Those that files may have: what no backend computes with is widened when it is loaded. */
-export type StoredDenseType = DenseType | "q5_k";
+export type StoredDenseType = DenseType | WidenedType;
+
+export type WidenedType = "q4_1" | "q5_0" | "q5_1" | "q5_k";
 
 /**
  * How stored trits become weights: `W = T · value`. A tensor has one value, or one per row, or one per group of `size`

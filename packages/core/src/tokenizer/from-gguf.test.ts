@@ -45,6 +45,16 @@ describe("GGUF tokenizer", () => {
     );
   });
 
+  it("goes by the names that the forks gave their models' rules", () => {
+    const text = "He'LL pay 12345 \n\n now";
+    const ids = (pre: string) => tokenizerFromGguf(fields({ pre })).encode(text).join();
+    // ik_llama.cpp and bitnet.cpp read the files of Falcon-E so.
+    for (const pre of ["falcon3", "falcon-h1", "falcon_e"]) {
+      expect(ids(pre)).toBe(ids("llama-bpe"));
+      expect(tokenizerFromGguf(fields({ pre })).addBos).toBe(true);
+    }
+  });
+
   it("knows the split rules by their names", () => {
     // Only Llama 3's rule keeps line ends with the symbols before them, and takes whole pieces before merging.
     const merges = byteStringsFrom(["Ġ ab"]);

@@ -50,6 +50,7 @@ const splitRules: ReadonlyMap<string, SplitRule> = new Map<string, SplitRule>([
   ["llama-v3", "llama-3"],
   ["falcon3", "llama-3"],
   ["falcon-h1", "llama-3"],
+  ["falcon_e", "llama-3"], // of bitnet.cpp, in the files of Falcon-E
   ["qwen2", "qwen-2"],
   ["deepseek-r1-qwen", "qwen-2"],
   ["gpt-4o", "gpt-4o"],

@@ -20,12 +20,13 @@ export interface EncodedExample {
 
 export interface EncodeSettings {
   readonly tokenizer: Tokenizer;
-  readonly template: ChatTemplate;
+  /** An error where there is none: texts need none, and conversations meet it. */
+  readonly template: ChatTemplate | BitNetError;
   /** Weight of what the assistant does not say: 0 masks it. */
   readonly otherWeight: number;
 }
 
-/** @throws BitNetError TEMPLATE_FAILED when the template does not render turns one after another. */
+/** @throws BitNetError TEMPLATE_FAILED when the template does not render turns one after another, or there is none for a conversation. */
 export function encodeExample(example: Example, settings: EncodeSettings): EncodedExample {
   return example.kind === "text"
     ? encodeText(example.text, settings)
@@ -50,6 +51,7 @@ function encodeTurns(
   messages: readonly ChatMessage[],
   { tokenizer, template, otherWeight }: EncodeSettings,
 ): EncodedExample {
+  if (template instanceof BitNetError) throw template;
   const render = (count: number, addGenerationPrompt: boolean) =>
     encodeChat(tokenizer, template, messages.slice(0, count), { addGenerationPrompt });
   const whole = render(messages.length, false);

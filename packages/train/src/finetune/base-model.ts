@@ -32,7 +32,8 @@ export interface BaseModel {
   readonly config: ModelConfig;
   readonly shape: TransformerShape;
   readonly tokenizer: Tokenizer;
-  readonly template: ChatTemplate;
+  /** An error where the model has none, as models that only continue texts. */
+  readonly template: ChatTemplate | BitNetError;
   readonly weights: ProgramWeights;
   /** Tells bases apart (`ProgramWeights.fingerprint`). */
   readonly fingerprint: string;
@@ -54,8 +55,7 @@ export async function openBase(files: ModelFiles, name: string, longest: number)
     const program = await bindModel(description, config);
     const shape = shapeOf(config, program, name);
     const tokenizer = readTokenizer(files, config);
-    const { chatTemplate, defaultChatTemplate } = description;
-    const template = chatTemplateFor(chatTemplate, name, defaultChatTemplate, tokenizer);
+    const template = templateOf(description, name, tokenizer);
     const weights = new ProgramWeights(program, openFileSource);
     const close = async () => {
       await weights.close();
@@ -66,6 +66,25 @@ export async function openBase(files: ModelFiles, name: string, longest: number)
   } catch (error) {
     await files.close();
     throw error;
+  }
+}
+
+function templateOf(
+  { chatTemplate, defaultChatTemplate }: ModelDescription,
+  name: string,
+  tokenizer: Tokenizer,
+): ChatTemplate | BitNetError {
+  try {
+    return chatTemplateFor(chatTemplate, name, defaultChatTemplate, tokenizer);
+  } catch (error) {
+    if (!(error instanceof BitNetError)) throw error;
+    if (chatTemplate !== null) return error;
+    return new BitNetError(
+      "TEMPLATE_FAILED",
+      `${name}: the model has no chat template that conversations could be learnt by: train on texts as they are (--text-mode text), ` +
+        "or put a template into chat_template.jinja beside its files",
+      { cause: error },
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 /** Fine-tuning starts as the base is, goes on as if it had not been interrupted, and what it writes is what it trained. */
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkBase, openAdapter, openModelFiles, planConversion, readTensor } from "@bitnet.ts/core";
@@ -61,6 +61,28 @@ function trainedBits(executor: Executor): string {
   });
   return hash.digest("hex");
 }
+
+describe("a base without a chat template", () => {
+  it("learns texts, and says what conversations need", async () => {
+    const bare = join(folder, "bare");
+    cpSync(join(folder, "base-hf"), bare, { recursive: true });
+    const config = JSON.parse(readFileSync(join(bare, "config.json"), "utf8"));
+    // 1bitLLM's, whose models have no template of their own.
+    writeFileSync(
+      join(bare, "config.json"),
+      JSON.stringify({ ...config, architectures: ["BitnetForCausalLM"] }),
+    );
+    writeFileSync(join(bare, "tokenizer_config.json"), "{}");
+    rmSync(join(bare, "chat_template.jinja"), { force: true });
+    await expect(open({}, "bare")).rejects.toThrow(
+      /bare: the model has no chat template that conversations could be learnt by: train on texts .*--text-mode text/,
+    );
+    const data = [Array.from({ length: 20 }, (_, i) => ({ text: `the colour of ${i} is red.` }))];
+    const run = await open({ data, textMode: "text", steps: 1 }, "bare");
+    await run.trainer.run();
+    await run.close();
+  });
+});
 
 describe("the first forward pass", () => {
   it("is the base's own, from packed weights as from a frozen base", async () => {

@@ -160,7 +160,8 @@ function splitExamples(
 async function hashOf(settings: FinetuneSettings, base: BaseModel): Promise<string> {
   const { data, evalData, evaluateEvery, checkpointEvery, keepCheckpoints, recomputes, ...rest } = settings;
   void [evaluateEvery, checkpointEvery, keepCheckpoints, recomputes];
-  const hash = createHash("sha256").update(JSON.stringify([base.fingerprint, base.template.source, rest]));
+  const template = base.template instanceof BitNetError ? null : base.template.source;
+  const hash = createHash("sha256").update(JSON.stringify([base.fingerprint, template, rest]));
   for (const each of [...data, ...(evalData === null ? [] : [evalData])]) {
     if (typeof each !== "string") hash.update(JSON.stringify(each));
     else for await (const piece of createReadStream(each)) hash.update(piece as Uint8Array);

@@ -21,6 +21,9 @@ const denseTypes: Readonly<Record<number, StoredDenseType>> = {
   0: "f32",
   1: "f16",
   2: "q4_0",
+  3: "q4_1",
+  6: "q5_0",
+  7: "q5_1",
   8: "q8_0",
   12: "q4_k",
   13: "q5_k",
@@ -41,9 +44,6 @@ const ternaryTypes: Readonly<Record<number, PackingId>> = {
 
 /** Types whose size is known although they are not read: [name, elements per block, bytes per block]. */
 const listedTypes: Readonly<Record<number, readonly [string, number, number]>> = {
-  3: ["Q4_1", 32, 20],
-  6: ["Q5_0", 32, 22],
-  7: ["Q5_1", 32, 24],
   9: ["Q8_1", 32, 36],
   10: ["Q2_K", 256, 84],
   11: ["Q3_K", 256, 110],

@@ -39,7 +39,7 @@ export async function openSafetensors(
   if (index === null) {
     throw new BitNetError(
       "FILE_NOT_FOUND",
-      `expected ${singleName} or ${indexName} beside config.json; other weight files, such as pytorch_model.bin, are not read`,
+      `expected ${singleName} or ${indexName} beside config.json; other weight files, such as pytorch_model.bin, are not read; transformers' save_pretrained writes the model anew as safetensors`,
     );
   }
   const shardOf = await readIndex(index, signal);

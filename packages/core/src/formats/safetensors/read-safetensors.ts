@@ -178,7 +178,12 @@ function typeAndShape(dtype: string, shape: number[]): Pick<TensorInfo, "type" |
   if (dtype === "U8" && shape.length === 2 && rows !== undefined && cols !== undefined && rows * cols > 0) {
     return { type: "hf_u8", shape: [4 * rows, cols] };
   }
-  const reason = dtype in elementBytes ? "not a type of ternary models" : "an unknown safetensors type";
+  const reason =
+    dtype === "U32"
+      ? "MLX packs weights in it; take the model's GGUF file, or a folder whose weights are not packed for MLX"
+      : dtype in elementBytes
+        ? "not a type of ternary models"
+        : "an unknown safetensors type";
   return { type: readTypes[dtype] ?? { unknown: dtype, reason }, shape };
 }
 

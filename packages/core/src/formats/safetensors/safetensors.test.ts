@@ -38,6 +38,7 @@ describe("one file", () => {
 
   test.each([
     ["I64", 16, /"t" is of I64, which is not read here: not a type of ternary models/],
+    ["U32", 8, /"t" is of U32, which is not read here: MLX packs weights in it; take the model's GGUF file/],
     ["F4", 1, /"t" is of F4/],
     ["Q3", 5, /"t" is of Q3.*unknown safetensors type/],
   ])("%s is listed, and refused when asked for", async (dtype, bytes, message) => {
