@@ -267,6 +267,9 @@ describe("ending early", () => {
   });
 });
 
+/** Above them stands which backend serves, where it is not the best one. */
+const lastLines = (text: string, n: number) => text.trimEnd().split("\n").slice(-n);
+
 describe("chat", () => {
   it("answers every piped line in turn and obeys commands, and only those it knows", async () => {
     const input =
@@ -277,6 +280,34 @@ describe("chat", () => {
     expect(status).toBe(0);
     expect(stdout.split("\n").filter((line) => line !== "").length).toBeGreaterThanOrEqual(2);
     expect(stderr).toContain("conversation: 7 messages, 0 dropped");
+  });
+
+  it("saves to a file again and again, and never over another one", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "bitnet-save-"));
+    try {
+      const [own, others] = [join(folder, "own.json"), join(folder, "others.json")];
+      await writeFile(others, "not ours");
+      const input = `One\n/save ${own}\nTwo\n/save ${own}\n/save ${others}\n/save\n`;
+      const { status, stderr } = await bitnet(["chat", "-n", "2", "--ignore-eos"], { input });
+      expect({ status, lines: lastLines(stderr, 4) }).toEqual({
+        status: 1,
+        lines: [
+          `saved 2 messages to ${own}`,
+          `saved 4 messages to ${own}`,
+          `bitnet: ${others} exists already; save under another name`,
+          "bitnet: /save needs the name of a file",
+        ],
+      });
+      expect(readFileSync(others, "utf8")).toBe("not ours");
+      // What was loaded may be written again, too.
+      const loaded = await bitnet(["chat"], { input: `/load ${own}\n/save ${own}\n` });
+      expect({ status: loaded.status, lines: lastLines(loaded.stderr, 2) }).toEqual({
+        status: 0,
+        lines: [`4 messages from ${own}`, `saved 4 messages to ${own}`],
+      });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it("goes on after a message that does not fit", async () => {
