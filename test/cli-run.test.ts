@@ -282,6 +282,25 @@ describe("chat", () => {
     expect(stderr).toContain("conversation: 7 messages, 0 dropped");
   });
 
+  it("answers as /set says from then on, and refuses what is no value", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "bitnet-set-"));
+    try {
+      const [usual, short] = [join(folder, "usual.json"), join(folder, "short.json")];
+      const input = `Hello\n/save ${usual}\n/clear\n/set n-predict 2\nHello\n/save ${short}\n/set temp warm\n`;
+      const { status, stderr } = await bitnet(["chat", "-n", "8", "--temp", "0", "--ignore-eos"], { input });
+      expect({ status, lines: lastLines(stderr, 3) }).toEqual({
+        status: 1,
+        lines: ["n-predict is 2", `saved 2 messages to ${short}`, expect.stringMatching(/^bitnet: temp: /)],
+      });
+      const answerIn = (path: string): string =>
+        JSON.parse(readFileSync(path, "utf8")).messages.at(-1).content;
+      expect(answerIn(usual).startsWith(answerIn(short))).toBe(true);
+      expect(answerIn(usual).length).toBeGreaterThan(answerIn(short).length);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it("saves to a file again and again, and never over another one", async () => {
     const folder = await mkdtemp(join(tmpdir(), "bitnet-save-"));
     try {
