@@ -84,6 +84,9 @@ describe.skipIf(reason !== null)("chat on a terminal", () => {
     await chat.shows("^C");
     chat.press("C-c");
     await chat.shows("Ctrl-C again");
+    // Another key in between, and the next one is the first again.
+    chat.press("x", "BSpace", "C-c");
+    await chat.shows(/Ctrl-C again[\s\S]*Ctrl-C again/);
     chat.press("C-c");
     expect(await chat.ends()).toBe(0);
   });

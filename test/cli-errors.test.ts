@@ -1,5 +1,5 @@
 /** Everything that users get wrong ends in one clear line on stderr, nothing on stdout, and exit status 1. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -146,6 +146,38 @@ it("a folder in the place of a file is named as such", async () => {
     /notes\.txt: expected the file of a recipe/,
   );
   await expectError(["batch", file("empty"), "-o", file("answers.jsonl")], /empty: is no file/);
+  await writeFile(file("batch.jsonl"), "{}\n");
+  const batch = ["batch", file("batch.jsonl"), "-o"];
+  await expectError([...batch, file("empty")], /empty is a folder; name a file in it/);
+  await expectError(
+    [...batch, file("answers.jsonl"), "--errors", file("empty")],
+    /empty is a folder; name a file in it/,
+  );
+  await expectError(
+    ["embed", "We", "--pooling", "mean", "-o", file("empty")],
+    /empty is a folder; name a file in it/,
+  );
+  expect(await readdir(file("empty"))).toEqual([]);
+  expect(await readdir(folder)).not.toContain("answers.jsonl");
+});
+
+it("a file in the place of a folder is named as such, and left alone", async () => {
+  await writeFile(file("data.csv"), "input,output\na,b\n");
+  await writeFile(file("data.jsonl"), '{"input":"a","output":"b"}\n');
+  for (const data of ["data.csv", "data.jsonl"]) {
+    const args = ["finetune", "tiny", "--data", file(data), "-o", file("notes.txt"), "--json", "--reference"];
+    const { status, stdout } = await bitnet(args, { env: backend });
+    expect({ status, answer: JSON.parse(stdout) }).toEqual({
+      status: 1,
+      answer: {
+        error: {
+          code: "IO_FAILED",
+          message: expect.stringMatching(/notes\.txt.*: the folder cannot be made/),
+        },
+      },
+    });
+  }
+  expect(await readFile(file("notes.txt"), "utf8")).toBe("Not a model, just some notes.\n");
 });
 
 it("the embedded model is known by its name to commands that only read files", async () => {

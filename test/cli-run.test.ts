@@ -267,6 +267,9 @@ describe("ending early", () => {
   });
 });
 
+/** Above them stands which backend serves, where it is not the best one. */
+const lastLines = (text: string, n: number) => text.trimEnd().split("\n").slice(-n);
+
 describe("chat", () => {
   it("answers every piped line in turn and obeys commands, and only those it knows", async () => {
     const input =
@@ -277,6 +280,53 @@ describe("chat", () => {
     expect(status).toBe(0);
     expect(stdout.split("\n").filter((line) => line !== "").length).toBeGreaterThanOrEqual(2);
     expect(stderr).toContain("conversation: 7 messages, 0 dropped");
+  });
+
+  it("answers as /set says from then on, and refuses what is no value", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "bitnet-set-"));
+    try {
+      const [usual, short] = [join(folder, "usual.json"), join(folder, "short.json")];
+      const input = `Hello\n/save ${usual}\n/clear\n/set n-predict 2\nHello\n/save ${short}\n/set temp warm\n`;
+      const { status, stderr } = await bitnet(["chat", "-n", "8", "--temp", "0", "--ignore-eos"], { input });
+      expect({ status, lines: lastLines(stderr, 3) }).toEqual({
+        status: 1,
+        lines: ["n-predict is 2", `saved 2 messages to ${short}`, expect.stringMatching(/^bitnet: temp: /)],
+      });
+      const answerIn = (path: string): string =>
+        JSON.parse(readFileSync(path, "utf8")).messages.at(-1).content;
+      expect(answerIn(usual).startsWith(answerIn(short))).toBe(true);
+      expect(answerIn(usual).length).toBeGreaterThan(answerIn(short).length);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it("saves to a file again and again, and never over another one", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "bitnet-save-"));
+    try {
+      const [own, others] = [join(folder, "own.json"), join(folder, "others.json")];
+      await writeFile(others, "not ours");
+      const input = `One\n/save ${own}\nTwo\n/save ${own}\n/save ${others}\n/save\n`;
+      const { status, stderr } = await bitnet(["chat", "-n", "2", "--ignore-eos"], { input });
+      expect({ status, lines: lastLines(stderr, 4) }).toEqual({
+        status: 1,
+        lines: [
+          `saved 2 messages to ${own}`,
+          `saved 4 messages to ${own}`,
+          `bitnet: ${others} exists already; save under another name`,
+          "bitnet: /save needs the name of a file",
+        ],
+      });
+      expect(readFileSync(others, "utf8")).toBe("not ours");
+      // What was loaded may be written again, too.
+      const loaded = await bitnet(["chat"], { input: `/load ${own}\n/save ${own}\n` });
+      expect({ status: loaded.status, lines: lastLines(loaded.stderr, 2) }).toEqual({
+        status: 0,
+        lines: [`4 messages from ${own}`, `saved 4 messages to ${own}`],
+      });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it("goes on after a message that does not fit", async () => {

@@ -1,5 +1,5 @@
 /** Nothing that a model writes or a file is named reaches a terminal raw, and pipes get every byte. */
-import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -43,6 +43,21 @@ describe.skipIf(reason !== null)("on a terminal", () => {
     expect(await terminal.ends()).toBe(0);
     expect(terminal.screen()).toContain("prompt tokens");
     expect(terminal.screen()).not.toContain("␛");
+  });
+
+  it("a model's name is harmless above a chat", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "bitnet-named-"));
+    try {
+      const model = await readFile(tinyModel);
+      const at = model.indexOf("tiny", model.indexOf("general.name"));
+      model.write("\u001b[1m", at, "latin1"); // as long
+      const path = join(folder, "model.gguf");
+      await writeFile(path, model);
+      terminal = new PseudoTerminal(["chat", "--no-history", "-m", path]);
+      await terminal.shows(/^␛\[1m on .*\/help lists/m);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   it("names of files are harmless in results and in errors", async () => {

@@ -180,15 +180,18 @@ describe("convert", () => {
 
   test("refuses its own source, a folder that exists, and a place that does not", async () => {
     copyFileSync(tinyModel, out("model.gguf"));
+    const before = readdirSync(folder);
     const cases = [
       [out("model.gguf"), "tq2_0", "is the source itself"],
       [folder, "hf-packed", "exists"],
+      [folder, "tq2_0", "is a folder; name a file in it"],
       [out("missing/x.gguf"), "tq2_0", "does not exist"],
     ] as const;
     for (const [output, to, words] of cases) {
       const { status, stderr } = await bitnet(["convert", out("model.gguf"), "-o", output, "--to", to]);
       expect([status, stderr]).toEqual([1, expect.stringContaining(words)]);
     }
+    expect(readdirSync(folder)).toEqual(before);
   });
 });
 

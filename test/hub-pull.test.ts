@@ -348,8 +348,14 @@ describe("a hub that stays wrong: a clear error, and nothing under the final nam
   });
 
   test("the disk has no room", async () => {
-    const error = await fails({ freeBytes: async () => 100_000 });
-    expect(error).toMatchObject({ code: "IO_FAILED", message: expect.stringContaining("make room") });
+    const free = 32 * 2 ** 20 + model.length - 1;
+    const error = await fails({ freeBytes: async () => free });
+    expect(error).toMatchObject({
+      code: "IO_FAILED",
+      message: expect.stringMatching(
+        `needs ${free + 1} bytes more, 32 MiB of them to spare, but .* has room for ${free} bytes; make room`,
+      ),
+    });
     expect(hub.seen.filter(({ path }) => path.includes("/resolve/"))).toEqual([]);
   });
 

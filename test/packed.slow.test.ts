@@ -2,7 +2,7 @@
  * The packages as a user gets them: packed, installed into an empty project with scripts off, and run on this Node. Asks npm's registry for
  * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it.
  */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
@@ -100,6 +100,22 @@ export const wrong: number = BitNet.load("x");\n`;
       }
     },
   );
+
+  it("name the systems that compiled kernels are for", () => {
+    const compiled = tarballs.filter((path) => /-native-[a-z]+-/.test(path));
+    expect(compiled.length).toBeGreaterThan(0);
+    for (const path of compiled) {
+      const manifest = JSON.parse(
+        execFileSync("tar", ["-xzOf", path, "package/package.json"], { encoding: "utf8" }),
+      );
+      const [, os, cpu, libc] =
+        /^@bitnet\.ts\/native-(\w+)-(\w+?)(?:-(gnu|musl))?$/.exec(manifest.name) ?? [];
+      expect({ os: manifest.os, cpu: manifest.cpu, libc: manifest.libc }).toEqual({
+        ...{ os: [os], cpu: [cpu] },
+        libc: libc === undefined ? undefined : [libc === "gnu" ? "glibc" : libc],
+      });
+    }
+  });
 
   it("carry README, licence, and source maps that hold the sources", () => {
     const scope = readdirSync(installed("@bitnet.ts")).map((name) => installed("@bitnet.ts", name));

@@ -1,4 +1,7 @@
 /** Readers of what people keep beside models: training data, benchmarks, conversations, keys, recipes, logs. They take paths. */
+import { mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { loadTask, taskNames } from "@bitnet.ts/eval";
 import { drawLog, openExamples, parseRecipe, readLog } from "@bitnet.ts/train";
 import { parquetWriteBuffer } from "hyparquet-writer";
@@ -9,7 +12,8 @@ import { readParquet } from "#eval/tasks/parquet-records.ts";
 import { readBatchInput } from "#server/batches/batch-input.ts";
 import { fileKeys } from "#server/key-store.ts";
 import { readFilterRules } from "#server/security/filter-rules.ts";
-import { otherBytes, otherJson, otherLines, pick } from "./mutants.ts";
+import { lineFile } from "#train/data/line-files.ts";
+import { otherBytes, otherJson, otherLines, otherTable, pick, type Random } from "./mutants.ts";
 import type { FuzzedReader } from "./reader.ts";
 import { latin, lines, put, textReader } from "./text-reader.ts";
 
@@ -74,21 +78,77 @@ const fileOfTask: Readonly<Record<string, string>> = {
 };
 const taskOptions = (folder: string) => ({ folder, chat: false, shots: 0, allowsCode: false });
 
-const parquet = Buffer.from(
-  parquetWriteBuffer({
-    columnData: [
-      { name: "question", data: ["What is wet?", "What is hot?", "Why?"] },
-      { name: "answer", data: ["water", "fire", "so"] },
-      { name: "id", data: [1n, 2n, 3n] },
-      {
-        name: "choice",
-        data: [{ text: ["a", "b"], label: ["A", "B"] }, { text: ["c"], label: ["A"] }, null],
-      },
-      { name: "score", data: [0.5, 1.5, null] },
-      { name: "when", data: [new Date(0), new Date(1e12), null] },
-    ] as never,
-  }),
-);
+const columns = {
+  columnData: [
+    { name: "question", data: ["What is wet?", "What is hot?", "Why?"] },
+    { name: "answer", data: ["water", "fire", "so"] },
+    { name: "id", data: [1n, 2n, 3n] },
+    {
+      name: "choice",
+      data: [{ text: ["a", "b"], label: ["A", "B"] }, { text: ["c"], label: ["A"] }, null],
+    },
+    { name: "score", data: [0.5, 1.5, null] },
+    { name: "when", data: [new Date(0), new Date(1e12), null] },
+  ] as never,
+};
+/** Packed as usual, and unpacked with rows that lie apart, where damage meets values instead of the unpacking. */
+const parquets = [
+  Buffer.from(parquetWriteBuffer(columns)),
+  Buffer.from(parquetWriteBuffer({ ...columns, codec: "UNCOMPRESSED", rowGroupSize: 2 })),
+];
+
+const table = [
+  "\ufeffinstruction,input,output",
+  'Add.,"1, 2",3',
+  '"Say ""hi"".",,"Hi,\nthere."',
+  "Who?,,Me.",
+  "",
+].join("\r\n");
+const packedFiles: Readonly<Record<string, string>> = {
+  "data.jsonl": examples,
+  "data.csv": table,
+  "data.txt": "Once upon a time\nthere was\n\na dragon.\n",
+};
+const leastRoom = 2 ** 20;
+
+/** Packed and then damaged, or the other way round; now and then two of them, or one that unpacks to far more than it is. */
+function otherPacked(text: string, random: Random): Uint8Array {
+  const packed = gzipSync(random() % 2 === 0 ? text : otherBytes(Buffer.from(text), random));
+  switch (random() % 8) {
+    case 0:
+      return packed;
+    case 1:
+      return Buffer.concat([packed, gzipSync(text), Buffer.from("rest")].slice(0, 2 + (random() % 2)));
+    case 2:
+      return gzipSync(Buffer.alloc(leastRoom + (random() % leastRoom), text.slice(0, 1 + (random() % 8))));
+    default:
+      return otherBytes(packed, random, 24);
+  }
+}
+
+/** As training does, with what has to be unpacked or rewritten kept in a folder of its own, of which nothing may be left. */
+async function readData(path: string, folder: string): Promise<void> {
+  const place = join(folder, "unpacked");
+  mkdirSync(place);
+  const failure: unknown = await readExamples(path, place).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  const left = readdirSync(place);
+  if (left.length > 0) throw new Error(`${left.join(", ")} was left behind`);
+  if (failure !== null) throw failure;
+}
+
+async function readExamples(path: string, place: string): Promise<void> {
+  const lines = await lineFile(path, place, 0, leastRoom);
+  try {
+    const opened = openExamples(lines.path, { name: path, placeOf: lines.placeOf });
+    for (let i = 0; i < opened.count; i++) opened.at(i);
+    opened.close();
+  } finally {
+    lines.remove();
+  }
+}
 
 const limits = { maxLines: 50, maxLineBytes: 2 ** 16, defaultOutputTokens: 16, maxOutputTokens: 64 };
 const request = (id: string) => ({
@@ -169,11 +229,37 @@ export const fileReaders: readonly FuzzedReader[] = [
   },
   {
     name: "benchmarks in Parquet",
-    rounds: 12,
-    mutant: (random) => new Map([["own.parquet", otherBytes(parquet, random)]]),
+    rounds: 16,
+    mutant: (random) => new Map([["own.parquet", otherBytes(pick(parquets, random), random)]]),
     async read(files, folder) {
       await readParquet(put(files, folder), 2000); // the thread of one that never ends is ended soon
     },
+  },
+  {
+    name: "benchmarks in JSONL, gzipped",
+    rounds: 100,
+    mutant(random) {
+      const text = lines(items["own.jsonl"], items["own.jsonl"]);
+      return new Map([["own.jsonl.gz", otherPacked(text, random)]]);
+    },
+    async read(files, folder) {
+      await loadTask(put(files, folder), taskOptions(folder));
+    },
+  },
+  {
+    name: "training data in CSV",
+    rounds: 100,
+    mutant: (random) => new Map([["data.csv", otherTable(table, random)]]),
+    read: (files, folder) => readData(put(files, folder), folder),
+  },
+  {
+    name: "training data, gzipped",
+    rounds: 60,
+    mutant(random) {
+      const file = pick(Object.keys(packedFiles), random);
+      return new Map([[`${file}.gz`, otherPacked(packedFiles[file] ?? "", random)]]);
+    },
+    read: (files, folder) => readData(put(files, folder), folder),
   },
   textReader(
     "conversation",

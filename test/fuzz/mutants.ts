@@ -133,6 +133,49 @@ export function otherLines(text: string, random: Random): string {
   return lines.join(random() % 8 === 0 ? "\r\n" : "\n");
 }
 
+const tableParts: readonly string[] = [
+  ...[
+    '"',
+    '""',
+    '"""',
+    ",",
+    ",,",
+    "\n",
+    "\r",
+    "\r\n",
+    "\n\n",
+    "\u0000",
+    "\ufeff",
+    ";",
+    "\t",
+    '"\n',
+    '",',
+    '"x"y',
+    "\ud800",
+  ],
+  ...[
+    "__proto__,",
+    "constructor,",
+    "toString",
+    "text,text,text",
+    `${",".repeat(3000)}`,
+    `"${"x\n".repeat(40_000)}"`,
+  ],
+];
+
+/** Signs of a table of comma-separated values put in, taken out and doubled, lines moved, or bytes changed. */
+export function otherTable(text: string, random: Random): Uint8Array {
+  if (random() % 5 === 0) return otherBytes(Buffer.from(text), random);
+  let table = text;
+  for (let n = random() % 3; n >= 0; n--) {
+    const at = random() % (table.length + 1);
+    const end = at + (random() % 4 === 0 ? 1 + (random() % 12) : 0);
+    const put = random() % 8 === 0 ? text.slice(random() % text.length) : pick(tableParts, random);
+    table = table.slice(0, at) + put + table.slice(end);
+  }
+  return Buffer.from(table);
+}
+
 const templateParts = [
   ..."{{ }} {% %} {# #} {%- -%} {{- -}} ( ) [ ] { } | . , : ~ + - * ** / // % == != < <= in not and or is if else".split(
     " ",

@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { formatBytes, formatMs, formatRate, formatTable, median, plural, printable } from "./format.ts";
+import {
+  formatApart,
+  formatBytes,
+  formatMs,
+  formatRate,
+  formatTable,
+  median,
+  plural,
+  printable,
+} from "./format.ts";
 import { renderBar } from "./terminal.ts";
 
 describe("format", () => {
@@ -12,6 +21,11 @@ describe("format", () => {
       "1.18 GB",
       "5.00e+3 TB",
     ]);
+  });
+
+  it("two sizes can be told apart", () => {
+    expect(formatApart(2e9, 1e9)).toEqual(["2.00 GB", "1.00 GB"]);
+    expect(formatApart(1_000_000_001, 1_000_000_000)).toEqual(["1,000,000,001 bytes", "1,000,000,000 bytes"]);
   });
 
   it("times, rates, counts", () => {

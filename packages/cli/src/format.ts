@@ -15,6 +15,12 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toPrecision(3)} ${byteUnits[unit]}`;
 }
 
+/** Two sizes as `formatBytes` writes them, or to the byte where that would be the same. */
+export function formatApart(a: number, b: number): [string, string] {
+  const [left, right] = [formatBytes(a), formatBytes(b)];
+  return left === right ? [`${formatCount(a)} bytes`, `${formatCount(b)} bytes`] : [left, right];
+}
+
 /** `12,345` */
 export function formatCount(n: number): string {
   return n.toLocaleString("en-US");

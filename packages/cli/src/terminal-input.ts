@@ -26,6 +26,11 @@ export function openTerminalInput(signal: AbortSignal, history: ChatHistory): Ch
   const keys = new KeyStream(process.stdin, (text) => {
     reader.write(asLine(text));
   });
+  let hasHinted = false;
+  // Before readline hears of them: several keys may come at once.
+  keys.on("data", (text) => {
+    if (text !== ctrlC) hasHinted = false;
+  });
   const reader: Interface = createInterface({
     input: keys,
     output,
@@ -41,7 +46,6 @@ export function openTerminalInput(signal: AbortSignal, history: ChatHistory): Ch
     if (!isDumb) terminal.write(sequence);
   };
   let interrupted: (() => void) | null = null;
-  let hasHinted = false;
   const close = () => reader.close();
   const restore = () => {
     keys.setRawMode(false); // the driver may have been told otherwise since
@@ -52,9 +56,6 @@ export function openTerminalInput(signal: AbortSignal, history: ChatHistory): Ch
   signal.addEventListener("abort", close);
   process.on("SIGCONT", restore);
   switchPastes(enablePastes);
-  keys.on("data", (text) => {
-    if (text !== ctrlC) hasHinted = false;
-  });
   reader.on("SIGINT", () => {
     const handler = interrupted;
     interrupted = null; // the second one leaves

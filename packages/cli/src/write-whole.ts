@@ -1,8 +1,7 @@
 /**
- * Files that appear under their name only when they are whole: written beside it under another name, then renamed. On failure, an
- * interrupt or a hang-up nothing is left behind.
+ * Files that appear under their name only when they are whole: written beside it under another name, then renamed. On failure, and when
+ * the signal fires, nothing is left behind.
  */
-import { rmSync } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { BitNetError, type Conversion, type ConversionFile, throwIfAborted } from "@bitnet.ts/core";
@@ -23,11 +22,6 @@ export async function writeConversion(
 ): Promise<number> {
   await checkPlace(output, kind);
   const part = `${output.replace(/[/\\]+$/, "")}.${process.pid}.part`;
-  const onHangUp = () => {
-    rmSync(part, { recursive: true, force: true });
-    process.exit(129);
-  };
-  process.once("SIGHUP", onHangUp);
   try {
     if (kind === "folder") await mkdir(part);
     let written = 0;
@@ -49,8 +43,6 @@ export async function writeConversion(
     throw new BitNetError("IO_FAILED", `${output}: cannot be written (${reason}); nothing was left behind`, {
       cause,
     });
-  } finally {
-    process.off("SIGHUP", onHangUp);
   }
 }
 
@@ -61,6 +53,8 @@ async function checkPlace(output: string, kind: Conversion["kind"]): Promise<voi
   });
   const found = await stat(output).catch(() => null);
   if (found === null || (kind === "file" && found.isFile())) return;
+  if (kind === "file" && found.isDirectory())
+    throw new BitNetError("INVALID_ARGUMENT", `${output} is a folder; name a file in it`);
   throw new BitNetError(
     "INVALID_ARGUMENT",
     `${output}: exists, and only a file is replaced by a file; remove it or choose another name`,

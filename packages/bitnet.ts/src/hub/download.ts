@@ -8,6 +8,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from "node:fs/
 import { dirname, join } from "node:path";
 import { BitNetError, throwIfAborted } from "@bitnet.ts/core";
 import { acquireLock } from "@bitnet.ts/core/node";
+import { tellApart } from "../byte-units.ts";
 import type { DownloadPhase } from "../types.ts";
 import { lockPath } from "./cache.ts";
 import { type Journal, openJournal } from "./journal.ts";
@@ -340,10 +341,10 @@ async function checkDisk(
 ): Promise<void> {
   const free = await onDisk(target, () => (options.freeBytes ?? freeBytesOf)(workFolder));
   if (needed === 0 || free >= needed + reserveBytes) return;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  const [wanted, room] = tellApart(needed + reserveBytes, free);
   throw new BitNetError(
     "IO_FAILED",
-    `${repo}/${file.path}: needs ${gigabytes(needed)} more, but the disk of ${dirname(target)} has room for ${gigabytes(free)}; ` +
+    `${repo}/${file.path}: needs ${wanted} more, ${reserveBytes / 2 ** 20} MiB of them to spare, but the disk of ${dirname(target)} has room for ${room}; ` +
       "make room, or choose another place (--dir, HF_HUB_CACHE)",
     { details: { needed, free } },
   );

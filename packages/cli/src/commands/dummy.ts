@@ -16,7 +16,7 @@ import {
   planTensors,
   tensorBytes,
 } from "../dummy-shapes.ts";
-import { formatBytes, formatCount, formatMs } from "../format.ts";
+import { formatApart, formatBytes, formatCount, formatMs } from "../format.ts";
 import { jsonOption, option } from "../options.ts";
 import type { Session } from "../session.ts";
 import { startProgress } from "../terminal.ts";
@@ -125,9 +125,10 @@ async function checkDisk(output: string, needed: number): Promise<void> {
     throw new BitNetError("FILE_NOT_FOUND", `${output}: the folder ${folder} does not exist`, { cause });
   }
   if (free < needed) {
+    const [neededText, freeText] = formatApart(needed, free);
     throw new BitNetError(
       "IO_FAILED",
-      `${output}: needs ${formatBytes(needed)}, but only ${formatBytes(free)} are free on that disk; nothing was written`,
+      `${output}: needs ${neededText}, but only ${freeText} are free on that disk; nothing was written`,
       { details: { needed, free } },
     );
   }

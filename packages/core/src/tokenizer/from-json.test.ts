@@ -146,6 +146,7 @@ describe("tokenizer.json", () => {
     expect([...tokenizer.encode("Hello, world!")]).toEqual([72, 1325, 111, 44, 675, 33]);
   });
 
+  const [firstSplit] = JSON.parse(source).pre_tokenizer.pretokenizers;
   const byteLevelAlone = { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: false };
   it.each<[string, unknown]>([
     // DeepSeek's.
@@ -157,6 +158,8 @@ describe("tokenizer.json", () => {
     ["model.end_of_word_suffix", ""],
     ["model.dropout", 0],
     ["decoder", byteLevelAlone],
+    // To keep what matches is to take away what does not, where everything matches.
+    ["pre_tokenizer.pretokenizers.0", { ...firstSplit, behavior: "Removed", invert: true }],
     ["post_processor.processors.0", byteLevelAlone],
   ])("accepts %s = %j, which does nothing", (path, value) => {
     const texts = ["Hello, wörld 漢字 🙂", "  123456\n\n\tx", ""];

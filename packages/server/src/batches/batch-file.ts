@@ -141,6 +141,8 @@ async function checkPaths({ input, output, errors }: BatchFiles): Promise<void> 
     const folder = dirname(resolve(path));
     if ((await stat(folder).catch(() => null))?.isDirectory() !== true)
       throw new BitNetError("FILE_NOT_FOUND", `${path}: the folder ${folder} does not exist`);
+    if ((await stat(path).catch(() => null))?.isDirectory())
+      throw new BitNetError("INVALID_ARGUMENT", `${path} is a folder; name a file in it`);
   }
   const real = (path: string) => realpath(path).catch(() => resolve(path));
   const places = new Set([await real(input), await real(output), await real(errors)]);

@@ -3,7 +3,6 @@
  * fingerprint of the base that they belong to.
  */
 
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   adapterBaseFile,
@@ -14,7 +13,7 @@ import {
   writeGguf,
 } from "@bitnet.ts/core";
 import { hfName } from "../export/tensor-names.ts";
-import { writeJson, writeWhole } from "../export/write-file.ts";
+import { makeFolder, writeJson, writeWhole } from "../export/write-file.ts";
 import { safetensorsPieces } from "../export/write-safetensors.ts";
 import type { BaseModel } from "../finetune/base-model.ts";
 import type { Executor } from "../graph/executor.ts";
@@ -56,7 +55,7 @@ export async function savePeftAdapter(
   base: Pick<BaseModel, "name" | "fingerprint">,
 ): Promise<void> {
   const factors = factorsOf(executor);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const tensors = factors.map(({ projection, part, shape, values }) => ({
     name: `base_model.model.${moduleOf(projection)}.lora_${part.toUpperCase()}.weight`,
     type: "F32" as const,

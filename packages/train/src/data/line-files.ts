@@ -3,14 +3,14 @@
  * folder of the run, from where examples are read like any other. Memory holds a part of the file at a time.
  */
 import { createReadStream, rmSync } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { createGunzip } from "node:zlib";
 import { BitNetError } from "@bitnet.ts/core";
 import { unreadableFile } from "@bitnet.ts/core/node";
 import { parquetLines } from "@bitnet.ts/core/parquet";
 import { type CsvError, type Info, parse } from "csv-parse";
-import { writeWhole } from "../export/write-file.ts";
+import { makeFolder, writeWhole } from "../export/write-file.ts";
 
 export interface LineFile {
   /** What to read: the file itself where it can be read as it is. */
@@ -53,7 +53,7 @@ export async function lineFile(
       : kind === "csv"
         ? utf8(csvLines(path, isPacked))
         : bytesOf(path, isPacked);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeWhole(target, within(path, room, pieces));
   return {
     path: target,

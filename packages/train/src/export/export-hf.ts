@@ -2,7 +2,6 @@
  * Writes a trained model as a Hugging Face folder with bf16 master weights, which the loader ternarises (`quantization_mode: online`).
  * Rounding masters to bf16 can move a weight across a threshold; the GGUF file has the very trits.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { BitNetError, f32ToBf16 } from "@bitnet.ts/core";
 import type { Executor } from "../graph/executor.ts";
@@ -10,7 +9,7 @@ import type { TransformerShape } from "../graph/transformer.ts";
 import type { Floats } from "../kernels/kernels.ts";
 import type { TokenizerFiles } from "../tokenizer/tokenizer-files.ts";
 import { hfName } from "./tensor-names.ts";
-import { writeJson, writeWhole } from "./write-file.ts";
+import { makeFolder, writeJson, writeWhole } from "./write-file.ts";
 import { safetensorsPieces } from "./write-safetensors.ts";
 
 /** @throws BitNetError IO_FAILED; INVALID_ARGUMENT for binary weights, which loaders of masters would make ternary. */
@@ -25,7 +24,7 @@ export async function exportHf(
       "INVALID_ARGUMENT",
       "export: binary weights have no Hugging Face form that loaders know; export GGUF",
     );
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const tensors = executor.graph.parameters.map((parameter, id) => ({
     name: hfName(parameter.name),
     type: "BF16" as const,

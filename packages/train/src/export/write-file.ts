@@ -1,6 +1,6 @@
 /** Writes files whole or not at all: under another name first, flushed to the disk, then renamed. */
 import { createHash } from "node:crypto";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { BitNetError } from "@bitnet.ts/core";
 
 /**
@@ -31,6 +31,17 @@ export async function writeWhole(
     await rm(part, { force: true });
     if (cause instanceof BitNetError) throw cause;
     throw new BitNetError("IO_FAILED", `${path}: cannot be written (${(cause as Error).message})`, { cause });
+  }
+}
+
+/** With the folders above it. @throws BitNetError IO_FAILED, also where a file stands in its place. */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (cause) {
+    throw new BitNetError("IO_FAILED", `${folder}: the folder cannot be made (${(cause as Error).message})`, {
+      cause,
+    });
   }
 }
 

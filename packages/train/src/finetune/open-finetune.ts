@@ -4,7 +4,6 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { BitNetError, type ModelFiles, openModelFiles } from "@bitnet.ts/core";
 import { openPath } from "@bitnet.ts/core/node";
@@ -13,6 +12,7 @@ import { cutExample, type EncodedExample, type Example, encodeExample } from "..
 import { type FileExamples, openExamples } from "../data/file-examples.ts";
 import { type LineFile, lineFile } from "../data/line-files.ts";
 import { type ExampleSource, Mixture } from "../data/mixture.ts";
+import { makeFolder } from "../export/write-file.ts";
 import { Executor } from "../graph/executor.ts";
 import { recordTransformer } from "../graph/transformer.ts";
 import type { Kernels } from "../kernels/kernels.ts";
@@ -100,7 +100,7 @@ export async function openFinetune(
       initialiseAdapter(executor, settings.seed);
       executor.formWeights();
     }
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const batchExamples = settings.batchSize * settings.accumulation;
     const steps = settings.steps ?? Math.max(1, Math.ceil((settings.epochs * learnt.count) / batchExamples));
     const stage = { shares: [1], otherWeight: settings.otherWeight };

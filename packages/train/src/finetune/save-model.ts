@@ -2,7 +2,6 @@
  * Writes a fully fine-tuned model: as a GGUF file with the very trits of training, and as a packed Hugging Face folder, both by way of
  * conversion from the base's files with the trained weights in place of theirs, so that tokenizer, template and names are the base's.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   BitNetError,
@@ -12,7 +11,7 @@ import {
   planConversion,
   type TensorInfo,
 } from "@bitnet.ts/core";
-import { writeWhole } from "../export/write-file.ts";
+import { makeFolder, writeWhole } from "../export/write-file.ts";
 import type { Executor } from "../graph/executor.ts";
 import type { Floats } from "../kernels/kernels.ts";
 import type { BaseModel } from "./base-model.ts";
@@ -35,12 +34,12 @@ export async function saveModel(
   const gguf = join(folder, "model.gguf");
   const options = { force: true, ...(embeddings === "f16" ? { embeddings } : {}) };
   const plan = await planConversion(withWeights(executor, base), base.name, "i2_s", options);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const { bytes } = await writeWhole(gguf, plan.files[0]?.pieces ?? []);
   const huggingFace = join(folder, "huggingface");
   try {
     const packed = await planConversion(withWeights(executor, base), base.name, "hf-packed", options);
-    await mkdir(huggingFace, { recursive: true });
+    await makeFolder(huggingFace);
     for (const { name, pieces } of packed.files) await writeWhole(join(huggingFace, name ?? "model"), pieces);
     return { gguf, bytes, huggingFace, reason: null };
   } catch (error) {

@@ -3,13 +3,13 @@
  * the first weights. The same recipe, seed and data give the same run.
  */
 import { createHash } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { BitNetError, chatTemplateFor, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
+import { chatTemplateFor, type Tokenizer, tokenizerFromJson } from "@bitnet.ts/core";
 import { cutExample, type EncodedExample, type Example, encodeExample } from "../data/example.ts";
 import { openExamples } from "../data/file-examples.ts";
 import { lineFile } from "../data/line-files.ts";
 import { type ExampleSource, Mixture } from "../data/mixture.ts";
+import { makeFolder } from "../export/write-file.ts";
 import { Executor } from "../graph/executor.ts";
 import { recordTransformer, type TransformerShape } from "../graph/transformer.ts";
 import type { Kernels } from "../kernels/kernels.ts";
@@ -152,14 +152,6 @@ export async function openRun(recipe: Recipe, options: OpenRunOptions): Promise<
   } catch (error) {
     close();
     throw error;
-  }
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (cause) {
-    throw new BitNetError("IO_FAILED", `${folder}: cannot be made (${(cause as Error).message})`, { cause });
   }
 }
 
