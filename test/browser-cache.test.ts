@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { BitNet } from "bitnet.ts";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type HubServer, sendRange, startHub } from "./hub-server.ts";
+import { type HubServer, randomBytes, sendRange, startHub } from "./hub-server.ts";
 import { type LibraryPage, serveLibraryPage } from "./library-page.ts";
 import { tinyModel } from "./packed-project.ts";
 import { isBrowserMissing, openPage, startBrowser } from "./web-page.ts";
@@ -34,7 +34,7 @@ const pageScript = `
     try {
       model = await loading;
     } catch (error) {
-      return { code: error.code, message: error.message, notices };
+      return { code: error.code, message: error.message, notices, phases };
     }
     const text = await model.generate("The people", { maxTokens: 6, seed: 1 }).text;
     await model.dispose();
@@ -252,6 +252,18 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
     const alone = await run("hf:tests/tiny", place);
     expect(alone).toMatchObject({ text: expected });
     expect(alone.notices).toEqual([expect.stringMatching(/what is kept of tests\/tiny serves$/)]);
+  });
+
+  test("each file of several is downloaded, then verified", async () => {
+    const several = await startHub({
+      "m-00001-of-00002.gguf": { bytes: randomBytes(300_000, 1), isLarge: true },
+      "m-00002-of-00002.gguf": { bytes: randomBytes(300_000, 2), isLarge: true },
+    });
+    several.misbehave = hub.misbehave;
+    const ran = await run("hf:tests/tiny", { hub: { endpoint: several.endpoint } });
+    await several.close();
+    expect(ran).toMatchObject({ code: "FORMAT_INVALID" });
+    expect(ran.phases).toEqual(["downloading", "verifying", "downloading", "verifying"]);
   });
 
   test("two tabs share one download", async () => {
