@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { BitNet } from "bitnet.ts";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type HubServer, sendRange, startHub } from "./hub-server.ts";
+import { type HubServer, randomBytes, sendRange, startHub } from "./hub-server.ts";
 import { type LibraryPage, serveLibraryPage } from "./library-page.ts";
 import { tinyModel } from "./packed-project.ts";
 import { isBrowserMissing, openPage, startBrowser } from "./web-page.ts";
@@ -34,12 +34,20 @@ const pageScript = `
     try {
       model = await loading;
     } catch (error) {
-      return { code: error.code, message: error.message, notices };
+      return { code: error.code, message: error.message, notices, phases };
     }
     const text = await model.generate("The people", { maxTokens: 6, seed: 1 }).text;
     await model.dispose();
     return { text, notices, downloaded, phases };
   };
+  globalThis.nStarted = 0;
+  const counted = () => {
+    nStarted++;
+    return worker();
+  };
+  globalThis.wrong = (source, options) =>
+    BitNet.load(source, options && { worker: counted, ...options }).then(
+      () => "loaded", (error) => error.code + ": " + error.message);
   globalThis.kept = listKept;
   globalThis.remove = removeKept;
 `;
@@ -54,6 +62,7 @@ interface Ran {
 }
 interface PageGlobals {
   run(source: string, options?: object): Promise<Ran>;
+  wrong(source: string | undefined, options: object | null): Promise<string>;
   kept(): Promise<{ model: string; bytes: number; isComplete: boolean }[]>;
   remove(model: string): Promise<number>;
 }
@@ -193,7 +202,10 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
     expect(alone).toMatchObject({ text: expected });
     expect(alone.notices).toEqual([expect.stringMatching(/the kept copy serves$/)]);
     serveModel = (_request, response) => response.writeHead(404).end();
-    expect(await run("/model.gguf")).toMatchObject({ code: "FILE_NOT_FOUND" });
+    expect(await run("/model.gguf")).toMatchObject({
+      code: "FILE_NOT_FOUND",
+      message: `${url}/model.gguf: not found (404)`,
+    });
   });
 
   test("without the room it is read by ranges, and says so", async () => {
@@ -242,6 +254,18 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
     expect(alone.notices).toEqual([expect.stringMatching(/what is kept of tests\/tiny serves$/)]);
   });
 
+  test("each file of several is downloaded, then verified", async () => {
+    const several = await startHub({
+      "m-00001-of-00002.gguf": { bytes: randomBytes(300_000, 1), isLarge: true },
+      "m-00002-of-00002.gguf": { bytes: randomBytes(300_000, 2), isLarge: true },
+    });
+    several.misbehave = hub.misbehave;
+    const ran = await run("hf:tests/tiny", { hub: { endpoint: several.endpoint } });
+    await several.close();
+    expect(ran).toMatchObject({ code: "FORMAT_INVALID" });
+    expect(ran.phases).toEqual(["downloading", "verifying", "downloading", "verifying"]);
+  });
+
   test("two tabs share one download", async () => {
     const [one, two] = await Promise.all([run("/model.gguf"), run("/model.gguf")]);
     expect([one?.text, two?.text]).toEqual([expected, expected]);
@@ -251,6 +275,29 @@ describe.skipIf(isMissing)("models kept in the browser", () => {
       ["downloading", "verifying"],
       ["waiting", "downloading"],
     ]);
+  });
+
+  test("what is wrong with a call is said before a worker is started for it, or anything downloaded", async () => {
+    const wrong: [object, string][] = [
+      [{ backend: "cuda" }, 'backend "cuda" does not exist; valid names: native, webgpu, wasm, reference'],
+      [{ worker: 5 }, "worker: expected a function that starts a worker and returns it, or false"],
+      [{ onProgress: 5 }, "onProgress: expected a function, found a number"],
+    ];
+    for (const [options, message] of wrong) {
+      const ran = await page.evaluate(
+        (given) => (globalThis as unknown as PageGlobals).wrong("/model.gguf", given),
+        options,
+      );
+      expect(ran.split(": ").slice(1).join(": ")).toBe(message);
+    }
+    expect(await page.evaluate(() => (globalThis as unknown as PageGlobals).wrong(undefined, {}))).toMatch(
+      /^INVALID_ARGUMENT: load: expected the path or URL of a model, .* found undefined$/,
+    );
+    expect(await page.evaluate(() => (globalThis as unknown as PageGlobals).wrong("/x.gguf", null))).toBe(
+      "INVALID_ARGUMENT: load: expected an object of options, found null",
+    );
+    expect(await page.evaluate("nStarted")).toBe(1); // of the backend's name, which the engine knows
+    expect(ranges).toEqual([]);
   });
 
   test("nothing went wrong behind the page", () => {

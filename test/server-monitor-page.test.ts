@@ -66,6 +66,18 @@ test.skipIf(isMissing)("shows what the server does, as it does it", async () => 
   await picture(page, "monitor-live");
 });
 
+test.skipIf(isMissing)("a value that stands alone is seen, the newest at the right side too", async () => {
+  const lines = await page.evaluate(`(async () => {
+    const { Chart } = await import("/page/chart.js");
+    const chart = new Chart({ title: "x", format: String, atLeast: 1 });
+    return [0, 50, 100].map((time) => {
+      chart.draw([{ time, value: 1 }], 0, 100);
+      return chart.element.querySelector("path:not(.area)").getAttribute("d");
+    });
+  })()`);
+  expect(lines).toEqual(["M0.0,1.0h5", "M195.0,1.0h5", "M395.0,1.0h5"]);
+});
+
 test.skipIf(isMissing)("shows the history, dark, on a telephone", async () => {
   await generate(2);
   await page.click('#range button[data-hours="1"]');

@@ -288,9 +288,12 @@ export class BitNet {
 
   private async freeAll(): Promise<void> {
     this.encoder?.dispose();
-    await this.scheduler.dispose();
-    await this.backend.dispose?.();
-    await (await this.compiler?.catch(() => null))?.dispose();
+    try {
+      await this.scheduler.dispose();
+    } finally {
+      await this.backend.dispose?.();
+      await (await this.compiler?.catch(() => null))?.dispose();
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -69,3 +69,14 @@ function isUnavailable(error: unknown): boolean {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+const backendNames: readonly BackendName[] = ["native", "webgpu", "wasm", "reference"];
+
+/** @throws BitNetError BACKEND_UNAVAILABLE. */
+export function checkBackendName(name: string | undefined): void {
+  if (name === undefined || backendNames.some((each) => each === name)) return;
+  throw new BitNetError(
+    "BACKEND_UNAVAILABLE",
+    `backend "${name}" does not exist; valid names: ${backendNames.join(", ")}`,
+  );
+}

@@ -1,7 +1,8 @@
 /** The options of `BitNet.load`: which there are, and what values they take. Knows nothing of models. */
 import { BitNetError } from "@bitnet.ts/core";
 import { foreignOptions } from "#platform";
-import { checkKnown, kindOf } from "./known-options.ts";
+import { checkBackendName } from "./choose-backend.ts";
+import { checkCallbacks, checkKnown, kindOf } from "./known-options.ts";
 import type { BitNetLoadOptions } from "./types.ts";
 
 const choices = {
@@ -35,6 +36,8 @@ const knownOptions: Readonly<Record<keyof BitNetLoadOptions, true>> = {
 /** @throws BitNetError INVALID_ARGUMENT. */
 export function checkOptions(options: BitNetLoadOptions): void {
   checkKnown("load", options, knownOptions);
+  checkCallbacks(options);
+  checkBackendName(options.backend);
   for (const name of foreignOptions) {
     if (options[name] !== undefined)
       throw new BitNetError("INVALID_ARGUMENT", `${name}: only browsers have this option`);

@@ -4,7 +4,6 @@ import { totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import {
   type Backend,
-  type BackendName,
   BitNetError,
   createReferenceBackend,
   type FileRoot,
@@ -14,7 +13,13 @@ import {
 import { type EncodingModel, openFileSource, openPath, PromptEncoder } from "@bitnet.ts/core/node";
 import type { GrammarCompiler } from "@bitnet.ts/grammar";
 import { notInstalled, portableReports, verdictOn } from "./backend-report.ts";
-import { type ChosenBackend, chooseBackend, messageOf, onlyBackend } from "./choose-backend.ts";
+import {
+  type ChosenBackend,
+  checkBackendName,
+  chooseBackend,
+  messageOf,
+  onlyBackend,
+} from "./choose-backend.ts";
 import { parseEndpoint } from "./hub/hub-place.ts";
 import { hubEndpoint, isHubLocation, pull } from "./hub/index.ts";
 import type {
@@ -26,8 +31,6 @@ import type {
 } from "./types.ts";
 
 export { openFileSource };
-
-const backendNames: readonly BackendName[] = ["native", "webgpu", "wasm", "reference"];
 
 /** The small model that comes with the package, relative to this file in dist/ as in src/; last in a source checkout. */
 const embeddedPlaces = ["../models/tiny.gguf", "../../../models/tiny.gguf"];
@@ -88,12 +91,7 @@ function pathOfUrl(url: string): string {
  */
 export async function createBackend(request: BackendRequest): Promise<ChosenBackend> {
   const forced = request.name ?? process.env.BITNET_BACKEND ?? "";
-  if (forced !== "" && !backendNames.some((name) => name === forced)) {
-    throw new BitNetError(
-      "BACKEND_UNAVAILABLE",
-      `backend "${forced}" does not exist; valid names: ${backendNames.join(", ")}`,
-    );
-  }
+  checkBackendName(forced === "" ? undefined : forced);
   if (request.activations === "f32" && forced !== "reference") throw onlyReference();
   if (forced === "reference") return onlyBackend(reference(request.activations));
   const isa = request.isa ?? (process.env.BITNET_ISA || undefined);

@@ -42,9 +42,13 @@ export async function openLocation(location: string, request: LocationRequest): 
     isName || location === "tiny" || !URL.canParse(location, base) ? null : new URL(location, base);
   if (isName || /^https?:$/.test(address?.protocol ?? ""))
     return openKept(isName ? location : String(address), request);
+  const advice =
+    location === "tiny"
+      ? "tiny is the file bitnet.ts/models/tiny.gguf, to be given by its address"
+      : "paths of files need Node";
   throw new BitNetError(
     "INVALID_ARGUMENT",
-    `${location}: expected an http(s) URL, hf:owner/name or a Blob; paths of files need Node`,
+    `${location}: expected an http(s) URL, hf:owner/name or a Blob; ${advice}`,
   );
 }
 

@@ -2,21 +2,22 @@
 import { readFile } from "node:fs/promises";
 import type { FastifyInstance } from "fastify";
 
+const scripts = [
+  ...["app", "ask", "chat-view", "conversations", "copy-text", "message-text", "theme"],
+  ...["monitor", "monitor-data", "chart"],
+];
+
 /** Beside dist/ as beside src/; scripts are the built ones. */
-const files: Readonly<Record<string, { place: string; type: string }>> = {
-  "/page/style.css": { place: "../page/style.css", type: "text/css; charset=utf-8" },
-  "/page/app.js": { place: "../dist/page/app.js", type: "text/javascript; charset=utf-8" },
-  "/page/ask.js": { place: "../dist/page/ask.js", type: "text/javascript; charset=utf-8" },
-  "/page/chat-view.js": { place: "../dist/page/chat-view.js", type: "text/javascript; charset=utf-8" },
-  "/page/monitor.css": { place: "../page/monitor.css", type: "text/css; charset=utf-8" },
-  "/page/monitor.js": { place: "../dist/page/monitor.js", type: "text/javascript; charset=utf-8" },
-  "/page/monitor-data.js": { place: "../dist/page/monitor-data.js", type: "text/javascript; charset=utf-8" },
-  "/page/chart.js": { place: "../dist/page/chart.js", type: "text/javascript; charset=utf-8" },
-  "/page/conversations.js": {
-    place: "../dist/page/conversations.js",
+const files: readonly { path: string; place: string; type: string }[] = [
+  ...["style.css", "monitor.css"].map((name) => ({
+    ...{ path: `/page/${name}`, place: `../page/${name}`, type: "text/css; charset=utf-8" },
+  })),
+  ...scripts.map((name) => ({
+    path: `/page/${name}.js`,
+    place: `../dist/page/${name}.js`,
     type: "text/javascript; charset=utf-8",
-  },
-};
+  })),
+];
 
 const pageHeaders = {
   "content-security-policy":
@@ -41,7 +42,7 @@ export function addPage(app: FastifyInstance): void {
       .type("text/html; charset=utf-8")
       .send(await read("../page/monitor.html")),
   );
-  for (const [path, { place, type }] of Object.entries(files))
+  for (const { path, place, type } of files)
     app.get(path, async (_request, reply) =>
       reply
         .headers(pageHeaders)

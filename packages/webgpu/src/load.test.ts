@@ -2,14 +2,14 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import {
-  type BitNetError,
+  BitNetError,
   createReferenceBackend,
   type Executable,
   type Program,
   type Step,
 } from "@bitnet.ts/core";
 import { conformanceCases } from "@bitnet.ts/core/conformance";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { WebGpuBackend } from "./backend.ts";
 import { Device } from "./device.ts";
 import { createWebGpuBackend } from "./index.ts";
@@ -190,8 +190,24 @@ describe.skipIf(backend === null)("a device", () => {
     expect(error).toMatchObject({ code: "BACKEND_FAILED" });
     expect(error.message).toMatch(/^webgpu: .*: /);
     await executable.dispose();
-    const again = await own.load(residual.program, options);
-    expect((await run(again, step)).outputs).toHaveLength(2);
+    const opening = vi.spyOn(Device, "open");
+    const both = Promise.all([own.load(residual.program, options), own.load(residual.program, options)]);
+    for (const again of await both) expect((await run(again, step)).outputs).toHaveLength(2);
+    expect(opening).toHaveBeenCalledOnce();
+    opening.mockRestore();
+    await own.dispose();
+  });
+
+  it("whose driver fails at the known answers in any way is unavailable, and that is no mere absence", async () => {
+    const loading = vi.spyOn(WebGpuBackend.prototype, "load");
+    loading.mockRejectedValueOnce(new BitNetError("BACKEND_FAILED", "webgpu: card does not compile head"));
+    const error = await failureOf(createWebGpuBackend());
+    expect(error).toMatchObject({
+      code: "BACKEND_UNAVAILABLE",
+      message: "webgpu: the known answers fail: card does not compile head",
+      details: {},
+    });
+    loading.mockRestore();
   });
 
   it("in software is refused where only hardware will do, and an unknown variant always", async () => {

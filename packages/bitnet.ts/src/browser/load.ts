@@ -1,6 +1,7 @@
 /** `BitNet` in browsers: on a page the model runs in a worker, in a worker of somebody's own it runs there. */
 import { throwIfAborted } from "@bitnet.ts/core/base";
 import { checkSource } from "../check-source.ts";
+import { checkCallbacks } from "../known-options.ts";
 import type { BitNetLoadOptions } from "../types.ts";
 import { type Model, PageModel } from "./page-model.ts";
 import { askForPersistence } from "./persistence.ts";
@@ -10,9 +11,10 @@ export class BitNet extends PageModel {
   /** The same as in Node; see the options `worker`, `wasmUrl`, `cache` and `hub`. */
   static async load(source: string | URL | Blob, options: BitNetLoadOptions = {}): Promise<Model> {
     checkSource(source); // before a worker is started for it
-    throwIfAborted(options?.signal);
+    checkCallbacks(options);
+    throwIfAborted(options.signal);
     const isPage = "document" in globalThis;
-    if (options?.worker === false || (options?.worker === undefined && !isPage)) {
+    if (options.worker === false || (options.worker === undefined && !isPage)) {
       const { BitNet: Direct } = await import("../bitnet.ts");
       return Direct.load(source, options);
     }

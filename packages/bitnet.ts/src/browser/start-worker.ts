@@ -6,9 +6,19 @@ import { BitNetError } from "@bitnet.ts/core/base";
 import type { EngineWorker } from "../types.ts";
 import type { EngineLink } from "./page-model.ts";
 
-/** @throws BitNetError BACKEND_UNAVAILABLE where there are no workers, or where the factory gives none. */
+function startedBy(factory: () => EngineWorker): EngineLink {
+  const started: unknown = typeof factory === "function" ? factory() : null;
+  const isWorker = typeof (started as Partial<EngineLink> | null)?.addEventListener === "function";
+  if (isWorker) return started as EngineLink;
+  throw new BitNetError(
+    "INVALID_ARGUMENT",
+    "worker: expected a function that starts a worker and returns it, or false",
+  );
+}
+
+/** @throws BitNetError BACKEND_UNAVAILABLE where there are no workers, INVALID_ARGUMENT where the factory gives none. */
 export function startWorker(factory: (() => EngineWorker) | undefined): EngineLink {
-  if (factory !== undefined) return factory() as EngineLink;
+  if (factory !== undefined) return startedBy(factory);
   if (typeof Worker === "undefined")
     throw new BitNetError("BACKEND_UNAVAILABLE", "there are no workers here; load with { worker: false }");
   try {

@@ -70,7 +70,7 @@ async function fetchOnce(url: URL, { settings, what, headers, signal }: RequestO
     });
   } catch (cause) {
     throwIfAborted(signal);
-    throw patience.signal.aborted ? stalled(url, settings, what) : networkFailure(url, what, cause);
+    throw patience.signal.aborted ? stalled(url, settings, what) : networkFailure(url, settings, what, cause);
   } finally {
     clearTimeout(timer);
   }
@@ -101,7 +101,7 @@ export async function* bodyPieces(response: Response, options: RequestOptions): 
     }
   } catch (cause) {
     throwIfAborted(signal);
-    throw cause instanceof BitNetError ? cause : networkFailure(url, what, cause);
+    throw cause instanceof BitNetError ? cause : networkFailure(url, settings, what, cause);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
@@ -133,12 +133,12 @@ function refuse(response: Response, url: URL, settings: HubSettings, what: strin
   if (passingStatuses.includes(status)) {
     const reason =
       status === 429
-        ? `asks for fewer requests (429)${settings.token === null ? "; a token (HF_TOKEN) raises the limit" : ""}`
+        ? `asks for fewer requests (429)${settings.token === null && !isAddress(what) ? `; a token (${tokenPlaces(settings)[0]}) raises the limit` : ""}`
         : `answered ${status}`;
     throw new PassingFailure(`${what}: ${url.host} ${reason}`, retryAfter(response));
   }
   const code = response.headers.get("x-error-code") ?? "";
-  const page = `${settings.endpoint}/${what.split("/").slice(0, 2).join("/")}`;
+  const page = isAddress(what) ? null : `${settings.endpoint}/${what.split("/").slice(0, 2).join("/")}`;
   const details = { status };
   if (status === 404) {
     const missing =
@@ -147,27 +147,44 @@ function refuse(response: Response, url: URL, settings: HubSettings, what: strin
         : code === "RevisionNotFound"
           ? "no such revision"
           : "not found";
-    throw new BitNetError("FILE_NOT_FOUND", `${what}: ${missing} (404); see ${page}`, { details });
-  }
-  if (status === 401 || status === 403) {
     throw new BitNetError(
-      "ACCESS_DENIED",
-      `${what}: ${deniedReason(code, settings.token !== null, page)} (${status})`,
+      "FILE_NOT_FOUND",
+      `${what}: ${missing} (404)${page === null ? "" : `; see ${page}`}`,
       { details },
     );
+  }
+  if (status === 401 || status === 403) {
+    const reason = page === null ? `${url.host} does not allow it` : deniedReason(code, settings, page);
+    throw new BitNetError("ACCESS_DENIED", `${what}: ${reason} (${status})`, { details });
   }
   throw new BitNetError("IO_FAILED", `${what}: ${url.host} answered ${status}`, { details });
 }
 
-function deniedReason(code: string, hasToken: boolean, page: string): string {
+/** Of a file that is no hub's; others are told as owner/name. */
+function isAddress(what: string): boolean {
+  return /^https?:/.test(what);
+}
+
+/** Pages have neither an environment nor a command line. */
+function isOnPage({ followsRedirects }: HubSettings): boolean {
+  return followsRedirects === "fetch";
+}
+
+function tokenPlaces(settings: HubSettings): readonly string[] {
+  return isOnPage(settings) ? ["the option hub.token"] : ["HF_TOKEN", "--token"];
+}
+
+function deniedReason(code: string, settings: HubSettings, page: string): string {
+  const hasToken = settings.token !== null;
+  const places = tokenPlaces(settings).join(" or ");
   if (code === "GatedRepo") {
     return hasToken
       ? `the owner lets only some people in; ask for access at ${page} with the account of your token`
-      : `the owner lets only some people in; ask for access at ${page}, then give a token (HF_TOKEN or --token)`;
+      : `the owner lets only some people in; ask for access at ${page}, then give a token (${places})`;
   }
   return hasToken
     ? "there is no such repository, or your token may not read it; check the name and the token's rights"
-    : "there is no such repository, or it is private; check the name, or give a token (HF_TOKEN or --token)";
+    : `there is no such repository, or it is private; check the name, or give a token (${places})`;
 }
 
 const longestWaitMs = 5 * 60_000;
@@ -183,11 +200,15 @@ function stalled(url: URL, settings: HubSettings, what: string): PassingFailure 
   return new PassingFailure(`${what}: ${url.host} sent nothing for ${settings.stallMs / 1000} s`);
 }
 
-function networkFailure(url: URL, what: string, cause: unknown): PassingFailure {
+function networkFailure(url: URL, settings: HubSettings, what: string, cause: unknown): PassingFailure {
   const reason = cause instanceof Error ? (cause.cause ?? cause) : cause;
   const code = (reason as { code?: unknown } | null)?.code;
+  // Browsers do not tell a page that a host keeps its files from it.
+  const other = isOnPage(settings)
+    ? "does the host let other pages read it (CORS)?"
+    : "is HF_ENDPOINT the hub that is meant?";
   return new PassingFailure(
-    `${what}: the connection to ${url.host} failed${typeof code === "string" ? ` (${code})` : ""}; is there a network, and is HF_ENDPOINT the hub that is meant?`,
+    `${what}: the connection to ${url.host} failed${typeof code === "string" ? ` (${code})` : ""}; is there a network, and ${other}`,
     null,
     cause,
   );

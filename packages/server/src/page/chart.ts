@@ -61,13 +61,17 @@ export class Chart {
     const top = niceTop(Math.max(atLeast, ...values));
     const x = (time: number) => ((time - from) / Math.max(1, to - from)) * width;
     const y = (value: number) => height - 1 - (value / top) * (height - 2);
-    const runs = runsOf(points).map((run) =>
-      run.map(({ time, value }) => `${x(time).toFixed(1)},${y(value).toFixed(1)}`),
+    const at = ({ time, value }: { time: number; value: number }) =>
+      `${x(time).toFixed(1)},${y(value).toFixed(1)}`;
+    const found = runsOf(points);
+    const runs = found.map((run) => run.map(at));
+    // The newest value is at the right side: its mark lies before it.
+    const marks = found.map(([first], i) =>
+      first === undefined || runs[i]?.length !== 1
+        ? `M${runs[i]?.join("L")}`
+        : `M${Math.max(0, x(first.time) - loneWidth).toFixed(1)},${y(first.value).toFixed(1)}h${loneWidth}`,
     );
-    this.#line.setAttribute(
-      "d",
-      runs.map((run) => `M${run.join("L")}${run.length === 1 ? `h${loneWidth}` : ""}`).join(""),
-    );
+    this.#line.setAttribute("d", marks.join(""));
     const area = runs.map((run) => {
       const [first = "", last = ""] = [run[0]?.split(",")[0], run.at(-1)?.split(",")[0]];
       return `M${first},${height}L${run.join("L")}L${last},${height}Z`;

@@ -5,11 +5,15 @@
  */
 import {
   type Conversation,
+  dropConversation,
+  keepConversation,
   loadConversations,
   newConversation,
-  saveConversations,
   type Turn,
 } from "./conversations.ts";
+import { copyText } from "./copy-text.ts";
+import { showText } from "./message-text.ts";
+import { startTheme } from "./theme.ts";
 
 export interface Message {
   role: "system" | "user" | "assistant";
@@ -82,6 +86,8 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
   let conversations: Conversation[] = loadConversations();
   let current: Conversation = conversations[0] ?? addConversation();
   let running: AbortController | null = null;
+  /** The answer that is being made. */
+  let coming: Turn | null = null;
 
   function addConversation(): Conversation {
     const made = newConversation();
@@ -95,7 +101,9 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
       .map((each) => {
         const remove = button("×", () => removeConversation(each));
         remove.ariaLabel = `Delete ${each.title}`;
-        const item = element("li", {}, [button(each.title, () => select(each)), remove]);
+        const open = button(each.title, () => select(each));
+        open.dir = "auto";
+        const item = element("li", {}, [open, remove]);
         if (each === current) item.setAttribute("aria-current", "true");
         return item;
       });
@@ -112,7 +120,7 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
 
   function removeConversation(conversation: Conversation): void {
     conversations = conversations.filter((each) => each !== conversation);
-    saveConversations(conversations);
+    dropConversation(conversation);
     if (conversation === current) select(conversations[0] ?? addConversation());
     else showList();
   }
@@ -127,22 +135,32 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
   }
 
   function turnElement(turn: Turn, index: number): HTMLElement {
-    const body = element("div", { className: "body", textContent: turn.content });
+    const body = element("div", { className: "body" });
+    showText(body, turn.content);
     const tools = element("div", { className: "tools" });
     if (turn.role === "user") tools.append(button("Edit", () => edit(index)));
-    else {
+    else if (turn !== coming) {
       if (index === current.turns.length - 1) tools.append(button("Regenerate", () => void answer(index)));
       tools.append(
-        button("Copy", () => void navigator.clipboard.writeText(turn.content)),
+        button("Copy", () => void copy(turn.content)),
         turn.note ?? "",
       );
     }
     const thoughts = turn.reasoning
-      ? [element("details", {}, [element("summary", { textContent: "Thoughts" }), turn.reasoning])]
+      ? [
+          element("details", {}, [
+            element("summary", { textContent: "Thoughts" }),
+            element("div", { dir: "auto", textContent: turn.reasoning }),
+          ]),
+        ]
       : [];
     const made = element("article", { className: turn.role }, [...thoughts, body, tools]);
     made.setAttribute("aria-label", turn.role === "user" ? "You" : "Model");
     return made;
+  }
+
+  async function copy(content: string): Promise<void> {
+    state.textContent = (await copyText(content)) ? "Copied" : "The browser lets nothing be copied here";
   }
 
   /** Takes a message back into the field, and what came after it away. */
@@ -168,6 +186,8 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
   /** Makes the turn number `at` anew, from those before it. */
   async function answer(at: number): Promise<void> {
     const conversation = current;
+    running?.abort(); // one answer at a time
+    state.textContent = "";
     conversation.turns.length = at;
     const system = find<HTMLTextAreaElement>("system").value.trim();
     const messages: Message[] = [
@@ -176,6 +196,7 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
     ];
     const turn: Turn = { role: "assistant", content: "" };
     conversation.turns.push(turn);
+    coming = turn;
     running = new AbortController();
     const { signal } = running;
     setRunning(true);
@@ -205,14 +226,16 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
       state.textContent = signal.aborted
         ? ""
         : `Failed: ${error instanceof Error ? error.message : String(error)}`;
-      if (turn.content === "") conversation.turns.splice(conversation.turns.indexOf(turn), 1);
+      // It may have been taken away with what it answers.
+      if (turn.content === "") conversation.turns = conversation.turns.filter((each) => each !== turn);
     }
     if (running?.signal === signal) {
-      running = null;
+      running = coming = null;
       setRunning(false);
     }
+    if (!conversations.includes(conversation)) return; // deleted meanwhile
     conversations = [conversation, ...conversations.filter((each) => each !== conversation)];
-    saveConversations(conversations);
+    keepConversation(conversation);
     if (conversation === current) show();
   }
 
@@ -226,10 +249,12 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
   function update(turn: Turn, at: number): void {
     const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
     const shown = log.children[at];
-    const made = turnElement(turn, at);
-    // Thoughts that somebody has unfolded stay so while more of them come.
-    if (shown?.querySelector("details")?.open) made.querySelector("details")?.setAttribute("open", "");
-    shown?.replaceWith(made);
+    const body = shown?.querySelector<HTMLElement>(".body");
+    const thoughts = shown?.querySelector("details > div");
+    if (body && (thoughts || !turn.reasoning)) {
+      showText(body, turn.content);
+      if (thoughts) thoughts.textContent = turn.reasoning ?? "";
+    } else shown?.replaceWith(turnElement(turn, at));
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   }
 
@@ -249,18 +274,8 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
     find("menu").ariaExpanded = String(isOpen);
   }
 
-  function setTheme(theme: string): void {
-    document.documentElement.dataset.theme = theme;
-  }
-
   function setUp(): void {
-    const dark = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-    setTheme(localStorage.getItem("bitnet.theme") ?? dark);
-    find("theme").onclick = () => {
-      const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-      setTheme(next);
-      localStorage.setItem("bitnet.theme", next);
-    };
+    startTheme(find("theme"));
     find("tune").onclick = () => {
       const panel = find("settings");
       panel.hidden = !panel.hidden;
@@ -282,7 +297,11 @@ export function startChatView(ask: (question: Question) => Promise<Answered>): C
       send();
     };
     document.onkeydown = (event) => {
-      if (event.key === "Escape") running?.abort();
+      if (event.key !== "Escape") return;
+      running?.abort();
+      if (!find("side").classList.contains("open")) return;
+      openSide(false);
+      find("menu").focus();
     };
   }
 

@@ -26,7 +26,20 @@ export function loadConversations(): Conversation[] {
   }
 }
 
-export function saveConversations(conversations: readonly Conversation[]): void {
+/** Puts it first. Other tabs have conversations of their own in the same list. */
+export function keepConversation(conversation: Conversation): void {
+  save([conversation, ...without(conversation)]);
+}
+
+export function dropConversation(conversation: Conversation): void {
+  save(without(conversation));
+}
+
+function without({ id }: Conversation): Conversation[] {
+  return loadConversations().filter((each) => each.id !== id);
+}
+
+function save(conversations: readonly Conversation[]): void {
   const kept = conversations.filter(({ turns }) => turns.length > 0).slice(0, maxKept);
   try {
     localStorage.setItem(storageKey, JSON.stringify(kept));

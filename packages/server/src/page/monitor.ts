@@ -4,6 +4,7 @@
  */
 import { Chart, type ChartOptions, type Point } from "./chart.ts";
 import { type Live, liveSnapshot, type Snapshot } from "./monitor-data.ts";
+import { startTheme } from "./theme.ts";
 
 interface Alert {
   type: string;
@@ -139,16 +140,7 @@ function showAlerts(alerts: readonly Alert[]): void {
 
 function setUp(): void {
   find("charts").append(...drawn.map(({ chart }) => chart.element));
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  const setTheme = (theme: string) => {
-    document.documentElement.dataset.theme = theme;
-  };
-  setTheme(localStorage.getItem("bitnet.theme") ?? dark);
-  find("theme").onclick = () => {
-    const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    setTheme(next);
-    localStorage.setItem("bitnet.theme", next);
-  };
+  startTheme(find("theme"));
   const buttons = document.querySelectorAll<HTMLButtonElement>("#range button");
   const choose = (chosen: number) => {
     hours = chosen;

@@ -89,9 +89,10 @@ export function startModelPanel(holder: ModelHolder, view: ChatView): ModelPanel
       } else {
         await remember(source);
         if (source.kind === "file" && source.handle === null) offerCopy(source.file);
-        const { backend, threads } = model.info;
+        const { backend, threads, passedOver } = model.info;
+        const others = passedOver.map((each) => `; ${each.backend}: ${each.reason}`).join("");
         find("about").textContent =
-          `${nameOf(source)}: ${backend}, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+          `${nameOf(source)}: ${backend}, ${threads === 1 ? "one thread" : `${threads} threads`}${others}`;
       }
     } catch (error) {
       if (mine !== attempt) return;
