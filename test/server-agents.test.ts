@@ -202,6 +202,16 @@ test("a response repeats the form that was asked for, and a form without a schem
   ]);
 });
 
+test("tokens of a response's input are counted as it would have them", async () => {
+  const ask = { model: "m", instructions: "Be brief.", input: "Hello there" };
+  const count = await openai.responses.inputTokens.count(ask);
+  checkWire("openai-responses", "TokenCountsResource", count);
+  const { usage, id } = await openai.responses.create({ ...ask, max_output_tokens: 1 });
+  expect(count.input_tokens).toBe(usage?.input_tokens);
+  const next = await openai.responses.inputTokens.count({ ...ask, previous_response_id: id });
+  expect(next.input_tokens).toBeGreaterThan(count.input_tokens);
+});
+
 test("models are found with and without /v1", async () => {
   for (const path of ["/v1/models/tiny", "/models/tiny"]) expect((await server.get(path)).status).toBe(200);
 });

@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
+import { tinyModel } from "./cli-process.ts";
 import { readEvents, type ServerProcess, startServerProcess } from "./server-process.ts";
 
 let server: ServerProcess | null = null;
@@ -176,8 +177,20 @@ test("foreign host names and origins are refused, allowed ones served", async ()
   const allowed = await from("https://app.example");
   expect(allowed.status).toBe(200);
   expect(allowed.headers.get("access-control-allow-origin")).toBe("https://app.example");
+  expect(allowed.headers.get("access-control-expose-headers")).toBe("*");
   expect((await from("https://app.example", "OPTIONS")).status).toBe(204);
   expect((await from("https://evil.example", "OPTIONS")).status).toBe(403);
+});
+
+test("origins that no browser sends, and a data folder that is none, end the start", async () => {
+  for (const origin of ["app.example", "https://app.example/", "https://App.example", "https://a.example/x"])
+    await expect(startServerProcess(["--cors", origin])).rejects.toThrow("expected an origin");
+  await expect(startServerProcess(["--data", tinyModel])).rejects.toThrow(
+    `${tinyModel}: cannot be used as data folder`,
+  );
+  server = await startServerProcess(["--cors", "app://obsidian.md", "--cors", "chrome-extension://abcdef"]);
+  const response = await server.get("/v1/models", { origin: "app://obsidian.md" });
+  expect(response.headers.get("access-control-allow-origin")).toBe("app://obsidian.md");
 });
 
 test("an address that others reach needs keys", async () => {

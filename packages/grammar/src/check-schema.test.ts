@@ -10,6 +10,7 @@ test.each<[unknown, string]>([
   [{ multipleOf: 3 }, "#/properties/a/multipleOf"],
   [{ type: "array", uniqueItems: true }, "#/properties/a/uniqueItems"],
   [{ type: "array", contains: {} }, "#/properties/a/contains"],
+  [{ type: "object", propertyNames: { pattern: "^x" } }, "#/properties/a/propertyNames"],
   [{ allOf: [{}, {}] }, "#/properties/a/allOf"],
   [{ anyOf: [{ type: "string" }], minLength: 2 }, "#/properties/a/minLength"],
   [{ enum: ["a", 1], type: "string" }, "#/properties/a/type"],
@@ -36,7 +37,8 @@ test("schemas as clients send them pass", () => {
     properties: {
       kind: { type: "string", enum: ["a", "b"], description: "d" },
       next: { anyOf: [{ $ref: "#/$defs/node" }, { type: "null" }] },
-      list: { type: "array", items: { type: "integer", minimum: 0 }, maxItems: 3 },
+      list: { type: "array", items: { type: "integer", minimum: 0 }, maxItems: 3, uniqueItems: false },
+      map: { type: "object", propertyNames: { type: "string" }, additionalProperties: { type: "number" } },
     },
     required: ["kind"],
     additionalProperties: false,

@@ -55,7 +55,9 @@ function visit(schema: unknown, path: string, depth: number, root: unknown): voi
     fail(path, "expected an object");
   const fields = schema as Record<string, unknown>;
   const names = Object.keys(fields);
-  for (const name of names) if (ignored.has(name)) fail(`${path}/${name}`, "this keyword is not supported");
+  for (const name of names)
+    if (ignored.has(name) && !saysNothing(name, fields[name]))
+      fail(`${path}/${name}`, "this keyword is not supported");
   for (const keyword of exclusive) {
     if (!names.includes(keyword)) continue;
     const beside = names.find(
@@ -96,6 +98,12 @@ function visit(schema: unknown, path: string, depth: number, root: unknown): voi
   if (Array.isArray(fields.prefixItems))
     for (const [i, each] of fields.prefixItems.entries())
       visit(each, `${path}/prefixItems/${i}`, depth + 1, root);
+}
+
+/** What every value of JSON satisfies: libraries write it for maps, and beside what is off. */
+function saysNothing(keyword: string, value: unknown): boolean {
+  if (keyword === "uniqueItems") return value === false;
+  return keyword === "propertyNames" && JSON.stringify(value) === '{"type":"string"}';
 }
 
 /** `type` beside `enum` or `const` says nothing new when all their values are of that type. */

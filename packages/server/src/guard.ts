@@ -3,6 +3,7 @@
  * another origin in the Origin header.
  */
 import { isIP } from "node:net";
+import { BitNetError } from "@bitnet.ts/core";
 import { ServeError } from "./errors.ts";
 import type { ServerSettings } from "./settings.ts";
 
@@ -41,6 +42,21 @@ export function isAllowedOrigin(
   } catch {
     return false;
   }
+}
+
+/**
+ * Origins as browsers send them, also those of extensions and desktop programs: anything else would never match, and whoever runs the server would look for long.
+ * @throws BitNetError INVALID_ARGUMENT.
+ */
+export function checkOrigins(origins: readonly string[]): void {
+  const isOrigin = (text: string) =>
+    text === "*" || text === "null" || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s,A-Z]+$/.test(text);
+  const wrong = origins.find((text) => !isOrigin(text));
+  if (wrong !== undefined)
+    throw new BitNetError(
+      "INVALID_ARGUMENT",
+      `server: --cors ${JSON.stringify(wrong.slice(0, 100))}: expected an origin as browsers send it, such as https://app.example (no path, no slash at its end), or *`,
+    );
 }
 
 /** Addresses that only this machine reaches. */

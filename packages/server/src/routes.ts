@@ -10,7 +10,13 @@ import { notHere, running, show, tags, version } from "./dialects/ollama-models.
 import { ollamaCopy, ollamaDelete, ollamaPull } from "./dialects/ollama-pull.ts";
 import { chatCompletions } from "./dialects/openai-chat.ts";
 import { completions } from "./dialects/openai-completions.ts";
-import { createResponse, deleteResponse, getResponse, listInputItems } from "./dialects/responses.ts";
+import {
+  countInputTokens,
+  createResponse,
+  deleteResponse,
+  getResponse,
+  listInputItems,
+} from "./dialects/responses.ts";
 import { applyTemplate, detokenize, props, tokenize, tokenizerInfo } from "./dialects/tokens.ts";
 import type { Exchange } from "./exchange.ts";
 import { health, live, ownUsage, ready, showSecurity, statistics } from "./health.ts";
@@ -52,6 +58,7 @@ export const routes: readonly Route[] = [
   ...model("POST", ["/v1/chat/completions", "/chat/completions"], chatCompletions),
   ...model("POST", ["/v1/completions", "/completions"], completions),
   ...model("POST", ["/v1/responses", "/responses"], createResponse),
+  ...model("POST", ["/v1/responses/input_tokens", "/responses/input_tokens"], countInputTokens),
   ...model("GET", ["/v1/responses/:id", "/responses/:id"], getResponse),
   ...model("DELETE", ["/v1/responses/:id", "/responses/:id"], deleteResponse),
   ...model("GET", ["/v1/responses/:id/input_items", "/responses/:id/input_items"], listInputItems),

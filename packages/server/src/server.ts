@@ -14,7 +14,7 @@ import { addressOf, type Client, identify } from "./clients.ts";
 import { endExchanges } from "./drain.ts";
 import { dialectOf, ServeError, statusIn, toServeError } from "./errors.ts";
 import { Exchange, sendError } from "./exchange.ts";
-import { checkHost, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
+import { checkHost, checkOrigins, isAllowedOrigin, isLoopbackAddress } from "./guard.ts";
 import { notReady } from "./health.ts";
 import { KeyRing } from "./keys.ts";
 import { Models } from "./models.ts";
@@ -29,6 +29,7 @@ import { isAdmin, type Route, routes } from "./routes.ts";
 import { Security } from "./security/security.ts";
 import type { Serving } from "./serving.ts";
 import { defaultSettings, type ServedModel, type ServerSettings } from "./settings.ts";
+import { type DataFolder, openDataFolder } from "./store/data-folder.ts";
 import { serverKeys } from "./store/open-keys.ts";
 import { openShared, type Shared } from "./store/sharing.ts";
 
@@ -100,6 +101,7 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
   if (requestLog !== null) settings.log = (line) => requestLog.warn(line);
   if (settings.models.length === 0)
     throw new BitNetError("INVALID_ARGUMENT", "server: it needs at least one model");
+  checkOrigins(settings.corsOrigins);
   const hosts = settings.adminPort === null ? [settings.host] : [settings.host, settings.adminHost];
   const open = hosts.find((host) => !isLoopbackAddress(host));
   if (open !== undefined && settings.keysFile === null)
@@ -107,17 +109,33 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
       "INVALID_ARGUMENT",
       `server: ${open} is reachable from outside, which needs keys; make one with "bitnet keys create" and name its file with --keys`,
     );
-  const models = new Models(settings.models, settings.aliases, settings.memoryLimitBytes);
-  const admission = new Admission(settings);
   const version = options.version ?? "0";
-  const { cache, log } = settings;
+  const { cache, dataFolder, log } = settings;
   const { leaseMs } = settings.batches;
   const shared =
     settings.redis === null ? null : await openShared(settings.redis, { cache, leaseMs, version, log });
-  const keys = await openRing(settings, shared).catch((error: unknown) => {
+  let folder: DataFolder | null = null;
+  try {
+    const keys = await openRing(settings, shared);
+    // Before anything reads or writes in it: another server may have it.
+    folder = dataFolder === null ? null : await openDataFolder(dataFolder, shared !== null);
+    return await assemble({ settings, version, requestLog, shared, keys, folder });
+  } catch (error) {
+    await folder?.close();
     shared?.close();
     throw error;
-  });
+  }
+}
+
+interface OpenedParts extends Pick<Serving, "settings" | "version" | "requestLog" | "shared" | "keys"> {
+  readonly folder: DataFolder | null;
+}
+
+async function assemble(parts: OpenedParts): Promise<PreparedServer> {
+  const { settings, version, requestLog, shared, keys, folder } = parts;
+  const { cache, log } = settings;
+  const models = new Models(settings.models, settings.aliases, settings.memoryLimitBytes);
+  const admission = new Admission(settings);
   const serving: Serving = {
     shared,
     settings,
@@ -157,11 +175,8 @@ export async function prepareServer(options: ServerOptions): Promise<PreparedSer
   const hasAdmin = settings.adminPort !== null;
   const app = createApp(serving, exchanges, hasAdmin ? routes.filter((route) => !isAdmin(route)) : routes);
   const admin = hasAdmin ? createApp(serving, exchanges, routes.filter(isAdmin)) : null;
-  if (settings.dataFolder !== null)
-    serving.batching = await openBatching(app, serving, {
-      path: settings.dataFolder,
-      leases: shared?.leases ?? null,
-    });
+  if (folder !== null)
+    serving.batching = await openBatching(app, serving, { folder, leases: shared?.leases ?? null });
   await serving.pulls.restore();
   return { app, admin, serving, exchanges };
 }
@@ -237,6 +252,8 @@ function createApp(serving: Serving, exchanges: Set<Exchange>, served: readonly 
     if (origin !== undefined && settings.corsOrigins.length > 0) {
       reply.header("access-control-allow-origin", settings.corsOrigins.includes("*") ? "*" : origin);
       reply.header("vary", "origin");
+      // Else pages see neither when to try again nor the id of a request.
+      reply.header("access-control-expose-headers", "*");
     }
   });
   app.options("/*", async (_request, reply) => {

@@ -178,29 +178,64 @@ it("the tokens of a client's open batches are limited, and come back line by lin
   await until(await create(["d"]), isCompleted);
 });
 
-it("an answer that cannot be written is asked for again", async () => {
-  let isFull = true;
-  const world1 = await world(async ({ body }) => answer(body));
-  const record = await world1.create(["a", "b"]);
+/** Files that take a part of what is written, and then no more, while the disk is full. */
+async function withDisk(test: (disk: { isFull: boolean }) => Promise<void>): Promise<void> {
+  const disk = { isFull: true };
   const handle = await open(folder, "r");
   const prototype = Object.getPrototypeOf(handle) as { write: (...args: unknown[]) => Promise<unknown> };
   await handle.close();
   const write = prototype.write;
   prototype.write = async function (this: { write: unknown }, ...args: unknown[]) {
-    if (!isFull) return write.apply(this, args);
-    // Half of it gets there before the disk is full.
+    if (!disk.isFull) return write.apply(this, args);
     await write.call(this, args[0], 0, 7);
     throw Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
   };
   try {
-    await world1.runner.tick();
-    while (world1.log.length === 0) await new Promise((resolve) => setImmediate(resolve));
-    expect(world1.log[0]).toMatch(/no space left/);
-    isFull = false;
-    await world1.until(record, isCompleted);
+    await test(disk);
   } finally {
     prototype.write = write;
   }
+}
+
+it("while no answer can be written, ever fewer are asked for, and it is told once a minute; a clock set back does no harm", async () => {
+  let nAsked = 0;
+  const world1 = await world(async ({ body }) => {
+    nAsked++;
+    return answer(body);
+  });
+  const record = await world1.create(["a", "b"]);
+  const settle = async () => {
+    while (world1.runner.stats.lines > 0) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await withDisk(async (disk) => {
+    for (let second = 0; second < 600; second++) {
+      await world1.runner.tick();
+      await settle();
+      time += 1000;
+    }
+    // After 1, 2, 4, … 32 seconds, and then every minute, for each of the two lines.
+    expect(nAsked).toBeLessThanOrEqual(2 * (6 + 10));
+    expect(nAsked).toBeGreaterThan(10);
+    expect(world1.log.length).toBeLessThanOrEqual(11);
+    disk.isFull = false;
+    time -= 3_600_000;
+    await world1.runner.tick();
+    await settle();
+    await world1.until(record, isCompleted);
+  });
+  expect((await world1.lines(record)).output.length).toBe(2);
+});
+
+it("an answer that cannot be written is asked for again", async () => {
+  const world1 = await world(async ({ body }) => answer(body));
+  const record = await world1.create(["a", "b"]);
+  await withDisk(async (disk) => {
+    await world1.runner.tick();
+    while (world1.log.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(world1.log[0]).toMatch(/no space left/);
+    disk.isFull = false;
+    await world1.until(record, isCompleted);
+  });
   expect((await world1.lines(record)).output.map(({ custom_id }) => custom_id).sort()).toEqual(["a", "b"]);
 });
 

@@ -15,6 +15,11 @@ export interface RunnerParts extends Omit<WorkParts, "queuedTokens"> {
 
 /** After a line that could not be answered or written, nothing new is begun for so long. */
 const pauseMs = 1000;
+/** While answers cannot be written, each pause is twice as long as the one before, up to this: they are computed for nothing. */
+const longestPauseMs = 60_000;
+/** The same trouble is told again after so long. */
+const reportMs = 60_000;
+const maxReported = 1000;
 const sweepMs = 600_000;
 
 export class BatchRunner {
@@ -22,7 +27,11 @@ export class BatchRunner {
   readonly #works = new Map<string, BatchWork>();
   readonly #ending = new Set<BatchWork>();
   #nRunning = 0;
-  #pausedUntil = 0;
+  #pause = { from: 0, ms: 0 };
+  /** Times in a row that an answer could not be written. */
+  #nUnwritten = 0;
+  /** When each trouble was last told. */
+  readonly #reported = new Map<string, number>();
   #sweptAt = Number.NEGATIVE_INFINITY;
   #isStopped = false;
   #ticking: Promise<void> | null = null;
@@ -114,7 +123,7 @@ export class BatchRunner {
   /** Starts lines as long as there is room, one of each batch in turn. */
   #pump(): void {
     while (!this.#isStopped && this.#nRunning < this.#parts.settings.parallel) {
-      if (this.#parts.now() < this.#pausedUntil) return;
+      if (this.#isPaused) return;
       const next = [...this.#works].find(([, work]) => work.hasOpenLines && !this.#ending.has(work));
       if (next === undefined) return;
       const [id, work] = next;
@@ -127,15 +136,27 @@ export class BatchRunner {
   async #runLine(work: BatchWork): Promise<void> {
     this.#nRunning++;
     try {
-      if (!(await work.runNext(this.#parts.runLine))) this.#pausedUntil = this.#parts.now() + pauseMs;
+      if (await work.runNext(this.#parts.runLine)) this.#nUnwritten = 0;
+      else if (!this.#isPaused) this.#pause = { from: this.#parts.now(), ms: pauseMs };
     } catch (error) {
-      this.#pausedUntil = this.#parts.now() + pauseMs;
+      // Lines that ran beside it failed by the same trouble.
+      if (!this.#isPaused)
+        this.#pause = {
+          from: this.#parts.now(),
+          ms: Math.min(longestPauseMs, pauseMs * 2 ** this.#nUnwritten++),
+        };
       this.#report(work.record.id, error);
     } finally {
       this.#nRunning--;
     }
     if (work.isDone && !this.#isStopped) void this.tick();
     this.#pump();
+  }
+
+  /** A clock that is set back ends a pause: else it could last for hours. */
+  get #isPaused(): boolean {
+    const passed = this.#parts.now() - this.#pause.from;
+    return passed >= 0 && passed < this.#pause.ms;
   }
 
   async #end(work: BatchWork, end: () => Promise<void>): Promise<void> {
@@ -166,6 +187,12 @@ export class BatchRunner {
   }
 
   #report(what: string, error: unknown): void {
-    this.#parts.log(`batches: ${what}: ${error instanceof Error ? error.message : String(error)}`);
+    const text = `batches: ${what}: ${error instanceof Error ? error.message : String(error)}`;
+    const now = this.#parts.now();
+    const passed = now - (this.#reported.get(text) ?? Number.NEGATIVE_INFINITY);
+    if (passed >= 0 && passed < reportMs) return;
+    if (this.#reported.size >= maxReported) this.#reported.clear();
+    this.#reported.set(text, now);
+    this.#parts.log(text);
   }
 }

@@ -1,7 +1,7 @@
 /** Opens files and batches with the data folder of a server. */
 import type { FastifyInstance } from "fastify";
 import type { Serving } from "../serving.ts";
-import { type DataFolder, openDataFolder } from "../store/data-folder.ts";
+import type { DataFolder } from "../store/data-folder.ts";
 import { createLocalLeases, type Leases } from "../store/leases.ts";
 import { BatchRunner } from "./batch-runner.ts";
 import { BatchStore } from "./batch-store.ts";
@@ -15,10 +15,9 @@ const tickMs = 1000;
 export async function openBatching(
   app: FastifyInstance,
   serving: Serving,
-  { path, leases = null }: { path: string; leases?: Leases | null },
+  { folder, leases = null }: { folder: DataFolder; leases?: Leases | null },
 ): Promise<Batching> {
   const { settings } = serving;
-  const folder: DataFolder = await openDataFolder(path, leases !== null);
   const now = () => Date.now();
   const files = await FileStore.open(folder.path, now);
   const batches = await BatchStore.open(folder.path, now);

@@ -1,5 +1,6 @@
 /** Uploads that end early, wherever that is: an error or a file each time, nothing left behind, and no error that nobody catches. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -61,3 +62,20 @@ test.each(["multipart/form-data", "multipart/form-data; boundary=", "multipart/f
     expect(existsSync(join(folder, "none"))).toBe(false);
   },
 );
+
+test.each(["ENOSPC", "EDQUOT", "EFBIG"])("a disk that takes no more (%s) is told in words", async (code) => {
+  const handle = await open(folder, "r");
+  const prototype = Object.getPrototypeOf(handle) as { write: unknown };
+  await handle.close();
+  const { write } = prototype;
+  prototype.write = async () => {
+    throw Object.assign(new Error(code), { code });
+  };
+  const path = join(folder, code);
+  try {
+    await expect(receive([`${file("file")}--x--\r\n`], path)).rejects.toMatchObject({ code: "TOO_LARGE" });
+  } finally {
+    prototype.write = write;
+  }
+  expect(existsSync(path)).toBe(false);
+});

@@ -50,7 +50,7 @@ export async function receiveUpload(body: Readable, options: UploadOptions): Pro
 
 function hasNoRoom(error: unknown): boolean {
   const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOSPC" || code === "EDQUOT";
+  return code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG";
 }
 
 function noRoom(): ServeError {

@@ -2,10 +2,11 @@
 import { randomUUID } from "node:crypto";
 import type { Tokenizer } from "bitnet.ts";
 import type { StoredItem } from "../answer-store.ts";
-import { type ChatAnswer, type ChatEvent, prepareChat, runChat } from "../chat-core.ts";
+import { type ChatAnswer, type ChatEvent, encodeChatRequest, prepareChat, runChat } from "../chat-core.ts";
 import { ServeError } from "../errors.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Fields } from "../fields.ts";
+import { checkPromptSize } from "../prompts.ts";
 import { callId } from "./openai-chat.ts";
 import { type ResponsesRequest, readResponses, referredIds } from "./responses-input.ts";
 import { type DescribedEntry, describeTokens } from "./token-logprobs.ts";
@@ -53,6 +54,16 @@ export async function createResponse(exchange: Exchange): Promise<void> {
   });
   keep(done);
   writer.end();
+}
+
+/** How many tokens the prompt of such a request would have. */
+export async function countInputTokens(exchange: Exchange): Promise<void> {
+  const { body, client, serving } = exchange;
+  await serving.answers.fetch(referredIds(body), client.tenant);
+  const { chat } = readResponses(body, serving.answers, client.tenant);
+  checkPromptSize(JSON.stringify(chat.messages).length / 2, serving.settings);
+  const { ids } = await encodeChatRequest(exchange, await exchange.start(chat.model), chat);
+  exchange.sendJson({ object: "response.input_tokens", input_tokens: ids.length });
 }
 
 export async function getResponse(exchange: Exchange): Promise<void> {

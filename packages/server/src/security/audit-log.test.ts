@@ -72,10 +72,21 @@ test("a disk that fails loses lines, counted, and nothing else", async () => {
   const { rm, mkdir } = await import("node:fs/promises");
   await rm(join(folder, "a"));
   await mkdir(join(folder, "a"));
-  log.write({ a: 1 });
-  await log.close();
-  expect(log.dropped).toBe(1);
+  for (const count of [1, 2, 3]) {
+    log.write({ a: count });
+    await log.close();
+    expect(log.dropped).toBe(count);
+  }
+  // Once, however many are lost, until lines get through again.
   expect(problems.length).toBe(1);
+  await rm(join(folder, "a"), { recursive: true });
+  log.write({ a: 4 });
+  await log.close();
+  await rm(join(folder, "a"));
+  await mkdir(join(folder, "a"));
+  log.write({ a: 5 });
+  await log.close();
+  expect([log.dropped, problems.length]).toEqual([4, 2]);
 });
 
 test("refusals of the last hour", () => {

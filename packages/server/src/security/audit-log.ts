@@ -22,6 +22,8 @@ export interface AuditSettings {
 
 /** Lines that wait for the disk, at most: beyond that they are dropped and counted. */
 const maxWaiting = 10_000;
+/** A disk that goes on failing is told again after so long. */
+const tellMs = 60_000;
 
 export class AuditLog {
   readonly #settings: AuditSettings;
@@ -31,6 +33,7 @@ export class AuditLog {
   #writing: Promise<void> | null = null;
   #size: number;
   #nDropped = 0;
+  #toldAt = Number.NEGATIVE_INFINITY;
 
   private constructor(
     settings: AuditSettings,
@@ -102,8 +105,12 @@ export class AuditLog {
       this.#waiting = [];
       try {
         await this.#append(lines);
+        this.#toldAt = Number.NEGATIVE_INFINITY;
       } catch (error) {
         this.#nDropped += lines.length;
+        // On a full disk every request would say it.
+        if (performance.now() - this.#toldAt < tellMs) continue;
+        this.#toldAt = performance.now();
         this.#onFailure(`audit: ${error instanceof Error ? error.message : String(error)}`);
       }
     }
