@@ -1,6 +1,7 @@
 /**
  * The packages as a user gets them: packed, installed into an empty project with scripts off, and run on this Node. Asks npm's registry for
- * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it.
+ * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it. In one file, though a long one, since packing and installing
+ * take minutes.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
