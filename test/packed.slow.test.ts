@@ -1,13 +1,14 @@
 /**
  * The packages as a user gets them: packed, installed into an empty project with scripts off, and run on this Node. Asks npm's registry for
- * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it.
+ * what they depend on, so that it runs only with BITNET_REQUIRE_ALL=1, as .ci/run sets it. In one file, though a long one, since packing and installing
+ * take minutes.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { BitNet } from "bitnet.ts";
 import type { Browser } from "puppeteer-core";
@@ -127,6 +128,11 @@ export const wrong: number = BitNet.load("x");\n`;
       expect(readJson(join(folder, "package.json")).scripts, folder).toBeUndefined();
       const files = readdirSync(folder, { recursive: true, encoding: "utf8" });
       expect(files.filter((name) => name.includes(".test."))).toEqual([]);
+      for (const name of files.filter((each) => /^dist\/.*\.js$/.test(each))) {
+        const [, map] =
+          /\/\/# sourceMappingURL=(\S+)\s*$/.exec(readFileSync(join(folder, name), "utf8")) ?? [];
+        if (map !== undefined) expect(files, `${folder}: ${name}`).toContain(join(dirname(name), map));
+      }
       for (const name of files.filter((each) => each.endsWith(".js.map"))) {
         const { sources, sourcesContent } = readJson(join(folder, name)) as Record<
           string,
