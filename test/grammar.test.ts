@@ -125,6 +125,42 @@ test("calls of tools: forced ones are there and valid", async () => {
   expect(free.text.length).toBeGreaterThan(5);
 });
 
+test("of many tools each has its own arguments, whatever their schemas share", async () => {
+  const tool = (i: number) => ({
+    name: `tool "${i}"`,
+    parameters: {
+      type: "object",
+      properties: { [`key${i}`]: { $ref: "#/$defs/Kind-1.of" }, note: { type: "string" } },
+      required: [`key${i}`],
+      additionalProperties: false,
+      $defs: { "Kind-1.of": { enum: [i, `v${i}`] } },
+    },
+  });
+  const tools = Array.from({ length: 80 }, (_, i) => tool(i));
+  const marks = { begin: "<call>", end: "</call>" };
+  const grammar = await compiler.compile({ kind: "calls", tools, mustCall: true, several: false, ...marks });
+  const call = (name: number, key: number, value: string) =>
+    `<call>{"name": "tool \\"${name}\\"", "arguments": {"key${key}":${value}}}</call>`;
+  const isAllowed = async (text: string): Promise<boolean> => {
+    const mask = grammar.createMask();
+    try {
+      for (const id of model.tokenizer.encode(text)) {
+        await mask.ready?.();
+        const bits = mask.allowed()?.[id >> 5] ?? 0;
+        if (((bits >>> (id & 31)) & 1) === 0) return false;
+        mask.accept(id);
+      }
+      return true;
+    } finally {
+      mask.dispose();
+    }
+  };
+  expect(await isAllowed(call(7, 7, "7"))).toBe(true);
+  expect(await isAllowed(call(79, 79, '"v79"'))).toBe(true);
+  expect(await isAllowed(call(7, 8, "7"))).toBe(false);
+  expect(await isAllowed(call(7, 7, "8"))).toBe(false);
+});
+
 test("what cannot be compiled is an error, and the compiler goes on", async () => {
   await expect(compiler.compile({ kind: "schema", schema: { not: {} } })).rejects.toMatchObject({
     code: "INVALID_ARGUMENT",

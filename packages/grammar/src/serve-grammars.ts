@@ -4,6 +4,8 @@
  */
 import type * as XGrammar from "@mlc-ai/web-xgrammar";
 import type { GrammarSpec } from "./grammar-spec.ts";
+import { schemaGrammar } from "./schema-grammar.ts";
+import { joinGrammars, printGrammar, shareOwnRules } from "./shared-rules.ts";
 import {
   type FromWorker,
   maskHeader,
@@ -114,20 +116,10 @@ class Grammars {
   }
 }
 
-/**
- * Compact: at most one character of white space between the parts of a value, else models write spaces until their tokens are spent. The
- * compiler keeps to that except within values of any type, where its notation says "[ \\n\\t]*".
- */
-async function schemaGrammar({ Grammar }: Library, schema: unknown, isStrict = true): Promise<string> {
-  const grammar = await Grammar.fromJSONSchema(JSON.stringify(schema), true, -1, undefined, isStrict, 1);
-  const text = grammar.toString().replaceAll("[ \\n\\t]*", "[ ]?");
-  grammar.dispose();
-  return text;
-}
-
 async function grammarOf(library: Library, spec: GrammarSpec): Promise<XGrammar.Grammar> {
   const { Grammar } = library;
-  if (spec.kind === "schema") return Grammar.fromEBNF(await schemaGrammar(library, spec.schema));
+  if (spec.kind === "schema")
+    return Grammar.fromEBNF(shareOwnRules(await schemaGrammar(library, spec.schema)));
   if (spec.kind === "json") return Grammar.fromEBNF(await schemaGrammar(library, { type: "object" }, false));
   if (spec.kind === "regex")
     return Grammar.fromStructuralTag(
@@ -135,12 +127,14 @@ async function grammarOf(library: Library, spec: GrammarSpec): Promise<XGrammar.
     );
   if (spec.kind === "choice") return Grammar.fromEBNF(`root ::= ${spec.choices.map(quoted).join(" | ")}`);
   const { begin, end, mustCall, several } = spec;
-  const tags = [];
-  for (const { name, parameters } of spec.tools) {
-    const grammar = await schemaGrammar(library, parameters);
-    const opening = `${begin}{"name": ${JSON.stringify(name)}, "arguments": `;
-    tags.push({ type: "tag", begin: opening, content: { type: "grammar", grammar }, end: `}${end}` });
-  }
+  const texts = [];
+  for (const { parameters } of spec.tools) texts.push(await schemaGrammar(library, parameters));
+  const { rules, roots } = joinGrammars(texts);
+  const calls = spec.tools.map(
+    ({ name }, i) => `(${quoted(`${JSON.stringify(name)}, "arguments": `)} ${roots[i]})`,
+  );
+  const grammar = printGrammar(`${quoted('{"name": ')} (${calls.join(" | ")}) "}"`, rules);
+  const tags = [{ type: "tag", begin, content: { type: "grammar", grammar }, end }];
   const format = mustCall
     ? { type: "tags_with_separator", tags, separator: "\n", at_least_one: true, stop_after_first: !several }
     : { type: "triggered_tags", triggers: [begin], tags, at_least_one: false, stop_after_first: !several };
