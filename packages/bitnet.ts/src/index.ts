@@ -71,4 +71,5 @@ export type {
   HubPlace,
   ModelInfo,
   ModelStats,
+  PassedOver,
 } from "./types.ts";

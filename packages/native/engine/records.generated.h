@@ -83,28 +83,6 @@ struct ProgramBuffer {
 };
 static_assert(wordsOf<ProgramBuffer> == 14);
 
-// what a WebAssembly module is to make an executable of: places in its memory, and how many words or arrays lie there
-struct CreateCall {
-  int32_t variant;
-  uint32_t limits;
-  uint32_t words;
-  uint32_t nWords;
-  uint32_t scales;
-  uint32_t nScales;
-
-  static constexpr WordRange ranges[] = {
-      {"variant", 0, 0, 2147483647},
-  };
-};
-static_assert(wordsOf<CreateCall> == 6);
-
-// an array of scales in the memory of a WebAssembly module
-struct PlacedScales {
-  uint32_t values;
-  uint32_t count;
-};
-static_assert(wordsOf<PlacedScales> == 2);
-
 // what a program is loaded under
 struct LoadLimits {
   int32_t maxRows;

@@ -2,7 +2,7 @@
  * The worker's side: one memory with the engine in it, which answers requests one after another and computes on this thread; or, when told to
  * help, a thread of another worker's pool for good. Knows nothing of where its messages come from.
  */
-import { type EngineFailure, engineRecords, recordWords } from "@bitnet.ts/core";
+import type { EngineFailure } from "@bitnet.ts/core";
 import { createMemory, Engine, stackBytes } from "./engine.ts";
 import type { Answers, FilePart, FromWorker, Proofs, Request, Shared, ToWorker } from "./messages.ts";
 
@@ -147,24 +147,12 @@ class Coordinator {
   #create({ variant, program, limits }: Extract<Request, { kind: "create" }>): EngineFailure | null {
     const engine = this.#live;
     const { words, scales } = program;
-    const { createCall, placedScales } = engineRecords;
     try {
-      this.#executable = engine.withCopies([words, limits, ...scales], (...places) => {
-        const [atWords = 0, atLimits = 0, ...atScales] = places;
-        const placed = scales.map(({ length }, i) =>
-          recordWords(placedScales, { values: atScales[i] ?? 0, count: length }),
+      this.#executable = engine.withCopies([words, limits, ...scales], (atWords, atLimits, ...atScales) => {
+        const placed = Uint32Array.from(scales.flatMap(({ length }, i) => [atScales[i] ?? 0, length]));
+        return engine.withCopies([placed], (atPlaced) =>
+          engine.call.bitnet_create(variant, atLimits, atWords, words.length, atPlaced, scales.length),
         );
-        return engine.withCopies([Int32Array.from(placed.flatMap((each) => [...each]))], (atPlaced) => {
-          const call = recordWords(createCall, {
-            variant,
-            limits: atLimits,
-            words: atWords,
-            nWords: words.length,
-            scales: atPlaced,
-            nScales: scales.length,
-          });
-          return engine.withCopies([call], (atCall) => engine.call.bitnet_create(atCall));
-        });
       });
       return engine.failure();
     } catch (error) {

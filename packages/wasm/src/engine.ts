@@ -23,7 +23,15 @@ interface Exports {
   bitnet_try_speed(variant: number): number;
   bitnet_variant_name(variant: number): Pointer;
   bitnet_check_variant(variant: number): Pointer;
-  bitnet_create(call: Pointer): Pointer;
+  /** `scales`: so many pairs of a place and a count. */
+  bitnet_create(
+    variant: number,
+    limits: Pointer,
+    words: Pointer,
+    nWords: number,
+    scales: Pointer,
+    nScales: number,
+  ): Pointer;
   bitnet_source_room(executable: Pointer, source: number, offset: number, n: number): Pointer;
   bitnet_finish(executable: Pointer): number;
   bitnet_release_pages(executable: Pointer, pages: Pointer, n: number): void;

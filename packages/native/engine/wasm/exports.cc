@@ -76,27 +76,17 @@ BITNET_EXPORT("bitnet_check_variant") const char* checkVariant(int index) {
 
 // ---- executables ----
 
-template <class T>
-const T* at(uint32_t place) {
-  return reinterpret_cast<const T*>(static_cast<uintptr_t>(place));
-}
-
-// `words`: a CreateCall. Null after a failure.
-BITNET_EXPORT("bitnet_create") Executable* createExecutable(const int32_t* words) {
+// `words`: a program, and `scales` its arrays of scales. Null after a failure.
+BITNET_EXPORT("bitnet_create")
+Executable* createExecutable(int variant, const int32_t* limitWords, const int32_t* words, size_t nWords, const ScaleValues* scales, size_t nScales) {
   lastFailure = {};
-  CreateCall call;
   LoadLimits limits;
-  if (!readRecord(words, "create", call, lastFailure) || !readRecord(at<int32_t>(call.limits), "limits", limits, lastFailure)) return nullptr;
-  Array<ScaleValues> scales;
-  auto* executable = create<Executable>(variantAt(call.variant)->kernels(), limits);
-  if (!executable || !scales.allocate(call.nScales)) {
+  if (!readRecord(limitWords, "limits", limits, lastFailure)) return nullptr;
+  auto* executable = create<Executable>(variantAt(variant)->kernels(), limits);
+  if (!executable) {
     lastFailure.set(Code::OutOfMemory, "no memory for an executable");
-  } else {
-    for (size_t i = 0; i < call.nScales; i++) {
-      const PlacedScales placed = at<PlacedScales>(call.scales)[i];
-      scales[i] = {at<float>(placed.values), placed.count};
-    }
-    if (executable->create({at<int32_t>(call.words), call.nWords, scales.data(), call.nScales, nullptr, 0}, lastFailure)) return executable;
+  } else if (executable->create({words, nWords, scales, nScales, nullptr, 0}, lastFailure)) {
+    return executable;
   }
   destroy(executable);
   return nullptr;

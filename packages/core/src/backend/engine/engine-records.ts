@@ -57,23 +57,6 @@ export const engineRecords = {
       suitsLanes: flag,
     },
   },
-  createCall: {
-    does: "what a WebAssembly module is to make an executable of: places in its memory, and how many words or arrays lie there",
-    fields: {
-      variant: count,
-      /** A `loadLimits`. */
-      limits: unsigned,
-      words: unsigned,
-      nWords: unsigned,
-      /** `placedScales` one after another. */
-      scales: unsigned,
-      nScales: unsigned,
-    },
-  },
-  placedScales: {
-    does: "an array of scales in the memory of a WebAssembly module",
-    fields: { values: unsigned, count: unsigned },
-  },
   loadLimits: {
     does: "what a program is loaded under",
     fields: {
