@@ -83,8 +83,7 @@ function visit(schema: unknown, path: string, depth: number, root: unknown): voi
     if (children === undefined) continue;
     if (typeof children !== "object" || children === null) fail(`${path}/${keyword}`, "expected an object");
     for (const [name, child] of Object.entries(children)) {
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the compiler cannot take
-      if (/["\\\u0000-\u001f]/.test(name))
+      if (!canBeName(name))
         fail(`${path}/${keyword}`, "names with quotes, backslashes or control characters are not supported");
       visit(child, `${path}/${keyword}/${name}`, depth + 1, root);
     }
@@ -98,6 +97,12 @@ function visit(schema: unknown, path: string, depth: number, root: unknown): voi
   if (Array.isArray(fields.prefixItems))
     for (const [i, each] of fields.prefixItems.entries())
       visit(each, `${path}/prefixItems/${i}`, depth + 1, root);
+}
+
+/** Whether the compiler can take a property of that name. */
+export function canBeName(name: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it cannot take
+  return !/["\\\u0000-\u001f]/.test(name);
 }
 
 /** What every value of JSON satisfies: libraries write it for maps, and beside what is off. */

@@ -4,6 +4,7 @@
  */
 import {
   annotations,
+  canBeName,
   checkPattern,
   checkSchema,
   exclusive,
@@ -47,8 +48,7 @@ function loosened(schema: unknown, depth: number): Record<string, unknown> {
   for (const keyword of ["properties", "patternProperties", "$defs", "definitions"]) {
     const children = kept[keyword];
     if (!isObject(children)) continue;
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what the compiler cannot take
-    if (Object.keys(children).some((name) => /["\\\u0000-\u001f]/.test(name))) return anyObject;
+    if (!Object.keys(children).every(canBeName)) return anyObject;
     kept[keyword] = Object.fromEntries(
       Object.entries(children).map(([name, child]) => [name, loosened(child, depth + 1)]),
     );

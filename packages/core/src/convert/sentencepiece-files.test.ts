@@ -1,18 +1,12 @@
 /** SentencePiece tokenizers of published models, carried over into GGUF's fields: the same ids for the hostile texts of test/golden/tokenizers. */
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
+import { files, pairs } from "../tokenizer/published-pairs.test.kit.node.ts";
 import { isSentencePieceBpe, sentencePieceFields } from "./sentencepiece-files.ts";
 import { hfTokenizer } from "./tokenizer-files.ts";
 
-const load = (name: string) => {
-  const path = new URL(`../../../../test/golden/tokenizers/${name}.json.gz`, import.meta.url);
-  return JSON.parse(gunzipSync(readFileSync(path)).toString());
-};
-const files: Record<string, Record<string, unknown>> = load("tokenizers");
-const { texts }: { texts: string[] } = load("pairs");
+const { texts } = pairs;
 const kinds = Object.keys(files).filter((kind) => isSentencePieceBpe(files[kind] ?? {}));
 
 it("there are such tokenizers", () => {

@@ -1,20 +1,12 @@
 /** Byte-level vocabularies as GGUF's fields and as a folder's files again: the same ids for the hostile texts of test/golden/tokenizers. */
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import type { HfFiles } from "../formats/model-files.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
+import { files, pairs } from "../tokenizer/published-pairs.test.kit.node.ts";
 import { ggufTokenizer, hfTokenizer } from "./tokenizer-files.ts";
 
-type Json = Record<string, unknown>;
-
-const load = (name: string) => {
-  const path = new URL(`../../../../test/golden/tokenizers/${name}.json.gz`, import.meta.url);
-  return JSON.parse(gunzipSync(readFileSync(path)).toString());
-};
-const files: Record<string, Json> = load("tokenizers");
-const { texts }: { texts: string[] } = load("pairs");
+const { texts } = pairs;
 
 it.each(["gpt-2", "llama-3", "qwen-2", "gpt-4o"])("%s", (kind) => {
   const json = files[kind] ?? {};

@@ -1,21 +1,15 @@
 /** Unigram vocabularies, carried over into GGUF's fields and back: the same ids for the hostile texts of test/golden/tokenizers. */
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import type { HfFiles } from "../formats/model-files.ts";
 import { ggufTokenizerFields, tokenizerFromGguf } from "../tokenizer/from-gguf.ts";
 import { tokenizerFromJson } from "../tokenizer/from-json.ts";
+import { files, pairs } from "../tokenizer/published-pairs.test.kit.node.ts";
 import { ggufTokenizer, hfTokenizer } from "./tokenizer-files.ts";
 import { isUnigram, unigramFields } from "./unigram-files.ts";
 
 type Json = Record<string, unknown>;
 
-const load = (name: string) => {
-  const path = new URL(`../../../../test/golden/tokenizers/${name}.json.gz`, import.meta.url);
-  return JSON.parse(gunzipSync(readFileSync(path)).toString());
-};
-const files: Record<string, Json> = load("tokenizers");
-const { texts }: { texts: string[] } = load("pairs");
+const { texts } = pairs;
 const kinds = Object.keys(files).filter((kind) => isUnigram(files[kind] ?? {}));
 
 const replace = (pattern: Json, content: string) => ({ type: "Replace", pattern, content });

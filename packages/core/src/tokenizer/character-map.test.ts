@@ -1,12 +1,9 @@
 /** What published pairs do not show of tables of characters: graphemes longer than what is looked at at once, and tables that lead astray. */
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 import { byGraphemes, byLongestEntry, readCharacterMap } from "./character-map.ts";
+import { pairs } from "./published-pairs.test.kit.node.ts";
 
-const path = new URL("../../../../test/golden/tokenizers/pairs.json.gz", import.meta.url);
-const { sentencePiece } = JSON.parse(gunzipSync(readFileSync(path)).toString());
-const table = Buffer.from(sentencePiece.models.mapped.characters, "base64");
+const table = Buffer.from(pairs.sentencePiece.models.mapped?.characters ?? "", "base64");
 
 it("a grapheme of any length but the shortest is changed character by character", () => {
   const change = byGraphemes(readCharacterMap(table, "table"));

@@ -1,35 +1,12 @@
 /** Every kind of tokenizer against the libraries that its models are published with; see test/golden/tokenizers/make-pairs.mjs. */
-import { readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { byteStringsFrom } from "../base/byte-strings.ts";
 import { tokenizerFromGguf } from "./from-gguf.ts";
 import { tokenizerFromJson } from "./from-json.ts";
-
-interface Pairs {
-  texts: string[];
-  kinds: Record<string, { ids: number[][]; decoded: string[] }>;
-  sentencePiece: { texts: string[]; models: Record<string, SentencePieceModel> };
-}
-interface SentencePieceModel {
-  tokens: string[];
-  scores: number[];
-  types: number[];
-  addSpacePrefix: boolean;
-  ids: number[][];
-  /** Of a unigram model: its table of characters, in base64. */
-  characters?: string;
-}
+import { files, pairs } from "./published-pairs.test.kit.node.ts";
 
 /** `npm run check` takes a sixteenth of the long texts. */
 const longPart = process.env.BITNET_QUICK === "1" ? 1 / 16 : 1;
-
-const load = (name: string) => {
-  const path = new URL(`../../../../test/golden/tokenizers/${name}.json.gz`, import.meta.url);
-  return JSON.parse(gunzipSync(readFileSync(path)).toString());
-};
-const files: Record<string, unknown> = load("tokenizers");
-const pairs: Pairs = load("pairs");
 
 describe.each(Object.keys(pairs.kinds))("tokenizer.json of kind %s", (kind) => {
   const tokenizer = tokenizerFromJson({ tokenizer: files[kind] });
@@ -74,7 +51,7 @@ describe.each(Object.keys(pairs.kinds))("tokenizer.json of kind %s", (kind) => {
 });
 
 describe.each(Object.keys(pairs.sentencePiece.models))("GGUF of the SentencePiece model %s", (name) => {
-  const model = pairs.sentencePiece.models[name] as SentencePieceModel;
+  const model = pairs.sentencePiece.models[name] as (typeof pairs.sentencePiece.models)[string];
   const tokenizer = tokenizerFromGguf({
     model: model.characters === undefined ? "llama" : "t5",
     // Converters write spaces in tokens that users defined.
